@@ -1,0 +1,113 @@
+//! What a message says and what rides along with it, checked once and shared cheaply afterwards.
+
+use super::InvalidField;
+use std::sync::Arc;
+
+/// The text of a message: not blank, no NUL (PostgreSQL cannot hold one), within the configured size.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Content(Arc<str>);
+
+impl Content {
+    /// Checks the text; `limit` is in bytes of UTF-8.
+    pub fn parse(text: &str, limit: usize) -> Result<Self, InvalidField> {
+        let fault = |rule: String| Err(InvalidField::new("content", rule));
+        if text.trim().is_empty() {
+            return fault("must not be blank".into());
+        }
+        if text.len() > limit {
+            return fault(format!("is {} bytes; at most {limit} are kept", text.len()));
+        }
+        if text.contains('\0') {
+            return fault("must not contain NUL (U+0000)".into());
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Takes a value that a store holds and that was checked when it was written.
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How many tokens a text counts for: its whitespace-separated words, as the old service counted.
+pub fn tokens(text: &str) -> u64 {
+    text.split_whitespace().count() as u64
+}
+
+/// A JSON object that the client wants kept with a message, held as its compact text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Metadata(Arc<str>);
+
+impl Metadata {
+    /// At most this many bytes of JSON, as the client sent it.
+    pub const MAX_BYTES: usize = 4096;
+
+    /// Checks JSON text that was parsed as part of a larger document: an object, small enough, no NUL inside.
+    pub fn parse(json: &str) -> Result<Self, InvalidField> {
+        let fault = |rule: String| Err(InvalidField::new("metadata", rule));
+        if !json.starts_with('{') {
+            return fault("must be a JSON object".into());
+        }
+        if json.len() > Self::MAX_BYTES {
+            let size = json.len();
+            return fault(format!(
+                "is {size} bytes; at most {} are kept",
+                Self::MAX_BYTES
+            ));
+        }
+        if escapes_nul(json) {
+            return fault("must not contain NUL (U+0000)".into());
+        }
+        Ok(Self(json.into()))
+    }
+
+    /// Takes a value that a store holds and that was checked when it was written.
+    pub fn from_stored(json: &str) -> Self {
+        Self(json.into())
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether JSON text holds the escape of U+0000: `\u0000` after an even number of backslashes.
+fn escapes_nul(json: &str) -> bool {
+    json.match_indices("u0000").any(|(at, _)| {
+        let backslashes = json[..at].bytes().rev().take_while(|&b| b == b'\\').count();
+        backslashes % 2 == 1
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_refused_when_blank_too_long_or_holding_nul() {
+        for bad in ["", " \t\n\u{a0}", "a\0b", "12345"] {
+            assert_eq!(
+                Content::parse(bad, 4).unwrap_err().field,
+                "content",
+                "{bad:?}"
+            );
+        }
+        assert_eq!(Content::parse("é12", 4).unwrap().as_str(), "é12");
+    }
+
+    #[test]
+    fn metadata_is_an_object_without_nul() {
+        assert!(Metadata::parse(r#"{"a":"\\u0000"}"#).is_ok());
+        for bad in [r#"{"a":"\u0000"}"#, "[1]", "3", "null"] {
+            assert!(Metadata::parse(bad).is_err(), "{bad}");
+        }
+        let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(4096));
+        assert!(Metadata::parse(&large).is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! Newtypes for every id, so that a guest is never taken for a user nor a message for a conversation.
+
+use super::InvalidField;
+use std::fmt;
+use std::sync::Arc;
+use uuid::Uuid;
+
+const GUEST_ID_BYTES: usize = 128;
+const OWNER_ID_BYTES: usize = 128;
+const IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// A visitor who has not signed in: 1-128 bytes of `A-Z a-z 0-9 . _ ~ : @ -`, case kept.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GuestId(Arc<str>);
+
+impl GuestId {
+    /// Checks the alphabet and the length.
+    pub fn parse(text: &str) -> Result<Self, InvalidField> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:@-".contains(&byte);
+        if text.is_empty() || text.len() > GUEST_ID_BYTES || !text.bytes().all(legal) {
+            return Err(InvalidField::new(
+                "guest_id",
+                "must be 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ -",
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The id as the client wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for GuestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who a conversation belongs to: a guest, or the user that guest became. Any text of 1-128 bytes without control characters.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct OwnerId(Arc<str>);
+
+impl OwnerId {
+    /// Checks a signed-in user's id; `field` is the name the client used for it.
+    pub fn parse(field: &str, text: &str) -> Result<Self, InvalidField> {
+        let blank = text.trim().is_empty();
+        if blank || text.len() > OWNER_ID_BYTES || text.chars().any(char::is_control) {
+            return Err(InvalidField::new(
+                field,
+                "must be 1 to 128 bytes, not blank, without control characters",
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Takes a value that a store holds and that was checked when it was written.
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&GuestId> for OwnerId {
+    fn from(guest: &GuestId) -> Self {
+        Self(Arc::clone(&guest.0))
+    }
+}
+
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One message, in every table and list. UUIDv7 unless the client chose its own.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MessageId(pub Uuid);
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// One conversation. UUIDv7.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConversationId(pub Uuid);
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// The `Idempotency-Key` header: 1-255 printable ASCII characters, meaningful within one guest.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Checks the alphabet and the length.
+    pub fn parse(text: &str) -> Result<Self, InvalidField> {
+        let legal = |byte: u8| (b' '..=b'~').contains(&byte);
+        let trimmed = text.trim();
+        if trimmed.is_empty() || text.len() > IDEMPOTENCY_KEY_BYTES || !text.bytes().all(legal) {
+            return Err(InvalidField::new(
+                "Idempotency-Key",
+                "must be 1 to 255 printable ASCII characters",
+            ));
+        }
+        Ok(Self(trimmed.to_owned()))
+    }
+
+    /// The message id this key stands for. A name-based UUID of guest and key: the same pair names the same message on
+    /// every node and after every restart, and no second index is needed to find it.
+    pub fn message_id(&self, guest: &GuestId) -> MessageId {
+        let name = format!("guestbook:idempotency-key\n{guest}\n{}", self.0);
+        MessageId(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_ids_keep_their_case_and_refuse_what_the_contract_refuses() {
+        assert_eq!(GuestId::parse("Ab9._~:@-").unwrap().as_str(), "Ab9._~:@-");
+        assert!(GuestId::parse(&"g".repeat(128)).is_ok());
+        for bad in ["", "a b", "a/b", "é", "a\0", &"g".repeat(129)] {
+            assert_eq!(
+                GuestId::parse(bad).unwrap_err().field,
+                "guest_id",
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_idempotency_key_names_one_message_per_guest() {
+        let key = IdempotencyKey::parse("order-17").unwrap();
+        let (a, b) = (GuestId::parse("a").unwrap(), GuestId::parse("b").unwrap());
+        assert_eq!(key.message_id(&a), key.message_id(&a));
+        assert_ne!(key.message_id(&a), key.message_id(&b));
+        assert!(IdempotencyKey::parse(" ").is_err());
+    }
+}

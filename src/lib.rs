@@ -1,0 +1,6 @@
+//! Guestbook keeps the chats of a product's guests: what was acknowledged is in every place where it belongs, and anything
+//! that is not says so, loudly, and why. ARCHITECTURE.md has the map.
+
+pub mod chat;
+pub mod error;
+pub mod storage;

@@ -1,0 +1,266 @@
+//! The tables: the truth about every message.
+//!
+//! [`Database`] is split by concern, so that no part becomes a list of everything: the chats themselves here, the debts
+//! to the lists in [`Outbox`], the vectors in [`Vectors`], the recount in [`Audit`].
+
+mod audit;
+mod outbox;
+mod vectors;
+
+pub use audit::{
+    Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
+    MetricsAudit, Orphan, Repair, UsageAudit,
+};
+pub use outbox::{ListDebt, ListRow, Outbox, Settled};
+pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
+
+use super::Storage;
+use crate::chat::{
+    Conversation, ConversationId, EmbeddingState, GuestId, ListState, Message, MessageId, ModelId,
+    NewMessage, OwnerId, RowState, Timestamp, Ttl, Vector, Window,
+};
+use crate::error::Result;
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a database has to know to write its rows; fixed while it is open.
+#[derive(Clone, Debug)]
+pub struct TableSettings {
+    /// How long a list lives after its last message.
+    pub list_ttl: Ttl,
+    /// How long a guest's conversation is kept after its last message; `None` keeps it for ever.
+    pub retention: Option<Duration>,
+    /// The model in use, if any: what `embedding_model` and `embedding_dim` say.
+    pub model: Option<ModelId>,
+    /// The name of the list store, for `cache_content_mapping.cache_backend`.
+    pub cache_backend: &'static str,
+}
+
+/// Everything that is committed together.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The time of storing.
+    pub at: Timestamp,
+    /// Groups of messages; each is stored whole or not at all.
+    pub groups: Vec<Group>,
+    /// List writes of earlier batches that are now durable. They ride along, so that they cost no commit of their own.
+    pub settled: Vec<Settled>,
+    /// Reads and timings since the last batch, riding along likewise.
+    pub tally: Tally,
+}
+
+/// Messages that are stored together or not at all. Most groups hold one.
+#[derive(Clone, Debug)]
+pub struct Group(pub Vec<Entry>);
+
+/// A message and what is known of its vector.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The message.
+    pub message: NewMessage,
+    /// Its vector, or why there is none.
+    pub embedding: Embedding,
+}
+
+/// A vector, or why there is none.
+#[derive(Clone, Debug)]
+pub enum Embedding {
+    /// The vector.
+    Vector(Vector),
+    /// The model has not been asked yet.
+    Pending,
+    /// The model refused, and why.
+    Failed(String),
+    /// The text holds nothing the model knows.
+    Nothing,
+    /// There is no embedder.
+    Off,
+}
+
+impl Embedding {
+    /// The state the receipt shows.
+    pub fn state(&self) -> EmbeddingState {
+        match self {
+            Self::Vector(_) => EmbeddingState::Stored,
+            Self::Pending => EmbeddingState::Pending,
+            Self::Failed(_) => EmbeddingState::Failed,
+            Self::Nothing => EmbeddingState::Nothing,
+            Self::Off => EmbeddingState::Off,
+        }
+    }
+}
+
+/// What `cache_metrics` counts besides stored messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Reads that found something.
+    pub hits: u64,
+    /// Reads that found nothing.
+    pub misses: u64,
+    /// Requests whose duration is in `timed_ms`; the mean is over these only.
+    pub timed: u64,
+    /// Sum of their durations in milliseconds.
+    pub timed_ms: f64,
+}
+
+impl Tally {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.hits + self.misses + self.timed == 0
+    }
+
+    /// Adds another tally to this one.
+    pub fn add(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.timed += other.timed;
+        self.timed_ms += other.timed_ms;
+    }
+}
+
+/// What became of a [`Group`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All of it is stored, or was before.
+    Stored(Vec<Recorded>),
+    /// None of it is: the message at `index` repeats an id with another guest, role or content.
+    Conflict {
+        /// Its place in the group.
+        index: usize,
+        /// The id in question.
+        id: MessageId,
+    },
+}
+
+/// Where a message is, and whether it was there before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// The message.
+    pub id: MessageId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Its place in it.
+    pub sequence: u64,
+    /// Step 2: whether it began the conversation.
+    pub conversation_row: RowState,
+    /// Step 5: whether it began its owner's usage row.
+    pub usage_row: RowState,
+    /// Step 4.
+    pub embedding: EmbeddingState,
+    /// Step 1 goes here: the list window after this message. `None` for a replayed message, which owes the list nothing.
+    pub window: Option<Window>,
+    /// `Some` when the message was stored before: what its list had when asked now.
+    pub replayed: Option<ListState>,
+}
+
+/// Which conversation to read.
+#[derive(Clone, Debug)]
+pub enum ChatKey {
+    /// The conversation of a guest.
+    Guest(GuestId),
+    /// A conversation by its id, whoever owns it.
+    Conversation(ConversationId),
+}
+
+/// Which messages of a conversation to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// At most so many.
+    pub limit: usize,
+    /// From which side.
+    pub from: PageStart,
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug)]
+pub enum PageStart {
+    /// At this sequence, going up.
+    At(u64),
+    /// Just below this sequence, going down; the page is still in ascending order.
+    Below(u64),
+}
+
+/// A conversation and some of its messages, in sequence order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// The messages of the page.
+    pub messages: Vec<Message>,
+}
+
+/// Rows removed, per table.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Erased {
+    /// Rows of `conversation_cache`.
+    pub conversations: u64,
+    /// Rows of `message_cache`.
+    pub messages: u64,
+    /// Rows of `cache_embeddings`.
+    pub embeddings: u64,
+    /// Rows of `usage_metrics`.
+    pub usage: u64,
+    /// Rows of `cache_content_mapping`.
+    pub mappings: u64,
+}
+
+impl Erased {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: Self) {
+        self.conversations += other.conversations;
+        self.messages += other.messages;
+        self.embeddings += other.embeddings;
+        self.usage += other.usage;
+        self.mappings += other.mappings;
+    }
+}
+
+/// What a migration moved.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Migrated {
+    /// Conversations that changed owner: 1, or 0 when the guest had none.
+    pub conversations: u64,
+    /// Messages in them.
+    pub messages: u64,
+}
+
+/// The chats. Object-safe; share one as `Arc<dyn Database>`.
+#[async_trait]
+pub trait Database: Storage + Outbox + Vectors + Audit {
+    /// Steps 2-7 of every message in one transaction; its commit is the acknowledgement. One outcome per group, in order.
+    ///
+    /// An error means nothing of the batch is stored. Kind `Invalid` means that some message is at fault: split the batch
+    /// to find it.
+    async fn record(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>>;
+
+    /// A page of a conversation; `None` when there is none, or retention has ended it at `now`.
+    async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>>;
+
+    /// The conversations a signed-in user owns, newest first, older than `before`.
+    async fn conversations(
+        &self,
+        owner: &OwnerId,
+        before: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<Conversation>>;
+
+    /// Removes every row of a guest in one transaction and leaves the removal of the list as a debt.
+    async fn erase(&self, guest: &GuestId, at: Timestamp) -> Result<Erased>;
+
+    /// Makes a guest's chat a user's, in one transaction: conversation, counters, mappings, a `cache_migrations` row, and
+    /// the removal of the list as a debt.
+    async fn migrate(&self, guest: &GuestId, user: &OwnerId, at: Timestamp) -> Result<Migrated>;
+
+    /// Writes the `cache_migrations` row of a migration that failed.
+    async fn migration_failed(
+        &self,
+        guest: &GuestId,
+        user: &OwnerId,
+        at: Timestamp,
+        cause: &str,
+    ) -> Result<()>;
+
+    /// Erases conversations that retention has ended at `now`, at most `limit`; what was removed.
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<Erased>;
+}

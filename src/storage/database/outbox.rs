@@ -1,0 +1,82 @@
+//! What the tables owe the lists. A commit that the list has not followed yet must be found again after a crash without
+//! scanning everything: each conversation knows up to which sequence its list is durable.
+
+use super::Tally;
+use crate::chat::{ConversationId, GuestId, MessageId, Timestamp, Window};
+use crate::error::Result;
+use async_trait::async_trait;
+use uuid::Uuid;
+
+/// Messages that a list now has and will still have after a power cut.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settled {
+    /// Their conversation.
+    pub conversation: ConversationId,
+    /// The sequence after the last of them.
+    pub next: u64,
+    /// Their ids.
+    pub messages: Vec<MessageId>,
+}
+
+/// A conversation's own idea of its list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListRow {
+    /// Whose list.
+    pub guest: GuestId,
+    /// The conversation it is a view of.
+    pub conversation: ConversationId,
+    /// What the list should hold, and until when.
+    pub window: Window,
+    /// The sequence after the newest message.
+    pub next: u64,
+}
+
+/// Something a list store has yet to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ListDebt {
+    /// The list lacks messages.
+    Behind(ListRow),
+    /// The chat is gone, or has become a user's: the list must go.
+    Gone(GuestId),
+}
+
+/// The debts, and how they are paid.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Names this database's content. A restore or import makes a new one.
+    fn epoch(&self) -> Uuid;
+
+    /// Debts at `now`, at most `limit`, removals first. Conversations are ascending by id, after the given one.
+    async fn list_debts(
+        &self,
+        after: Option<ConversationId>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ListDebt>>;
+
+    /// The row of a guest's list at `now`; `None` when there is no chat or its list has expired.
+    async fn list_row(&self, guest: &GuestId, now: Timestamp) -> Result<Option<ListRow>>;
+
+    /// Every list that should be there at `now`, ascending by conversation, after the given one.
+    async fn list_rows(
+        &self,
+        after: Option<ConversationId>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ListRow>>;
+
+    /// Notes what is durable in the lists and what was counted; for times when no batch is there to carry it.
+    async fn settle(&self, settled: Vec<Settled>, tally: Tally, at: Timestamp) -> Result<()>;
+
+    /// Notes that these lists have been removed.
+    async fn removals_settled(&self, guests: Vec<GuestId>) -> Result<()>;
+
+    /// Notes that lists have expired at `now`, at most `limit`: their messages are no longer synced. The number of lists.
+    async fn lapse(&self, now: Timestamp, limit: usize) -> Result<usize>;
+
+    /// The incarnation of the list store that the notes above speak of.
+    async fn lists_incarnation(&self) -> Result<Option<Uuid>>;
+
+    /// Remembers the incarnation once every list has been compared with the tables.
+    async fn set_lists_incarnation(&self, incarnation: Uuid) -> Result<()>;
+}

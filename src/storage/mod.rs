@@ -1,0 +1,54 @@
+//! What a store must be able to do, and the stores that can.
+//!
+//! Two kinds of store make up Guestbook: a [`Database`] with the tables, which is the truth, and a [`ListCache`] with the
+//! expiring lists, which is derived and can always be rebuilt. Both are [`Storage`]. The traits are batch-shaped: each
+//! method is a whole business step over many messages, so that an embedded store can do it in one transaction and a
+//! networked one in a constant number of round trips.
+//!
+//! **Invariant:** backends never name each other, and `cfg(feature)` stands only here and in [`open`].
+
+pub mod database;
+pub mod list_cache;
+//pub mod memory;
+//pub mod open;
+//pub mod sled;
+//pub mod sqlite;
+mod worker;
+
+pub use database::Database;
+pub use list_cache::ListCache;
+
+use crate::error::Result;
+use async_trait::async_trait;
+use std::fmt;
+
+/// What every backend is, whatever it stores.
+#[async_trait]
+pub trait Storage: fmt::Debug + Send + Sync {
+    /// The backend's name as receipts and tables show it: `sqlite`, `sled`, `memory` …
+    fn name(&self) -> &'static str;
+
+    /// Where the data is, for a person: a path or a URL without credentials.
+    fn location(&self) -> String;
+
+    /// Whether the backend can serve at this moment; the error says why not.
+    async fn health(&self) -> Result<()>;
+
+    /// How much it holds.
+    async fn stats(&self) -> Result<Stats>;
+
+    /// Returns once everything accepted so far survives a power cut.
+    async fn flush(&self) -> Result<()>;
+
+    /// Flushes and lets go of files and connections. Every later call fails with `Unavailable`.
+    async fn close(&self) -> Result<()>;
+}
+
+/// How much a backend holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Messages in the tables, or items in the lists; an estimate where counting would scan.
+    pub entries: u64,
+    /// Bytes on disk or in memory.
+    pub bytes: u64,
+}

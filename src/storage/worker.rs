@@ -1,0 +1,201 @@
+//! Threads that own what must not cross threads (connections, a sled handle) and run closures on it.
+//!
+//! The async side never blocks: a call is queued, run on the worker's thread, and answered over a oneshot. A panic on a
+//! worker poisons it, because the state it owned may be half changed; every later call fails with the reason.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+
+type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
+
+/// One or more threads, each with its own `T`, taking jobs from one bounded queue.
+pub(crate) struct Worker<T> {
+    backend: &'static str,
+    /// Taken by `close`, after which no job can be sent.
+    jobs: Mutex<Option<mpsc::Sender<Job<T>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    poison: Arc<OnceLock<Error>>,
+}
+
+impl<T: 'static> Worker<T> {
+    /// Starts one thread per element of `states`; `queue` is how many jobs may wait.
+    pub(crate) fn spawn(
+        backend: &'static str,
+        role: &str,
+        queue: usize,
+        states: Vec<T>,
+    ) -> Result<Self>
+    where
+        T: Send,
+    {
+        let (jobs, waiting) = mpsc::channel::<Job<T>>(queue);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let poison = Arc::new(OnceLock::new());
+        let start = |(index, state): (usize, T)| {
+            let (waiting, poison) = (Arc::clone(&waiting), Arc::clone(&poison));
+            std::thread::Builder::new()
+                .name(format!("{backend}-{role}-{index}"))
+                .spawn(move || run(backend, state, &waiting, &poison))
+                .map_err(|cause| {
+                    let context = format!("the {role} thread could not be started");
+                    Error::caused(ErrorKind::Unavailable, backend, "open", context, cause)
+                })
+        };
+        let threads = states
+            .into_iter()
+            .enumerate()
+            .map(start)
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            backend,
+            jobs: Mutex::new(Some(jobs)),
+            threads: Mutex::new(threads),
+            poison,
+        })
+    }
+
+    /// Runs `work` on a worker's thread and returns its answer. Work that was queued is run even when the caller goes away.
+    pub(crate) async fn call<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.check()?;
+        let (reply, answer) = oneshot::channel();
+        let jobs = self
+            .jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let jobs = jobs.ok_or_else(|| self.gone(operation, "the store has been closed"))?;
+        let job: Job<T> = Box::new(move |state| {
+            // The caller may have gone away; its answer has then nobody to go to.
+            let _ = reply.send(work(state));
+        });
+        let sent = jobs.send(job).await;
+        sent.map_err(|_| self.gone(operation, "its thread has ended"))?;
+        answer.await.unwrap_or_else(|_| {
+            Err(self.gone(operation, "its thread panicked; see the log, then restart"))
+        })
+    }
+
+    /// From now on every call fails with `cause`. For failures after which the state on disk is not known.
+    pub(crate) fn poison(&self, cause: Error) {
+        tracing::error!(backend = self.backend, %cause, "store poisoned: nothing more is acknowledged until a restart");
+        // The first cause is the one to show.
+        let _ = self.poison.set(cause);
+    }
+
+    /// The reason why calls fail, if they do.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(cause) => Err(cause.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets queued work finish, drops the state and waits for the threads.
+    pub(crate) async fn close(&self) {
+        drop(
+            self.jobs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().for_each(|thread| drop(thread.join()))
+        })
+        .await;
+        if let Err(cause) = joined {
+            tracing::error!(backend = self.backend, %cause, "waiting for the store's threads failed");
+        }
+    }
+
+    fn gone(&self, operation: &'static str, context: &str) -> Error {
+        let fallback = || Error::new(ErrorKind::Unavailable, self.backend, operation, context);
+        self.poison.get().cloned().unwrap_or_else(fallback)
+    }
+}
+
+impl<T> std::fmt::Debug for Worker<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+fn run<T>(
+    backend: &'static str,
+    mut state: T,
+    waiting: &Mutex<mpsc::Receiver<Job<T>>>,
+    poison: &OnceLock<Error>,
+) {
+    loop {
+        // One idle thread waits inside the lock, the others for the lock: whoever gets a job lets the next one wait.
+        let job = waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .blocking_recv();
+        let Some(job) = job else { return };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(&mut state))) {
+            let context = format!("its thread panicked: {}", panic_text(panic.as_ref()));
+            let cause = Error::new(ErrorKind::Unavailable, backend, "work", context);
+            tracing::error!(backend, %cause, "store poisoned: nothing more is acknowledged until a restart");
+            // The first cause is the one to show.
+            let _ = poison.set(cause);
+            return;
+        }
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let owned = || panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(owned).unwrap_or("no text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_poisons_and_the_reason_stays() {
+        let worker = Worker::spawn("test", "writer", 4, vec![0_u32]).unwrap();
+        assert_eq!(
+            worker
+                .call("add", |n| {
+                    *n += 1;
+                    Ok(*n)
+                })
+                .await
+                .unwrap(),
+            1
+        );
+        let panicked: Result<()> = worker.call("break", |_| panic!("torn")).await;
+        assert_eq!(panicked.unwrap_err().kind(), ErrorKind::Unavailable);
+        let later = worker.call("add", |n| Ok(*n)).await.unwrap_err();
+        assert!(later.to_string().contains("panicked"), "{later}");
+        worker.close().await;
+    }
+
+    #[tokio::test]
+    async fn close_lets_queued_work_finish_and_refuses_the_rest() {
+        let worker = Worker::spawn("test", "writer", 4, vec![0_u32]).unwrap();
+        worker
+            .call("add", |n| {
+                *n += 1;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        worker.close().await;
+        assert!(worker.call("add", |n| Ok(*n)).await.is_err());
+    }
+}
