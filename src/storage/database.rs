@@ -92,7 +92,7 @@ impl Embedding {
 }
 
 /// What `cache_metrics` counts besides stored messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     /// Reads that found something.
     pub hits: u64,
@@ -102,6 +102,19 @@ pub struct Tally {
     pub timed: u64,
     /// Sum of their durations in milliseconds.
     pub timed_ms: f64,
+    /// The same per owner, for `usage_metrics.average_response_time_ms`.
+    pub owners: Vec<OwnerTime>,
+}
+
+/// How long requests of one owner took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnerTime {
+    /// Whose.
+    pub owner: OwnerId,
+    /// How many requests.
+    pub requests: u64,
+    /// Sum of their durations in milliseconds.
+    pub total_ms: f64,
 }
 
 impl Tally {
@@ -116,6 +129,7 @@ impl Tally {
         self.misses += other.misses;
         self.timed += other.timed;
         self.timed_ms += other.timed_ms;
+        self.owners.extend(other.owners);
     }
 }
 

@@ -12,7 +12,7 @@ pub mod list_cache;
 //pub mod memory;
 //pub mod open;
 //pub mod sled;
-//pub mod sqlite;
+pub mod sqlite;
 mod worker;
 
 pub use database::Database;

@@ -11,13 +11,34 @@ use tokio::sync::{mpsc, oneshot};
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
+/// The reason why a store must not be used any more, shared by its threads and whoever holds its state. Set once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Poison(Arc<OnceLock<Error>>);
+
+impl Poison {
+    /// From now on every call fails with `cause`. For failures after which the state on disk is not known.
+    pub(crate) fn set(&self, cause: Error) {
+        tracing::error!(backend = cause.backend(), %cause, "store poisoned: nothing more is acknowledged until a restart");
+        // The first cause is the one to show.
+        let _ = self.0.set(cause);
+    }
+
+    /// Fails with the reason, if there is one.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.0.get() {
+            Some(cause) => Err(cause.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// One or more threads, each with its own `T`, taking jobs from one bounded queue.
 pub(crate) struct Worker<T> {
     backend: &'static str,
     /// Taken by `close`, after which no job can be sent.
     jobs: Mutex<Option<mpsc::Sender<Job<T>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    poison: Arc<OnceLock<Error>>,
+    poison: Poison,
 }
 
 impl<T: 'static> Worker<T> {
@@ -26,6 +47,7 @@ impl<T: 'static> Worker<T> {
         backend: &'static str,
         role: &str,
         queue: usize,
+        poison: Poison,
         states: Vec<T>,
     ) -> Result<Self>
     where
@@ -33,9 +55,8 @@ impl<T: 'static> Worker<T> {
     {
         let (jobs, waiting) = mpsc::channel::<Job<T>>(queue);
         let waiting = Arc::new(Mutex::new(waiting));
-        let poison = Arc::new(OnceLock::new());
         let start = |(index, state): (usize, T)| {
-            let (waiting, poison) = (Arc::clone(&waiting), Arc::clone(&poison));
+            let (waiting, poison) = (Arc::clone(&waiting), poison.clone());
             std::thread::Builder::new()
                 .name(format!("{backend}-{role}-{index}"))
                 .spawn(move || run(backend, state, &waiting, &poison))
@@ -63,7 +84,7 @@ impl<T: 'static> Worker<T> {
         operation: &'static str,
         work: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        self.check()?;
+        self.poison.check()?;
         let (reply, answer) = oneshot::channel();
         let jobs = self
             .jobs
@@ -80,21 +101,6 @@ impl<T: 'static> Worker<T> {
         answer.await.unwrap_or_else(|_| {
             Err(self.gone(operation, "its thread panicked; see the log, then restart"))
         })
-    }
-
-    /// From now on every call fails with `cause`. For failures after which the state on disk is not known.
-    pub(crate) fn poison(&self, cause: Error) {
-        tracing::error!(backend = self.backend, %cause, "store poisoned: nothing more is acknowledged until a restart");
-        // The first cause is the one to show.
-        let _ = self.poison.set(cause);
-    }
-
-    /// The reason why calls fail, if they do.
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.poison.get() {
-            Some(cause) => Err(cause.clone()),
-            None => Ok(()),
-        }
     }
 
     /// Lets queued work finish, drops the state and waits for the threads.
@@ -118,7 +124,7 @@ impl<T: 'static> Worker<T> {
 
     fn gone(&self, operation: &'static str, context: &str) -> Error {
         let fallback = || Error::new(ErrorKind::Unavailable, self.backend, operation, context);
-        self.poison.get().cloned().unwrap_or_else(fallback)
+        self.poison.check().err().unwrap_or_else(fallback)
     }
 }
 
@@ -134,7 +140,7 @@ fn run<T>(
     backend: &'static str,
     mut state: T,
     waiting: &Mutex<mpsc::Receiver<Job<T>>>,
-    poison: &OnceLock<Error>,
+    poison: &Poison,
 ) {
     loop {
         // One idle thread waits inside the lock, the others for the lock: whoever gets a job lets the next one wait.
@@ -143,12 +149,12 @@ fn run<T>(
             .unwrap_or_else(PoisonError::into_inner)
             .blocking_recv();
         let Some(job) = job else { return };
+        if poison.check().is_err() {
+            continue; // dropping the job answers it with the reason
+        }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(&mut state))) {
             let context = format!("its thread panicked: {}", panic_text(panic.as_ref()));
-            let cause = Error::new(ErrorKind::Unavailable, backend, "work", context);
-            tracing::error!(backend, %cause, "store poisoned: nothing more is acknowledged until a restart");
-            // The first cause is the one to show.
-            let _ = poison.set(cause);
+            poison.set(Error::new(ErrorKind::Unavailable, backend, "work", context));
             return;
         }
     }
@@ -167,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_poisons_and_the_reason_stays() {
-        let worker = Worker::spawn("test", "writer", 4, vec![0_u32]).unwrap();
+        let worker = Worker::spawn("test", "writer", 4, Poison::default(), vec![0_u32]).unwrap();
         assert_eq!(
             worker
                 .call("add", |n| {
@@ -187,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn close_lets_queued_work_finish_and_refuses_the_rest() {
-        let worker = Worker::spawn("test", "writer", 4, vec![0_u32]).unwrap();
+        let worker = Worker::spawn("test", "writer", 4, Poison::default(), vec![0_u32]).unwrap();
         worker
             .call("add", |n| {
                 *n += 1;

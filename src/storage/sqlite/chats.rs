@@ -1,0 +1,264 @@
+//! Reading, erasing and migrating chats.
+
+use super::rows::{Id, Time};
+use super::{SqliteDatabase, outbox, rows, sql};
+use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
+use crate::error::Result;
+use crate::storage::database::{
+    Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, PageStart, Tally,
+};
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, Transaction, params};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Above every id: where reading the newest conversations begins.
+const ABOVE_ALL: &str = "g";
+
+#[async_trait]
+impl Database for SqliteDatabase {
+    async fn record(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>> {
+        self.record_batch(batch).await
+    }
+
+    async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>> {
+        let chat = chat.clone();
+        self.read("history", move |tx| {
+            let Some(conversation) = find(tx, &chat, now)? else {
+                return Ok(None);
+            };
+            let (statement, bound) = match page.from {
+                PageStart::At(sequence) => (sql::MESSAGES_UP, sequence),
+                PageStart::Below(sequence) => (sql::MESSAGES_DOWN, sequence),
+            };
+            let bound = i64::try_from(bound).unwrap_or(i64::MAX);
+            let mut select = tx.prepare_cached(statement)?;
+            let found = select.query_map(
+                params![Id(conversation.id.0), bound, page.limit],
+                rows::message,
+            )?;
+            let mut messages = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            if matches!(page.from, PageStart::Below(_)) {
+                messages.reverse();
+            }
+            Ok(Some(History {
+                conversation,
+                messages,
+            }))
+        })
+        .await
+    }
+
+    async fn conversations(
+        &self,
+        owner: &OwnerId,
+        before: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<Conversation>> {
+        let owner = owner.clone();
+        self.read("conversations", move |tx| {
+            let before = before.map_or_else(|| ABOVE_ALL.to_owned(), |id| id.to_string());
+            let mut select = tx.prepare_cached(sql::CONVERSATIONS_OF_USER)?;
+            let found =
+                select.query_map(params![owner.as_str(), before, limit], rows::conversation)?;
+            found.collect()
+        })
+        .await
+    }
+
+    async fn erase(&self, guest: &GuestId, at: Timestamp) -> Result<Erased> {
+        let guest = guest.clone();
+        self.write("erase", move |tx, _| {
+            let owner = OwnerId::from(&guest);
+            match guest_conversation(tx, &guest)? {
+                Some(id) => erase_conversation(tx, id, &owner, at),
+                None => Ok(Erased::default()),
+            }
+        })
+        .await
+    }
+
+    async fn migrate(&self, guest: &GuestId, user: &OwnerId, at: Timestamp) -> Result<Migrated> {
+        let (guest, user) = (guest.clone(), user.clone());
+        self.write("migrate", move |tx, _| migrate(tx, &guest, &user, at))
+            .await
+    }
+
+    async fn migration_failed(
+        &self,
+        guest: &GuestId,
+        user: &OwnerId,
+        at: Timestamp,
+        cause: &str,
+    ) -> Result<()> {
+        let (guest, user, cause) = (guest.clone(), user.clone(), cause.to_owned());
+        self.write("migration_failed", move |tx, _| {
+            let failed = Migrated::default();
+            log_migration(tx, &guest, &user, at, failed, Some(&cause))
+        })
+        .await
+    }
+
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<Erased> {
+        let due = self
+            .read("expire", move |tx| expired(tx, now, limit))
+            .await?;
+        if due.is_empty() {
+            return Ok(Erased::default()); // nothing to do is the common case, and must not cost a commit
+        }
+        self.write("expire", move |tx, _| {
+            let mut erased = Erased::default();
+            for (id, owner) in expired(tx, now, limit)? {
+                erased.add(erase_conversation(tx, id, &owner, now)?);
+            }
+            Ok(erased)
+        })
+        .await
+    }
+}
+
+fn find(
+    tx: &Transaction<'_>,
+    chat: &ChatKey,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Conversation>> {
+    let (statement, key) = match chat {
+        ChatKey::Guest(guest) => (sql::CONVERSATION_OF_GUEST, guest.as_str().to_owned()),
+        ChatKey::Conversation(id) => (sql::CONVERSATION_BY_ID, id.to_string()),
+    };
+    let mut select = tx.prepare_cached(statement)?;
+    select
+        .query_row(params![key, Time(now)], rows::conversation)
+        .optional()
+}
+
+fn guest_conversation(
+    tx: &Transaction<'_>,
+    guest: &GuestId,
+) -> rusqlite::Result<Option<ConversationId>> {
+    let found = tx.query_row(sql::GUEST_CONVERSATION, [guest.as_str()], |row| {
+        row.get::<_, Id>(0)
+    });
+    Ok(found.optional()?.map(|id| ConversationId(id.0)))
+}
+
+fn expired(
+    tx: &Transaction<'_>,
+    now: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<(ConversationId, OwnerId)>> {
+    let mut select = tx.prepare_cached(sql::EXPIRED_CONVERSATIONS)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let owner = OwnerId::from_stored(row.get_ref(1)?.as_str()?);
+        Ok((ConversationId(row.get::<_, Id>(0)?.0), owner))
+    };
+    select.query_map(params![Time(now), limit], read)?.collect()
+}
+
+/// Removes a guest's conversation and everything that hangs on it, and leaves its list as a debt.
+pub(super) fn erase_conversation(
+    tx: &Transaction<'_>,
+    id: ConversationId,
+    owner: &OwnerId,
+    at: Timestamp,
+) -> rusqlite::Result<Erased> {
+    let key = Id(id.0);
+    let remove = |statement: &str| -> rusqlite::Result<u64> {
+        Ok(tx.prepare_cached(statement)?.execute([&key])? as u64)
+    };
+    let usage = erase_usage(tx, id, owner)?;
+    let embeddings = remove(sql::ERASE_VECTORS)?;
+    remove(sql::ERASE_NOTES)?;
+    let mappings = remove(sql::ERASE_MAPPINGS)?;
+    let messages = remove(sql::ERASE_MESSAGES)?;
+    let conversations = remove(sql::ERASE_CONVERSATION)?;
+    tx.prepare_cached(sql::REMOVAL_ADD)?
+        .execute(params![owner.as_str(), Time(at)])?;
+    let fewer = i64::try_from(messages).unwrap_or(i64::MAX);
+    outbox::count(tx, at, -fewer, 0, &Tally::default())?;
+    Ok(Erased {
+        conversations,
+        messages,
+        embeddings,
+        usage,
+        mappings,
+    })
+}
+
+/// A guest's counters go with the chat. Where a user has the same id and conversations of its own, only the chat's share goes.
+fn erase_usage(tx: &Transaction<'_>, id: ConversationId, owner: &OwnerId) -> rusqlite::Result<u64> {
+    let owns_more: bool = tx.query_row(sql::OWNS_AS_USER, [owner.as_str()], |row| row.get(0))?;
+    if !owns_more {
+        return Ok(tx.execute(sql::ERASE_USAGE, [owner.as_str()])? as u64);
+    }
+    let sums = tx.query_row(sql::COUNT_MESSAGES, [Id(id.0)], |row| {
+        Ok((
+            row.get::<_, u64>(0)?,
+            row.get::<_, u64>(1)?,
+            row.get::<_, u64>(2)?,
+        ))
+    })?;
+    tx.execute(
+        sql::USAGE_SUBTRACT,
+        params![owner.as_str(), sums.0, sums.1, sums.2],
+    )?;
+    Ok(0)
+}
+
+fn migrate(
+    tx: &Transaction<'_>,
+    guest: &GuestId,
+    user: &OwnerId,
+    at: Timestamp,
+) -> rusqlite::Result<Migrated> {
+    let Some(id) = guest_conversation(tx, guest)? else {
+        log_migration(tx, guest, user, at, Migrated::default(), None)?;
+        return Ok(Migrated::default());
+    };
+    tx.execute(sql::MIGRATE_CONVERSATION, params![Id(id.0), user.as_str()])?;
+    let messages = tx.query_row(sql::COUNT_MESSAGES, [Id(id.0)], |row| row.get(0))?;
+    tx.execute(sql::MIGRATE_MAPPINGS, params![Id(id.0), user.as_str()])?;
+    if guest.as_str() == user.as_str() {
+        tx.execute(sql::USAGE_PROMOTE, [user.as_str()])?;
+    } else {
+        let row = params![guest.as_str(), user.as_str(), Id(Uuid::now_v7()), Time(at)];
+        tx.execute(sql::MIGRATE_USAGE, row)?;
+        tx.execute(sql::USAGE_DELETE, [guest.as_str()])?;
+    }
+    tx.execute(sql::REMOVAL_ADD, params![guest.as_str(), Time(at)])?;
+    let migrated = Migrated {
+        conversations: 1,
+        messages,
+    };
+    log_migration(tx, guest, user, at, migrated, None)?;
+    Ok(migrated)
+}
+
+fn log_migration(
+    tx: &Transaction<'_>,
+    guest: &GuestId,
+    user: &OwnerId,
+    at: Timestamp,
+    migrated: Migrated,
+    failure: Option<&str>,
+) -> rusqlite::Result<()> {
+    let status = if failure.is_some() {
+        "failed"
+    } else {
+        "completed"
+    };
+    tx.execute(
+        sql::MIGRATION_ADD,
+        params![
+            Id(Uuid::now_v7()),
+            status,
+            migrated.messages,
+            u64::from(failure.is_some()),
+            Time(at),
+            format!("guest:{guest}"),
+            format!("user:{user}"),
+            failure,
+        ],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The one place where a SQLite error becomes ours.
+
+use super::NAME;
+use crate::error::{Error, ErrorKind};
+use rusqlite::ErrorCode;
+use rusqlite::ffi;
+
+/// Converts what SQLite said while doing `operation`.
+pub(super) fn convert(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |cause| {
+        let (kind, context) = classify(&cause);
+        Error::caused(kind, NAME, operation, context, cause)
+    }
+}
+
+/// Whether the data on disk is no longer known after this error: an fsync that failed may have dropped the pages it was for.
+pub(super) fn is_fatal(cause: &rusqlite::Error) -> bool {
+    let fatal = [
+        ffi::SQLITE_IOERR_FSYNC,
+        ffi::SQLITE_IOERR_DIR_FSYNC,
+        ffi::SQLITE_CORRUPT,
+        ffi::SQLITE_NOTADB,
+    ];
+    let code = cause.sqlite_error().map(|error| error.extended_code);
+    code.is_some_and(|code| fatal.contains(&code) || fatal.contains(&(code & 0xff)))
+}
+
+fn classify(cause: &rusqlite::Error) -> (ErrorKind, &'static str) {
+    let Some(code) = cause.sqlite_error_code() else {
+        return (ErrorKind::Internal, "a statement could not be run");
+    };
+    match code {
+        ErrorCode::DiskFull => (
+            ErrorKind::Full,
+            "the disk has no room left; free some, nothing else is needed",
+        ),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            (ErrorKind::Busy, "another process holds the database")
+        }
+        ErrorCode::ConstraintViolation => (ErrorKind::Invalid, "a row breaks a rule of its table"),
+        ErrorCode::TooBig => (ErrorKind::Invalid, "a value is larger than SQLite can hold"),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => (
+            ErrorKind::Corrupt,
+            "the database file is damaged; restore a copy of it",
+        ),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => (
+            ErrorKind::Unavailable,
+            "the database cannot be written; check the owner and mode of its folder",
+        ),
+        ErrorCode::CannotOpen => (
+            ErrorKind::Unavailable,
+            "the database cannot be opened; check that its folder exists",
+        ),
+        ErrorCode::SystemIoFailure => (
+            ErrorKind::Unavailable,
+            "the disk did not do what it was asked",
+        ),
+        _ => (ErrorKind::Internal, "a statement could not be run"),
+    }
+}

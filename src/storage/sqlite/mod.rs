@@ -1,0 +1,171 @@
+//! The tables in one SQLite file: the default, with no service to install.
+//!
+//! One thread writes, a few read. A commit is on disk before it returns (WAL, synchronous=FULL), so many messages share
+//! one: that is what makes it fast. See `sql.rs` for every statement.
+
+mod audit;
+mod chats;
+mod error;
+mod open;
+mod outbox;
+mod record;
+mod rows;
+mod sql;
+mod vectors;
+
+pub use open::query;
+
+use super::database::TableSettings;
+use super::worker::{Poison, Worker};
+use super::{Stats, Storage};
+use crate::error::Result;
+use async_trait::async_trait;
+use error::convert;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+const NAME: &str = "sqlite";
+/// Jobs that may wait for the writer. Each is a whole batch, so a longer queue would only hide a stall.
+const WRITER_QUEUE: usize = 64;
+const READER_QUEUE: usize = 1024;
+
+/// A SQLite file with the tables.
+#[derive(Debug)]
+pub struct SqliteDatabase {
+    path: PathBuf,
+    epoch: Uuid,
+    writer: Worker<Writer>,
+    readers: Worker<Connection>,
+}
+
+/// What the writing thread owns.
+#[derive(Debug)]
+struct Writer {
+    connection: Connection,
+    settings: Arc<TableSettings>,
+    poison: Poison,
+}
+
+impl SqliteDatabase {
+    /// Opens or makes the file and brings its schema up to date.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file cannot be opened or written, `Unsupported` when it was written by a newer version,
+    /// `Corrupt` when it is no database.
+    pub fn open(path: &Path, settings: TableSettings) -> Result<Self> {
+        let (mut connection, epoch) = open::writer(path)?;
+        open::retain(&mut connection, settings.retention)?;
+        let threads = std::thread::available_parallelism()
+            .map_or(2, usize::from)
+            .clamp(2, 8);
+        let readers = (0..threads)
+            .map(|_| open::reader(path))
+            .collect::<Result<_>>()?;
+        let poison = Poison::default();
+        let writer = Writer {
+            connection,
+            settings: Arc::new(settings),
+            poison: poison.clone(),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            epoch,
+            writer: Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?,
+            readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
+        })
+    }
+
+    /// Runs `work` in one read transaction, so that everything it reads is of one moment.
+    async fn read<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let run = move |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let answer = work(&transaction)?;
+            transaction.finish()?;
+            Ok(answer)
+        };
+        self.readers
+            .call(operation, move |connection| {
+                run(connection).map_err(convert(operation))
+            })
+            .await
+    }
+
+    /// Runs `work` in one write transaction and commits it.
+    async fn write<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>, &TableSettings) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.writer
+            .call(operation, move |writer| writer.transact(operation, work))
+            .await
+    }
+}
+
+impl Writer {
+    fn transact<R>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>, &TableSettings) -> rusqlite::Result<R>,
+    ) -> Result<R> {
+        let run = |connection: &mut Connection, settings: &TableSettings| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let answer = work(&transaction, settings)?;
+            transaction.commit()?;
+            Ok(answer)
+        };
+        run(&mut self.connection, &self.settings).map_err(|cause| {
+            let fatal = error::is_fatal(&cause);
+            let failure = convert(operation)(cause);
+            if fatal {
+                self.poison.set(failure.clone());
+            }
+            failure
+        })
+    }
+}
+
+#[async_trait]
+impl Storage for SqliteDatabase {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.writer.call("health", |_| Ok(())).await?;
+        self.read("health", |tx| tx.query_row(sql::SIZE, [], |_| Ok(())))
+            .await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.read("stats", |tx| {
+            Ok(Stats {
+                entries: tx.query_row(sql::ENTRIES, [], |row| row.get(0))?,
+                bytes: tx.query_row(sql::SIZE, [], |row| row.get(0))?,
+            })
+        })
+        .await
+    }
+
+    /// Every commit is on disk when it returns, so this only waits for the writer.
+    async fn flush(&self) -> Result<()> {
+        self.writer.call("flush", |_| Ok(())).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.readers.close().await;
+        self.writer.close().await;
+        Ok(())
+    }
+}

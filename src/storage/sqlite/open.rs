@@ -1,0 +1,136 @@
+//! Opening the file: settings, migrations, and what the database knows of itself.
+
+use super::error::convert;
+use super::{NAME, sql};
+use crate::error::{Error, ErrorKind, Result};
+use refinery::{Migration, Report, Runner};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::path::Path;
+use std::time::Duration;
+use uuid::Uuid;
+
+const OPEN: &str = "open";
+/// The statements of a batch, and room for the rest.
+const CACHED_STATEMENTS: usize = 128;
+/// Numbered, never edited once released; refinery keeps their checksums in the file and refuses a file whose history differs.
+const MIGRATIONS: &[(&str, &str)] = &[(
+    "V1__tables",
+    include_str!("../../../schema/sqlite/001_tables.sql"),
+)];
+
+/// Opens the connection that writes, and the epoch of its content.
+pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid)> {
+    let mut connection = Connection::open(path).map_err(convert(OPEN))?;
+    connection
+        .execute_batch(sql::WRITER_PRAGMAS)
+        .map_err(convert(OPEN))?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    migrate(&mut connection)?;
+    let epoch = epoch(&connection).map_err(convert(OPEN))?;
+    Ok((connection, epoch))
+}
+
+/// Opens a connection that only reads.
+pub(super) fn reader(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(convert(OPEN))?;
+    connection
+        .execute_batch(sql::READER_PRAGMAS)
+        .map_err(convert(OPEN))?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    Ok(connection)
+}
+
+/// Runs one read-only statement on a database file, also while a server is using it: column names and rows as text,
+/// NULL as `None`, blobs as hex.
+///
+/// # Errors
+/// `Invalid` with SQLite's own words when the statement is no valid SELECT.
+pub fn query(path: &Path, statement: &str) -> Result<(Vec<String>, Vec<Vec<Option<String>>>)> {
+    let connection = reader(path)?;
+    let run = || {
+        let mut prepared = connection.prepare(statement)?;
+        let names: Vec<String> = prepared
+            .column_names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let columns = names.len();
+        let rows = prepared.query_map([], |row| {
+            (0..columns).map(|at| Ok(text(row.get_ref(at)?))).collect()
+        })?;
+        Ok((names, rows.collect::<rusqlite::Result<_>>()?))
+    };
+    run().map_err(|cause: rusqlite::Error| {
+        Error::caused(
+            ErrorKind::Invalid,
+            NAME,
+            "sql",
+            "the statement was refused",
+            cause,
+        )
+    })
+}
+
+fn text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(number) => Some(number.to_string()),
+        ValueRef::Real(number) => Some(number.to_string()),
+        ValueRef::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Blob(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<Report> {
+    let known = |(name, sql): &(&str, &str)| Migration::unapplied(name, sql);
+    let migrations = MIGRATIONS
+        .iter()
+        .map(known)
+        .collect::<std::result::Result<Vec<_>, _>>();
+    let run = migrations.and_then(|migrations| {
+        let runner = Runner::new(&migrations)
+            .set_abort_missing(true)
+            .set_abort_divergent(true);
+        runner.run(connection)
+    });
+    run.map_err(|cause| {
+        let context = "the schema of the file is not one this version knows: it was written by a newer version, or edited \
+                       by hand; use that version, or another --data-dir";
+        Error::caused(ErrorKind::Unsupported, NAME, "migrate schema", context, cause)
+    })
+}
+
+fn epoch(connection: &Connection) -> rusqlite::Result<Uuid> {
+    let stored: Option<String> = connection
+        .query_row(sql::META_GET, ["store_epoch"], |row| row.get(0))
+        .optional()?;
+    if let Some(epoch) = stored.and_then(|text| Uuid::parse_str(&text).ok()) {
+        return Ok(epoch);
+    }
+    let epoch = Uuid::new_v4();
+    connection.execute(sql::META_PUT, params!["store_epoch", epoch.to_string()])?;
+    Ok(epoch)
+}
+
+/// Makes `expires_at` of the chats that are there follow a changed `--retention`; does nothing when it has not changed.
+pub(super) fn retain(connection: &mut Connection, retention: Option<Duration>) -> Result<()> {
+    let wanted = retention.map_or_else(|| "off".to_owned(), |span| span.as_millis().to_string());
+    let run = |connection: &mut Connection| {
+        let transaction = connection.transaction()?;
+        let stored: Option<String> = transaction
+            .query_row(sql::META_GET, ["retention_ms"], |row| row.get(0))
+            .optional()?;
+        if stored.as_deref().unwrap_or("off") != wanted {
+            match retention {
+                Some(span) => transaction
+                    .execute(sql::RETAIN, [format!("+{} seconds", span.as_secs_f64())])?,
+                None => transaction.execute(sql::RETAIN_FOREVER, [])?,
+            };
+            transaction.execute(sql::META_PUT, params!["retention_ms", wanted])?;
+        }
+        transaction.commit()
+    };
+    run(connection).map_err(convert(OPEN))
+}
