@@ -116,6 +116,11 @@ impl IdempotencyKey {
         Ok(Self(trimmed.to_owned()))
     }
 
+    /// The key of one message of a request that carries several.
+    pub fn of_part(&self, index: usize) -> Self {
+        Self(format!("{}\n{index}", self.0)) // a newline cannot be in a key, so no other key is meant by this
+    }
+
     /// The message id this key stands for. A name-based UUID of guest and key: the same pair names the same message on
     /// every node and after every restart, and no second index is needed to find it.
     pub fn message_id(&self, guest: &GuestId) -> MessageId {

@@ -23,7 +23,7 @@ pub use message::{Message, NewMessage, Role};
 pub use receipt::{EmbeddingState, ListState, Receipt, RowState};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp, Ttl};
 pub use usage::Usage;
-pub use vector::{ModelId, Vector};
+pub use vector::{BadVector, ModelId, Vector};
 pub use window::{Window, window_of};
 
 use thiserror::Error;

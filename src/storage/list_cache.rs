@@ -95,7 +95,8 @@ pub trait ListCache: Storage {
     /// (`first == from`) begins the list anew whatever was there of another origin.
     async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>>;
 
-    /// Makes the list exactly these items, whatever was there before.
+    /// Makes the list exactly these items, unless it is of the same origin, begins at the same sequence and already reaches
+    /// further: that one has everything these items have, and a slow rebuild must not undo a newer append.
     async fn replace(&self, list: Append) -> Result<()>;
 
     /// The list of a guest, unless it has expired at `now`.

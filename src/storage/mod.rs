@@ -17,8 +17,9 @@ mod worker;
 
 pub use database::Database;
 pub use list_cache::ListCache;
+pub(crate) use worker::panic_text;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use async_trait::async_trait;
 use std::fmt;
 
@@ -33,6 +34,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Whether the backend can serve at this moment; the error says why not.
     async fn health(&self) -> Result<()>;
+
+    /// A failure after which nothing more may be acknowledged until a restart, such as a failed fsync; `None` in good health.
+    fn fatal(&self) -> Option<Error>;
 
     /// How much it holds.
     async fn stats(&self) -> Result<Stats>;

@@ -183,6 +183,9 @@ pub trait Audit: Send + Sync {
     /// The hourly metrics beside what the messages imply.
     async fn metrics_audit(&self) -> Result<MetricsAudit>;
 
+    /// Which of these hours have no row in the hourly metrics.
+    async fn metrics_missing(&self, hours: Vec<Timestamp>) -> Result<Vec<Timestamp>>;
+
     /// Mends, in one transaction.
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()>;
 }

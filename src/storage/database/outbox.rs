@@ -29,6 +29,8 @@ pub struct ListRow {
     pub window: Window,
     /// The sequence after the newest message.
     pub next: u64,
+    /// The sequence up to which the list is known to be durable (exclusive).
+    pub synced: u64,
 }
 
 /// Something a list store has yet to do.

@@ -85,6 +85,20 @@ impl Audit for SqliteDatabase {
         .await
     }
 
+    async fn metrics_missing(&self, hours: Vec<Timestamp>) -> Result<Vec<Timestamp>> {
+        self.read("metrics_missing", move |tx| {
+            let mut select = tx.prepare_cached(sql::HAS_HOUR)?;
+            let mut missing = Vec::new();
+            for hour in hours {
+                if !select.query_row([Time(hour)], |row| row.get(0))? {
+                    missing.push(hour);
+                }
+            }
+            Ok(missing)
+        })
+        .await
+    }
+
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
         self.write("repair", move |tx, settings| {
             repairs

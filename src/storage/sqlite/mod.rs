@@ -18,7 +18,7 @@ pub use open::query;
 use super::database::TableSettings;
 use super::worker::{Poison, Worker};
 use super::{Stats, Storage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use async_trait::async_trait;
 use error::convert;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -36,6 +36,7 @@ const READER_QUEUE: usize = 1024;
 pub struct SqliteDatabase {
     path: PathBuf,
     epoch: Uuid,
+    poison: Poison,
     writer: Worker<Writer>,
     readers: Worker<Connection>,
 }
@@ -72,6 +73,7 @@ impl SqliteDatabase {
         Ok(Self {
             path: path.to_owned(),
             epoch,
+            poison: poison.clone(),
             writer: Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
         })
@@ -146,6 +148,10 @@ impl Storage for SqliteDatabase {
         self.writer.call("health", |_| Ok(())).await?;
         self.read("health", |tx| tx.query_row(sql::SIZE, [], |_| Ok(())))
             .await
+    }
+
+    fn fatal(&self) -> Option<Error> {
+        self.poison.check().err()
     }
 
     async fn stats(&self) -> Result<Stats> {

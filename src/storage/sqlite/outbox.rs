@@ -199,6 +199,7 @@ fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
             Type::Null,
         ))?,
         next: row.get(4)?,
+        synced: row.get(5)?,
     })
 }
 

@@ -108,13 +108,15 @@ pub(super) const LIST_SETTLE: &str =
 pub(super) const MAPPING_SETTLE: &str = "UPDATE cache_content_mapping SET is_synced = 1, last_synced_at = ?2 WHERE id = ?1 AND is_synced = 0";
 pub(super) const MAPPINGS_UNSYNC: &str = "UPDATE cache_content_mapping SET is_synced = 0
     WHERE is_synced = 1 AND id IN (SELECT id FROM message_cache WHERE conversation_id = ?1 AND sequence < ?2)";
-pub(super) const LIST_DEBTS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count
+pub(super) const LIST_DEBTS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache INDEXED BY conversation_list_debt
     WHERE list_synced < message_count AND list_expires_at IS NOT NULL AND list_expires_at > ?2 AND id > ?1
     ORDER BY id LIMIT ?3";
-pub(super) const LIST_ROWS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count
+pub(super) const LIST_ROWS: &str =
+    "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache WHERE list_expires_at > ?2 AND id > ?1 ORDER BY id LIMIT ?3";
-pub(super) const LIST_ROW: &str = "SELECT user_id, id, list_from, list_expires_at, message_count
+pub(super) const LIST_ROW: &str =
+    "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache WHERE user_id = ?1 AND platform = 'guest' AND list_expires_at > ?2
         AND (expires_at IS NULL OR expires_at > ?2)";
 pub(super) const LISTS_LAPSED: &str =
@@ -274,6 +276,8 @@ pub(super) const METRICS_MISSING: &str =
     "SELECT DISTINCT substr(created_at, 1, 13) || ':00:00.000Z' AS hour
     FROM message_cache WHERE NOT EXISTS (SELECT 1 FROM cache_metrics
         WHERE recorded_at = substr(created_at, 1, 13) || ':00:00.000Z') ORDER BY hour LIMIT 100";
+pub(super) const HAS_HOUR: &str =
+    "SELECT EXISTS (SELECT 1 FROM cache_metrics WHERE recorded_at = ?1)";
 
 // Repair.
 

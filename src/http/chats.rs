@@ -1,0 +1,108 @@
+//! A guest's chat: its history, its live list, its deletion.
+
+use super::extract::{GuestPath, Parameters};
+use super::wire::{DeletedAnswer, MessageAnswer, SessionAnswer};
+use super::{App, Problem};
+use crate::chat::InvalidField;
+use crate::storage::database::{ChatKey, History, Page, PageStart};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// Messages in one answer at most.
+pub(super) const HISTORY_CAP: usize = 10_000;
+
+/// `GET /v1/guest/chat/{guest_id}?limit=&before=&after=`
+pub(super) async fn history(
+    State(app): State<App>,
+    GuestPath(guest): GuestPath,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let page = page(&parameters)?;
+    let chat = ChatKey::Guest(guest.clone());
+    let Some(history) = app.service.history(&chat, page).await? else {
+        return Ok(Json::<[(); 0]>([]).into_response());
+    };
+    let messages: Vec<_> = history.messages.iter().map(MessageAnswer::from).collect();
+    let path = format!("/v1/guest/chat/{guest}");
+    Ok(with_next(
+        Json(messages).into_response(),
+        &path,
+        page,
+        &history,
+    ))
+}
+
+/// `GET /v1/guest/session/{guest_id}`
+pub(super) async fn session(
+    State(app): State<App>,
+    GuestPath(guest): GuestPath,
+) -> Result<Response, Problem> {
+    match app.service.session(&guest).await? {
+        Some(session) => Ok(Json(SessionAnswer::new(&guest, &session)).into_response()),
+        None => {
+            let detail = format!(
+                "guest {guest} has no live list: nothing was said yet, or not within the list's TTL"
+            );
+            Err(Problem::new(StatusCode::NOT_FOUND, detail))
+        }
+    }
+}
+
+/// `DELETE /v1/guest/chat/{guest_id}`
+pub(super) async fn delete(
+    State(app): State<App>,
+    GuestPath(guest): GuestPath,
+) -> Result<Response, Problem> {
+    let deleting = app.service.delete(guest.clone());
+    let deleted = tokio::time::timeout(app.settings.request_timeout, deleting).await;
+    let deleted = deleted.map_err(|_| Problem::unfinished("deletion"))??;
+    Ok(Json(DeletedAnswer::new(guest.as_str(), deleted)).into_response())
+}
+
+/// `limit`, `before` and `after` as a page.
+pub(super) fn page(parameters: &Parameters) -> Result<Page, InvalidField> {
+    let limit = parameters.limit(HISTORY_CAP)?;
+    let from = match (parameters.number("before")?, parameters.number("after")?) {
+        (Some(_), Some(_)) => {
+            return Err(InvalidField::new(
+                "before",
+                "is given beside `after`; use one of them",
+            ));
+        }
+        (Some(before), None) => PageStart::Below(before),
+        (None, Some(after)) => PageStart::At(after.saturating_add(1)),
+        (None, None) => PageStart::At(0),
+    };
+    Ok(Page { limit, from })
+}
+
+/// Adds `Link: <…>; rel="next"` where there is more in the direction of the page.
+pub(super) fn with_next(
+    mut response: Response,
+    path: &str,
+    page: Page,
+    history: &History,
+) -> Response {
+    let limit = page.limit;
+    let next = match (page.from, history.messages.first(), history.messages.last()) {
+        (PageStart::At(_), _, Some(last))
+            if last.sequence + 1 < history.conversation.message_count =>
+        {
+            Some(format!(
+                "<{path}?limit={limit}&after={}>; rel=\"next\"",
+                last.sequence
+            ))
+        }
+        (PageStart::Below(_), Some(first), _) if first.sequence > 0 => Some(format!(
+            "<{path}?limit={limit}&before={}>; rel=\"next\"",
+            first.sequence
+        )),
+        _ => None,
+    };
+    if let Some(value) = next.and_then(|link| HeaderValue::from_str(&link).ok()) {
+        response.headers_mut().insert(header::LINK, value);
+    }
+    response
+}

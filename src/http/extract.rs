@@ -1,0 +1,168 @@
+//! Bodies, paths and queries as checked types, each fault as a problem that names it.
+
+use super::{App, Problem};
+use crate::chat::{ConversationId, GuestId, InvalidField, OwnerId};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// A whole request body of JSON text, within the limits of size and time.
+pub(super) struct JsonBody(pub(super) Bytes);
+
+impl FromRequest<App> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        require_json(request.headers())?;
+        let limit = app.settings.body_limit;
+        let reading = Bytes::from_request(request, app);
+        match tokio::time::timeout(app.settings.body_timeout, reading).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(rejection)) => Err(unread(&rejection, limit)),
+            Err(_) => Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body took too long to arrive",
+            )),
+        }
+    }
+}
+
+impl JsonBody {
+    /// The text of the body.
+    pub(super) fn text(&self) -> Result<&str, Problem> {
+        std::str::from_utf8(&self.0).map_err(|_| Problem::malformed("the body is not UTF-8"))
+    }
+}
+
+fn unread(rejection: &BytesRejection, limit: usize) -> Problem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = format!("the body is larger than {limit} bytes; send less at a time");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        }
+        _ => Problem::malformed("the body could not be read to its end"),
+    }
+}
+
+/// A body without a type is taken as JSON; a body of another type is refused.
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value
+        .to_str()
+        .unwrap_or("")
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    let is_json = essence == "application/json"
+        || essence == "application/x-ndjson"
+        || essence.ends_with("+json");
+    if is_json {
+        return Ok(());
+    }
+    let detail = "the body must be JSON: send the header `Content-Type: application/json`";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+}
+
+/// Whether the body is declared as lines of JSON.
+pub(super) fn is_ndjson(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    value.is_some_and(|text| {
+        text.trim_start()
+            .to_ascii_lowercase()
+            .starts_with("application/x-ndjson")
+    })
+}
+
+/// The `{guest_id}` of the path.
+pub(super) struct GuestPath(pub(super) GuestId);
+
+impl FromRequestParts<App> for GuestPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let text = segment(parts, app, "guest_id").await?;
+        Ok(Self(GuestId::parse(&text)?))
+    }
+}
+
+/// The `{user_id}` of the path.
+pub(super) struct UserPath(pub(super) OwnerId);
+
+impl FromRequestParts<App> for UserPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let text = segment(parts, app, "user_id").await?;
+        Ok(Self(OwnerId::parse("user_id", &text)?))
+    }
+}
+
+/// The `{id}` of a conversation in the path.
+pub(super) struct ConversationPath(pub(super) ConversationId);
+
+impl FromRequestParts<App> for ConversationPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let text = segment(parts, app, "id").await?;
+        Ok(Self(conversation_id("id", &text)?))
+    }
+}
+
+async fn segment(parts: &mut Parts, app: &App, field: &'static str) -> Result<String, Problem> {
+    let path: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, app).await;
+    let Path(text) = path.map_err(|_| InvalidField::new(field, "must be percent-encoded UTF-8"))?;
+    Ok(text)
+}
+
+/// Reads a conversation's id.
+pub(super) fn conversation_id(field: &str, text: &str) -> Result<ConversationId, InvalidField> {
+    let parsed = Uuid::parse_str(text).map(ConversationId);
+    parsed.map_err(|_| InvalidField::new(field, "must be a UUID"))
+}
+
+/// The parameters after the `?`. Unknown ones are ignored, as the old service did.
+pub(super) struct Parameters(HashMap<String, String>);
+
+impl FromRequestParts<App> for Parameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let query: Result<Query<_>, QueryRejection> = Query::from_request_parts(parts, app).await;
+        let Query(map) =
+            query.map_err(|_| InvalidField::new("query", "must be percent-encoded UTF-8"))?;
+        Ok(Self(map))
+    }
+}
+
+impl Parameters {
+    /// A parameter's text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A parameter that must be a whole number.
+    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, InvalidField> {
+        let parsed = self.text(name).map(str::parse::<u64>).transpose();
+        parsed.map_err(|_| InvalidField::new(name, "must be a whole number, 0 or more"))
+    }
+
+    /// `limit`: at least 1; more than `cap` gives `cap`.
+    pub(super) fn limit(&self, cap: usize) -> Result<usize, InvalidField> {
+        match self.number("limit")? {
+            Some(0) => Err(InvalidField::new("limit", "must be at least 1")),
+            Some(limit) => Ok(usize::try_from(limit).unwrap_or(cap).min(cap)),
+            None => Ok(cap),
+        }
+    }
+}

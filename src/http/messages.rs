@@ -1,0 +1,251 @@
+//! Storing messages: one, a guest's batch, many guests' lines.
+
+use super::extract::{GuestPath, JsonBody, is_ndjson};
+use super::wire::{IncomingBatch, IncomingMessage, SavedAnswer, read};
+use super::{App, Problem};
+use crate::chat::{GuestId, IdempotencyKey, InvalidField, NewMessage};
+use crate::error::Result as StoreResult;
+use crate::service::{Answer, Saved, Waiting};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::value::RawValue;
+
+/// Messages of one guest at a time.
+const GUEST_BATCH: usize = 1000;
+/// Lines handed to the service at a time; the next ones are handed over while these wait for their commit.
+const LINES_AT_A_TIME: usize = 512;
+
+/// `POST /v1/guest/chat/{guest_id}`
+pub(super) async fn post(
+    State(app): State<App>,
+    GuestPath(guest): GuestPath,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let incoming: IncomingMessage<'_> = read(body.text()?)?;
+    let message = incoming.for_guest(
+        &guest,
+        idempotency_key(&headers)?,
+        app.settings.content_limit,
+    )?;
+    let saved = store_one(&app, vec![message]).await?;
+    let Some(saved) = saved.first() else {
+        return Err(Problem::outcome_unknown());
+    };
+    Ok(Json(app.saved(saved, &guest)).into_response())
+}
+
+/// `POST /v1/guest/chat/{guest_id}/batch`: all or nothing.
+pub(super) async fn post_guest_batch(
+    State(app): State<App>,
+    GuestPath(guest): GuestPath,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let batch: IncomingBatch<'_> = read(body.text()?)?;
+    let raw = batch
+        .messages
+        .ok_or_else(|| InvalidField::new("messages", "is required"))?;
+    let list: Vec<&RawValue> = serde_json::from_str(raw.get())
+        .map_err(|_| InvalidField::new("messages", "must be an array"))?;
+    if list.is_empty() || list.len() > GUEST_BATCH {
+        let rule = format!(
+            "must hold 1 to {GUEST_BATCH} messages, and holds {}",
+            list.len()
+        );
+        return Err(InvalidField::new("messages", rule).into());
+    }
+    let key = idempotency_key(&headers)?;
+    let mut messages = Vec::with_capacity(list.len());
+    for (index, raw) in list.into_iter().enumerate() {
+        let place = format!("messages[{index}]");
+        let incoming: IncomingMessage<'_> = serde_json::from_str(raw.get())
+            .map_err(|_| InvalidField::new(&*place, "must be a JSON object"))?;
+        let key = key.as_ref().map(|key| key.of_part(index));
+        let message = incoming.for_guest(&guest, key, app.settings.content_limit);
+        messages.push(message.map_err(|fault| fault.within(&place))?);
+    }
+    let saved = store_one(&app, messages).await?;
+    let answers: Vec<_> = saved.iter().map(|saved| app.saved(saved, &guest)).collect();
+    Ok(Json(answers).into_response())
+}
+
+/// `POST /v1/messages/batch`: lines of JSON, or an array. Each message is stored or refused on its own, and each has its
+/// answer in the same place and form.
+pub(super) async fn post_batch(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let text = body.text()?;
+    let as_lines = is_ndjson(&headers) || !text.trim_start().starts_with('[');
+    let parts: Vec<&str> = if as_lines {
+        text.lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect()
+    } else {
+        read::<Vec<&RawValue>>(text)?
+            .into_iter()
+            .map(RawValue::get)
+            .collect()
+    };
+    let parsed: Vec<_> = parts
+        .into_iter()
+        .map(|part| one_of_many(part, app.settings.content_limit))
+        .collect();
+    let fates = store_many(&app, parsed).await;
+    Ok(many_answers(&app, &fates, as_lines))
+}
+
+fn one_of_many(text: &str, content_limit: usize) -> Result<NewMessage, Problem> {
+    let incoming: IncomingMessage<'_> = read(text)?;
+    Ok(incoming.for_its_guest(content_limit)?)
+}
+
+/// Stores one group, within the time a request may take.
+async fn store_one(app: &App, group: Vec<NewMessage>) -> Result<Vec<Saved>, Problem> {
+    let batch = group.len() > 1;
+    let storing = app.service.store(vec![group]);
+    let answers: StoreResult<Vec<Answer>> =
+        tokio::time::timeout(app.settings.request_timeout, storing)
+            .await
+            .map_err(|_| Problem::outcome_unknown())?;
+    match answers?.pop() {
+        Some(Answer::Saved(saved)) => Ok(saved),
+        Some(Answer::Conflict { index, id }) => Err(Problem::conflict(id, batch.then_some(index))),
+        Some(Answer::Failed(cause)) => Err(cause.into()),
+        None => Err(Problem::outcome_unknown()),
+    }
+}
+
+/// A line's fate: stored for this guest, or refused.
+type Line = Result<(GuestId, Saved), Problem>;
+
+/// Some lines on their way: those that could be read wait for one answer of the service together.
+struct Part {
+    lines: Vec<Result<GuestId, Problem>>,
+    stored: Result<Waiting, Problem>,
+}
+
+/// Stores what could be read, each message a group of its own; one fate per line, in order.
+async fn store_many(app: &App, parsed: Vec<Result<NewMessage, Problem>>) -> Vec<Line> {
+    let count = parsed.len();
+    let mut parsed = parsed.into_iter();
+    let mut parts = Vec::with_capacity(count.div_ceil(LINES_AT_A_TIME));
+    // All are queued, in order, before the first is waited for: so each commit finds the next lines ready.
+    while parsed.len() > 0 {
+        let (mut lines, mut groups) = (Vec::new(), Vec::new());
+        for one in parsed.by_ref().take(LINES_AT_A_TIME) {
+            lines.push(one.map(|message| {
+                let guest = message.guest.clone();
+                groups.push(vec![message]);
+                guest
+            }));
+        }
+        let stored = app.service.enqueue(groups).await.map_err(Problem::from);
+        parts.push(Part { lines, stored });
+    }
+    let mut fates = Vec::with_capacity(count);
+    for part in parts {
+        fates.extend(part.fates(app).await);
+    }
+    fates
+}
+
+impl Part {
+    async fn fates(self, app: &App) -> Vec<Line> {
+        let answers = match self.stored {
+            Ok(waiting) => {
+                match tokio::time::timeout(app.settings.request_timeout, waiting.answer()).await {
+                    Ok(answers) => answers.map_err(Problem::from),
+                    Err(_) => Err(Problem::outcome_unknown()),
+                }
+            }
+            Err(problem) => Err(problem),
+        };
+        let mut answers = match answers {
+            Ok(answers) => Ok(answers.into_iter()),
+            Err(problem) => Err(problem),
+        };
+        let fate = |line: Result<GuestId, Problem>| {
+            let guest = line?;
+            let answer = match &mut answers {
+                Ok(answers) => answers.next(),
+                Err(problem) => return Err(problem.clone()),
+            };
+            match answer {
+                Some(Answer::Saved(saved)) => saved
+                    .into_iter()
+                    .next()
+                    .map(|saved| (guest, saved))
+                    .ok_or_else(Problem::outcome_unknown),
+                Some(Answer::Conflict { id, .. }) => Err(Problem::conflict(id, None)),
+                Some(Answer::Failed(cause)) => Err(cause.into()),
+                None => Err(Problem::outcome_unknown()),
+            }
+        };
+        self.lines.into_iter().map(fate).collect()
+    }
+}
+
+/// The answers in the form of the question: lines for lines, an array for an array.
+fn many_answers(app: &App, fates: &[Line], as_lines: bool) -> Response {
+    let mut body = Vec::with_capacity(fates.len() * 420);
+    for (index, fate) in fates.iter().enumerate() {
+        if !as_lines {
+            body.push(if index == 0 { b'[' } else { b',' });
+        }
+        let written = match fate {
+            Ok((guest, saved)) => serde_json::to_writer(&mut body, &app.saved(saved, guest)),
+            Err(problem) => serde_json::to_writer(&mut body, problem),
+        };
+        written.expect("a Vec takes every byte, and neither type has a map with odd keys");
+        if as_lines {
+            body.push(b'\n');
+        }
+    }
+    if !as_lines {
+        body.extend_from_slice(if fates.is_empty() { b"[]" } else { b"]" });
+    }
+    let kind = if as_lines {
+        "application/x-ndjson"
+    } else {
+        "application/json"
+    };
+    let mut response = (StatusCode::OK, Body::from(body)).into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// The `Idempotency-Key` of a request; more than one is a mistake worth telling.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, InvalidField> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(InvalidField::new(
+            "Idempotency-Key",
+            "is given more than once",
+        ));
+    }
+    let text = value.to_str().unwrap_or("");
+    IdempotencyKey::parse(text).map(Some)
+}
+
+impl App {
+    fn saved<'a>(&self, saved: &Saved, guest: &'a GuestId) -> SavedAnswer<'a> {
+        let parts = self.service.parts();
+        SavedAnswer::new(
+            saved,
+            guest.as_str(),
+            parts.lists.name(),
+            parts.database.name(),
+        )
+    }
+}

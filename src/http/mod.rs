@@ -1,0 +1,110 @@
+//! The HTTP side: bytes become checked types, answers become JSON. No backend is named here.
+
+mod auth;
+mod chats;
+mod extract;
+mod messages;
+mod operations;
+mod problem;
+mod server;
+mod users;
+mod wire;
+
+pub use problem::Problem;
+pub use server::{Server, bind};
+
+use crate::service::Service;
+use axum::Router;
+use axum::routing::{get, post};
+use secrecy::SecretString;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the HTTP side behaves; every value is a setting of the binary.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// The key that requests must carry, if any.
+    pub api_key: Option<SecretString>,
+    /// Bytes of a request body at most.
+    pub body_limit: usize,
+    /// Bytes of one message's content at most.
+    pub content_limit: usize,
+    /// How long the head of a request may take to arrive, also on a connection kept alive.
+    pub header_timeout: Duration,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long the answer to a write may take before the client is told that its outcome is not known.
+    pub request_timeout: Duration,
+    /// How long requests in flight may take to end when the server stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            api_key: None,
+            body_limit: 8 << 20,
+            content_limit: 65_536,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(8),
+        }
+    }
+}
+
+/// What every handler has at hand.
+#[derive(Clone, Debug)]
+struct App {
+    service: Service,
+    settings: Arc<HttpSettings>,
+}
+
+/// Every route there is.
+pub fn router(service: Service, settings: HttpSettings) -> Router {
+    let app = App {
+        service,
+        settings: Arc::new(settings),
+    };
+    let open = Router::new()
+        .route("/health", get(operations::health))
+        .route("/readyz", get(operations::ready));
+    let guarded = Router::new()
+        .route(
+            "/v1/guest/chat/{guest_id}",
+            get(chats::history)
+                .post(messages::post)
+                .delete(chats::delete),
+        )
+        .route(
+            "/v1/guest/chat/{guest_id}/batch",
+            post(messages::post_guest_batch),
+        )
+        .route("/v1/messages/batch", post(messages::post_batch))
+        .route("/v1/guest/session/{guest_id}", get(chats::session))
+        .route("/v1/guest/migrate/{guest_id}", post(users::migrate))
+        .route(
+            "/v1/user/{user_id}/conversations",
+            get(users::conversations),
+        )
+        .route("/v1/conversation/{id}", get(users::conversation))
+        .route("/v1/guest/verify/{guest_id}", get(operations::verify_guest))
+        .route(
+            "/v1/verify",
+            get(operations::verify).post(operations::repair),
+        )
+        .layer(axum::middleware::from_fn_with_state(
+            app.clone(),
+            auth::require_key,
+        ));
+    open.merge(guarded)
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(axum::extract::DefaultBodyLimit::max(
+            app.settings.body_limit,
+        ))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(
+            problem::panicked,
+        ))
+        .with_state(app)
+}

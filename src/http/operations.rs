@@ -1,0 +1,92 @@
+//! Is it alive, can it serve, is everything where it belongs?
+
+use super::extract::GuestPath;
+use super::wire::{BackendAnswer, ReadyAnswer};
+use super::{App, Problem};
+use crate::error::{Error, ErrorKind, Result as StoreResult};
+use crate::service::verify::{Mode, Report, Scope};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use std::time::Duration;
+
+/// A backend that has not answered by then is taken as not answering.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `GET /health`: the process runs.
+pub(super) async fn health() -> Json<serde_json::Value> {
+    Json(serde_json::json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// `GET /readyz`: 200 while messages can be stored and read, which needs the database and not the lists.
+pub(super) async fn ready(State(app): State<App>) -> Response {
+    let parts = app.service.parts();
+    let (database, lists) = tokio::join!(
+        in_time(parts.database.health()),
+        in_time(parts.lists.health())
+    );
+    let (code, status) = match (&database, &lists) {
+        (Ok(()), Ok(())) => (StatusCode::OK, "ready"),
+        (Ok(()), Err(_)) => (StatusCode::OK, "degraded"),
+        (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    for cause in [&database, &lists]
+        .into_iter()
+        .filter_map(|health| health.as_ref().err())
+    {
+        tracing::warn!(%cause, "readiness check failed");
+    }
+    let answer = ReadyAnswer {
+        status,
+        database: BackendAnswer::new(
+            parts.database.name(),
+            &database,
+            "messages can be neither stored nor read",
+        ),
+        lists: BackendAnswer::new(
+            parts.lists.name(),
+            &lists,
+            "messages are stored; their lists follow later",
+        ),
+        embedder: parts
+            .embedder
+            .as_ref()
+            .map(|embedder| embedder.model().to_string()),
+    };
+    (code, Json(answer)).into_response()
+}
+
+async fn in_time(health: impl Future<Output = StoreResult<()>>) -> StoreResult<()> {
+    let late = || {
+        Error::new(
+            ErrorKind::Unavailable,
+            "service",
+            "health",
+            "it did not answer in time",
+        )
+    };
+    tokio::time::timeout(HEALTH_TIMEOUT, health)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
+
+/// `GET /v1/verify`: recounts everything.
+pub(super) async fn verify(State(app): State<App>) -> Result<Json<Report>, Problem> {
+    Ok(Json(app.service.verify(&Scope::All, Mode::Look).await?))
+}
+
+/// `POST /v1/verify`: recounts everything and rebuilds what is derived.
+pub(super) async fn repair(State(app): State<App>) -> Result<Json<Report>, Problem> {
+    Ok(Json(app.service.verify(&Scope::All, Mode::Repair).await?))
+}
+
+/// `GET /v1/guest/verify/{guest_id}`: recounts one guest.
+pub(super) async fn verify_guest(
+    State(app): State<App>,
+    GuestPath(guest): GuestPath,
+) -> Result<Json<Report>, Problem> {
+    Ok(Json(
+        app.service.verify(&Scope::Guest(guest), Mode::Look).await?,
+    ))
+}

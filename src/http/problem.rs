@@ -1,0 +1,171 @@
+//! Errors as `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`. Old clients read `detail`.
+
+use crate::chat::{InvalidField, MessageId};
+use crate::error::{Error, ErrorKind};
+use crate::storage::panic_text;
+use axum::Json;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::any::Any;
+use std::borrow::Cow;
+
+/// How long a client should wait before it tries again, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// An error answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    /// What kind of problem: always `about:blank`, which means that the status says it.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: Cow<'static, str>,
+    /// The field that breaks a rule, for a 422.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+}
+
+impl Problem {
+    /// A problem of this status; `detail` says what happened and what to do next.
+    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            field: None,
+        }
+    }
+
+    /// The request is no JSON document of the expected form.
+    pub(super) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// A message repeats an id with another content.
+    pub(super) fn conflict(id: MessageId, at: Option<usize>) -> Self {
+        let place = at
+            .map(|index| format!("messages[{index}]: "))
+            .unwrap_or_default();
+        let detail = format!(
+            "{place}message {id} is stored already with another guest, role or content; nothing was stored. Use a new id \
+             or Idempotency-Key for a new message"
+        );
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// A write did not end in time.
+    pub(super) fn outcome_unknown() -> Self {
+        let detail = "the answer took too long, so it is not known whether this was stored; send it again with the same id \
+                      or Idempotency-Key to find out without storing it twice";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// A deletion or migration did not end in time.
+    pub(super) fn unfinished(what: &str) -> Self {
+        let detail = format!(
+            "the {what} took too long to answer; it may still be done. Repeating it is safe"
+        );
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<InvalidField> for Problem {
+    fn from(fault: InvalidField) -> Self {
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, fault.to_string());
+        problem.field = Some(fault.field);
+        problem
+    }
+}
+
+/// The one place where a kind of error becomes a status. What a 5xx hides is in the log.
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let (status, detail) = match error.kind() {
+            ErrorKind::Invalid => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                error.context().to_owned().into(),
+            ),
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, error.context().to_owned().into()),
+            ErrorKind::Conflict => (StatusCode::CONFLICT, error.context().to_owned().into()),
+            ErrorKind::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Cow::Borrowed(
+                    "too many requests are waiting; nothing was stored, try again shortly",
+                ),
+            ),
+            ErrorKind::Full => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "the server's disk is full; nothing was stored, reading still works".into(),
+            ),
+            ErrorKind::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the storage does not answer; nothing was stored, try again shortly".into(),
+            ),
+            ErrorKind::Unsupported => (
+                StatusCode::NOT_IMPLEMENTED,
+                "this server cannot do that".into(),
+            ),
+            _ => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "something went wrong on the server; its log says what".into(),
+            ),
+        };
+        if status.is_server_error() {
+            tracing::error!(status = status.as_u16(), %error, "request failed");
+        }
+        Self::new(status, detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE
+        ) {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+pub(super) async fn no_such_route(uri: Uri) -> Problem {
+    let detail = format!("there is no route {}; README.md lists them", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+pub(super) async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!(
+        "{} cannot be used with {}; the Allow header says which methods can",
+        method,
+        uri.path()
+    );
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+/// A defect of ours ends one request, not the server.
+pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    tracing::error!(
+        panic = panic_text(panic.as_ref()),
+        "a request handler panicked"
+    );
+    let detail = "something went wrong on the server; its log says what";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+}

@@ -1,0 +1,175 @@
+//! Reading, deleting and signing up.
+
+use super::Service;
+use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
+use crate::error::Result;
+use crate::storage::database::{ChatKey, Erased, History, Migrated, Page, PageStart};
+use crate::storage::list_cache::Item;
+use std::time::{Duration, Instant};
+
+/// A guest's live list.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The messages since the last silence longer than the TTL.
+    pub items: Vec<Item>,
+    /// How long the list still lives.
+    pub ttl: Duration,
+    /// The store that answered: the list store, or the database while that one cannot.
+    pub source: &'static str,
+}
+
+/// What a deletion removed.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    /// Rows per table.
+    pub erased: Erased,
+    /// The stores that hold nothing of the guest any more.
+    pub deleted_from: Vec<&'static str>,
+}
+
+impl Service {
+    /// A page of a guest's chat or of a conversation, counted as a read; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn history(&self, chat: &ChatKey, page: Page) -> Result<Option<History>> {
+        let began = Instant::now();
+        let history = self
+            .0
+            .parts
+            .database
+            .history(chat, page, self.now())
+            .await?;
+        let found = history
+            .as_ref()
+            .is_some_and(|history| !history.messages.is_empty());
+        self.0.metrics.read(found, began.elapsed());
+        Ok(history)
+    }
+
+    /// The conversations of a signed-in user, newest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn conversations(
+        &self,
+        user: &OwnerId,
+        before: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<Conversation>> {
+        self.0
+            .parts
+            .database
+            .conversations(user, before, limit)
+            .await
+    }
+
+    /// The live list of a guest; `None` once it has expired. A list that is behind is mended first, and while the list
+    /// store cannot serve, the same answer comes from the tables.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn session(&self, guest: &GuestId) -> Result<Option<Session>> {
+        let now = self.now();
+        let Some(row) = self.0.parts.database.list_row(guest, now).await? else {
+            return Ok(None);
+        };
+        let ttl = now.until(row.window.expires_at);
+        match self.listed(guest, now).await {
+            Ok(Some(items)) => Ok(Some(Session {
+                items,
+                ttl,
+                source: self.0.parts.lists.name(),
+            })),
+            Ok(None) => Ok(None),
+            Err(cause) => {
+                tracing::warn!(step = "list", %guest, %cause, "the list is answered from the tables");
+                self.0.lists.suspend(&cause.to_string());
+                self.session_from_tables(guest, row.window.from, ttl)
+                    .await
+                    .map(Some)
+            }
+        }
+    }
+
+    /// The items of a guest's list, mended if it is not what the tables say.
+    async fn listed(&self, guest: &GuestId, now: Timestamp) -> Result<Option<Vec<Item>>> {
+        let lists = &self.0.parts.lists;
+        let list = lists.range(guest, now).await?;
+        let Some(row) = self.0.parts.database.list_row(guest, now).await? else {
+            return Ok(None);
+        };
+        match list {
+            Some(list) if self.is_current(&row, Some(&list.head)) => Ok(Some(list.items)),
+            _ => {
+                self.mend(guest).await?;
+                Ok(lists.range(guest, now).await?.map(|list| list.items))
+            }
+        }
+    }
+
+    async fn session_from_tables(
+        &self,
+        guest: &GuestId,
+        from: u64,
+        ttl: Duration,
+    ) -> Result<Session> {
+        let page = Page {
+            limit: usize::try_from(i64::MAX).unwrap_or(usize::MAX),
+            from: PageStart::At(from),
+        };
+        let history = self
+            .0
+            .parts
+            .database
+            .history(&ChatKey::Guest(guest.clone()), page, self.now())
+            .await?;
+        let messages = history.map(|history| history.messages).unwrap_or_default();
+        let items = messages.into_iter().map(|message| Item {
+            role: message.role,
+            content: message.content,
+            timestamp: message.sent_at,
+        });
+        Ok(Session {
+            items: items.collect(),
+            ttl,
+            source: self.0.parts.database.name(),
+        })
+    }
+
+    /// Removes everything of a guest, from every store; repeating it removes nothing more.
+    ///
+    /// # Errors
+    /// Those of the database; nothing was removed then.
+    pub async fn delete(&self, guest: GuestId) -> Result<Deleted> {
+        let erasure = self.pass_erase(guest).await?;
+        let lists = erasure.list_removed.then(|| self.0.parts.lists.name());
+        Ok(Deleted {
+            erased: erasure.erased,
+            deleted_from: lists
+                .into_iter()
+                .chain([self.0.parts.database.name()])
+                .collect(),
+        })
+    }
+
+    /// Makes a guest's chat a user's, in one transaction. A failed try leaves a row in `cache_migrations` too.
+    ///
+    /// # Errors
+    /// Those of the database; nothing was moved then.
+    pub async fn migrate(&self, guest: GuestId, user: OwnerId) -> Result<Migrated> {
+        let migrated = self.pass_migrate(guest.clone(), user.clone()).await;
+        if let Err(cause) = &migrated {
+            let reason = cause.to_string();
+            let noting = self
+                .0
+                .parts
+                .database
+                .migration_failed(&guest, &user, self.now(), &reason);
+            if let Err(second) = noting.await {
+                tracing::error!(step = "migrate", %guest, cause = %second, "the failed migration could not be noted");
+            }
+        }
+        migrated
+    }
+}

@@ -1,0 +1,238 @@
+//! Vectors: at once where the model is a matter of microseconds, else after the answer, with patience.
+
+use super::Service;
+use crate::chat::{MessageId, NewMessage, Vector};
+use crate::embed::{EmbedError, Embedder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::database::{Embedding, Unembedded, VectorOutcome, VectorUpdate};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Texts asked for at a time.
+const PAGE: usize = 64;
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How long to wait after the database failed.
+const DATABASE_WAIT: Duration = Duration::from_secs(1);
+
+/// The vector of a new message, if the model may run on the request path.
+pub(super) fn at_once(embedder: &dyn Embedder, message: &NewMessage) -> Embedding {
+    let Some(inline) = embedder.inline() else {
+        return Embedding::Pending;
+    };
+    match inline.embed_now(message.content.as_str()) {
+        Ok(Some(vector)) => Embedding::Vector(vector),
+        Ok(None) => Embedding::Nothing,
+        Err(cause) => Embedding::Failed(cause.to_string()),
+    }
+}
+
+/// Asks a background model for what is pending, until the service stops.
+pub(super) async fn background_loop(service: Service) {
+    let Some(embedder) = service.0.parts.embedder.clone() else {
+        return;
+    };
+    if embedder.inline().is_some() {
+        return;
+    }
+    let mut patience = Patience::default();
+    loop {
+        let rest = match round(&service, embedder.as_ref(), &mut patience).await {
+            Ok(rest) => rest,
+            Err(cause) => {
+                service.note_fatal();
+                tracing::error!(step = "embedding", %cause, "pending vectors cannot be read or stored; trying again");
+                Some(DATABASE_WAIT)
+            }
+        };
+        // Without anything to wait for, an hour is as good as any: a new message wakes us.
+        let rest = rest.unwrap_or(Duration::from_secs(3600));
+        tokio::select! {
+            () = service.0.pending_vectors.notified() => {}
+            () = tokio::time::sleep(rest) => {}
+            () = service.stopped() => return,
+        }
+    }
+}
+
+/// When a message that failed may be tried again.
+type Patience = HashMap<MessageId, Instant>;
+
+/// Goes once through everything that is pending and due; how long until something else is.
+async fn round(
+    service: &Service,
+    embedder: &dyn Embedder,
+    patience: &mut Patience,
+) -> Result<Option<Duration>> {
+    let mut after = None;
+    loop {
+        let page = service
+            .0
+            .parts
+            .database
+            .vectors_pending(after, PAGE)
+            .await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        let now = Instant::now();
+        let is_due = |one: &Unembedded| patience.get(&one.id).is_none_or(|due| *due <= now);
+        let due: Vec<_> = page.into_iter().filter(is_due).collect();
+        if !due.is_empty() {
+            tokio::select! {
+                stored = ask_and_store(service, embedder, due, patience) => stored?,
+                () = service.stopped() => return Ok(None),
+            };
+        }
+    }
+    let soonest = patience.values().min().copied();
+    Ok(soonest.map(|due| due.saturating_duration_since(Instant::now())))
+}
+
+async fn ask_and_store(
+    service: &Service,
+    embedder: &dyn Embedder,
+    due: Vec<Unembedded>,
+    patience: &mut Patience,
+) -> Result<()> {
+    let answers = ask(embedder, &due).await;
+    let settings = service.settings();
+    let updates = due.iter().zip(answers).map(|(one, answer)| {
+        let attempts = one.attempts + 1;
+        patience.remove(&one.id);
+        let outcome = match answer {
+            Ok(Some(vector)) => VectorOutcome::Vector(vector),
+            Ok(None) => VectorOutcome::Nothing,
+            Err(EmbedError::Transient { cause, retry_after }) if attempts < settings.embed_attempts => {
+                let doubled = settings.embed_backoff.saturating_mul(1 << attempts.saturating_sub(1).min(16));
+                let wait = retry_after.unwrap_or(doubled.min(LONGEST_WAIT));
+                patience.insert(one.id, Instant::now() + wait);
+                tracing::warn!(step = "embedding", message = %one.id, attempts, retry_in = ?wait, cause, "no vector yet");
+                VectorOutcome::Retry(cause)
+            }
+            Err(failure) => {
+                let cause = failure.to_string();
+                tracing::error!(step = "embedding", message = %one.id, attempts, cause, "[Embeddings] ✗ Embedding failed");
+                VectorOutcome::Failed(cause)
+            }
+        };
+        VectorUpdate {
+            id: one.id,
+            attempts,
+            outcome,
+        }
+    });
+    let updates: Vec<_> = updates.collect();
+    let stored = updates
+        .iter()
+        .filter(|update| matches!(update.outcome, VectorOutcome::Vector(_)))
+        .count();
+    service
+        .0
+        .parts
+        .database
+        .vectors_update(embedder.model(), updates, service.now())
+        .await?;
+    if stored > 0 {
+        tracing::info!(embeddings = stored, "[Embeddings] ✓ Embeddings stored");
+    }
+    Ok(())
+}
+
+/// Asks for all texts in one request. A request that was refused as a whole may be the fault of one text, so each is then
+/// asked for alone: its neighbours must not fail with it.
+async fn ask(
+    embedder: &dyn Embedder,
+    due: &[Unembedded],
+) -> Vec<std::result::Result<Option<Vector>, EmbedError>> {
+    let texts: Vec<_> = due.iter().map(|one| one.content.as_str()).collect();
+    let mut answers = embedder.embed(&texts).await;
+    if texts.len() > 1 {
+        for (text, answer) in texts.iter().zip(&mut answers) {
+            if matches!(answer, Err(EmbedError::Permanent { .. }))
+                && let Some(alone) = embedder.embed(&[text]).await.pop()
+            {
+                *answer = alone;
+            }
+        }
+    }
+    answers
+}
+
+/// How far a recomputation has come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Reembedding {
+    /// Messages looked at.
+    pub done: u64,
+    /// Of these, messages that got no vector because the model failed.
+    pub failed: u64,
+    /// Messages there were to look at when it began.
+    pub total: u64,
+}
+
+impl Service {
+    /// Computes every vector that is missing or of another model, page by page; what is done stays done when it is
+    /// interrupted. `progress` is called after each page.
+    ///
+    /// # Errors
+    /// `Invalid` without an embedder; those of the database; a model that cannot be reached ends it with `Unavailable`.
+    pub async fn reembed(&self, mut progress: impl FnMut(Reembedding)) -> Result<Reembedding> {
+        let embedder = self.0.parts.embedder.clone().ok_or_else(|| {
+            let context = "the embedder is `none`; choose one with --embedder";
+            Error::new(ErrorKind::Invalid, "service", "reembed", context)
+        })?;
+        let database = &self.0.parts.database;
+        let mut state = Reembedding {
+            total: database.vectors_missing_count(embedder.model()).await?,
+            ..Reembedding::default()
+        };
+        let mut after = None;
+        loop {
+            progress(state);
+            let page = database
+                .vectors_missing(embedder.model(), after, PAGE)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(state);
+            };
+            after = Some(last.id);
+            let answers = ask(embedder.as_ref(), &page).await;
+            let mut unreachable = None;
+            let mut updates = Vec::with_capacity(page.len());
+            for (one, answer) in page.iter().zip(answers) {
+                let outcome = match answer {
+                    Ok(Some(vector)) => VectorOutcome::Vector(vector),
+                    Ok(None) => VectorOutcome::Nothing,
+                    Err(EmbedError::Transient { cause, .. }) => {
+                        unreachable = Some(cause);
+                        continue;
+                    }
+                    Err(EmbedError::Permanent { cause }) => {
+                        state.failed += 1;
+                        tracing::error!(step = "embedding", message = %one.id, cause, "[Embeddings] ✗ Embedding failed");
+                        VectorOutcome::Failed(cause)
+                    }
+                };
+                updates.push(VectorUpdate {
+                    id: one.id,
+                    attempts: one.attempts + 1,
+                    outcome,
+                });
+            }
+            state.done += updates.len() as u64;
+            database
+                .vectors_update(embedder.model(), updates, self.now())
+                .await?;
+            if let Some(cause) = unreachable {
+                let context = format!(
+                    "the model cannot be reached ({cause}); run it again to go on from here"
+                );
+                return Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "service",
+                    "reembed",
+                    context,
+                ));
+            }
+        }
+    }
+}

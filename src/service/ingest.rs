@@ -1,0 +1,238 @@
+//! The write path: messages are queued, committed in batches, applied to the lists, answered.
+//!
+//! Two tasks form a pipeline. The committer takes what waits, up to the batch limits, and commits it; there is no timer,
+//! because while one batch is being committed the next one gathers. The applier follows with the lists and the answers.
+//! Erasing and migrating pass through the same pipeline, so that they keep their place among the messages of a guest.
+//!
+//! **Invariant:** a message is answered as saved only after its commit, and nothing after the commit can fail it.
+
+mod apply;
+mod commit;
+
+use super::Service;
+use crate::chat::{GuestId, ListState, MessageId, NewMessage, OwnerId, Receipt};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::database::{Embedding, Entry, Erased, Group, Migrated, Recorded};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// What became of one group of messages.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Every message of it is stored.
+    Saved(Vec<Saved>),
+    /// Nothing of it is: the message at `index` repeats an id with another content.
+    Conflict {
+        /// Its place in the group.
+        index: usize,
+        /// The id in question.
+        id: MessageId,
+    },
+    /// Nothing of it is, and why.
+    Failed(Error),
+}
+
+/// A stored message and what each of its places says.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// Where it is in the tables.
+    pub recorded: Recorded,
+    /// What to tell the client.
+    pub receipt: Receipt,
+}
+
+/// The entrance to the pipeline.
+#[derive(Debug)]
+pub(super) struct Ingest {
+    /// Taken when the service stops, after which nothing is accepted.
+    queue: Mutex<Option<mpsc::Sender<Job>>>,
+}
+
+/// Work for the pipeline.
+#[derive(Debug)]
+enum Job {
+    Store {
+        groups: Vec<Group>,
+        reply: oneshot::Sender<Vec<Answer>>,
+    },
+    Erase {
+        guest: GuestId,
+        reply: oneshot::Sender<Result<Erasure>>,
+    },
+    Migrate {
+        guest: GuestId,
+        user: OwnerId,
+        reply: oneshot::Sender<Result<Migrated>>,
+    },
+}
+
+/// What an erasure removed, and whether the list went with it at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Erasure {
+    pub(super) erased: Erased,
+    pub(super) list_removed: bool,
+}
+
+impl Ingest {
+    pub(super) fn new(capacity: usize) -> (Self, Queue) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        let queue = Mutex::new(Some(sender));
+        (Self { queue }, Queue(receiver))
+    }
+
+    /// Accepts nothing more; what is queued is still done.
+    pub(super) fn close(&self) {
+        drop(
+            self.queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+    }
+
+    fn sender(&self) -> Result<mpsc::Sender<Job>> {
+        let sender = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        sender.ok_or_else(|| busy(ErrorKind::Unavailable, "the service is stopping"))
+    }
+}
+
+/// The other end of the entrance.
+pub(super) struct Queue(mpsc::Receiver<Job>);
+
+/// Starts the pipeline.
+pub(super) fn spawn(service: &Service, queue: Queue, tasks: &mut JoinSet<()>) {
+    // A few batches deep: enough to keep the committer busy, too little to hide a stalled list store.
+    let (committed, apply) = mpsc::channel(4);
+    tasks.spawn(commit::run(service.clone(), queue.0, committed));
+    tasks.spawn(apply::run(service.clone(), apply));
+}
+
+impl Service {
+    /// Stores groups of messages, each whole or not at all; one answer per group, in order.
+    ///
+    /// # Errors
+    /// `Busy` when the queue stays full for the admission time; nothing was stored then.
+    pub async fn store(&self, groups: Vec<Vec<NewMessage>>) -> Result<Vec<Answer>> {
+        self.enqueue(groups).await?.answer().await
+    }
+
+    /// Puts groups of messages into the queue and returns what to wait on. What is enqueued first is stored first.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    pub async fn enqueue(&self, groups: Vec<Vec<NewMessage>>) -> Result<Waiting> {
+        let began = Instant::now();
+        let owner = groups
+            .iter()
+            .flatten()
+            .next()
+            .map(|message| OwnerId::from(&message.guest));
+        let entries = |group: Vec<NewMessage>| {
+            Group(
+                group
+                    .into_iter()
+                    .map(|message| self.entry(message))
+                    .collect(),
+            )
+        };
+        let groups = groups.into_iter().map(entries).collect();
+        let (reply, answer) = oneshot::channel();
+        self.queue(Job::Store { groups, reply }).await?;
+        Ok(Waiting {
+            service: self.clone(),
+            owner,
+            began,
+            answer,
+        })
+    }
+
+    pub(super) async fn pass_erase(&self, guest: GuestId) -> Result<Erasure> {
+        let (reply, answer) = oneshot::channel();
+        self.pass(Job::Erase { guest, reply }, answer).await?
+    }
+
+    pub(super) async fn pass_migrate(&self, guest: GuestId, user: OwnerId) -> Result<Migrated> {
+        let (reply, answer) = oneshot::channel();
+        self.pass(Job::Migrate { guest, user, reply }, answer)
+            .await?
+    }
+
+    async fn pass<R>(&self, job: Job, answer: oneshot::Receiver<R>) -> Result<R> {
+        self.queue(job).await?;
+        answer.await.map_err(|_| unanswered())
+    }
+
+    async fn queue(&self, job: Job) -> Result<()> {
+        let sender = self.0.ingest.sender()?;
+        let admitted = tokio::time::timeout(self.0.settings.admission, sender.reserve()).await;
+        let place = admitted.map_err(|_| {
+            busy(
+                ErrorKind::Busy,
+                "too many requests are waiting; try again shortly",
+            )
+        })?;
+        place
+            .map_err(|_| busy(ErrorKind::Unavailable, "the service is stopping"))?
+            .send(job);
+        Ok(())
+    }
+
+    /// Adds the vector where it is a matter of microseconds; a slower model is asked later.
+    fn entry(&self, message: NewMessage) -> Entry {
+        let embedding = match &self.0.parts.embedder {
+            None => Embedding::Off,
+            Some(embedder) => super::embedding::at_once(embedder.as_ref(), &message),
+        };
+        Entry { message, embedding }
+    }
+}
+
+/// Messages in the queue, and where their answers will come.
+#[derive(Debug)]
+pub struct Waiting {
+    service: Service,
+    owner: Option<OwnerId>,
+    began: Instant,
+    answer: oneshot::Receiver<Vec<Answer>>,
+}
+
+impl Waiting {
+    /// One answer per group, in order.
+    ///
+    /// # Errors
+    /// `Unavailable` when the service stopped before it could answer.
+    pub async fn answer(self) -> Result<Vec<Answer>> {
+        let answers = self.answer.await.map_err(|_| unanswered())?;
+        if let Some(owner) = self.owner {
+            self.service.0.metrics.write(owner, self.began.elapsed());
+        }
+        Ok(answers)
+    }
+}
+
+fn unanswered() -> Error {
+    busy(
+        ErrorKind::Unavailable,
+        "the service stopped before it could answer",
+    )
+}
+
+fn busy(kind: ErrorKind, context: &str) -> Error {
+    Error::new(kind, "service", "ingest", context)
+}
+
+/// The receipt of a recorded message, once the list has been told.
+fn receipt(recorded: &Recorded, list: ListState) -> Receipt {
+    Receipt {
+        list: recorded.replayed.unwrap_or(list),
+        conversation: recorded.conversation_row,
+        embedding: recorded.embedding,
+        usage: recorded.usage_row,
+    }
+}

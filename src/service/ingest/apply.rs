@@ -1,0 +1,200 @@
+//! The applier: what has been committed goes into the lists, and everyone gets an answer.
+
+use super::super::Service;
+use super::{Answer, Erasure, Saved, receipt};
+use crate::chat::{ConversationId, GuestId, ListState};
+use crate::error::{Error, Result};
+use crate::storage::database::{Batch, Entry, Erased, Migrated, Outcome, Recorded, Settled};
+use crate::storage::list_cache::{Append, Applied, Item, Origin};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// What the committer hands on.
+pub(super) enum Committed {
+    Stored(Stored),
+    Erased {
+        guest: GuestId,
+        result: Result<Erased>,
+        reply: oneshot::Sender<Result<Erasure>>,
+    },
+    Migrated {
+        guest: GuestId,
+        result: Result<Migrated>,
+        reply: oneshot::Sender<Result<Migrated>>,
+    },
+}
+
+/// A batch with its outcomes, one per group, and who waits for them.
+pub(super) struct Stored {
+    pub(super) batch: Arc<Batch>,
+    pub(super) outcomes: Vec<std::result::Result<Outcome, Error>>,
+    pub(super) replies: Vec<(usize, oneshot::Sender<Vec<Answer>>)>,
+}
+
+pub(super) async fn run(service: Service, mut committed: mpsc::Receiver<Committed>) {
+    while let Some(work) = committed.recv().await {
+        match work {
+            Committed::Stored(stored) => {
+                let pending = append(&service, &stored).await;
+                answer(stored, &pending);
+            }
+            Committed::Erased {
+                guest,
+                result,
+                reply,
+            } => {
+                let answer = match result {
+                    Ok(erased) => Ok(Erasure {
+                        erased,
+                        list_removed: service.remove_list(guest).await,
+                    }),
+                    Err(cause) => Err(failed(&service, "erase", &guest, cause)),
+                };
+                let _ = reply.send(answer); // a client that went away changes nothing
+            }
+            Committed::Migrated {
+                guest,
+                result,
+                reply,
+            } => {
+                let answer = match result {
+                    Ok(migrated) => {
+                        service.remove_list(guest).await;
+                        Ok(migrated)
+                    }
+                    Err(cause) => Err(failed(&service, "migrate", &guest, cause)),
+                };
+                let _ = reply.send(answer); // a client that went away changes nothing
+            }
+        }
+    }
+}
+
+fn failed(service: &Service, step: &'static str, guest: &GuestId, cause: Error) -> Error {
+    service.note_fatal();
+    tracing::error!(step, %guest, %cause, "nothing was changed");
+    cause
+}
+
+/// Applies a batch to the lists; the conversations whose list does not have their messages yet.
+async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
+    let (appends, settled) = appends(service, stored);
+    if appends.is_empty() {
+        return HashSet::new();
+    }
+    let conversations = || settled.iter().map(|settled| settled.conversation);
+    if service.0.lists.is_suspended() {
+        return conversations().collect();
+    }
+    let appends = Arc::new(appends);
+    let applying = service.0.parts.lists.apply(Arc::clone(&appends));
+    let applied = match tokio::time::timeout(service.settings().list_budget, applying).await {
+        Ok(Ok(applied)) => applied,
+        Ok(Err(cause)) => {
+            service.0.lists.suspend(&format!("{cause}"));
+            return conversations().collect();
+        }
+        Err(_) => {
+            service.0.lists.suspend("it did not answer in time");
+            return conversations().collect();
+        }
+    };
+    let mut pending = HashSet::new();
+    for ((settled, applied), append) in settled.into_iter().zip(applied).zip(appends.iter()) {
+        match applied {
+            Applied::Stored | Applied::AlreadyThere => {
+                tracing::debug!(guest = %append.guest, items = append.items.len(), "[List] ✓ Appended to the list");
+                service.0.lists.note_applied(settled);
+            }
+            Applied::Gap => {
+                tracing::warn!(step = "list", guest = %append.guest, "the list lacks earlier messages; it is being rebuilt");
+                pending.insert(settled.conversation);
+            }
+        }
+    }
+    if !pending.is_empty() {
+        service.0.lists.wake();
+    }
+    pending
+}
+
+/// One append per conversation, with what to note once it is durable. Replayed messages owe the list nothing.
+fn appends(service: &Service, stored: &Stored) -> (Vec<Append>, Vec<Settled>) {
+    let epoch = service.0.parts.database.epoch();
+    let mut places: HashMap<ConversationId, usize> = HashMap::new();
+    let (mut appends, mut settled): (Vec<Append>, Vec<Settled>) = (Vec::new(), Vec::new());
+    for (entry, recorded) in recorded(stored) {
+        let Some(window) = recorded.window else {
+            continue;
+        };
+        let place = *places.entry(recorded.conversation).or_insert_with(|| {
+            appends.push(Append {
+                guest: entry.message.guest.clone(),
+                origin: Origin {
+                    epoch,
+                    conversation: recorded.conversation,
+                },
+                from: window.from,
+                first: recorded.sequence,
+                items: Vec::new(),
+                expires_at: window.expires_at,
+            });
+            settled.push(Settled {
+                conversation: recorded.conversation,
+                next: recorded.sequence,
+                messages: Vec::new(),
+            });
+            appends.len() - 1
+        });
+        appends[place].items.push(Item {
+            role: entry.message.role,
+            content: entry.message.content.clone(),
+            timestamp: entry.message.sent_at,
+        });
+        settled[place].next = recorded.sequence + 1;
+        settled[place].messages.push(recorded.id);
+    }
+    (appends, settled)
+}
+
+fn recorded(stored: &Stored) -> impl Iterator<Item = (&Entry, &Recorded)> {
+    let groups = stored.batch.groups.iter().zip(&stored.outcomes);
+    groups.flat_map(|(group, outcome)| {
+        let recorded = match outcome {
+            Ok(Outcome::Stored(recorded)) => recorded.as_slice(),
+            _ => &[],
+        };
+        group.0.iter().zip(recorded)
+    })
+}
+
+fn answer(stored: Stored, pending: &HashSet<ConversationId>) {
+    let mut outcomes = stored.outcomes.into_iter();
+    for (groups, reply) in stored.replies {
+        let answers = outcomes.by_ref().take(groups).map(|outcome| match outcome {
+            Ok(Outcome::Stored(recorded)) => Answer::Saved(
+                recorded
+                    .into_iter()
+                    .map(|one| saved(one, pending))
+                    .collect(),
+            ),
+            Ok(Outcome::Conflict { index, id }) => Answer::Conflict { index, id },
+            Err(cause) => Answer::Failed(cause),
+        });
+        let _ = reply.send(answers.collect()); // a client that went away changes nothing
+    }
+}
+
+fn saved(recorded: Recorded, pending: &HashSet<ConversationId>) -> Saved {
+    let waits = pending.contains(&recorded.conversation);
+    let receipt = receipt(
+        &recorded,
+        if waits {
+            ListState::Pending
+        } else {
+            ListState::Stored
+        },
+    );
+    Saved { recorded, receipt }
+}

@@ -1,0 +1,236 @@
+//! The committer: what waits becomes a batch, a batch becomes a transaction.
+
+use super::super::Service;
+use super::Job;
+use super::apply::{Committed, Stored};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::database::{Batch, Embedding, Group, Outcome};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Most list marks that ride along with one batch: beyond, they would make the batch's own messages wait.
+const MARKS_PER_BATCH: usize = 512;
+
+type Outcomes = Vec<std::result::Result<Outcome, Error>>;
+
+pub(super) async fn run(
+    service: Service,
+    mut queue: mpsc::Receiver<Job>,
+    applier: mpsc::Sender<Committed>,
+) {
+    let mut next = None;
+    loop {
+        let job = match next.take() {
+            Some(job) => Some(job),
+            None => queue.recv().await,
+        };
+        let committed = match job {
+            None => return, // the service stops, and everything accepted has been committed
+            Some(Job::Store { groups, reply }) => {
+                let mut gathered = Gathered::default();
+                gathered.add(groups, reply);
+                next = gathered.fill(&service, &mut queue);
+                gathered.commit(&service).await
+            }
+            Some(Job::Erase { guest, reply }) => {
+                let result = service.0.parts.database.erase(&guest, service.now()).await;
+                Committed::Erased {
+                    guest,
+                    result,
+                    reply,
+                }
+            }
+            Some(Job::Migrate { guest, user, reply }) => {
+                let result = service
+                    .0
+                    .parts
+                    .database
+                    .migrate(&guest, &user, service.now())
+                    .await;
+                Committed::Migrated {
+                    guest,
+                    result,
+                    reply,
+                }
+            }
+        };
+        if applier.send(committed).await.is_err() {
+            tracing::error!("the applier has ended; what is queued stays unanswered");
+            return;
+        }
+    }
+}
+
+/// A batch while it gathers.
+#[derive(Default)]
+struct Gathered {
+    groups: Vec<Group>,
+    /// How many of the groups belong to each waiting request, and where its answer goes.
+    replies: Vec<(usize, tokio::sync::oneshot::Sender<Vec<super::Answer>>)>,
+    messages: usize,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn add(&mut self, groups: Vec<Group>, reply: tokio::sync::oneshot::Sender<Vec<super::Answer>>) {
+        let entries = || groups.iter().flat_map(|group| &group.0);
+        self.messages += entries().count();
+        self.bytes += entries()
+            .map(|entry| entry.message.content.as_str().len())
+            .sum::<usize>();
+        self.replies.push((groups.len(), reply));
+        self.groups.extend(groups);
+    }
+
+    /// Takes what waits, up to the limits; returns a job that is not a store, which must come after this batch.
+    fn fill(&mut self, service: &Service, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        let settings = service.settings();
+        while self.messages < settings.batch_messages && self.bytes < settings.batch_bytes {
+            match queue.try_recv() {
+                Ok(Job::Store { groups, reply }) => self.add(groups, reply),
+                Ok(other) => return Some(other),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    async fn commit(self, service: &Service) -> Committed {
+        let at = service.now();
+        let batch = Arc::new(Batch {
+            at,
+            groups: self.groups,
+            settled: service.0.lists.take_durable(MARKS_PER_BATCH),
+            tally: service.0.metrics.take_due(),
+        });
+        let outcomes = match service.0.parts.database.record(Arc::clone(&batch)).await {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(cause) => rescue(service, &batch, cause).await,
+        };
+        log_batch(&batch, &outcomes);
+        if batch
+            .groups
+            .iter()
+            .flat_map(|group| &group.0)
+            .any(|entry| matches!(entry.embedding, Embedding::Pending))
+        {
+            service.0.pending_vectors.notify_one();
+        }
+        Committed::Stored(Stored {
+            batch,
+            outcomes,
+            replies: self.replies,
+        })
+    }
+}
+
+/// Nothing of the batch is stored. Where the fault lies in a message, finds it, so that its neighbours do not suffer.
+async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes {
+    service.note_fatal();
+    service.0.lists.put_back_durable(batch.settled.clone());
+    service.0.metrics.put_back(batch.tally.clone());
+    if cause.kind() != ErrorKind::Invalid || batch.groups.len() == 1 {
+        tracing::error!(step = "record", messages = batch.groups.len(), %cause, "a batch was not stored");
+        return batch.groups.iter().map(|_| Err(cause.clone())).collect();
+    }
+    tracing::warn!(%cause, groups = batch.groups.len(), "a batch was refused; looking for the message at fault");
+    let mut outcomes = Vec::with_capacity(batch.groups.len());
+    let mut waiting = vec![batch.groups.clone()];
+    while let Some(mut groups) = waiting.pop() {
+        match record_part(service, batch, groups.clone()).await {
+            Ok(stored) => outcomes.extend(stored.into_iter().map(Ok)),
+            Err(cause) if groups.len() == 1 || cause.kind() != ErrorKind::Invalid => {
+                tracing::error!(step = "record", messages = groups.len(), %cause, "a message was not stored");
+                outcomes.extend(groups.iter().map(|_| Err(cause.clone())));
+            }
+            Err(_) => {
+                let second = groups.split_off(groups.len() / 2);
+                waiting.extend([second, groups]); // the first half is taken first, so the order is kept
+            }
+        }
+    }
+    outcomes
+}
+
+async fn record_part(service: &Service, batch: &Batch, groups: Vec<Group>) -> Result<Vec<Outcome>> {
+    let part = Batch {
+        at: batch.at,
+        groups,
+        ..Batch::default()
+    };
+    service.0.parts.database.record(Arc::new(part)).await
+}
+
+/// One `info` event per batch with a count per step, and at `debug` a line per message and step.
+fn log_batch(batch: &Batch, outcomes: &Outcomes) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    let mut counts: HashMap<&'static str, u64> = HashMap::new();
+    let mut count = |what| *counts.entry(what).or_default() += 1;
+    for (group, outcome) in batch.groups.iter().zip(outcomes) {
+        let Ok(Outcome::Stored(recorded)) = outcome else {
+            count("refused");
+            continue;
+        };
+        for (entry, recorded) in group.0.iter().zip(recorded) {
+            if recorded.replayed.is_some() {
+                count("replayed");
+                continue;
+            }
+            count("messages");
+            count(entry.embedding.state().as_str());
+            if recorded.sequence == 0 {
+                count("conversations");
+            }
+            log_message(entry.message.guest.as_str(), entry, recorded);
+        }
+    }
+    let of = |what: &str| counts.get(what).copied().unwrap_or(0);
+    tracing::info!(
+        messages = of("messages"),
+        conversations_created = of("conversations"),
+        embeddings = of("stored"),
+        embeddings_pending = of("pending"),
+        embeddings_failed = of("failed"),
+        mappings = of("messages"),
+        usage = of("messages"),
+        replayed = of("replayed"),
+        refused = of("refused"),
+        "batch committed"
+    );
+}
+
+fn log_message(
+    guest: &str,
+    entry: &crate::storage::database::Entry,
+    recorded: &crate::storage::database::Recorded,
+) {
+    if let Embedding::Failed(cause) = &entry.embedding {
+        tracing::error!(step = "embedding", guest, message = %recorded.id, cause, "[Embeddings] ✗ Embedding failed");
+    }
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    use crate::chat::RowState::Created;
+    let (id, sequence) = (recorded.id, recorded.sequence);
+    match recorded.conversation_row {
+        Created => {
+            tracing::debug!(guest, conversation = %recorded.conversation, "[Conversation] ✓ Created new conversation")
+        }
+        _ => {
+            tracing::debug!(guest, conversation = %recorded.conversation, "[Conversation] ✓ Updated conversation")
+        }
+    }
+    tracing::debug!(guest, message = %id, sequence, "[Message] ✓ Message stored");
+    if matches!(entry.embedding, Embedding::Vector(_)) {
+        tracing::debug!(guest, message = %id, "[Embeddings] ✓ Embedding stored");
+    }
+    match recorded.usage_row {
+        Created => tracing::debug!(guest, "[UsageMetrics] ✓ Created new usage metrics record"),
+        _ => tracing::debug!(guest, "[UsageMetrics] ✓ Updated usage metrics record"),
+    }
+    tracing::debug!(guest, message = %id, "[CacheMapping] ✓ Created cache_content_mapping entry");
+    tracing::debug!(guest, message = %id, "[CacheMetrics] ✓ Updated cache metrics");
+}

@@ -1,0 +1,200 @@
+//! What happens: storing, reading, erasing, migrating, and the upkeep that keeps every store in step.
+//!
+//! The service knows storage traits and an embedder, never a backend. Data moves one way: checked messages are queued,
+//! committed to the database in batches, then applied to the lists, then answered ([`ingest`]). What a list misses is
+//! found again in the database and mended ([`lists`]).
+
+mod chats;
+mod embedding;
+mod ingest;
+mod lists;
+mod metrics;
+mod sweep;
+pub mod verify;
+
+pub use chats::{Deleted, Session};
+pub use embedding::Reembedding;
+pub use ingest::{Answer, Saved, Waiting};
+
+use crate::chat::{Clock, Timestamp};
+use crate::embed::Embedder;
+use crate::error::{Error, Result};
+use crate::storage::{Database, ListCache};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What the service works with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The truth.
+    pub database: Arc<dyn Database>,
+    /// The expiring lists.
+    pub lists: Arc<dyn ListCache>,
+    /// The model, or none.
+    pub embedder: Option<Arc<dyn Embedder>>,
+    /// The one clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How the service behaves; every value is a setting of the binary.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Jobs that may wait for the committer. A full queue makes new requests wait, at most `admission`.
+    pub queue: usize,
+    /// How long a request may wait for a place in the queue before it is turned away.
+    pub admission: Duration,
+    /// Messages committed together at most.
+    pub batch_messages: usize,
+    /// Bytes of content committed together at most.
+    pub batch_bytes: usize,
+    /// How long applying a batch to the lists may take before its messages are answered as pending.
+    pub list_budget: Duration,
+    /// How often lists are made durable and noted as such.
+    pub settle_interval: Duration,
+    /// How often expired lists and conversations are removed.
+    pub sweep_interval: Duration,
+    /// How long a list lives after its last message.
+    pub list_ttl: crate::chat::Ttl,
+    /// Tries of a background embedder before a message is marked failed.
+    pub embed_attempts: u32,
+    /// The wait after the first failed try; it doubles with each further one, to at most a minute.
+    pub embed_backoff: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            queue: 4096,
+            admission: Duration::from_secs(1),
+            batch_messages: 1024,
+            batch_bytes: 8 << 20,
+            list_budget: Duration::from_millis(250),
+            settle_interval: Duration::from_millis(200),
+            sweep_interval: Duration::from_secs(30),
+            list_ttl: crate::chat::Ttl(Duration::from_secs(86_400)),
+            embed_attempts: 8,
+            embed_backoff: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The running service. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Service(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    settings: Settings,
+    ingest: ingest::Ingest,
+    lists: lists::Ledger,
+    metrics: metrics::Counters,
+    pending_vectors: tokio::sync::Notify,
+    /// Set once, by a failure after which nothing more may be acknowledged.
+    fatal: watch::Sender<Option<Error>>,
+    /// Set once, to end the background tasks.
+    stopping: watch::Sender<bool>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Service {
+    /// Starts the service and its upkeep on the current runtime.
+    pub fn start(parts: Parts, settings: Settings) -> Self {
+        let (ingest, queue) = ingest::Ingest::new(settings.queue);
+        let service = Self(Arc::new(Inner {
+            parts,
+            settings,
+            ingest,
+            lists: lists::Ledger::default(),
+            metrics: metrics::Counters::default(),
+            pending_vectors: tokio::sync::Notify::new(),
+            fatal: watch::channel(None).0,
+            stopping: watch::channel(false).0,
+            tasks: Mutex::new(JoinSet::new()),
+        }));
+        let mut tasks = JoinSet::new();
+        ingest::spawn(&service, queue, &mut tasks);
+        tasks.spawn(lists::settle_loop(service.clone()));
+        tasks.spawn(lists::mend_loop(service.clone()));
+        tasks.spawn(sweep::sweep_loop(service.clone()));
+        tasks.spawn(embedding::background_loop(service.clone()));
+        *service
+            .0
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = tasks;
+        service
+    }
+
+    /// Finishes what is in flight, notes what is left to note, and closes both stores.
+    ///
+    /// # Errors
+    /// The first failure on the way; the stores are closed all the same.
+    pub async fn stop(&self) -> Result<()> {
+        self.0.ingest.close();
+        self.0.stopping.send_replace(true);
+        let mut tasks =
+            std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(cause) = ended {
+                tracing::error!(%cause, "a background task ended badly");
+            }
+        }
+        let settled = self.settle().await;
+        let lists = self.0.parts.lists.close().await;
+        let database = self.0.parts.database.close().await;
+        settled.and(lists).and(database)
+    }
+
+    /// Waits until the service must not go on: the failure after which nothing more may be acknowledged.
+    pub async fn fatal(&self) -> Error {
+        let mut fatal = self.0.fatal.subscribe();
+        loop {
+            let failure = fatal.borrow_and_update().clone();
+            match failure {
+                Some(failure) => return failure,
+                // The sender lives as long as the service, so waiting can only end with a change.
+                None => drop(fatal.changed().await),
+            }
+        }
+    }
+
+    /// What the service works with.
+    pub fn parts(&self) -> &Parts {
+        &self.0.parts
+    }
+
+    /// How the service behaves.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.parts.clock.now()
+    }
+
+    /// After a failed write: tells everyone who waits in [`Self::fatal`] when the database is beyond use.
+    fn note_fatal(&self) {
+        if let Some(failure) = self.0.parts.database.fatal() {
+            self.0.fatal.send_replace(Some(failure));
+        }
+    }
+
+    /// Waits for `span`, or until the service stops; whether to go on.
+    async fn pause(&self, span: Duration) -> bool {
+        let mut stopping = self.0.stopping.subscribe();
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => false,
+            () = tokio::time::sleep(span) => true,
+        }
+    }
+
+    /// Completes when the service stops.
+    async fn stopped(&self) {
+        let mut stopping = self.0.stopping.subscribe();
+        // An error means that the sender is gone, which is a stop as well.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    }
+}

@@ -1,0 +1,291 @@
+//! Verify: "why is nothing in that table?" Recounts every store against every other one and names each difference.
+//!
+//! A running service changes while it is being looked at. What looks wrong is therefore looked at again, after everything
+//! in flight has had time to settle, and only what stays wrong is reported.
+
+mod check;
+mod repair;
+mod report;
+
+pub use report::{Difference, Place, Report, TableReport};
+
+use super::Service;
+use crate::chat::{ConversationId, GuestId, OwnerId, Timestamp};
+use crate::error::Result;
+use crate::storage::database::{AuditScope, Dossier, UsageAudit};
+use check::{Context, Listed, Tally};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Messages read at a time.
+const PAGE_MESSAGES: usize = 2000;
+const PAGE_OWNERS: usize = 500;
+const PAGE_LISTS: usize = 256;
+/// Orphans named per table; more are counted only.
+const ORPHANS: usize = 100;
+/// How often something that looks wrong is looked at again, and the wait before each time.
+const LOOKS: usize = 4;
+const LOOK_WAIT: Duration = Duration::from_millis(250);
+
+/// What to look at.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// One guest: the chat, and conversations begun as that guest.
+    Guest(GuestId),
+}
+
+/// Whether to mend what is derived.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// Only look.
+    Look,
+    /// Rebuild lists, counters, mappings and missing vectors, then look again.
+    Repair,
+}
+
+/// Things that looked wrong and are to be looked at again.
+#[derive(Default)]
+struct Suspects {
+    conversations: Vec<ConversationId>,
+    owners: Vec<OwnerId>,
+    lists: Vec<GuestId>,
+}
+
+impl Service {
+    /// Recounts, and with [`Mode::Repair`] mends what is derived. Never invents a message.
+    ///
+    /// # Errors
+    /// A store that cannot be read: then nothing is known.
+    pub async fn verify(&self, scope: &Scope, mode: Mode) -> Result<Report> {
+        let found = self.recount(scope).await?;
+        if mode == Mode::Look || found.fixes.is_empty() {
+            return Ok(found.into_report(scope, self.now(), Vec::new()));
+        }
+        let mended = repair::apply(self, found.fixes).await?;
+        self.settle().await?;
+        let rest = self.recount(scope).await?;
+        Ok(rest.into_report(scope, self.now(), mended))
+    }
+
+    async fn recount(&self, scope: &Scope) -> Result<Tally> {
+        let mut tally = Tally::default();
+        let mut suspects = self.first_look(scope, &mut tally).await?;
+        for look in 1..=LOOKS {
+            if suspects.is_empty() {
+                break;
+            }
+            tokio::time::sleep(LOOK_WAIT).await;
+            suspects = self.look_again(suspects, &mut tally, look == LOOKS).await?;
+        }
+        match scope {
+            Scope::All => {
+                let orphans = self.parts().database.orphans(ORPHANS).await?;
+                tally.orphans(orphans);
+                tally.metrics(&self.parts().database.metrics_audit().await?);
+            }
+            Scope::Guest(_) => {
+                let hours: Vec<Timestamp> = tally.hours.iter().copied().collect();
+                let expected = hours.len() as u64;
+                let missing = self.parts().database.metrics_missing(hours).await?;
+                tally.hours_missing(expected, &missing);
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Everything once. What is well is counted, what is not is returned.
+    async fn first_look(&self, scope: &Scope, tally: &mut Tally) -> Result<Suspects> {
+        let context = self.context().await?;
+        let mut suspects = Suspects::default();
+        let mut owners = BTreeSet::new();
+        let mut page = match scope {
+            Scope::All => AuditScope::AllAfter(None),
+            Scope::Guest(guest) => {
+                owners.insert(OwnerId::from(guest));
+                suspects.lists.push(guest.clone());
+                AuditScope::Guest(guest.clone())
+            }
+        };
+        loop {
+            let found = self.parts().database.dossiers(page, PAGE_MESSAGES).await?;
+            for dossier in found.dossiers {
+                let well = tally.try_dossier(
+                    &dossier,
+                    &self.listed_as(&dossier, &context).await,
+                    &context,
+                );
+                if !well {
+                    suspects.conversations.push(dossier.conversation.id);
+                }
+                if matches!(scope, Scope::Guest(_)) {
+                    owners.insert(dossier.conversation.owner);
+                }
+            }
+            match found.next {
+                Some(next) => page = AuditScope::AllAfter(Some(next)),
+                None => break,
+            }
+        }
+        match scope {
+            Scope::All => {
+                self.all_owners(tally, &mut suspects).await?;
+                self.all_lists(&context, &mut suspects).await?;
+            }
+            Scope::Guest(_) => suspects.owners.extend(owners),
+        }
+        Ok(suspects)
+    }
+
+    /// What looked wrong, once more; what still does is returned, or with `last` reported.
+    async fn look_again(
+        &self,
+        suspects: Suspects,
+        tally: &mut Tally,
+        last: bool,
+    ) -> Result<Suspects> {
+        let context = self.context().await?;
+        let mut still = Suspects::default();
+        for id in suspects.conversations {
+            let page = self
+                .parts()
+                .database
+                .dossiers(AuditScope::Conversation(id), 1)
+                .await?;
+            let Some(dossier) = page.dossiers.into_iter().next() else {
+                continue;
+            };
+            let listed = self.listed_as(&dossier, &context).await;
+            if last {
+                tally.dossier(&dossier, &listed, &context);
+            } else if !tally.try_dossier(&dossier, &listed, &context) {
+                still.conversations.push(id);
+            }
+        }
+        for owner in suspects.owners {
+            let audit = self.parts().database.usage_audit(&owner).await?;
+            if last {
+                tally.usage(&audit);
+            } else if !tally.try_usage(&audit) {
+                still.owners.push(owner);
+            }
+        }
+        for guest in suspects.lists {
+            if self.is_stray(&guest, &context).await? {
+                if last {
+                    tally.stray_list(&guest);
+                } else {
+                    still.lists.push(guest);
+                }
+            }
+        }
+        Ok(still)
+    }
+
+    /// Lets what is in flight settle, then says what holds from now on.
+    async fn context(&self) -> Result<Context> {
+        let began = self.now();
+        self.settle_for_verify().await;
+        Ok(Context {
+            began,
+            now: self.now(),
+            ttl: self.settings().list_ttl,
+            epoch: self.parts().database.epoch(),
+            model: self
+                .parts()
+                .embedder
+                .as_ref()
+                .map(|embedder| embedder.model().clone()),
+        })
+    }
+
+    /// A list store that cannot settle is what verify is to find out, not a reason to stop.
+    async fn settle_for_verify(&self) {
+        if let Err(cause) = self.settle().await {
+            tracing::warn!(step = "verify", %cause, "what is in flight could not be settled first");
+        }
+    }
+
+    async fn listed_as(&self, dossier: &Dossier, context: &Context) -> Listed {
+        let Ok(guest) = GuestId::parse(dossier.conversation.owner.as_str()) else {
+            return Listed::None;
+        };
+        if !check::should_be_listed(dossier, context) {
+            return Listed::None;
+        }
+        match self.parts().lists.range(&guest, context.now).await {
+            Ok(Some(list)) => Listed::from_list(&list),
+            Ok(None) => Listed::None,
+            Err(cause) => Listed::Unreadable(cause.to_string()),
+        }
+    }
+
+    async fn all_owners(&self, tally: &mut Tally, suspects: &mut Suspects) -> Result<()> {
+        let mut after: Option<OwnerId> = None;
+        loop {
+            let audits = self
+                .parts()
+                .database
+                .usage_audits(after.as_ref(), PAGE_OWNERS)
+                .await?;
+            let Some(last) = audits.last() else {
+                return Ok(());
+            };
+            after = Some(last.owner.clone());
+            let wrong = |audit: &UsageAudit| !tally.try_usage(audit);
+            suspects
+                .owners
+                .extend(audits.into_iter().filter(wrong).map(|audit| audit.owner));
+        }
+    }
+
+    /// Lists whose chat is not there. A store that cannot be read has been noticed with the conversations already.
+    async fn all_lists(&self, context: &Context, suspects: &mut Suspects) -> Result<()> {
+        let mut after: Option<GuestId> = None;
+        while let Ok(guests) = self.parts().lists.guests(after.as_ref(), PAGE_LISTS).await {
+            let Some(last) = guests.last() else { break };
+            after = Some(last.clone());
+            for guest in guests {
+                if self.is_stray(&guest, context).await? {
+                    suspects.lists.push(guest);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a guest has a list that has not expired but no chat it could be a view of.
+    async fn is_stray(&self, guest: &GuestId, context: &Context) -> Result<bool> {
+        let Ok(heads) = self.parts().lists.heads(vec![guest.clone()]).await else {
+            return Ok(false);
+        };
+        let lives = heads
+            .into_iter()
+            .flatten()
+            .any(|head| context.now < head.expires_at);
+        Ok(lives
+            && self
+                .parts()
+                .database
+                .list_row(guest, context.now)
+                .await?
+                .is_none())
+    }
+}
+
+impl Suspects {
+    fn is_empty(&self) -> bool {
+        self.conversations.is_empty() && self.owners.is_empty() && self.lists.is_empty()
+    }
+}
+
+impl Tally {
+    fn into_report(self, scope: &Scope, at: Timestamp, repaired: Vec<String>) -> Report {
+        let guest = match scope {
+            Scope::All => None,
+            Scope::Guest(guest) => Some(guest.to_string()),
+        };
+        Report::new(guest, at, self.tables, repaired)
+    }
+}

@@ -1,0 +1,87 @@
+//! Mending what is derived. A message is never invented, removed or changed.
+
+use super::check::Fix;
+use crate::chat::GuestId;
+use crate::error::Result;
+use crate::service::Service;
+use crate::storage::database::Repair;
+
+/// Mended per transaction.
+const PAGE: usize = 500;
+
+/// Applies the fixes; a sentence for each kind that was applied.
+pub(super) async fn apply(service: &Service, fixes: Vec<Fix>) -> Result<Vec<String>> {
+    let (mut rows, mut lists, mut vectors): (Vec<Repair>, Vec<GuestId>, bool) =
+        (Vec::new(), Vec::new(), false);
+    for fix in fixes {
+        match fix {
+            Fix::Row(repair) => rows.push(repair),
+            Fix::List(guest) => lists.push(guest),
+            Fix::Vectors => vectors = true,
+        }
+    }
+    let mut done = Vec::new();
+    // Rows first: a list is rebuilt from the window that its row has.
+    repair_rows(service, rows, &mut done).await?;
+    if !lists.is_empty() {
+        let count = lists.len();
+        for guest in lists {
+            // Removed first, because a list with the right length and wrong words looks current.
+            service.parts().lists.remove(vec![guest.clone()]).await?;
+            service.mend(&guest).await?;
+        }
+        done.push(format!("rebuilt or removed {count} lists"));
+    }
+    if vectors {
+        let embedded = service.reembed(|_| ()).await;
+        done.push(match embedded {
+            Ok(state) => format!(
+                "computed {} missing vectors, {} failed",
+                state.done - state.failed,
+                state.failed
+            ),
+            Err(cause) => format!("could not compute missing vectors: {cause}"),
+        });
+    }
+    for what in &done {
+        tracing::warn!(step = "verify", what, "repaired");
+    }
+    Ok(done)
+}
+
+async fn repair_rows(service: &Service, rows: Vec<Repair>, done: &mut Vec<String>) -> Result<()> {
+    let kinds: [(&str, fn(&Repair) -> bool); 6] = [
+        ("counters of conversations", |repair| {
+            matches!(repair, Repair::Counters { .. })
+        }),
+        ("list windows of conversations", |repair| {
+            matches!(repair, Repair::Window { .. })
+        }),
+        ("usage rows", |repair| matches!(repair, Repair::Usage(_))),
+        ("mappings", |repair| {
+            matches!(repair, Repair::Mapping { .. })
+        }),
+        ("rows that belonged to nothing", |repair| {
+            matches!(repair, Repair::Orphan(_))
+        }),
+        ("hourly metrics", |repair| matches!(repair, Repair::Metrics)),
+    ];
+    for (what, is_kind) in kinds {
+        match rows.iter().filter(|repair| is_kind(repair)).count() {
+            0 => {}
+            count => done.push(format!("corrected {count} {what}")),
+        }
+    }
+    let mut rows = rows.into_iter();
+    loop {
+        let page: Vec<_> = rows.by_ref().take(PAGE).collect();
+        if page.is_empty() {
+            return Ok(());
+        }
+        service
+            .parts()
+            .database
+            .repair(page, service.parts().clock.now())
+            .await?;
+    }
+}
