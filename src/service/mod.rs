@@ -102,6 +102,23 @@ struct Inner {
 impl Service {
     /// Starts the service and its upkeep on the current runtime.
     pub fn start(parts: Parts, settings: Settings) -> Self {
+        let (service, queue) = Self::assemble(parts, settings);
+        let mut tasks = JoinSet::new();
+        ingest::spawn(&service, queue, &mut tasks);
+        tasks.spawn(lists::settle_loop(service.clone()));
+        tasks.spawn(lists::mend_loop(service.clone()));
+        tasks.spawn(sweep::sweep_loop(service.clone()));
+        tasks.spawn(embedding::background_loop(service.clone()));
+        *service.0.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+        service
+    }
+
+    /// The service without its upkeep: it reads and verifies, stores nothing, and mends only what it is told to.
+    pub fn inspect(parts: Parts, settings: Settings) -> Self {
+        Self::assemble(parts, settings).0
+    }
+
+    fn assemble(parts: Parts, settings: Settings) -> (Self, ingest::Queue) {
         let (ingest, queue) = ingest::Ingest::new(settings.queue);
         let service = Self(Arc::new(Inner {
             parts,
@@ -114,18 +131,7 @@ impl Service {
             stopping: watch::channel(false).0,
             tasks: Mutex::new(JoinSet::new()),
         }));
-        let mut tasks = JoinSet::new();
-        ingest::spawn(&service, queue, &mut tasks);
-        tasks.spawn(lists::settle_loop(service.clone()));
-        tasks.spawn(lists::mend_loop(service.clone()));
-        tasks.spawn(sweep::sweep_loop(service.clone()));
-        tasks.spawn(embedding::background_loop(service.clone()));
-        *service
-            .0
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = tasks;
-        service
+        (service, queue)
     }
 
     /// Finishes what is in flight, notes what is left to note, and closes both stores.

@@ -1,0 +1,78 @@
+//! The folder of the data belongs to one process at a time. Its lock file says to which, and where that one listens.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+const LOCK_FILE: &str = "guestbook.lock";
+
+/// A folder that is ours until this is dropped, or the process ends in any way.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    lock: File,
+}
+
+/// Why a folder cannot be ours.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Another process has it; where that one listens, if it serves.
+    InUse { folder: PathBuf, address: Option<SocketAddr> },
+    /// It cannot be made or written.
+    Unusable(String),
+}
+
+impl DataDir {
+    /// Makes the folder if it is not there, and takes it.
+    pub(super) fn lock(folder: &Path) -> Result<Self, Taken> {
+        let unusable = |what: &str, cause: std::io::Error| {
+            let folder = folder.display();
+            Taken::Unusable(format!("the data folder {folder} cannot be {what}: {cause}; check its owner and mode, or use another --data-dir"))
+        };
+        // An empty parent means the working folder.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        std::fs::create_dir_all(folder).map_err(|cause| unusable("made", cause))?;
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).write(true).create(true).truncate(false).open(folder.join(LOCK_FILE));
+        let mut lock = opened.map_err(|cause| unusable("written", cause))?;
+        match lock.try_lock() {
+            Ok(()) => {
+                lock.set_len(0).map_err(|cause| unusable("written", cause))?;
+                Ok(Self { lock })
+            }
+            Err(TryLockError::WouldBlock) => Err(Taken::InUse {
+                folder: folder.to_owned(),
+                address: address(&mut lock),
+            }),
+            Err(TryLockError::Error(cause)) => Err(unusable("locked", cause)),
+        }
+    }
+
+    /// Tells other processes where this one listens.
+    pub(super) fn announce(&mut self, address: SocketAddr) -> std::io::Result<()> {
+        self.lock.set_len(0)?;
+        self.lock.seek(SeekFrom::Start(0))?;
+        writeln!(self.lock, "{}\n{address}", std::process::id())
+    }
+}
+
+fn address(lock: &mut File) -> Option<SocketAddr> {
+    let mut text = String::new();
+    lock.read_to_string(&mut text).ok()?;
+    text.lines().nth(1)?.parse().ok()
+}
+
+impl std::fmt::Display for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InUse { folder, address } => {
+                write!(f, "the data folder {} is in use by another guestbook", folder.display())?;
+                if let Some(address) = address {
+                    write!(f, ", listening on {address}")?;
+                }
+                f.write_str("; stop that one first, or use another --data-dir")
+            }
+            Self::Unusable(reason) => f.write_str(reason),
+        }
+    }
+}

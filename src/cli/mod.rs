@@ -1,0 +1,125 @@
+//! The commands, one file each, and what they share: the way from settings to open stores.
+
+mod data_dir;
+mod reembed;
+mod remote;
+mod serve;
+mod sql;
+mod verify;
+
+use crate::chat::{Clock, SystemClock, Ttl};
+use crate::config::{Cli, Command, LogArgs, LogFormat};
+use crate::embed::Embedder;
+use crate::embed::openai::OpenAiOptions;
+use crate::service::Parts;
+use crate::storage::database::TableSettings;
+use crate::storage::open::{CacheUrl, DatabaseUrl};
+use data_dir::DataDir;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tracing_subscriber::EnvFilter;
+
+/// Something is missing.
+const MISSING: u8 = 1;
+/// It could not be done, and why was said in one line.
+const REFUSED: u8 = 2;
+/// The database failed in a way after which nothing more may be acknowledged (EX_SOFTWARE).
+const FATAL: u8 = 70;
+
+/// Why a command could not be carried out: one line for a person, saying what to do next.
+type Refusal = String;
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> ExitCode {
+    if let Err(refusal) = log_to_stderr(&cli.logging) {
+        return refuse(&refusal);
+    }
+    // reqwest is built without a cryptography provider of its own. A second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => return refuse(&format!("the runtime could not be started: {cause}")),
+    };
+    let command = cli.command.clone().unwrap_or(Command::Serve);
+    let done = runtime.block_on(async {
+        match command {
+            Command::Serve => serve::run(&cli).await,
+            Command::Verify { guest, repair, json } => verify::run(&cli, guest.as_deref(), repair, json).await,
+            Command::Reembed => reembed::run(&cli).await,
+            Command::Sql { statement } => sql::run(&cli, &statement),
+        }
+    });
+    done.unwrap_or_else(|refusal| refuse(&refusal))
+}
+
+fn refuse(refusal: &str) -> ExitCode {
+    eprintln!("guestbook: {refusal}");
+    ExitCode::from(REFUSED)
+}
+
+fn log_to_stderr(args: &LogArgs) -> Result<(), Refusal> {
+    let filter = EnvFilter::try_new(&args.log).map_err(|cause| format!("--log {}: {cause}", args.log))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// Where both stores are, from flags and defaults.
+struct Places {
+    database: DatabaseUrl,
+    cache: CacheUrl,
+}
+
+impl Places {
+    fn of(cli: &Cli) -> Result<Self, Refusal> {
+        let stores = &cli.stores;
+        let database = match &stores.database_url {
+            Some(url) => DatabaseUrl::parse(url).map_err(|error| error.context().to_owned())?,
+            None => DatabaseUrl::Sqlite(stores.data_dir.join("guestbook.db")),
+        };
+        let cache = match &stores.cache_url {
+            Some(url) => CacheUrl::parse(url).map_err(|error| error.context().to_owned())?,
+            None => CacheUrl::Sled(stores.data_dir.join("lists")),
+        };
+        Ok(Self { database, cache })
+    }
+
+    /// Makes sure that no other process works on the same files.
+    fn lock(&self) -> Result<Option<DataDir>, data_dir::Taken> {
+        self.database.folder().map(DataDir::lock).transpose()
+    }
+
+    /// Opens both stores and the embedder.
+    fn open(&self, cli: &Cli) -> Result<Parts, Refusal> {
+        let embedder = embedder(cli)?;
+        let settings = TableSettings {
+            list_ttl: Ttl(cli.stores.list_ttl),
+            retention: cli.stores.retention,
+            model: embedder.as_ref().map(|embedder| embedder.model().clone()),
+            cache_backend: self.cache.backend(),
+        };
+        let database = crate::storage::open::database(&self.database, settings).map_err(|error| error.to_string())?;
+        let lists = crate::storage::open::lists(&self.cache).map_err(|error| error.to_string())?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok(Parts {
+            database,
+            lists,
+            embedder,
+            clock,
+        })
+    }
+}
+
+fn embedder(cli: &Cli) -> Result<Option<Arc<dyn Embedder>>, Refusal> {
+    let args = &cli.embedding;
+    let options = OpenAiOptions {
+        model: args.embedder_model.clone(),
+        dimension: args.embedder_dimension,
+        api_key: args.embedder_key.clone(),
+        timeout: args.embedder_timeout,
+    };
+    crate::embed::open::open(&args.embedder, options).map_err(|cause| format!("--embedder {}: {cause}", args.embedder))
+}

@@ -1,0 +1,106 @@
+//! `guestbook serve`: opens everything, serves until it is told to stop, and leaves nothing half done.
+
+use super::{FATAL, Places, Refusal};
+use crate::config::Cli;
+use crate::http::{Server, bind};
+use crate::service::{Parts, Service};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
+    let address = cli.serving.listen;
+    require_key_beyond_loopback(cli)?;
+    let listener = bind(address).map_err(|cause| format!("cannot listen on {address}: {cause}; choose another --listen"))?;
+    let places = Places::of(cli)?;
+    let mut folder = places.lock().map_err(|taken| taken.to_string())?;
+    let parts = places.open(cli)?;
+    let mut stop = StopSignals::new()?;
+    let service = Service::start(parts, cli.service_settings());
+    let server = Server::start(listener, service.clone(), cli.http_settings())
+        .map_err(|cause| format!("cannot serve on {address}: {cause}"))?;
+    if let Some(folder) = &mut folder {
+        let announced = folder.announce(server.address());
+        announced.map_err(|cause| format!("the lock file of the data folder cannot be written: {cause}"))?;
+    }
+    print_banner(cli, server.address(), service.parts());
+    let fatal = tokio::select! {
+        name = stop.received() => {
+            tracing::info!(signal = name, "stopping: requests in flight are finished first");
+            None
+        }
+        fatal = service.fatal() => Some(fatal),
+    };
+    server.stop().await;
+    let stopped = service.stop().await;
+    drop(folder);
+    Ok(match (fatal, stopped) {
+        (Some(cause), _) => {
+            eprintln!("guestbook: stopped, because nothing more may be acknowledged: {cause}; start it again to recover");
+            ExitCode::from(FATAL)
+        }
+        (None, Err(cause)) => {
+            // What was answered is in the database; what the lists lack is mended at the next start.
+            tracing::error!(%cause, "stopped; a store could not be closed cleanly, the next start mends it");
+            ExitCode::SUCCESS
+        }
+        (None, Ok(())) => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+    })
+}
+
+fn require_key_beyond_loopback(cli: &Cli) -> Result<(), Refusal> {
+    use secrecy::ExposeSecret;
+    let key = cli.serving.api_key.as_ref().map(ExposeSecret::expose_secret);
+    if key.is_some_and(|key| key.trim().is_empty()) {
+        return Err("the API key is empty; set --api-key or GUESTBOOK_API_KEY to a long random text".into());
+    }
+    let address = cli.serving.listen;
+    if address.ip().is_loopback() || key.is_some() {
+        return Ok(());
+    }
+    Err(format!(
+        "{address} can be reached from other machines, so an API key is required; set GUESTBOOK_API_KEY, or listen on 127.0.0.1"
+    ))
+}
+
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<Self, Refusal> {
+        let listen = |kind| signal(kind).map_err(|cause| format!("signals cannot be handled: {cause}"));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn received(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
+    let ttl = humantime::format_duration(cli.stores.list_ttl);
+    let retention = cli.stores.retention.map_or_else(
+        || "kept for ever".to_owned(),
+        |span| format!("kept for {}", humantime::format_duration(span)),
+    );
+    let model = parts.embedder.as_ref().map_or_else(|| "none".to_owned(), |embedder| embedder.model().to_string());
+    let (database, lists) = (&parts.database, &parts.lists);
+    println!("guestbook {} on http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  tables    {:<7} {} ({retention})", database.name(), database.location());
+    println!("  lists     {:<7} {} (expire after {ttl})", lists.name(), lists.location());
+    println!("  embedder  {model}");
+    let key = if cli.serving.api_key.is_some() { " -H \"Authorization: Bearer $GUESTBOOK_API_KEY\"" } else { "" };
+    println!("  try it    curl -s http://{address}/v1/guest/chat/test-guest-001 -H 'Content-Type: application/json'{key} \\");
+    println!("              -d '{{\"role\":\"user\",\"content\":\"Test\",\"timestamp\":\"2025-12-21T12:00:00Z\"}}'");
+}

@@ -1,0 +1,78 @@
+//! `guestbook verify`: "why is nothing in that table?"
+
+use super::data_dir::Taken;
+use super::{MISSING, Places, Refusal, remote};
+use crate::chat::GuestId;
+use crate::config::Cli;
+use crate::service::Service;
+use crate::service::verify::{Difference, Mode, Report, Scope};
+use std::process::ExitCode;
+
+/// Differences shown per table; `--json` shows more.
+const SHOWN: usize = 20;
+
+pub(super) async fn run(cli: &Cli, guest: Option<&str>, repair: bool, json: bool) -> Result<ExitCode, Refusal> {
+    let scope = match guest {
+        Some(text) => Scope::Guest(GuestId::parse(text).map_err(|fault| format!("--guest: {fault}"))?),
+        None => Scope::All,
+    };
+    let places = Places::of(cli)?;
+    let report = match places.lock() {
+        Ok(_folder) => here(cli, &places, &scope, repair).await?,
+        Err(Taken::InUse { address: Some(address), .. }) => remote::verify(cli, address, guest, repair).await?,
+        Err(taken) => return Err(taken.to_string()),
+    };
+    if json {
+        let text = serde_json::to_string_pretty(&report).map_err(|cause| format!("the report cannot be written: {cause}"))?;
+        println!("{text}");
+    } else {
+        print(&report);
+    }
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(MISSING) })
+}
+
+/// Looks without serving: nothing is mended that was not asked for.
+async fn here(cli: &Cli, places: &Places, scope: &Scope, repair: bool) -> Result<Report, Refusal> {
+    let service = Service::inspect(places.open(cli)?, cli.service_settings());
+    let mode = if repair { Mode::Repair } else { Mode::Look };
+    let report = service.verify(scope, mode).await;
+    let stopped = service.stop().await;
+    let report = report.map_err(|error| error.to_string())?;
+    stopped.map_err(|error| error.to_string())?;
+    Ok(report)
+}
+
+fn print(report: &Report) {
+    println!("{:<24}{:>12}{:>12}   ", "table", "expected", "found");
+    for table in &report.tables {
+        let wrong = table.differences.len() as u64 + table.more_differences;
+        let verdict = match wrong {
+            _ if table.is_ok() => "ok".to_owned(),
+            0 => "differs".to_owned(),
+            1 => "1 difference".to_owned(),
+            many => format!("{many} differences"),
+        };
+        println!("{:<24}{:>12}{:>12}   {verdict}", table.table, table.expected, table.found);
+    }
+    for table in report.tables.iter().filter(|table| !table.differences.is_empty()) {
+        println!("\n{}", table.table);
+        for difference in table.differences.iter().take(SHOWN) {
+            println!("  {}", line(difference));
+        }
+        let hidden = table.differences.len().saturating_sub(SHOWN) as u64 + table.more_differences;
+        if hidden > 0 {
+            println!("  … and {hidden} more; --json names up to 1,000 per table");
+        }
+    }
+    for what in &report.repaired {
+        println!("\nrepaired: {what}");
+    }
+}
+
+fn line(difference: &Difference) -> String {
+    let mut words = Vec::new();
+    words.extend(difference.owner.clone());
+    words.extend(difference.sequence.map(|sequence| format!("#{sequence}")));
+    words.extend(difference.id.clone());
+    format!("{}: {}", words.join(" "), difference.reason)
+}

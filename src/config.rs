@@ -1,0 +1,216 @@
+//! Every setting of the binary: a flag, an environment variable, a default and its unit.
+
+use crate::chat::Ttl;
+use crate::embed::open::EmbedderSpec;
+use crate::http::HttpSettings;
+use crate::service::Settings;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Keeps the chats of a product's guests: every message in every place it belongs, or a loud reason why not.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "guestbook", version = version(), max_term_width = 110)]
+pub struct Cli {
+    /// What to do; without one, `serve`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where the data is.
+    #[command(flatten)]
+    pub stores: StoreArgs,
+    /// Where vectors come from.
+    #[command(flatten)]
+    pub embedding: EmbeddingArgs,
+    /// How to serve.
+    #[command(flatten)]
+    pub serving: ServeArgs,
+    /// What to log.
+    #[command(flatten)]
+    pub logging: LogArgs,
+}
+
+/// What the binary can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Serve HTTP (the default)
+    Serve,
+    /// Recount every store against every other one; exit 0: all well, 1: something is missing, 2: could not look
+    Verify {
+        /// Only this guest
+        #[arg(long, value_name = "ID")]
+        guest: Option<String>,
+        /// Rebuild what is derived: lists, counters, mappings, missing vectors
+        #[arg(long)]
+        repair: bool,
+        /// Print the report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compute every vector that is missing or of another model; can be interrupted and run again
+    Reembed,
+    /// Run one read-only SQL statement on the SQLite file, also while a server is using it
+    Sql {
+        /// The statement, e.g. "SELECT count(*) FROM message_cache"
+        statement: String,
+    },
+}
+
+/// Where the data is.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Storage")]
+pub struct StoreArgs {
+    /// Folder of the SQLite file and the lists
+    #[arg(long, global = true, env = "GUESTBOOK_DATA_DIR", default_value = "./guestbook-data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The tables: sqlite:PATH, memory: [default: sqlite:DATA_DIR/guestbook.db]
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// The expiring lists: sled:PATH, memory: [default: sled:DATA_DIR/lists] [env: CACHE_URL, REDIS_URL]
+    #[arg(long, global = true, env = "CACHE_URL", hide_env = true, hide_env_values = true, value_name = "URL")]
+    pub cache_url: Option<String>,
+    /// How long a guest's list lives after its last message
+    #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", default_value = "24h", value_parser = positive_duration, value_name = "TIME")]
+    pub list_ttl: Duration,
+    /// How long a guest's chat is kept after its last message [default: for ever]
+    #[arg(long, global = true, env = "GUESTBOOK_RETENTION", value_parser = positive_duration, value_name = "TIME")]
+    pub retention: Option<Duration>,
+    /// How often expired lists and chats are removed
+    #[arg(long, global = true, env = "GUESTBOOK_SWEEP_INTERVAL", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
+    pub sweep_interval: Duration,
+}
+
+/// Where vectors come from.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Embedding")]
+pub struct EmbeddingArgs {
+    /// static (built in, English), openai:URL (an OpenAI-compatible server, e.g. openai:https://api.openai.com/v1), none
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER", default_value = "static", value_name = "SPEC")]
+    pub embedder: EmbedderSpec,
+    /// Model to ask an openai: embedder for
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_MODEL", default_value = "text-embedding-3-small", value_name = "NAME")]
+    pub embedder_model: String,
+    /// Dimensions that model answers with
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_DIMENSION", default_value_t = 1536, value_name = "N")]
+    pub embedder_dimension: usize,
+    /// API key of an openai: embedder [env: GUESTBOOK_EMBEDDER_KEY, OPENAI_API_KEY; not a flag, so that no process list shows it]
+    #[arg(skip)]
+    pub embedder_key: Option<SecretString>,
+    /// How long one request to an openai: embedder may take
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_TIMEOUT", default_value = "10s", value_parser = positive_duration, value_name = "TIME")]
+    pub embedder_timeout: Duration,
+    /// Tries before a message's vector is marked failed; the wait between them doubles from 1 s to at most 60 s
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_ATTEMPTS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub embedder_attempts: u32,
+}
+
+/// How to serve.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Serving")]
+pub struct ServeArgs {
+    /// Address and port to listen on; beyond loopback an API key is required
+    #[arg(long, global = true, env = "GUESTBOOK_LISTEN", default_value = "127.0.0.1:8000", value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+    /// Key that requests must carry as `Authorization: Bearer KEY` [default: none]
+    #[arg(long, global = true, env = "GUESTBOOK_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub api_key: Option<SecretString>,
+    /// Bytes of a request body at most
+    #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES")]
+    pub body_limit: usize,
+    /// Bytes of one message's content at most
+    #[arg(long, global = true, env = "GUESTBOOK_CONTENT_LIMIT", default_value_t = 65_536, value_name = "BYTES")]
+    pub content_limit: usize,
+    /// How long the head of a request may take to arrive, also on a connection kept alive
+    #[arg(long, global = true, env = "GUESTBOOK_HEADER_TIMEOUT", default_value = "15s", value_parser = positive_duration, value_name = "TIME")]
+    pub header_timeout: Duration,
+    /// How long a body may take to arrive
+    #[arg(long, global = true, env = "GUESTBOOK_BODY_TIMEOUT", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
+    pub body_timeout: Duration,
+    /// How long a write may take before the client is told that its outcome is not known
+    #[arg(long, global = true, env = "GUESTBOOK_REQUEST_TIMEOUT", default_value = "5s", value_parser = positive_duration, value_name = "TIME")]
+    pub request_timeout: Duration,
+    /// Requests that may wait to be committed; more are turned away with 503
+    #[arg(long, global = true, env = "GUESTBOOK_QUEUE", default_value_t = 4096, value_name = "N", value_parser = positive_count)]
+    pub queue: usize,
+}
+
+/// What to log.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logging")]
+pub struct LogArgs {
+    /// Form of the log on standard error
+    #[arg(long, global = true, env = "GUESTBOOK_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// What to log: error, warn, info, debug, or per module such as info,guestbook::service=debug
+    #[arg(long, global = true, env = "GUESTBOOK_LOG", default_value = "info,sled=warn", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Cli {
+    /// Reads the command line and the environment; ends the process with clap's own words when they are wrong.
+    pub fn read() -> Self {
+        let mut cli = Self::parse();
+        let variable = |name| std::env::var(name).ok().filter(|text: &String| !text.is_empty());
+        let key = variable("GUESTBOOK_EMBEDDER_KEY").or_else(|| variable("OPENAI_API_KEY"));
+        cli.embedding.embedder_key = key.map(SecretString::from);
+        if cli.stores.cache_url.is_none() {
+            cli.stores.cache_url = variable("REDIS_URL");
+        }
+        cli
+    }
+
+    /// The settings of the service.
+    pub fn service_settings(&self) -> Settings {
+        Settings {
+            queue: self.serving.queue,
+            list_ttl: Ttl(self.stores.list_ttl),
+            sweep_interval: self.stores.sweep_interval,
+            embed_attempts: self.embedding.embedder_attempts,
+            ..Settings::default()
+        }
+    }
+
+    /// The settings of the HTTP side.
+    pub fn http_settings(&self) -> HttpSettings {
+        let serving = &self.serving;
+        HttpSettings {
+            api_key: serving.api_key.clone(),
+            body_limit: serving.body_limit,
+            content_limit: serving.content_limit,
+            header_timeout: serving.header_timeout,
+            body_timeout: serving.body_timeout,
+            request_timeout: serving.request_timeout,
+            ..HttpSettings::default()
+        }
+    }
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("must be longer than 0".into()),
+        Ok(span) => Ok(span),
+        Err(cause) => Err(format!("{cause}; write it like 24h, 30s or 200ms")),
+    }
+}
+
+fn positive_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("must be a whole number".into()),
+    }
+}
+
+fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), " (stores: sqlite, sled, memory; embedders: static, openai)")
+}

@@ -1,0 +1,168 @@
+//! From a URL to a backend: the only place that knows all of them.
+
+use super::database::TableSettings;
+use super::memory::{MemoryDatabase, MemoryLists};
+use super::sled::SledLists;
+use super::sqlite::SqliteDatabase;
+use super::{Database, ListCache};
+use crate::error::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the tables are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DatabaseUrl {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+    /// Nowhere: gone when the process ends.
+    Memory,
+}
+
+/// Where the lists are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CacheUrl {
+    /// A sled directory.
+    Sled(PathBuf),
+    /// Nowhere: gone when the process ends.
+    Memory,
+}
+
+/// Backends that exist and the feature that brings each, whether it is in this build or not.
+const FEATURES: [(&str, &str); 5] = [
+    ("postgres", "postgres"),
+    ("postgresql", "postgres"),
+    ("redis", "redis"),
+    ("rediss", "redis"),
+    ("redis+cluster", "redis"),
+];
+
+impl DatabaseUrl {
+    /// Reads a `--database-url`.
+    ///
+    /// # Errors
+    /// `Unsupported` for a scheme of another build, `Invalid` for an unknown one; never repeats what follows the scheme,
+    /// which may hold a password.
+    pub fn parse(text: &str) -> Result<Self> {
+        match split(text) {
+            ("sqlite", path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            ("memory", "") => Ok(Self::Memory),
+            (scheme, _) => Err(unknown("--database-url", scheme, "sqlite:PATH, memory:")),
+        }
+    }
+
+    /// The name that tables show of it.
+    pub fn backend(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// The folder that must belong to one process, if any.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => path.parent(),
+            Self::Memory => None,
+        }
+    }
+}
+
+impl CacheUrl {
+    /// Reads a `--cache-url`.
+    ///
+    /// # Errors
+    /// As [`DatabaseUrl::parse`].
+    pub fn parse(text: &str) -> Result<Self> {
+        match split(text) {
+            ("sled", path) if !path.is_empty() => Ok(Self::Sled(path.into())),
+            ("memory", "") => Ok(Self::Memory),
+            (scheme, _) => Err(unknown("--cache-url", scheme, "sled:PATH, memory:")),
+        }
+    }
+
+    /// The name that tables show of it.
+    pub fn backend(&self) -> &'static str {
+        match self {
+            Self::Sled(_) => "sled",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// Opens the tables.
+///
+/// # Errors
+/// Those of the backend.
+pub fn database(url: &DatabaseUrl, settings: TableSettings) -> Result<Arc<dyn Database>> {
+    Ok(match url {
+        DatabaseUrl::Sqlite(path) => Arc::new(SqliteDatabase::open(path, settings)?),
+        DatabaseUrl::Memory => Arc::new(MemoryDatabase::new(settings)),
+    })
+}
+
+/// Opens the lists.
+///
+/// # Errors
+/// Those of the backend. A damaged store is no error: it is set aside, and the lists are rebuilt from the tables.
+pub fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
+    Ok(match url {
+        CacheUrl::Sled(path) => Arc::new(SledLists::open(path)?),
+        CacheUrl::Memory => Arc::new(MemoryLists::new()),
+    })
+}
+
+/// Runs one read-only statement on the tables: column names, and rows as text with NULL as `None`.
+///
+/// # Errors
+/// `Unsupported` for tables that are not in a file, `Invalid` with the database's own words for a bad statement.
+pub fn query(url: &DatabaseUrl, statement: &str) -> Result<(Vec<String>, Vec<Vec<Option<String>>>)> {
+    match url {
+        DatabaseUrl::Sqlite(path) => super::sqlite::query(path, statement),
+        DatabaseUrl::Memory => {
+            let context = "tables in memory belong to their process and cannot be queried from another";
+            Err(Error::new(ErrorKind::Unsupported, "memory", "sql", context))
+        }
+    }
+}
+
+fn split(url: &str) -> (&str, &str) {
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    (scheme, rest.strip_prefix("//").unwrap_or(rest))
+}
+
+fn unknown(flag: &str, scheme: &str, known: &str) -> Error {
+    let feature = FEATURES.iter().find(|(name, _)| *name == scheme);
+    let (kind, context) = match feature {
+        Some((_, feature)) => (
+            ErrorKind::Unsupported,
+            format!("{flag}: {scheme}: is not in this build; it needs the feature `{feature}`. Here: {known}"),
+        ),
+        None => (ErrorKind::Invalid, format!("{flag} is no URL this program knows; it can be {known}")),
+    };
+    Error::new(kind, "storage", "open", context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_another_build_names_its_feature_and_no_password() {
+        let error = DatabaseUrl::parse("postgres://me:s3cret@host/db").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("feature `postgres`"), "{error}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+        let error = CacheUrl::parse("memcached://me:s3cret@host").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn paths_are_taken_as_written() {
+        let url = DatabaseUrl::parse("sqlite:///var/lib/g.db").unwrap();
+        assert_eq!(url, DatabaseUrl::Sqlite("/var/lib/g.db".into()));
+        assert_eq!(CacheUrl::parse("sled:lists").unwrap(), CacheUrl::Sled("lists".into()));
+        assert_eq!(CacheUrl::parse("memory:").unwrap(), CacheUrl::Memory);
+        assert!(DatabaseUrl::parse("sqlite:").is_err());
+    }
+}
