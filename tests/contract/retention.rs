@@ -90,6 +90,10 @@ pub(crate) async fn an_id_from_before_the_end_is_a_new_message(f: &Fixture) {
     assert_eq!(after.replayed, None);
     assert_ne!(after.conversation, before.conversation);
     assert_eq!(f.messages("g1", end).await.len(), 1);
+    // It went with its message, so it may also stand for something else.
+    let later = end.plus(KEPT);
+    let other = f.keep(later, plain(repeatable(1, "g1", "other"))).await;
+    assert_eq!((other.sequence, other.replayed), (0, None));
 }
 
 pub(crate) async fn a_migrated_chat_is_kept_for_ever(f: &Fixture) {

@@ -12,6 +12,7 @@ mod fixture;
 mod operations;
 mod random;
 mod side;
+mod sound;
 
 use fixture::{Fixture, Guard, open_memory};
 use guestbook::chat::{Timestamp, Ttl};

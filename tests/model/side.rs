@@ -2,9 +2,9 @@
 //! they were first seen, and the hash chain, which depends on them, is checked where it is read.
 
 use crate::operations::{Operation, guests, model};
+use crate::sound::{assert_sound, counters, usage};
 use guestbook::chat::{
-    Conversation, ConversationId, GuestId, MessageId, OwnerId, Platform, Timestamp, Ttl, Usage,
-    chain_link, chain_start, window_of,
+    Conversation, ConversationId, GuestId, MessageId, OwnerId, Platform, Timestamp, Ttl, window_of,
 };
 use guestbook::error::{Error, ErrorKind};
 use guestbook::storage::Database;
@@ -362,40 +362,4 @@ impl Side {
             ..unembedded
         }
     }
-}
-
-/// Sums have no month and no time of change.
-fn usage(mut audit: UsageAudit) -> UsageAudit {
-    audit.counted.monthly_requests_used = 0;
-    audit.counted.updated_at = Timestamp::default();
-    audit
-}
-
-fn counters(usage: &Usage) -> [u64; 4] {
-    [
-        usage.total_requests,
-        usage.cache_misses,
-        usage.total_input_tokens,
-        usage.total_output_tokens,
-    ]
-}
-
-/// A conversation agrees with its messages: dense sequences, counters, hash chain, mappings, and synced only in the window.
-fn assert_sound(dossier: &Dossier) {
-    let conversation = &dossier.conversation;
-    let mut head = chain_start(conversation.id);
-    for (n, message) in dossier.messages.iter().enumerate() {
-        let (role, hash) = (message.role.unwrap(), message.found_hash);
-        assert_eq!(message.sequence, n as u64, "{dossier:#?}");
-        assert_eq!(message.stored_hash, Some(hash), "{dossier:#?}");
-        head = chain_link(head, message.sequence, role, hash, message.sent_at);
-        let mapping = message.mapping.as_ref().unwrap();
-        assert_eq!(mapping.owner, conversation.owner, "{dossier:#?}");
-        let in_window = dossier.window.is_some_and(|w| w.from <= message.sequence);
-        assert!(in_window || !mapping.is_synced, "{dossier:#?}");
-    }
-    let tokens: u64 = dossier.messages.iter().map(|m| m.found_tokens).sum();
-    assert_eq!(conversation.hash, head.to_hex(), "{dossier:#?}");
-    assert_eq!(conversation.message_count, dossier.messages.len() as u64);
-    assert_eq!(conversation.total_tokens, tokens, "{dossier:#?}");
 }
