@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub(crate) struct Fixture {
     pub(crate) database: Arc<dyn Database>,
     pub(crate) lists: Arc<dyn ListCache>,
+    /// Whether the list store expires by its own clock, so that there is nothing to sweep.
+    pub(crate) lists_expire_themselves: bool,
 }
 
 /// Whatever must live as long as the stores and cleans up after them: a directory, a server.
@@ -22,6 +24,7 @@ pub(crate) async fn open_memory(settings: TableSettings) -> (Guard, Fixture) {
     let fixture = Fixture {
         database: Arc::new(MemoryDatabase::new(settings)),
         lists: Arc::new(MemoryLists::new()),
+        lists_expire_themselves: false,
     };
     (Box::new(()), fixture)
 }
