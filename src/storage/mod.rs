@@ -9,7 +9,7 @@
 
 pub mod database;
 pub mod list_cache;
-//pub mod memory;
+pub mod memory;
 //pub mod open;
 //pub mod sled;
 pub mod sqlite;

@@ -1,0 +1,222 @@
+//! Everything as it is, to be recounted, and the mending of what is derived.
+
+use super::MemoryDatabase;
+use super::tables::{Chat, Row, StoredVector, Tables};
+use super::usage::touch;
+use crate::chat::{ConversationId, OwnerId, Timestamp, Usage, content_hash, tokens};
+use crate::error::Result;
+use crate::storage::database::{
+    Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
+    MetricsAudit, Orphan, Repair, UsageAudit,
+};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many hours without a row are named.
+const MISSING_HOURS_SHOWN: usize = 100;
+
+#[async_trait]
+impl Audit for MemoryDatabase {
+    async fn dossiers(&self, scope: AuditScope, messages: usize) -> Result<DossierPage> {
+        self.run("dossiers", |tables| tables.dossiers(&scope, messages))
+    }
+
+    async fn usage_audits(&self, after: Option<&OwnerId>, limit: usize) -> Result<Vec<UsageAudit>> {
+        self.run("usage_audits", |tables| {
+            let conversations = tables.conversations.values();
+            let owners = conversations.map(|chat| &chat.conversation.owner);
+            let owners: BTreeSet<_> = owners.chain(tables.usage.keys()).collect();
+            let later = owners
+                .into_iter()
+                .filter(|owner| after.is_none_or(|after| *owner > after));
+            let audits = later.take(limit).map(|owner| tables.usage_audit(owner));
+            audits.collect()
+        })
+    }
+
+    async fn usage_audit(&self, owner: &OwnerId) -> Result<UsageAudit> {
+        self.run("usage_audit", |tables| tables.usage_audit(owner))
+    }
+
+    /// There are none: what hangs on a message is part of it here.
+    async fn orphans(&self, _limit: usize) -> Result<Vec<Orphan>> {
+        self.run("orphans", |_| Vec::new())
+    }
+
+    async fn metrics_audit(&self) -> Result<MetricsAudit> {
+        self.run("metrics_audit", |tables| tables.metrics_audit())
+    }
+
+    async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
+        self.run("repair", |tables| {
+            for repair in repairs {
+                tables.repair(repair, at);
+            }
+        })
+    }
+}
+
+impl Tables {
+    fn dossiers(&self, scope: &AuditScope, messages: usize) -> DossierPage {
+        let chats: Vec<&Chat> = match scope {
+            AuditScope::AllAfter(after) => return self.dossier_page(*after, messages),
+            AuditScope::Guest(guest) => {
+                let chats = self.conversations.values();
+                chats.filter(|chat| chat.guest == *guest).collect()
+            }
+            AuditScope::Conversation(id) => self.conversations.get(id).into_iter().collect(),
+        };
+        DossierPage {
+            dossiers: chats.into_iter().map(|chat| self.dossier(chat)).collect(),
+            next: None,
+        }
+    }
+
+    fn dossier_page(&self, after: Option<ConversationId>, messages: usize) -> DossierPage {
+        let mut chats = self.chats_after(after).peekable();
+        let (mut dossiers, mut read, mut next) = (Vec::new(), 0, None);
+        while let Some(chat) = chats.next() {
+            dossiers.push(self.dossier(chat));
+            read += chat.sequences.len();
+            if read >= messages {
+                next = chats.peek().map(|_| chat.conversation.id);
+                break;
+            }
+        }
+        DossierPage { dossiers, next }
+    }
+
+    fn dossier(&self, chat: &Chat) -> Dossier {
+        Dossier {
+            conversation: chat.conversation.clone(),
+            window: chat.window,
+            messages: self.rows(chat).map(Row::audited).collect(),
+        }
+    }
+
+    fn usage_audit(&self, owner: &OwnerId) -> UsageAudit {
+        let mut counted = Usage::default();
+        let chats = self.conversations.values();
+        for chat in chats.filter(|chat| chat.conversation.owner == *owner) {
+            for row in self.rows(chat) {
+                counted.count(row.message.role, row.tokens);
+            }
+        }
+        UsageAudit {
+            owner: owner.clone(),
+            row: self.usage.get(owner).cloned(),
+            counted,
+        }
+    }
+
+    /// How many messages were stored in each UTC hour, of those that are still there.
+    fn stored_by_hour(&self) -> BTreeMap<Timestamp, u64> {
+        let mut hours = BTreeMap::new();
+        for row in self.messages.values() {
+            *hours.entry(row.message.created_at.hour()).or_default() += 1;
+        }
+        hours
+    }
+
+    fn metrics_audit(&self) -> MetricsAudit {
+        let hours = self.stored_by_hour();
+        let missing: Vec<_> = hours
+            .keys()
+            .copied()
+            .filter(|hour| !self.hours.has(*hour))
+            .collect();
+        MetricsAudit {
+            hours_expected: hours.len() as u64,
+            hours_found: (hours.len() - missing.len()) as u64,
+            missing: missing.into_iter().take(MISSING_HOURS_SHOWN).collect(),
+            entries: self.hours.entries(),
+            messages: self.messages.len() as u64,
+            requests: self.hours.requests(),
+        }
+    }
+
+    /// Mends one thing; what has been deleted meanwhile is passed over.
+    fn repair(&mut self, repair: Repair, at: Timestamp) {
+        match repair {
+            Repair::Counters {
+                conversation,
+                message_count,
+                total_tokens,
+            } => {
+                if let Some(chat) = self.conversations.get_mut(&conversation) {
+                    chat.conversation.message_count = message_count;
+                    chat.conversation.total_tokens = total_tokens;
+                }
+            }
+            Repair::Window {
+                conversation,
+                window,
+            } => {
+                if let Some(chat) = self.conversations.get_mut(&conversation) {
+                    chat.window = window;
+                }
+            }
+            Repair::Usage(audit) => self.repair_usage(audit, at),
+            Repair::Mapping {
+                message,
+                owner,
+                is_synced,
+            } => {
+                if let Some(row) = self.messages.get_mut(&message) {
+                    row.mapping = Some(FoundMapping { owner, is_synced });
+                }
+            }
+            Repair::Orphan(_) => {}
+            Repair::Metrics => {
+                for (hour, stored) in self.stored_by_hour() {
+                    self.hours.insert_missing(hour, stored);
+                }
+                self.hours.set_entries(self.messages.len() as u64);
+            }
+        }
+    }
+
+    fn repair_usage(&mut self, UsageAudit { owner, counted, .. }: UsageAudit, at: Timestamp) {
+        if counted.total_requests == 0 {
+            self.usage.remove(&owner);
+            return;
+        }
+        let row = self.usage.entry(owner).or_default();
+        touch(row, at);
+        row.total_requests = counted.total_requests;
+        row.cache_misses = counted.cache_misses;
+        row.total_input_tokens = counted.total_input_tokens;
+        row.total_output_tokens = counted.total_output_tokens;
+    }
+}
+
+impl Row {
+    fn audited(&self) -> AuditedMessage {
+        let text = self.message.content.as_str();
+        let note = self.note.as_ref();
+        AuditedMessage {
+            id: self.message.id,
+            sequence: self.message.sequence,
+            role: Some(self.message.role),
+            stored_hash: Some(self.hash),
+            found_hash: content_hash(text),
+            stored_tokens: self.tokens,
+            found_tokens: tokens(text),
+            sent_at: self.message.sent_at,
+            created_at: self.message.created_at,
+            vector: self.vector.as_ref().map(StoredVector::found),
+            vector_note: note.map(|note| (note.state, note.cause.clone())),
+            mapping: self.mapping.clone(),
+        }
+    }
+}
+
+impl StoredVector {
+    fn found(&self) -> FoundVector {
+        FoundVector {
+            model: self.model_name(),
+            dimension: self.dimension(),
+            bytes: self.bytes(),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `cache_metrics`: one row per UTC clock hour.
+
+use crate::chat::Timestamp;
+use crate::storage::database::Tally;
+use std::collections::BTreeMap;
+
+/// The rows by the start of their hour.
+#[derive(Default)]
+pub(super) struct Hours(BTreeMap<Timestamp, Hour>);
+
+/// One row. The mean is kept as sum and count, so that it can be advanced without losing precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Hour {
+    pub(super) total_entries: u64,
+    pub(super) cache_hits: u64,
+    pub(super) cache_misses: u64,
+    pub(super) total_requests: u64,
+    pub(super) timed: u64,
+    pub(super) timed_ms: f64,
+}
+
+impl Hour {
+    /// Counts messages that were stored: a request and a miss each.
+    fn count_stored(&mut self, messages: u64) {
+        self.total_requests += messages;
+        self.cache_misses += messages;
+    }
+
+    fn count_tally(&mut self, tally: Tally) {
+        self.total_requests += tally.hits + tally.misses;
+        self.cache_hits += tally.hits;
+        self.cache_misses += tally.misses;
+        self.timed += tally.timed;
+        self.timed_ms += tally.timed_ms;
+    }
+}
+
+impl Hours {
+    /// Advances the row of the hour `at` lies in: messages stored, reads and timings, and how many messages there are now.
+    pub(super) fn advance(&mut self, at: Timestamp, stored: u64, tally: Tally, entries: u64) {
+        let row = self.0.entry(at.hour()).or_default();
+        row.count_stored(stored);
+        row.count_tally(tally);
+        row.total_entries = entries;
+    }
+
+    /// Inserts a row for an hour that has none, from the messages stored in it.
+    pub(super) fn insert_missing(&mut self, hour: Timestamp, stored: u64) {
+        self.0.entry(hour).or_insert_with(|| {
+            let mut row = Hour::default();
+            row.count_stored(stored);
+            row
+        });
+    }
+
+    /// Sets how many messages there are in the newest row, if there is one.
+    pub(super) fn set_entries(&mut self, entries: u64) {
+        if let Some(mut newest) = self.0.last_entry() {
+            newest.get_mut().total_entries = entries;
+        }
+    }
+
+    pub(super) fn has(&self, hour: Timestamp) -> bool {
+        self.0.contains_key(&hour)
+    }
+
+    /// `total_entries` of the newest row.
+    pub(super) fn entries(&self) -> u64 {
+        self.0
+            .last_key_value()
+            .map_or(0, |(_, row)| row.total_entries)
+    }
+
+    /// Sum of `total_requests`.
+    pub(super) fn requests(&self) -> u64 {
+        self.0.values().map(|row| row.total_requests).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_is_over_timed_requests_only() {
+        let mut hours = Hours::default();
+        let at = Timestamp::from_ms(3_600_001);
+        let reads = Tally {
+            hits: 3,
+            misses: 1,
+            timed: 2,
+            timed_ms: 5.0,
+        };
+        hours.advance(at, 2, reads, 2);
+        hours.advance(at, 1, Tally::default(), 3);
+        let expected = Hour {
+            total_entries: 3,
+            cache_hits: 3,
+            cache_misses: 4,
+            total_requests: 7,
+            timed: 2,
+            timed_ms: 5.0,
+        };
+        assert_eq!(hours.0.get(&Timestamp::from_ms(3_600_000)), Some(&expected));
+        assert_eq!(hours.0.len(), 1);
+    }
+}

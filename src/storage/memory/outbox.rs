@@ -1,0 +1,148 @@
+//! What the tables owe the lists.
+
+use super::MemoryDatabase;
+use super::tables::{Chat, Tables};
+use crate::chat::{ConversationId, GuestId, MessageId, Timestamp};
+use crate::error::Result;
+use crate::storage::database::{ListDebt, ListRow, Outbox, Settled, Tally};
+use async_trait::async_trait;
+use std::ops::Bound;
+use uuid::Uuid;
+
+#[async_trait]
+impl Outbox for MemoryDatabase {
+    fn epoch(&self) -> Uuid {
+        self.content_epoch()
+    }
+
+    async fn list_debts(
+        &self,
+        after: Option<ConversationId>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ListDebt>> {
+        self.run("list_debts", |tables| {
+            let gone = tables.removals.iter().cloned().map(ListDebt::Gone);
+            let behind = tables
+                .chats_after(after)
+                .filter(|chat| chat.list_synced < chat.conversation.message_count)
+                .filter_map(|chat| chat.list_row(now))
+                .map(ListDebt::Behind);
+            gone.chain(behind).take(limit).collect()
+        })
+    }
+
+    async fn list_row(&self, guest: &GuestId, now: Timestamp) -> Result<Option<ListRow>> {
+        self.run("list_row", |tables| tables.chat_of(guest)?.list_row(now))
+    }
+
+    async fn list_rows(
+        &self,
+        after: Option<ConversationId>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ListRow>> {
+        self.run("list_rows", |tables| {
+            let rows = tables.chats_after(after);
+            let rows = rows.filter_map(|chat| chat.list_row(now));
+            rows.take(limit).collect()
+        })
+    }
+
+    async fn settle(&self, settled: Vec<Settled>, tally: Tally, at: Timestamp) -> Result<()> {
+        self.run("settle", |tables| {
+            tables.note_settled(&settled);
+            if !tally.is_empty() {
+                let entries = tables.messages.len() as u64;
+                tables.hours.advance(at, 0, tally, entries);
+            }
+        })
+    }
+
+    async fn removals_settled(&self, guests: Vec<GuestId>) -> Result<()> {
+        self.run("removals_settled", |tables| {
+            for guest in &guests {
+                tables.removals.remove(guest);
+            }
+        })
+    }
+
+    async fn lapse(&self, now: Timestamp, limit: usize) -> Result<usize> {
+        self.run("lapse", |tables| tables.lapse(now, limit))
+    }
+
+    async fn lists_incarnation(&self) -> Result<Option<Uuid>> {
+        self.run("lists_incarnation", |tables| tables.lists_incarnation)
+    }
+
+    async fn set_lists_incarnation(&self, incarnation: Uuid) -> Result<()> {
+        self.run("set_lists_incarnation", |tables| {
+            tables.lists_incarnation = Some(incarnation);
+        })
+    }
+}
+
+impl Tables {
+    /// Conversations, ascending by id, after the given one.
+    pub(super) fn chats_after(&self, after: Option<ConversationId>) -> impl Iterator<Item = &Chat> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.conversations.range((start, Bound::Unbounded));
+        range.map(|(_, chat)| chat)
+    }
+
+    /// Notes what the lists have. Only what the window still holds counts: a list that was begun anew, removed, or handed
+    /// over in the meantime has the rest no longer.
+    pub(super) fn note_settled(&mut self, settled: &[Settled]) {
+        for settled in settled {
+            let chat = self.conversations.get_mut(&settled.conversation);
+            let Some(chat) = chat.filter(|chat| chat.is_guests()) else {
+                continue;
+            };
+            chat.list_synced = chat.list_synced.max(settled.next);
+            let Some(window) = chat.window else { continue };
+            for id in &settled.messages {
+                self.note_synced(*id, settled.conversation, window.from);
+            }
+        }
+    }
+
+    fn note_synced(&mut self, id: MessageId, conversation: ConversationId, from: u64) {
+        let row = self.messages.get_mut(&id);
+        let in_window =
+            row.filter(|row| row.conversation == conversation && row.message.sequence >= from);
+        if let Some(mapping) = in_window.and_then(|row| row.mapping.as_mut()) {
+            mapping.is_synced = true;
+        }
+    }
+
+    /// Notes expired lists, the longest expired first.
+    fn lapse(&mut self, now: Timestamp, limit: usize) -> usize {
+        let chats = self.conversations.values().filter(|chat| chat.is_guests());
+        let mut expired: Vec<_> = chats
+            .filter_map(|chat| Some((chat.window?, chat.conversation.id)))
+            .filter(|(window, _)| !window.is_live(now))
+            .map(|(window, id)| (window.expires_at, id))
+            .collect();
+        expired.sort();
+        expired.truncate(limit);
+        for (_, id) in &expired {
+            if let Some(chat) = self.conversations.get_mut(id) {
+                chat.window = None;
+                let messages: Vec<_> = chat.sequences.values().copied().collect();
+                self.unsync(&messages);
+            }
+        }
+        expired.len()
+    }
+}
+
+impl Chat {
+    fn list_row(&self, now: Timestamp) -> Option<ListRow> {
+        Some(ListRow {
+            guest: self.guest.clone(),
+            conversation: self.conversation.id,
+            window: self.live_window(now)?,
+            next: self.conversation.message_count,
+        })
+    }
+}

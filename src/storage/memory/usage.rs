@@ -1,0 +1,104 @@
+//! `usage_metrics`: one row per owner. An id may be a guest's and a user's at once; then both share the row, and what
+//! belongs to the guest's conversation alone is taken out of it.
+
+use super::tables::{Chat, Tables};
+use crate::chat::{OwnerId, Role, RowState, Timestamp, Usage};
+
+impl Tables {
+    /// Counts one stored message; whether it began the row.
+    pub(super) fn count_usage(
+        &mut self,
+        owner: OwnerId,
+        role: Role,
+        tokens: u64,
+        at: Timestamp,
+    ) -> RowState {
+        let state = match self.usage.contains_key(&owner) {
+            true => RowState::Updated,
+            false => RowState::Created,
+        };
+        let row = self.usage.entry(owner).or_default();
+        touch(row, at);
+        row.count(role, tokens);
+        row.monthly_requests_used += 1;
+        state
+    }
+
+    /// What a conversation's messages count for.
+    pub(super) fn counted(&self, chat: &Chat) -> Usage {
+        let mut counted = Usage::default();
+        for row in self.rows(chat) {
+            counted.count(row.message.role, row.tokens);
+        }
+        counted
+    }
+
+    /// Takes a conversation that has gone out of its guest's counters; what was taken. The whole row, unless the same id
+    /// also owns conversations as a user: then only what the conversation's messages count for.
+    pub(super) fn take_usage(
+        &mut self,
+        owner: &OwnerId,
+        counted: Usage,
+        at: Timestamp,
+    ) -> TakenUsage {
+        if !self.is_user(owner) {
+            return match self.usage.remove(owner) {
+                Some(row) => TakenUsage::Row(row),
+                None => TakenUsage::Nothing,
+            };
+        }
+        match self.usage.get_mut(owner) {
+            Some(row) if counted.total_requests > 0 => {
+                touch(row, at);
+                subtract(row, &counted);
+                TakenUsage::Part(Usage {
+                    updated_at: at,
+                    ..counted
+                })
+            }
+            _ => TakenUsage::Nothing,
+        }
+    }
+
+    /// Adds counters to an owner's row, which begins with them if there was none.
+    pub(super) fn add_usage(&mut self, owner: &OwnerId, more: &Usage, at: Timestamp) {
+        let row = self.usage.entry(owner.clone()).or_default();
+        touch(row, at);
+        row.total_requests += more.total_requests;
+        row.cache_hits += more.cache_hits;
+        row.cache_misses += more.cache_misses;
+        row.total_input_tokens += more.total_input_tokens;
+        row.total_output_tokens += more.total_output_tokens;
+        // Requests of a month that is over are nobody's any more.
+        if more.updated_at.same_month(at) {
+            row.monthly_requests_used += more.monthly_requests_used;
+        }
+    }
+}
+
+/// What [`Tables::take_usage`] took.
+pub(super) enum TakenUsage {
+    /// The row is gone.
+    Row(Usage),
+    /// The row is still there, less this.
+    Part(Usage),
+    /// There was nothing to take.
+    Nothing,
+}
+
+/// Notes a change of the row; the monthly count starts anew when the last change was in another UTC month.
+pub(super) fn touch(row: &mut Usage, at: Timestamp) {
+    if !row.updated_at.same_month(at) {
+        row.monthly_requests_used = 0;
+    }
+    row.updated_at = at;
+}
+
+/// Hits and the monthly count stay: they belong to no message, and what was used this month was used.
+fn subtract(row: &mut Usage, less: &Usage) {
+    let minus = |counter: &mut u64, less: u64| *counter = counter.saturating_sub(less);
+    minus(&mut row.total_requests, less.total_requests);
+    minus(&mut row.cache_misses, less.cache_misses);
+    minus(&mut row.total_input_tokens, less.total_input_tokens);
+    minus(&mut row.total_output_tokens, less.total_output_tokens);
+}

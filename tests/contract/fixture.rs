@@ -1,0 +1,32 @@
+//! The pairs of stores that the suite runs on. Each fixture is (guard, stores): dropping the guard cleans up.
+//!
+//! To add a pair: an `open_…` function here, and one line at the end of main.rs.
+
+use guestbook::storage::database::TableSettings;
+use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
+use guestbook::storage::{Database, ListCache};
+use std::any::Any;
+use std::sync::Arc;
+
+/// Two fresh, empty stores.
+pub(crate) struct Fixture {
+    pub(crate) database: Arc<dyn Database>,
+    pub(crate) lists: Arc<dyn ListCache>,
+    /// Whether the list store expires by its own clock, so that there is nothing to sweep.
+    pub(crate) lists_expire_themselves: bool,
+}
+
+/// Whatever must live as long as the stores and cleans up after them: a directory, a server.
+pub(crate) type Guard = Box<dyn Any + Send>;
+
+/// Both stores in memory.
+pub(crate) async fn open_memory(settings: TableSettings) -> (Guard, Fixture) {
+    let fixture = Fixture {
+        database: Arc::new(MemoryDatabase::new(settings)),
+        lists: Arc::new(MemoryLists::new()),
+        lists_expire_themselves: false,
+    };
+    (Box::new(()), fixture)
+}
+
+// pair sqlite_sled: pub(crate) async fn open_sqlite_sled(settings: TableSettings) -> (Guard, Fixture)

@@ -1,0 +1,193 @@
+//! The contract of a backend, as laws: what is true of one is true of all of them. Each law is one function that gets two
+//! fresh stores and speaks to them only through the traits; every pair of stores runs every law as a test of its own.
+//!
+//! A law that is not listed below is reported as never used.
+
+#![allow(clippy::unwrap_used)] // a test may fail
+
+mod fixture;
+mod words;
+
+mod audit;
+mod erase;
+mod expiry;
+mod history;
+mod lists;
+mod migrate;
+mod outbox;
+mod record;
+mod retention;
+mod stores;
+mod vectors;
+
+/// One test for each law.
+macro_rules! tests {
+    ($open:path; $($laws:ident with $settings:ident { $($law:ident,)* })*) => {
+        $(mod $laws {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $law() {
+                let (_guard, fixture) = $open(crate::words::$settings()).await;
+                crate::$laws::$law(&fixture).await;
+            })*
+        })*
+    };
+}
+
+/// Every law, for one pair of stores.
+macro_rules! contract {
+    ($pair:ident, $open:path) => {
+        mod $pair {
+            tests! {
+                $open;
+                record with forever {
+                    a_first_message_begins_every_row,
+                    a_second_message_updates_the_rows,
+                    guests_share_nothing,
+                    sequences_are_dense_under_32_writers,
+                    outcomes_come_in_the_order_of_the_groups,
+                    an_empty_batch_is_no_error,
+                    a_repeated_id_is_replayed_and_stores_nothing,
+                    a_replay_says_created_only_of_the_first_message,
+                    an_id_with_other_content_conflicts_and_stores_nothing_of_its_group,
+                    a_replay_does_not_compare_time_and_metadata,
+                    a_group_is_whole_or_not_at_all,
+                    a_group_may_be_part_new_and_part_repeated,
+                    an_id_repeated_within_a_group_is_stored_once,
+                    an_id_repeated_within_a_batch_is_stored_once,
+                    a_refused_group_leaves_its_other_ids_free,
+                    an_unannounced_repetition_fails_the_whole_batch,
+                    the_hash_chain_covers_every_message,
+                    the_title_is_the_first_user_message,
+                    a_message_is_returned_as_it_was_sent,
+                    a_large_batch_is_stored_like_a_small_one,
+                }
+                history with forever {
+                    an_unknown_chat_has_no_history,
+                    pages_go_up_from_a_sequence,
+                    pages_go_down_below_a_sequence_in_ascending_order,
+                    a_chat_is_read_by_guest_and_by_conversation,
+                    a_users_conversations_come_newest_first,
+                    a_guests_chat_is_no_users,
+                }
+                erase with forever {
+                    erase_leaves_nothing_and_repeats_as_zeros,
+                    erase_of_an_unknown_guest_is_zeros_and_owes_nothing,
+                    an_erased_guest_begins_anew,
+                    erase_owes_the_removal_of_the_list,
+                    a_new_message_does_not_pay_a_removal,
+                    erase_spares_what_the_same_id_owns_as_a_user,
+                    erase_keeps_the_count_of_entries_true,
+                }
+                migrate with forever {
+                    a_migrated_chat_is_the_users,
+                    migrating_again_is_zeros,
+                    migrate_keeps_every_counter,
+                    migrate_leaves_the_requests_of_another_month_behind,
+                    migrating_to_the_same_id_keeps_the_counters,
+                    migrating_a_guest_who_is_also_a_user_takes_only_the_guests_part,
+                    migrated_mappings_change_owner_and_are_not_synced,
+                    a_migrated_list_is_owed_its_removal_and_nothing_else,
+                    a_migrated_guest_begins_anew,
+                    a_message_is_replayed_also_after_its_migration,
+                    a_failed_migration_moves_nothing,
+                }
+                expiry with forever {
+                    each_message_prolongs_the_list,
+                    a_silence_of_the_ttl_starts_the_list_anew,
+                    a_list_begun_anew_has_lost_the_older_messages,
+                    a_list_is_live_until_its_expiry_and_not_at_it,
+                    a_lapsed_list_is_no_longer_synced,
+                    a_lapsed_list_begins_anew_with_the_next_message,
+                    lapse_takes_at_most_what_it_is_asked_for,
+                    a_replay_tells_what_its_list_has_now,
+                }
+                retention with a_week {
+                    each_message_prolongs_the_chat,
+                    retention_hides_at_once_and_expire_removes,
+                    expire_spares_what_is_still_kept,
+                    expire_takes_at_most_what_it_is_asked_for,
+                    a_message_after_the_end_begins_a_new_chat,
+                    an_id_from_before_the_end_is_a_new_message,
+                    a_migrated_chat_is_kept_for_ever,
+                    what_retention_has_ended_cannot_be_migrated,
+                }
+                outbox with forever {
+                    is_synced_only_after_settle,
+                    what_is_settled_rides_on_a_batch,
+                    a_debt_stands_until_everything_is_settled,
+                    settle_marks_only_messages_of_the_conversation,
+                    debts_come_page_by_page_in_order,
+                    removals_come_first_and_count_for_the_limit,
+                    list_rows_are_every_live_list_in_order,
+                    the_lists_incarnation_is_remembered,
+                    the_epoch_stays,
+                }
+                vectors with forever {
+                    a_vector_is_stored_with_its_model,
+                    the_receipt_and_the_replay_say_what_became_of_the_vector,
+                    why_there_is_no_vector_is_noted,
+                    pending_and_missing_are_told_apart,
+                    a_pending_vector_is_listed_until_it_comes,
+                    a_retry_stays_pending_and_keeps_its_cause,
+                    a_failed_vector_is_missing_but_not_pending,
+                    a_text_known_to_have_no_vector_is_not_missing,
+                    another_models_vector_is_missing_and_replaced,
+                    a_vector_of_this_model_is_not_lost_to_a_late_failure,
+                    missing_vectors_come_page_by_page_in_order,
+                    a_vector_of_a_deleted_message_is_passed_over,
+                }
+                audit with forever {
+                    a_dossier_holds_the_rows_as_they_are,
+                    dossiers_come_page_by_page_each_whole,
+                    a_guests_dossiers_include_those_a_user_owns_by_now,
+                    usage_audits_are_everyone_in_order,
+                    the_usage_of_a_stranger_is_zeros,
+                    usage_tells_input_from_output,
+                    the_month_rolls_over,
+                    metrics_count_by_utc_hour,
+                    reads_are_counted_once_wherever_they_ride,
+                    counters_are_mended,
+                    a_window_is_mended,
+                    usage_is_mended_and_hits_are_kept,
+                    a_lost_usage_row_is_mended_and_an_idle_one_removed,
+                    a_mapping_is_mended,
+                    metrics_that_are_right_stay_as_they_are,
+                    what_is_gone_is_not_brought_back_by_a_repair,
+                    a_busy_life_leaves_no_orphans,
+                }
+                lists with forever {
+                    a_list_begins_and_goes_on,
+                    an_append_repeated_is_already_there,
+                    an_append_that_overlaps_adds_only_the_rest,
+                    a_late_append_changes_nothing,
+                    a_hole_is_refused,
+                    a_list_of_other_rows_is_never_continued,
+                    the_begin_of_a_window_replaces_a_list_of_other_rows,
+                    a_window_begun_anew_drops_the_older_items,
+                    older_items_are_dropped_by_an_append_in_passing,
+                    answers_come_in_the_order_of_the_appends,
+                    a_list_is_hidden_from_its_expiry_on,
+                    an_append_prolongs_the_list,
+                    replace_makes_the_list_exactly_so,
+                    a_replaced_list_goes_on,
+                    items_are_returned_as_they_were_given,
+                    heads_come_in_the_order_asked_for,
+                    a_removed_list_is_gone_and_no_other,
+                    swept_lists_are_gone_and_live_ones_stay,
+                    guests_come_page_by_page_in_order,
+                    the_incarnation_stays,
+                    appends_of_32_writers_do_not_mix,
+                }
+                stores with forever {
+                    an_open_store_is_well_and_has_a_name,
+                    a_database_counts_its_messages,
+                    a_closed_database_refuses_everything,
+                    closed_lists_refuse_everything,
+                }
+            }
+        }
+    };
+}
+
+contract!(memory, crate::fixture::open_memory);
+// pair sqlite_sled: contract!(sqlite_sled, crate::fixture::open_sqlite_sled);

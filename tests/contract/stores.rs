@@ -1,0 +1,87 @@
+//! Laws of every store.
+
+use crate::fixture::Fixture;
+use crate::words::*;
+use guestbook::error::{ErrorKind, Result};
+use guestbook::storage::Storage;
+use guestbook::storage::database::{AuditScope, ChatKey, Page, PageStart};
+use guestbook::storage::list_cache::{Append, Item, Origin};
+use std::sync::Arc;
+
+fn refused<T: std::fmt::Debug>(answer: Result<T>) {
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+async fn refuses_as_a_store(store: &dyn Storage) {
+    refused(store.health().await);
+    refused(store.stats().await);
+    refused(store.flush().await);
+}
+
+pub(crate) async fn an_open_store_is_well_and_has_a_name(f: &Fixture) {
+    f.say(noon(), "g1", "hello").await;
+    f.database.health().await.unwrap();
+    f.database.flush().await.unwrap();
+    f.lists.health().await.unwrap();
+    f.lists.flush().await.unwrap();
+    assert!(!f.database.name().is_empty() && !f.database.location().is_empty());
+    assert!(!f.lists.name().is_empty() && !f.lists.location().is_empty());
+}
+
+pub(crate) async fn a_database_counts_its_messages(f: &Fixture) {
+    assert_eq!(f.database.stats().await.unwrap().entries, 0);
+    f.chatter(noon(), "g1", 3).await;
+    f.chatter(noon(), "g2", 2).await;
+    let stats = f.database.stats().await.unwrap();
+    assert_eq!(stats.entries, 5);
+    assert!(stats.bytes > 0);
+}
+
+pub(crate) async fn a_closed_database_refuses_everything(f: &Fixture) {
+    f.say(noon(), "g1", "hello").await;
+    let database = &f.database;
+    database.close().await.unwrap();
+    refuses_as_a_store(&**database).await;
+    refused(database.record(batch(noon(), Vec::new())).await);
+    let page = Page {
+        limit: 1,
+        from: PageStart::At(0),
+    };
+    let key = ChatKey::Guest(guest("g1"));
+    refused(database.history(&key, page, noon()).await);
+    refused(database.erase(&guest("g1"), noon()).await);
+    refused(database.list_debts(None, noon(), 1).await);
+    refused(database.lapse(noon(), 1).await);
+    refused(database.vectors_pending(None, 1).await);
+    let everything = AuditScope::AllAfter(None);
+    refused(database.dossiers(everything, 1).await);
+    refused(database.repair(Vec::new(), noon()).await);
+}
+
+pub(crate) async fn closed_lists_refuse_everything(f: &Fixture) {
+    let lists = &f.lists;
+    let append = Append {
+        guest: guest("g1"),
+        origin: Origin {
+            epoch: f.database.epoch(),
+            conversation: f.say(noon(), "g1", "hello").await.conversation,
+        },
+        from: 0,
+        first: 0,
+        items: vec![Item {
+            role: guestbook::chat::Role::User,
+            content: content("hello"),
+            timestamp: noon(),
+        }],
+        expires_at: noon().plus(TTL),
+    };
+    lists.close().await.unwrap();
+    refuses_as_a_store(&**lists).await;
+    refused(lists.incarnation().await);
+    refused(lists.heads(vec![guest("g1")]).await);
+    refused(lists.apply(Arc::new(vec![append.clone()])).await);
+    refused(lists.replace(append).await);
+    refused(lists.range(&guest("g1"), noon()).await);
+    refused(lists.remove(vec![guest("g1")]).await);
+    refused(lists.guests(None, 1).await);
+}

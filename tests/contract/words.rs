@@ -1,0 +1,303 @@
+//! The words the laws are written in.
+
+use crate::fixture::Fixture;
+use guestbook::chat::{
+    Content, Conversation, ConversationId, GuestId, Message, MessageId, ModelId, NewMessage,
+    OwnerId, Role, Timestamp, Ttl, Usage, Vector,
+};
+use guestbook::storage::database::{
+    AuditScope, AuditedMessage, Batch, ChatKey, Dossier, Embedding, Entry, Erased, Group, History,
+    ListDebt, Migrated, Outcome, Page, PageStart, Recorded, Settled, TableSettings, Tally,
+    UsageAudit,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+/// How long the lists of the laws live.
+pub(crate) const TTL: Duration = DAY;
+/// How long the conversations of the laws about retention are kept.
+pub(crate) const KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// A page that holds everything.
+pub(crate) const ALL: usize = 100_000;
+
+/// The noon at which the laws begin. Far in the future, because a store that expires by its own clock must not do so here.
+pub(crate) fn noon() -> Timestamp {
+    time("2100-06-15T12:00:00Z")
+}
+
+pub(crate) fn time(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+/// Noon plus some seconds.
+pub(crate) fn at(seconds: u64) -> Timestamp {
+    noon().plus(SECOND * u32::try_from(seconds).unwrap())
+}
+
+/// Lists live a day, chats are kept for ever, vectors are of [`model`].
+pub(crate) fn forever() -> TableSettings {
+    TableSettings {
+        list_ttl: Ttl(TTL),
+        retention: None,
+        model: Some(model("first")),
+        cache_backend: "lists",
+    }
+}
+
+/// The same, and retention ends a chat after a week.
+pub(crate) fn a_week() -> TableSettings {
+    TableSettings {
+        retention: Some(KEPT),
+        ..forever()
+    }
+}
+
+/// How many numbers a vector of the laws has.
+pub(crate) const DIMENSION: usize = 8;
+
+pub(crate) fn model(name: &str) -> ModelId {
+    let digest = [u8::try_from(name.len()).unwrap(); 32];
+    ModelId::new(name, DIMENSION, digest)
+}
+
+/// The text of `embedding_model`.
+pub(crate) fn model_name(model: &ModelId) -> String {
+    model.as_str().to_owned()
+}
+
+/// Some vector; the only place that knows how one is made.
+pub(crate) fn vector(seed: u8) -> Vector {
+    Vector::from_bytes(&[seed; DIMENSION])
+}
+
+pub(crate) fn guest(name: &str) -> GuestId {
+    GuestId::parse(name).unwrap()
+}
+
+pub(crate) fn owner(name: &str) -> OwnerId {
+    OwnerId::parse("owner", name).unwrap()
+}
+
+pub(crate) fn content(text: &str) -> Content {
+    Content::parse(text, 65_536).unwrap()
+}
+
+/// An id nobody else has.
+pub(crate) fn fresh_id() -> MessageId {
+    MessageId(Uuid::now_v7())
+}
+
+/// An id that a client chose.
+pub(crate) fn id(n: u128) -> MessageId {
+    MessageId(Uuid::from_u128(n))
+}
+
+/// A message under an id of our own.
+pub(crate) fn words(name: &str, role: Role, text: &str) -> NewMessage {
+    NewMessage::new(fresh_id(), guest(name), role, content(text), noon())
+}
+
+/// A user message under an id that may be sent again.
+pub(crate) fn repeatable(n: u128, name: &str, text: &str) -> NewMessage {
+    words(name, Role::User, text).with_client_id(id(n))
+}
+
+/// An entry without an embedder.
+pub(crate) fn plain(message: NewMessage) -> Entry {
+    with(message, Embedding::Off)
+}
+
+pub(crate) fn with(message: NewMessage, embedding: Embedding) -> Entry {
+    Entry { message, embedding }
+}
+
+/// A group of messages without vectors.
+pub(crate) fn group(messages: impl IntoIterator<Item = NewMessage>) -> Group {
+    Group(messages.into_iter().map(plain).collect())
+}
+
+pub(crate) fn batch(at: Timestamp, groups: Vec<Group>) -> Arc<Batch> {
+    Arc::new(Batch {
+        at,
+        groups,
+        ..Batch::default()
+    })
+}
+
+/// Hits and misses of reads.
+pub(crate) fn reads(hits: u64, misses: u64) -> Tally {
+    Tally {
+        hits,
+        misses,
+        ..Tally::default()
+    }
+}
+
+impl Fixture {
+    /// Stores groups at a time.
+    pub(crate) async fn record(&self, at: Timestamp, groups: Vec<Group>) -> Vec<Outcome> {
+        self.database.record(batch(at, groups)).await.unwrap()
+    }
+
+    /// Stores one entry that nothing speaks against.
+    pub(crate) async fn keep(&self, at: Timestamp, entry: Entry) -> Recorded {
+        let outcomes = self.record(at, vec![Group(vec![entry])]).await;
+        only(stored(&outcomes[0]))
+    }
+
+    /// A guest says something.
+    pub(crate) async fn say(&self, at: Timestamp, name: &str, text: &str) -> Recorded {
+        self.keep(at, plain(words(name, Role::User, text))).await
+    }
+
+    /// A guest says `n` things, a second apart from `start`.
+    pub(crate) async fn chatter(&self, start: Timestamp, name: &str, n: u32) -> Vec<Recorded> {
+        let mut said = Vec::new();
+        for i in 0..n {
+            let text = format!("{name} says {i}");
+            said.push(self.say(start.plus(SECOND * i), name, &text).await);
+        }
+        said
+    }
+
+    pub(crate) async fn erase(&self, at: Timestamp, name: &str) -> Erased {
+        self.database.erase(&guest(name), at).await.unwrap()
+    }
+
+    pub(crate) async fn migrate(&self, at: Timestamp, from: &str, to: &str) -> Migrated {
+        let (from, to) = (guest(from), owner(to));
+        self.database.migrate(&from, &to, at).await.unwrap()
+    }
+
+    /// A user's newest conversations.
+    pub(crate) async fn owned(
+        &self,
+        name: &str,
+        before: Option<ConversationId>,
+        limit: usize,
+    ) -> Vec<Conversation> {
+        let user = owner(name);
+        let page = self.database.conversations(&user, before, limit);
+        page.await.unwrap()
+    }
+
+    pub(crate) async fn history(&self, name: &str, now: Timestamp) -> Option<History> {
+        let key = ChatKey::Guest(guest(name));
+        let page = Page {
+            limit: ALL,
+            from: PageStart::At(0),
+        };
+        self.database.history(&key, page, now).await.unwrap()
+    }
+
+    pub(crate) async fn conversation(&self, name: &str, now: Timestamp) -> Conversation {
+        self.history(name, now).await.unwrap().conversation
+    }
+
+    pub(crate) async fn messages(&self, name: &str, now: Timestamp) -> Vec<Message> {
+        let history = self.history(name, now).await;
+        history.map(|history| history.messages).unwrap_or_default()
+    }
+
+    pub(crate) async fn page(&self, name: &str, from: PageStart, limit: usize) -> Vec<u64> {
+        let key = ChatKey::Guest(guest(name));
+        let page = Page { limit, from };
+        let history = self.database.history(&key, page, noon()).await.unwrap();
+        let messages = history.unwrap().messages;
+        messages.iter().map(|message| message.sequence).collect()
+    }
+
+    pub(crate) async fn dossiers(&self, scope: AuditScope) -> Vec<Dossier> {
+        let page = self.database.dossiers(scope, ALL).await.unwrap();
+        page.dossiers
+    }
+
+    pub(crate) async fn dossier(&self, conversation: ConversationId) -> Dossier {
+        let scope = AuditScope::Conversation(conversation);
+        only(self.dossiers(scope).await)
+    }
+
+    pub(crate) async fn audited(&self, recorded: &Recorded) -> AuditedMessage {
+        let dossier = self.dossier(recorded.conversation).await;
+        let mut messages = dossier.messages.into_iter();
+        messages.find(|m| m.id == recorded.id).unwrap()
+    }
+
+    /// Which sequences of a conversation its list is said to have.
+    pub(crate) async fn synced(&self, conversation: ConversationId) -> Vec<u64> {
+        let messages = self.dossier(conversation).await.messages;
+        let synced = messages
+            .iter()
+            .filter(|m| m.mapping.as_ref().unwrap().is_synced);
+        synced.map(|m| m.sequence).collect()
+    }
+
+    pub(crate) async fn usage(&self, name: &str) -> UsageAudit {
+        self.database.usage_audit(&owner(name)).await.unwrap()
+    }
+
+    pub(crate) async fn usage_row(&self, name: &str) -> Usage {
+        self.usage(name).await.row.unwrap()
+    }
+
+    /// Usage rows say what the messages imply, for everyone.
+    pub(crate) async fn assert_usage_adds_up(&self) {
+        for audit in self.database.usage_audits(None, ALL).await.unwrap() {
+            assert_adds_up(&audit);
+        }
+    }
+
+    pub(crate) async fn debts(&self, now: Timestamp) -> Vec<ListDebt> {
+        self.database.list_debts(None, now, ALL).await.unwrap()
+    }
+
+    /// Notes that the list has these messages.
+    pub(crate) async fn settle(&self, at: Timestamp, recorded: &[Recorded]) {
+        let settled = recorded.iter().map(settled).collect();
+        let database = &self.database;
+        database
+            .settle(settled, Tally::default(), at)
+            .await
+            .unwrap();
+    }
+}
+
+pub(crate) fn settled(recorded: &Recorded) -> Settled {
+    Settled {
+        conversation: recorded.conversation,
+        next: recorded.sequence + 1,
+        messages: vec![recorded.id],
+    }
+}
+
+/// The counters of a row are those of the messages. An owner without a message has no row, or one of zeros.
+pub(crate) fn assert_adds_up(audit: &UsageAudit) {
+    let counters = |usage: &Usage| {
+        (
+            usage.total_requests,
+            usage.cache_misses,
+            usage.total_input_tokens,
+            usage.total_output_tokens,
+        )
+    };
+    let row = audit.row.clone().unwrap_or_default();
+    assert_eq!(counters(&row), counters(&audit.counted), "{audit:?}");
+}
+
+/// What was stored, of an outcome that is no conflict.
+pub(crate) fn stored(outcome: &Outcome) -> Vec<Recorded> {
+    match outcome {
+        Outcome::Stored(recorded) => recorded.clone(),
+        Outcome::Conflict { .. } => panic!("not stored: {outcome:?}"),
+    }
+}
+
+/// The only element there is.
+pub(crate) fn only<T: std::fmt::Debug>(mut all: Vec<T>) -> T {
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
