@@ -62,13 +62,32 @@ pub enum Command {
 #[command(next_help_heading = "Storage")]
 pub struct StoreArgs {
     /// Folder of the SQLite file and the lists
-    #[arg(long, global = true, env = "GUESTBOOK_DATA_DIR", default_value = "./guestbook-data", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_DATA_DIR",
+        default_value = "./guestbook-data",
+        value_name = "DIR"
+    )]
     pub data_dir: PathBuf,
     /// The tables: sqlite:PATH, memory: [default: sqlite:DATA_DIR/guestbook.db]
-    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub database_url: Option<String>,
     /// The expiring lists: sled:PATH, memory: [default: sled:DATA_DIR/lists] [env: CACHE_URL, REDIS_URL]
-    #[arg(long, global = true, env = "CACHE_URL", hide_env = true, hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "CACHE_URL",
+        hide_env = true,
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     pub cache_url: Option<String>,
     /// How long a guest's list lives after its last message
     #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", default_value = "24h", value_parser = positive_duration, value_name = "TIME")]
@@ -86,13 +105,31 @@ pub struct StoreArgs {
 #[command(next_help_heading = "Embedding")]
 pub struct EmbeddingArgs {
     /// static (built in, English), openai:URL (an OpenAI-compatible server, e.g. openai:https://api.openai.com/v1), none
-    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER", default_value = "static", value_name = "SPEC")]
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_EMBEDDER",
+        default_value = "static",
+        value_name = "SPEC"
+    )]
     pub embedder: EmbedderSpec,
     /// Model to ask an openai: embedder for
-    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_MODEL", default_value = "text-embedding-3-small", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_EMBEDDER_MODEL",
+        default_value = "text-embedding-3-small",
+        value_name = "NAME"
+    )]
     pub embedder_model: String,
     /// Dimensions that model answers with
-    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_DIMENSION", default_value_t = 1536, value_name = "N")]
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_EMBEDDER_DIMENSION",
+        default_value_t = 1536,
+        value_name = "N"
+    )]
     pub embedder_dimension: usize,
     /// API key of an openai: embedder [env: GUESTBOOK_EMBEDDER_KEY, OPENAI_API_KEY; not a flag, so that no process list shows it]
     #[arg(skip)]
@@ -110,16 +147,34 @@ pub struct EmbeddingArgs {
 #[command(next_help_heading = "Serving")]
 pub struct ServeArgs {
     /// Address and port to listen on; beyond loopback an API key is required
-    #[arg(long, global = true, env = "GUESTBOOK_LISTEN", default_value = "127.0.0.1:8000", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_LISTEN",
+        default_value = "127.0.0.1:8000",
+        value_name = "ADDR:PORT"
+    )]
     pub listen: SocketAddr,
     /// Key that requests must carry as `Authorization: Bearer KEY` [default: none]
-    #[arg(long, global = true, env = "GUESTBOOK_API_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     pub api_key: Option<SecretString>,
     /// Bytes of a request body at most
     #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES")]
     pub body_limit: usize,
     /// Bytes of one message's content at most
-    #[arg(long, global = true, env = "GUESTBOOK_CONTENT_LIMIT", default_value_t = 65_536, value_name = "BYTES")]
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_CONTENT_LIMIT",
+        default_value_t = 65_536,
+        value_name = "BYTES"
+    )]
     pub content_limit: usize,
     /// How long the head of a request may take to arrive, also on a connection kept alive
     #[arg(long, global = true, env = "GUESTBOOK_HEADER_TIMEOUT", default_value = "15s", value_parser = positive_duration, value_name = "TIME")]
@@ -140,10 +195,22 @@ pub struct ServeArgs {
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
     /// Form of the log on standard error
-    #[arg(long, global = true, env = "GUESTBOOK_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
     /// What to log: error, warn, info, debug, or per module such as info,guestbook::service=debug
-    #[arg(long, global = true, env = "GUESTBOOK_LOG", default_value = "info,sled=warn", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_LOG",
+        default_value = "info,sled=warn",
+        value_name = "FILTER"
+    )]
     pub log: String,
 }
 
@@ -160,7 +227,11 @@ impl Cli {
     /// Reads the command line and the environment; ends the process with clap's own words when they are wrong.
     pub fn read() -> Self {
         let mut cli = Self::parse();
-        let variable = |name| std::env::var(name).ok().filter(|text: &String| !text.is_empty());
+        let variable = |name| {
+            std::env::var(name)
+                .ok()
+                .filter(|text: &String| !text.is_empty())
+        };
         let key = variable("GUESTBOOK_EMBEDDER_KEY").or_else(|| variable("OPENAI_API_KEY"));
         cli.embedding.embedder_key = key.map(SecretString::from);
         if cli.stores.cache_url.is_none() {
@@ -212,5 +283,8 @@ fn positive_count(text: &str) -> Result<usize, String> {
 }
 
 fn version() -> &'static str {
-    concat!(env!("CARGO_PKG_VERSION"), " (stores: sqlite, sled, memory; embedders: static, openai)")
+    concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (stores: sqlite, sled, memory; embedders: static, openai)"
+    )
 }

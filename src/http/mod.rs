@@ -88,7 +88,10 @@ pub fn router(service: Service, settings: HttpSettings) -> Router {
             get(users::conversations),
         )
         .route("/v1/conversation/{id}", get(users::conversation))
-        .route("/v1/guest/verify/{guest_id}", get(operations::verify_guest).post(operations::repair_guest))
+        .route(
+            "/v1/guest/verify/{guest_id}",
+            get(operations::verify_guest).post(operations::repair_guest),
+        )
         .route(
             "/v1/verify",
             get(operations::verify).post(operations::repair),

@@ -92,6 +92,13 @@ pub(super) async fn verify_guest(
 }
 
 /// `POST /v1/guest/verify/{guest_id}`: recounts one guest and rebuilds what is derived.
-pub(super) async fn repair_guest(State(app): State<App>, GuestPath(guest): GuestPath) -> Result<Json<Report>, Problem> {
-    Ok(Json(app.service.verify(&Scope::Guest(guest), Mode::Repair).await?))
+pub(super) async fn repair_guest(
+    State(app): State<App>,
+    GuestPath(guest): GuestPath,
+) -> Result<Json<Report>, Problem> {
+    Ok(Json(
+        app.service
+            .verify(&Scope::Guest(guest), Mode::Repair)
+            .await?,
+    ))
 }

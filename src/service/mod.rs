@@ -109,7 +109,11 @@ impl Service {
         tasks.spawn(lists::mend_loop(service.clone()));
         tasks.spawn(sweep::sweep_loop(service.clone()));
         tasks.spawn(embedding::background_loop(service.clone()));
-        *service.0.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+        *service
+            .0
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = tasks;
         service
     }
 

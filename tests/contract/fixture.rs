@@ -4,6 +4,7 @@
 
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
+use guestbook::storage::sqlite::SqliteDatabase;
 use guestbook::storage::{Database, ListCache};
 use std::any::Any;
 use std::sync::Arc;
@@ -29,4 +30,14 @@ pub(crate) async fn open_memory(settings: TableSettings) -> (Guard, Fixture) {
     (Box::new(()), fixture)
 }
 
-// pair sqlite_sled: pub(crate) async fn open_sqlite_sled(settings: TableSettings) -> (Guard, Fixture)
+/// The embedded default, in a temporary folder.
+pub(crate) async fn open_sqlite_sled(settings: TableSettings) -> (Guard, Fixture) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let database = SqliteDatabase::open(&folder.path().join("guestbook.db"), settings);
+    let fixture = Fixture {
+        database: Arc::new(database.expect("a new database")),
+        lists: Arc::new(MemoryLists::new()),
+        lists_expire_themselves: false,
+    };
+    (Box::new(folder), fixture)
+}

@@ -190,4 +190,4 @@ macro_rules! contract {
 }
 
 contract!(memory, crate::fixture::open_memory);
-// pair sqlite_sled: contract!(sqlite_sled, crate::fixture::open_sqlite_sled);
+contract!(sqlite_sled, crate::fixture::open_sqlite_sled);

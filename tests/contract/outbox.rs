@@ -43,9 +43,11 @@ pub(crate) async fn a_debt_stands_until_everything_is_settled(f: &Fixture) {
         conversation: said[0].conversation,
         window: said[2].window.unwrap(),
         next: 3,
+        synced: 0,
     };
     assert_eq!(f.debts(at(3)).await, [ListDebt::Behind(row.clone())]);
     f.settle(at(3), &said[..2]).await;
+    let row = ListRow { synced: 2, ..row };
     assert_eq!(f.debts(at(3)).await, [ListDebt::Behind(row)]);
     f.settle(at(3), &said).await;
     assert!(f.debts(at(3)).await.is_empty());

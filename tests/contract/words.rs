@@ -61,7 +61,7 @@ pub(crate) const DIMENSION: usize = 8;
 
 pub(crate) fn model(name: &str) -> ModelId {
     let digest = [u8::try_from(name.len()).unwrap(); 32];
-    ModelId::new(name, DIMENSION, digest)
+    ModelId::new(name, DIMENSION, &digest)
 }
 
 /// The text of `embedding_model`.
@@ -71,7 +71,7 @@ pub(crate) fn model_name(model: &ModelId) -> String {
 
 /// Some vector; the only place that knows how one is made.
 pub(crate) fn vector(seed: u8) -> Vector {
-    Vector::from_bytes(&[seed; DIMENSION])
+    Vector::from_bytes(&[seed; DIMENSION]).unwrap()
 }
 
 pub(crate) fn guest(name: &str) -> GuestId {

@@ -115,4 +115,4 @@ macro_rules! model {
 }
 
 model!(memory, crate::fixture::open_memory);
-// pair sqlite_sled: model!(sqlite_sled, crate::fixture::open_sqlite_sled);
+model!(sqlite_sled, crate::fixture::open_sqlite_sled);

@@ -223,6 +223,7 @@ impl Generator {
                 misses: self.random.below(5) as u64,
                 timed: self.random.below(5) as u64,
                 timed_ms: self.random.below(100) as f64,
+                owners: Vec::new(),
             },
             false => Tally::default(),
         }
@@ -287,12 +288,12 @@ impl Generator {
 }
 
 pub(crate) fn model(name: &str) -> ModelId {
-    ModelId::new(name, DIMENSION, [name.len() as u8; 32])
+    ModelId::new(name, DIMENSION, &[name.len() as u8; 32])
 }
 
 /// The only place that knows how a vector is made.
 fn vector(seed: u8) -> Vector {
-    Vector::from_bytes(&[seed; DIMENSION])
+    Vector::from_bytes(&[seed; DIMENSION]).unwrap()
 }
 
 /// Every guest there can be.

@@ -47,6 +47,13 @@ impl Audit for MemoryDatabase {
         self.run("metrics_audit", |tables| tables.metrics_audit())
     }
 
+    async fn metrics_missing(&self, hours: Vec<Timestamp>) -> Result<Vec<Timestamp>> {
+        self.run("metrics_missing", |tables| {
+            let missing = hours.into_iter().filter(|hour| !tables.hours.has(*hour));
+            missing.collect()
+        })
+    }
+
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
         self.run("repair", |tables| {
             for repair in repairs {

@@ -54,7 +54,7 @@ impl Tables {
             erased.add(self.remove_messages(&chat));
             self.removals.insert(guest.clone());
             let entries = self.messages.len() as u64;
-            self.hours.advance(at, 0, Tally::default(), entries);
+            self.hours.advance(at, 0, &Tally::default(), entries);
         }
         if let TakenUsage::Row(_) = self.take_usage(&guest.into(), counted, at) {
             erased.usage = 1;

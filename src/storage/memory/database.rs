@@ -3,7 +3,7 @@
 use super::tables::Tables;
 use super::{LOCATION, NAME, closed};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::database::{
     Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, TableSettings,
 };
@@ -75,6 +75,10 @@ impl Storage for MemoryDatabase {
 
     async fn health(&self) -> Result<()> {
         self.run("health", |_| ())
+    }
+
+    fn fatal(&self) -> Option<Error> {
+        None // nothing here can fail half-way
     }
 
     async fn stats(&self) -> Result<Stats> {

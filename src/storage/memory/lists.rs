@@ -2,7 +2,7 @@
 
 use super::{LOCATION, NAME, closed};
 use crate::chat::{GuestId, Timestamp};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::list_cache::{Append, Applied, Head, Item, ListCache, LiveList};
 use crate::storage::{Stats, Storage};
 use async_trait::async_trait;
@@ -69,6 +69,10 @@ impl Storage for MemoryLists {
         self.run("health", |_| ())
     }
 
+    fn fatal(&self) -> Option<Error> {
+        None // nothing here can fail half-way
+    }
+
     async fn stats(&self) -> Result<Stats> {
         self.run("stats", |lists| {
             let items = || lists.values().flat_map(|list| &list.items);
@@ -112,9 +116,14 @@ impl ListCache for MemoryLists {
 
     async fn replace(&self, list: Append) -> Result<()> {
         self.run("replace", |lists| {
+            let new = begun(&list).head;
+            let reaches_further = |old: &LiveList| {
+                (old.head.origin, old.head.from) == (new.origin, new.from)
+                    && old.head.next > new.next
+            };
             if list.items.is_empty() {
                 lists.remove(&list.guest);
-            } else {
+            } else if !lists.get(&list.guest).is_some_and(reaches_further) {
                 lists.insert(list.guest.clone(), begun(&list));
             }
         })

@@ -26,7 +26,7 @@ impl Hour {
         self.cache_misses += messages;
     }
 
-    fn count_tally(&mut self, tally: Tally) {
+    fn count_tally(&mut self, tally: &Tally) {
         self.total_requests += tally.hits + tally.misses;
         self.cache_hits += tally.hits;
         self.cache_misses += tally.misses;
@@ -37,7 +37,7 @@ impl Hour {
 
 impl Hours {
     /// Advances the row of the hour `at` lies in: messages stored, reads and timings, and how many messages there are now.
-    pub(super) fn advance(&mut self, at: Timestamp, stored: u64, tally: Tally, entries: u64) {
+    pub(super) fn advance(&mut self, at: Timestamp, stored: u64, tally: &Tally, entries: u64) {
         let row = self.0.entry(at.hour()).or_default();
         row.count_stored(stored);
         row.count_tally(tally);
@@ -90,9 +90,10 @@ mod tests {
             misses: 1,
             timed: 2,
             timed_ms: 5.0,
+            owners: Vec::new(),
         };
-        hours.advance(at, 2, reads, 2);
-        hours.advance(at, 1, Tally::default(), 3);
+        hours.advance(at, 2, &reads, 2);
+        hours.advance(at, 1, &Tally::default(), 3);
         let expected = Hour {
             total_entries: 3,
             cache_hits: 3,

@@ -54,7 +54,7 @@ impl Outbox for MemoryDatabase {
             tables.note_settled(&settled);
             if !tally.is_empty() {
                 let entries = tables.messages.len() as u64;
-                tables.hours.advance(at, 0, tally, entries);
+                tables.hours.advance(at, 0, &tally, entries);
             }
         })
     }
@@ -141,8 +141,9 @@ impl Chat {
         Some(ListRow {
             guest: self.guest.clone(),
             conversation: self.conversation.id,
-            window: self.live_window(now)?,
+            window: self.live_window(now).filter(|_| !self.is_ended(now))?,
             next: self.conversation.message_count,
+            synced: self.list_synced,
         })
     }
 }

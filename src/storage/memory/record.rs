@@ -40,7 +40,7 @@ impl Tables {
         if stored > 0 || !batch.tally.is_empty() {
             let entries = self.messages.len() as u64;
             self.hours
-                .advance(batch.at, stored as u64, batch.tally, entries);
+                .advance(batch.at, stored as u64, &batch.tally, entries);
         }
         Ok(outcomes)
     }
@@ -161,6 +161,7 @@ fn row(
 fn embedding(found: &Embedding, settings: &TableSettings) -> (Option<StoredVector>, Option<Note>) {
     let note = |attempts, cause: &str| {
         Some(Note {
+            model: settings.model.clone()?,
             state: found.state(),
             attempts,
             cause: cause.to_owned(),

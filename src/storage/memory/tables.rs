@@ -59,6 +59,8 @@ pub(super) struct StoredVector {
 
 /// Why a message has no vector.
 pub(super) struct Note {
+    /// The model that was asked, or is to be.
+    pub(super) model: ModelId,
     pub(super) state: EmbeddingState,
     pub(super) attempts: u32,
     pub(super) cause: String,
@@ -230,6 +232,6 @@ impl StoredVector {
 
     /// `embedding_dim`.
     pub(super) fn dimension(&self) -> u64 {
-        self.model.dimension() as u64
+        self.vector.dimension() as u64
     }
 }

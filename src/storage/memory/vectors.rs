@@ -71,7 +71,8 @@ impl Row {
     }
 
     fn lacks(&self, model: &ModelId) -> bool {
-        !self.has_vector_of(model) && self.noted() != Some(EmbeddingState::Nothing)
+        let nothing = |note: &Note| note.state == EmbeddingState::Nothing && note.model == *model;
+        !self.has_vector_of(model) && !self.note.as_ref().is_some_and(nothing)
     }
 
     fn unembedded(&self) -> Unembedded {
@@ -104,6 +105,7 @@ impl Row {
             VectorOutcome::Failed(cause) => (EmbeddingState::Failed, cause),
         };
         self.note = Some(Note {
+            model: model.clone(),
             state,
             attempts: update.attempts,
             cause,

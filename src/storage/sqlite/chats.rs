@@ -70,9 +70,17 @@ impl Database for SqliteDatabase {
         let guest = guest.clone();
         self.write("erase", move |tx, _| {
             let owner = OwnerId::from(&guest);
-            match guest_conversation(tx, &guest)? {
-                Some(id) => erase_conversation(tx, id, &owner, at),
-                None => Ok(Erased::default()),
+            let found = tx.query_row(
+                sql::GUEST_CONVERSATION_EVEN_ENDED,
+                [guest.as_str()],
+                |row| row.get::<_, Id>(0),
+            );
+            match found.optional()? {
+                Some(id) => erase_conversation(tx, ConversationId(id.0), &owner, at),
+                None => Ok(Erased {
+                    usage: erase_lone_usage(tx, &owner)?,
+                    ..Erased::default()
+                }),
             }
         })
         .await
@@ -132,13 +140,14 @@ fn find(
         .optional()
 }
 
+/// A guest's conversation that retention has not ended at `at`.
 fn guest_conversation(
     tx: &Transaction<'_>,
     guest: &GuestId,
+    at: Timestamp,
 ) -> rusqlite::Result<Option<ConversationId>> {
-    let found = tx.query_row(sql::GUEST_CONVERSATION, [guest.as_str()], |row| {
-        row.get::<_, Id>(0)
-    });
+    let key = params![guest.as_str(), Time(at)];
+    let found = tx.query_row(sql::GUEST_CONVERSATION, key, |row| row.get::<_, Id>(0));
     Ok(found.optional()?.map(|id| ConversationId(id.0)))
 }
 
@@ -166,7 +175,7 @@ pub(super) fn erase_conversation(
     let remove = |statement: &str| -> rusqlite::Result<u64> {
         Ok(tx.prepare_cached(statement)?.execute([&key])? as u64)
     };
-    let usage = erase_usage(tx, id, owner)?;
+    let usage = erase_usage(tx, id, owner, at)?;
     let embeddings = remove(sql::ERASE_VECTORS)?;
     remove(sql::ERASE_NOTES)?;
     let mappings = remove(sql::ERASE_MAPPINGS)?;
@@ -186,23 +195,64 @@ pub(super) fn erase_conversation(
 }
 
 /// A guest's counters go with the chat. Where a user has the same id and conversations of its own, only the chat's share goes.
-fn erase_usage(tx: &Transaction<'_>, id: ConversationId, owner: &OwnerId) -> rusqlite::Result<u64> {
-    let owns_more: bool = tx.query_row(sql::OWNS_AS_USER, [owner.as_str()], |row| row.get(0))?;
-    if !owns_more {
+fn erase_usage(
+    tx: &Transaction<'_>,
+    id: ConversationId,
+    owner: &OwnerId,
+    at: Timestamp,
+) -> rusqlite::Result<u64> {
+    if !owns_as_user(tx, owner)? {
         return Ok(tx.execute(sql::ERASE_USAGE, [owner.as_str()])? as u64);
     }
-    let sums = tx.query_row(sql::COUNT_MESSAGES, [Id(id.0)], |row| {
-        Ok((
-            row.get::<_, u64>(0)?,
-            row.get::<_, u64>(1)?,
-            row.get::<_, u64>(2)?,
-        ))
-    })?;
-    tx.execute(
-        sql::USAGE_SUBTRACT,
-        params![owner.as_str(), sums.0, sums.1, sums.2],
-    )?;
+    subtract_usage(tx, owner, &Share::of(tx, id)?, at)?;
     Ok(0)
+}
+
+/// Counters of a guest without a chat, which only damage can leave behind.
+fn erase_lone_usage(tx: &Transaction<'_>, owner: &OwnerId) -> rusqlite::Result<u64> {
+    if owns_as_user(tx, owner)? {
+        return Ok(0);
+    }
+    Ok(tx.execute(sql::ERASE_USAGE, [owner.as_str()])? as u64)
+}
+
+fn owns_as_user(tx: &Transaction<'_>, owner: &OwnerId) -> rusqlite::Result<bool> {
+    tx.query_row(sql::OWNS_AS_USER, [owner.as_str()], |row| row.get(0))
+}
+
+fn subtract_usage(
+    tx: &Transaction<'_>,
+    owner: &OwnerId,
+    share: &Share,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let row = params![
+        owner.as_str(),
+        share.messages,
+        share.input,
+        share.output,
+        Time(at)
+    ];
+    tx.execute(sql::USAGE_SUBTRACT, row).map(drop)
+}
+
+/// What one conversation has counted for its owner.
+struct Share {
+    messages: u64,
+    input: u64,
+    output: u64,
+}
+
+impl Share {
+    fn of(tx: &Transaction<'_>, id: ConversationId) -> rusqlite::Result<Self> {
+        tx.query_row(sql::COUNT_MESSAGES, [Id(id.0)], |row| {
+            Ok(Self {
+                messages: row.get(0)?,
+                input: row.get(1)?,
+                output: row.get(2)?,
+            })
+        })
+    }
 }
 
 fn migrate(
@@ -211,27 +261,51 @@ fn migrate(
     user: &OwnerId,
     at: Timestamp,
 ) -> rusqlite::Result<Migrated> {
-    let Some(id) = guest_conversation(tx, guest)? else {
+    let Some(id) = guest_conversation(tx, guest, at)? else {
         log_migration(tx, guest, user, at, Migrated::default(), None)?;
         return Ok(Migrated::default());
     };
+    let share = Share::of(tx, id)?;
+    migrate_usage(tx, guest, user, &share, at)?;
     tx.execute(sql::MIGRATE_CONVERSATION, params![Id(id.0), user.as_str()])?;
-    let messages = tx.query_row(sql::COUNT_MESSAGES, [Id(id.0)], |row| row.get(0))?;
     tx.execute(sql::MIGRATE_MAPPINGS, params![Id(id.0), user.as_str()])?;
-    if guest.as_str() == user.as_str() {
-        tx.execute(sql::USAGE_PROMOTE, [user.as_str()])?;
-    } else {
-        let row = params![guest.as_str(), user.as_str(), Id(Uuid::now_v7()), Time(at)];
-        tx.execute(sql::MIGRATE_USAGE, row)?;
-        tx.execute(sql::USAGE_DELETE, [guest.as_str()])?;
-    }
     tx.execute(sql::REMOVAL_ADD, params![guest.as_str(), Time(at)])?;
     let migrated = Migrated {
         conversations: 1,
-        messages,
+        messages: share.messages,
     };
     log_migration(tx, guest, user, at, migrated, None)?;
     Ok(migrated)
+}
+
+/// Sums every counter of the guest into the user's. Where the guest's id is a user's as well, only the chat's share moves.
+fn migrate_usage(
+    tx: &Transaction<'_>,
+    guest: &GuestId,
+    user: &OwnerId,
+    share: &Share,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let owner = OwnerId::from(guest);
+    if owner == *user {
+        return tx.execute(sql::USAGE_PROMOTE, [user.as_str()]).map(drop);
+    }
+    if owns_as_user(tx, &owner)? {
+        subtract_usage(tx, &owner, share, at)?;
+        let (messages, input, output) = (share.messages, share.input, share.output);
+        let row = params![
+            Id(Uuid::now_v7()),
+            user.as_str(),
+            messages,
+            input,
+            output,
+            Time(at)
+        ];
+        return tx.execute(sql::USAGE_ADD, row).map(drop);
+    }
+    let row = params![guest.as_str(), user.as_str(), Id(Uuid::now_v7()), Time(at)];
+    tx.execute(sql::MIGRATE_USAGE, row)?;
+    tx.execute(sql::USAGE_DELETE, [guest.as_str()]).map(drop)
 }
 
 fn log_migration(

@@ -26,6 +26,9 @@ pub(super) fn is_fatal(cause: &rusqlite::Error) -> bool {
 }
 
 fn classify(cause: &rusqlite::Error) -> (ErrorKind, &'static str) {
+    if matches!(cause, rusqlite::Error::ToSqlConversionFailure(_)) {
+        return (ErrorKind::Invalid, "a value cannot be stored");
+    }
     let Some(code) = cause.sqlite_error_code() else {
         return (ErrorKind::Internal, "a statement could not be run");
     };

@@ -21,13 +21,20 @@ impl SqliteDatabase {
         self.write("record", move |tx, settings| {
             outbox::settle(tx, &batch.settled, &batch.tally.owners, batch.at)?;
             let mut recorder = Recorder::new(tx, settings, batch.at);
+            for entry in batch.groups.iter().flat_map(|group| &group.0) {
+                // Before anything else, because this removes chats that retention has ended: none of their messages may be
+                // found again, nor be in the way of a new one.
+                recorder.chat(&entry.message.guest)?;
+            }
             let mut outcomes = Vec::with_capacity(batch.groups.len());
             for group in &batch.groups {
                 outcomes.push(recorder.group(group)?);
             }
             recorder.finish(&mut outcomes)?;
             let stored = recorder.stored;
-            outbox::count(tx, batch.at, stored, stored, &batch.tally)?;
+            if stored > 0 || !batch.tally.is_empty() {
+                outbox::count(tx, batch.at, stored, stored, &batch.tally)?;
+            }
             Ok(outcomes)
         })
         .await
@@ -88,10 +95,6 @@ impl<'a> Recorder<'a> {
     }
 
     fn group(&mut self, group: &Group) -> rusqlite::Result<Outcome> {
-        for entry in group.0.iter().filter(|entry| entry.message.may_repeat) {
-            // Removes a chat that retention has ended, so that none of its messages is found again.
-            self.chat(&entry.message.guest)?;
-        }
         if let Some((index, id)) = self.conflict(group)? {
             self.groups += 1;
             return Ok(Outcome::Conflict { index, id });
@@ -190,10 +193,11 @@ impl<'a> Recorder<'a> {
         let (_, window) = self.session_of(found.conversation)?;
         let listed =
             window.is_some_and(|window| window.is_live(self.at) && window.from <= found.sequence);
-        let list = match (found.is_synced, listed) {
-            (true, _) => ListState::Stored,
-            (false, true) => ListState::Pending,
-            (false, false) => ListState::Expired,
+        // Expired goes before stored: a list may be gone before that was noted.
+        let list = match (listed, found.is_synced) {
+            (false, _) => ListState::Expired,
+            (true, true) => ListState::Stored,
+            (true, false) => ListState::Pending,
         };
         let row = if found.sequence == 0 {
             RowState::Created
@@ -280,7 +284,13 @@ impl<'a> Recorder<'a> {
         embedding: &Embedding,
     ) -> rusqlite::Result<()> {
         let Some(model) = &self.settings.model else {
-            return Ok(());
+            return match embedding {
+                // A vector without a model could never be compared with another.
+                Embedding::Vector(_) => Err(rusqlite::Error::ToSqlConversionFailure(
+                    "a vector of no model".into(),
+                )),
+                _ => Ok(()),
+            };
         };
         let (attempts, cause) = match embedding {
             Embedding::Vector(vector) => {
@@ -298,7 +308,8 @@ impl<'a> Recorder<'a> {
             }
             Embedding::Off => return Ok(()),
             Embedding::Failed(cause) => (1, cause.as_str()),
-            Embedding::Pending | Embedding::Nothing => (0, ""),
+            Embedding::Nothing => (1, ""),
+            Embedding::Pending => (0, ""),
         };
         let note = params![
             Id(id.0),

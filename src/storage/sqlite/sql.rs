@@ -111,10 +111,12 @@ pub(super) const MAPPINGS_UNSYNC: &str = "UPDATE cache_content_mapping SET is_sy
 pub(super) const LIST_DEBTS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache INDEXED BY conversation_list_debt
     WHERE list_synced < message_count AND list_expires_at IS NOT NULL AND list_expires_at > ?2 AND id > ?1
+        AND (expires_at IS NULL OR expires_at > ?2)
     ORDER BY id LIMIT ?3";
 pub(super) const LIST_ROWS: &str =
     "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
-    FROM conversation_cache WHERE list_expires_at > ?2 AND id > ?1 ORDER BY id LIMIT ?3";
+    FROM conversation_cache WHERE list_expires_at > ?2 AND id > ?1
+        AND (expires_at IS NULL OR expires_at > ?2) ORDER BY id LIMIT ?3";
 pub(super) const LIST_ROW: &str =
     "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache WHERE user_id = ?1 AND platform = 'guest' AND list_expires_at > ?2
@@ -149,7 +151,9 @@ pub(super) const MESSAGES_DOWN: &str = "SELECT id, sequence, role, content, sent
 
 // Erasing and migrating.
 
-pub(super) const GUEST_CONVERSATION: &str =
+pub(super) const GUEST_CONVERSATION: &str = "SELECT id FROM conversation_cache
+    WHERE user_id = ?1 AND platform = 'guest' AND (expires_at IS NULL OR expires_at > ?2)";
+pub(super) const GUEST_CONVERSATION_EVEN_ENDED: &str =
     "SELECT id FROM conversation_cache WHERE user_id = ?1 AND platform = 'guest'";
 pub(super) const EXPIRED_CONVERSATIONS: &str = "SELECT id, user_id FROM conversation_cache WHERE expires_at <= ?1 AND platform = 'guest' ORDER BY expires_at LIMIT ?2";
 pub(super) const ERASE_VECTORS: &str = "DELETE FROM cache_embeddings WHERE id IN (SELECT id FROM message_cache WHERE conversation_id = ?1)";
@@ -164,8 +168,16 @@ pub(super) const COUNT_MESSAGES: &str = "SELECT count(*), coalesce(sum(iif(role 
         coalesce(sum(iif(role = 'assistant', tokens, 0)), 0) FROM message_cache WHERE conversation_id = ?1";
 pub(super) const USAGE_SUBTRACT: &str = "UPDATE usage_metrics SET total_requests = max(0, total_requests - ?2),
         cache_misses = max(0, cache_misses - ?2), total_input_tokens = max(0, total_input_tokens - ?3),
-        total_output_tokens = max(0, total_output_tokens - ?4), total_tokens = max(0, total_tokens - ?3 - ?4)
+        total_output_tokens = max(0, total_output_tokens - ?4), total_tokens = max(0, total_tokens - ?3 - ?4),
+        monthly_requests_used = iif(substr(updated_at, 1, 7) = substr(?5, 1, 7), monthly_requests_used, 0), updated_at = ?5
     WHERE user_id = ?1";
+pub(super) const USAGE_ADD: &str = "INSERT INTO usage_metrics (id, user_id, total_requests, cache_hits, cache_misses,
+        total_input_tokens, total_output_tokens, total_tokens, tier, monthly_requests_used, created_at, updated_at)
+    VALUES (?1, ?2, ?3, 0, ?3, ?4, ?5, ?4 + ?5, 'free', 0, ?6, ?6)
+    ON CONFLICT (user_id) DO UPDATE SET total_requests = total_requests + ?3, cache_misses = cache_misses + ?3,
+        total_input_tokens = total_input_tokens + ?4, total_output_tokens = total_output_tokens + ?5,
+        total_tokens = total_tokens + ?4 + ?5,
+        monthly_requests_used = iif(substr(updated_at, 1, 7) = substr(?6, 1, 7), monthly_requests_used, 0), updated_at = ?6";
 pub(super) const MIGRATE_CONVERSATION: &str =
     "UPDATE conversation_cache SET user_id = ?2, platform = 'authenticated',
         expires_at = NULL, list_expires_at = NULL WHERE id = ?1";
@@ -216,8 +228,9 @@ pub(super) const VECTORS_MISSING_COUNT: &str = "SELECT count(*)
         LEFT JOIN cache_embeddings e ON e.id = m.id AND e.embedding_model = ?1
         LEFT JOIN embedding_notes n ON n.message_id = m.id
     WHERE e.id IS NULL AND NOT (coalesce(n.state, '') = 'none' AND n.model = ?1)";
-pub(super) const CONVERSATION_OF_MESSAGE: &str =
-    "SELECT conversation_id FROM message_cache WHERE id = ?1";
+pub(super) const MESSAGE_FOR_VECTOR: &str =
+    "SELECT m.conversation_id, e.id IS NOT NULL FROM message_cache m
+        LEFT JOIN cache_embeddings e ON e.id = m.id AND e.embedding_model = ?2 WHERE m.id = ?1";
 pub(super) const VECTOR_DELETE: &str = "DELETE FROM cache_embeddings WHERE id = ?1";
 pub(super) const NOTE_DELETE: &str = "DELETE FROM embedding_notes WHERE message_id = ?1";
 
@@ -284,8 +297,7 @@ pub(super) const HAS_HOUR: &str =
 pub(super) const REPAIR_COUNTERS: &str =
     "UPDATE conversation_cache SET message_count = ?2, total_tokens = ?3 WHERE id = ?1";
 pub(super) const REPAIR_WINDOW: &str =
-    "UPDATE conversation_cache SET list_from = ?2, list_expires_at = ?3,
-        list_synced = min(list_synced, ?2) WHERE id = ?1";
+    "UPDATE conversation_cache SET list_from = ?2, list_expires_at = ?3 WHERE id = ?1";
 pub(super) const REPAIR_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, total_requests, cache_hits, cache_misses,
         total_input_tokens, total_output_tokens, total_tokens, tier, monthly_requests_used, created_at, updated_at)
     VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?5 + ?6, 'guest', 0, ?7, ?7)

@@ -73,12 +73,13 @@ fn apply(
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     let id = Id(update.id.0);
-    let mut of_message = tx.prepare_cached(sql::CONVERSATION_OF_MESSAGE)?;
-    let Some(conversation) = of_message
-        .query_row([&id], |row| row.get::<_, Id>(0))
-        .optional()?
-    else {
-        return Ok(()); // deleted meanwhile
+    let mut find = tx.prepare_cached(sql::MESSAGE_FOR_VECTOR)?;
+    let read = |row: &Row<'_>| Ok((row.get::<_, Id>(0)?, row.get(1)?));
+    let found = find
+        .query_row(params![id, model.as_str()], read)
+        .optional()?;
+    let Some((conversation, false)) = found else {
+        return Ok(()); // deleted meanwhile, or a vector of this model is there: that one is final
     };
     let (state, cause) = match &update.outcome {
         VectorOutcome::Vector(vector) => {
