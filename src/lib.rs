@@ -2,7 +2,7 @@
 //! that is not says so, loudly, and why. ARCHITECTURE.md has the map.
 
 pub mod chat;
-//pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod embed;
 pub mod error;

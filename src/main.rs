@@ -1,1 +1,7 @@
-fn main() {}
+//! The `guestbook` binary. Everything is in the library; see `guestbook --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    guestbook::cli::run(guestbook::config::Cli::read())
+}

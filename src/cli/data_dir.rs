@@ -17,7 +17,10 @@ pub(super) struct DataDir {
 #[derive(Debug)]
 pub(super) enum Taken {
     /// Another process has it; where that one listens, if it serves.
-    InUse { folder: PathBuf, address: Option<SocketAddr> },
+    InUse {
+        folder: PathBuf,
+        address: Option<SocketAddr>,
+    },
     /// It cannot be made or written.
     Unusable(String),
 }
@@ -27,17 +30,29 @@ impl DataDir {
     pub(super) fn lock(folder: &Path) -> Result<Self, Taken> {
         let unusable = |what: &str, cause: std::io::Error| {
             let folder = folder.display();
-            Taken::Unusable(format!("the data folder {folder} cannot be {what}: {cause}; check its owner and mode, or use another --data-dir"))
+            Taken::Unusable(format!(
+                "the data folder {folder} cannot be {what}: {cause}; check its owner and mode, or use another --data-dir"
+            ))
         };
         // An empty parent means the working folder.
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
         std::fs::create_dir_all(folder).map_err(|cause| unusable("made", cause))?;
         let mut options = OpenOptions::new();
-        let opened = options.read(true).write(true).create(true).truncate(false).open(folder.join(LOCK_FILE));
+        let opened = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(folder.join(LOCK_FILE));
         let mut lock = opened.map_err(|cause| unusable("written", cause))?;
         match lock.try_lock() {
             Ok(()) => {
-                lock.set_len(0).map_err(|cause| unusable("written", cause))?;
+                lock.set_len(0)
+                    .map_err(|cause| unusable("written", cause))?;
                 Ok(Self { lock })
             }
             Err(TryLockError::WouldBlock) => Err(Taken::InUse {
@@ -66,7 +81,11 @@ impl std::fmt::Display for Taken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::InUse { folder, address } => {
-                write!(f, "the data folder {} is in use by another guestbook", folder.display())?;
+                write!(
+                    f,
+                    "the data folder {} is in use by another guestbook",
+                    folder.display()
+                )?;
                 if let Some(address) = address {
                     write!(f, ", listening on {address}")?;
                 }

@@ -36,7 +36,10 @@ pub fn run(cli: Cli) -> ExitCode {
     }
     // reqwest is built without a cryptography provider of its own. A second call changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(cause) => return refuse(&format!("the runtime could not be started: {cause}")),
     };
@@ -44,7 +47,11 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = runtime.block_on(async {
         match command {
             Command::Serve => serve::run(&cli).await,
-            Command::Verify { guest, repair, json } => verify::run(&cli, guest.as_deref(), repair, json).await,
+            Command::Verify {
+                guest,
+                repair,
+                json,
+            } => verify::run(&cli, guest.as_deref(), repair, json).await,
             Command::Reembed => reembed::run(&cli).await,
             Command::Sql { statement } => sql::run(&cli, &statement),
         }
@@ -58,8 +65,11 @@ fn refuse(refusal: &str) -> ExitCode {
 }
 
 fn log_to_stderr(args: &LogArgs) -> Result<(), Refusal> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|cause| format!("--log {}: {cause}", args.log))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter =
+        EnvFilter::try_new(&args.log).map_err(|cause| format!("--log {}: {cause}", args.log))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
@@ -101,7 +111,8 @@ impl Places {
             model: embedder.as_ref().map(|embedder| embedder.model().clone()),
             cache_backend: self.cache.backend(),
         };
-        let database = crate::storage::open::database(&self.database, settings).map_err(|error| error.to_string())?;
+        let database = crate::storage::open::database(&self.database, settings)
+            .map_err(|error| error.to_string())?;
         let lists = crate::storage::open::lists(&self.cache).map_err(|error| error.to_string())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Parts {
@@ -121,5 +132,6 @@ fn embedder(cli: &Cli) -> Result<Option<Arc<dyn Embedder>>, Refusal> {
         api_key: args.embedder_key.clone(),
         timeout: args.embedder_timeout,
     };
-    crate::embed::open::open(&args.embedder, options).map_err(|cause| format!("--embedder {}: {cause}", args.embedder))
+    crate::embed::open::open(&args.embedder, options)
+        .map_err(|cause| format!("--embedder {}: {cause}", args.embedder))
 }

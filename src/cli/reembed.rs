@@ -12,7 +12,8 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let places = Places::of(cli)?;
     let _folder = places.lock().map_err(|taken| taken.to_string())?;
     let service = Service::inspect(places.open(cli)?, cli.service_settings());
-    let style = ProgressStyle::with_template(BAR).map_err(|cause| format!("the progress bar cannot be drawn: {cause}"))?;
+    let style = ProgressStyle::with_template(BAR)
+        .map_err(|cause| format!("the progress bar cannot be drawn: {cause}"))?;
     let bar = ProgressBar::new(0).with_style(style);
     let done = service
         .reembed(|state| {
@@ -24,6 +25,13 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let stopped = service.stop().await;
     let done = done.map_err(|error| error.context().to_owned())?;
     stopped.map_err(|error| error.to_string())?;
-    println!("{} of {} messages looked at, {} failed", done.done, done.total, done.failed);
-    Ok(if done.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(MISSING) })
+    println!(
+        "{} of {} messages looked at, {} failed",
+        done.done, done.total, done.failed
+    );
+    Ok(if done.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(MISSING)
+    })
 }

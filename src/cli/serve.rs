@@ -11,7 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let address = cli.serving.listen;
     require_key_beyond_loopback(cli)?;
-    let listener = bind(address).map_err(|cause| format!("cannot listen on {address}: {cause}; choose another --listen"))?;
+    let listener = bind(address)
+        .map_err(|cause| format!("cannot listen on {address}: {cause}; choose another --listen"))?;
     let places = Places::of(cli)?;
     let mut folder = places.lock().map_err(|taken| taken.to_string())?;
     let parts = places.open(cli)?;
@@ -21,7 +22,9 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
         .map_err(|cause| format!("cannot serve on {address}: {cause}"))?;
     if let Some(folder) = &mut folder {
         let announced = folder.announce(server.address());
-        announced.map_err(|cause| format!("the lock file of the data folder cannot be written: {cause}"))?;
+        announced.map_err(|cause| {
+            format!("the lock file of the data folder cannot be written: {cause}")
+        })?;
     }
     print_banner(cli, server.address(), service.parts());
     let fatal = tokio::select! {
@@ -36,7 +39,9 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     drop(folder);
     Ok(match (fatal, stopped) {
         (Some(cause), _) => {
-            eprintln!("guestbook: stopped, because nothing more may be acknowledged: {cause}; start it again to recover");
+            eprintln!(
+                "guestbook: stopped, because nothing more may be acknowledged: {cause}; start it again to recover"
+            );
             ExitCode::from(FATAL)
         }
         (None, Err(cause)) => {
@@ -53,9 +58,15 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
 
 fn require_key_beyond_loopback(cli: &Cli) -> Result<(), Refusal> {
     use secrecy::ExposeSecret;
-    let key = cli.serving.api_key.as_ref().map(ExposeSecret::expose_secret);
+    let key = cli
+        .serving
+        .api_key
+        .as_ref()
+        .map(ExposeSecret::expose_secret);
     if key.is_some_and(|key| key.trim().is_empty()) {
-        return Err("the API key is empty; set --api-key or GUESTBOOK_API_KEY to a long random text".into());
+        return Err(
+            "the API key is empty; set --api-key or GUESTBOOK_API_KEY to a long random text".into(),
+        );
     }
     let address = cli.serving.listen;
     if address.ip().is_loopback() || key.is_some() {
@@ -73,7 +84,8 @@ struct StopSignals {
 
 impl StopSignals {
     fn new() -> Result<Self, Refusal> {
-        let listen = |kind| signal(kind).map_err(|cause| format!("signals cannot be handled: {cause}"));
+        let listen =
+            |kind| signal(kind).map_err(|cause| format!("signals cannot be handled: {cause}"));
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -94,13 +106,35 @@ fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
         || "kept for ever".to_owned(),
         |span| format!("kept for {}", humantime::format_duration(span)),
     );
-    let model = parts.embedder.as_ref().map_or_else(|| "none".to_owned(), |embedder| embedder.model().to_string());
+    let model = parts.embedder.as_ref().map_or_else(
+        || "none".to_owned(),
+        |embedder| embedder.model().to_string(),
+    );
     let (database, lists) = (&parts.database, &parts.lists);
-    println!("guestbook {} on http://{address}", env!("CARGO_PKG_VERSION"));
-    println!("  tables    {:<7} {} ({retention})", database.name(), database.location());
-    println!("  lists     {:<7} {} (expire after {ttl})", lists.name(), lists.location());
+    println!(
+        "guestbook {} on http://{address}",
+        env!("CARGO_PKG_VERSION")
+    );
+    println!(
+        "  tables    {:<7} {} ({retention})",
+        database.name(),
+        database.location()
+    );
+    println!(
+        "  lists     {:<7} {} (expire after {ttl})",
+        lists.name(),
+        lists.location()
+    );
     println!("  embedder  {model}");
-    let key = if cli.serving.api_key.is_some() { " -H \"Authorization: Bearer $GUESTBOOK_API_KEY\"" } else { "" };
-    println!("  try it    curl -s http://{address}/v1/guest/chat/test-guest-001 -H 'Content-Type: application/json'{key} \\");
-    println!("              -d '{{\"role\":\"user\",\"content\":\"Test\",\"timestamp\":\"2025-12-21T12:00:00Z\"}}'");
+    let key = if cli.serving.api_key.is_some() {
+        " -H \"Authorization: Bearer $GUESTBOOK_API_KEY\""
+    } else {
+        ""
+    };
+    println!(
+        "  try it    curl -s http://{address}/v1/guest/chat/test-guest-001 -H 'Content-Type: application/json'{key} \\"
+    );
+    println!(
+        "              -d '{{\"role\":\"user\",\"content\":\"Test\",\"timestamp\":\"2025-12-21T12:00:00Z\"}}'"
+    );
 }

@@ -11,12 +11,18 @@ pub(super) fn run(cli: &Cli, statement: &str) -> Result<ExitCode, Refusal> {
     if let DatabaseUrl::Sqlite(path) = &url
         && !path.exists()
     {
-        return Err(format!("there is no database at {}; start `guestbook` once, or check --data-dir", path.display()));
+        return Err(format!(
+            "there is no database at {}; start `guestbook` once, or check --data-dir",
+            path.display()
+        ));
     }
     let (names, rows) = query(&url, statement).map_err(|error| error.to_string())?;
     println!("{}", names.join("|"));
     for row in rows {
-        let cells: Vec<_> = row.iter().map(|cell| cell.as_deref().unwrap_or("NULL")).collect();
+        let cells: Vec<_> = row
+            .iter()
+            .map(|cell| cell.as_deref().unwrap_or("NULL"))
+            .collect();
         println!("{}", cells.join("|"));
     }
     Ok(ExitCode::SUCCESS)

@@ -11,24 +11,39 @@ use std::process::ExitCode;
 /// Differences shown per table; `--json` shows more.
 const SHOWN: usize = 20;
 
-pub(super) async fn run(cli: &Cli, guest: Option<&str>, repair: bool, json: bool) -> Result<ExitCode, Refusal> {
+pub(super) async fn run(
+    cli: &Cli,
+    guest: Option<&str>,
+    repair: bool,
+    json: bool,
+) -> Result<ExitCode, Refusal> {
     let scope = match guest {
-        Some(text) => Scope::Guest(GuestId::parse(text).map_err(|fault| format!("--guest: {fault}"))?),
+        Some(text) => {
+            Scope::Guest(GuestId::parse(text).map_err(|fault| format!("--guest: {fault}"))?)
+        }
         None => Scope::All,
     };
     let places = Places::of(cli)?;
     let report = match places.lock() {
         Ok(_folder) => here(cli, &places, &scope, repair).await?,
-        Err(Taken::InUse { address: Some(address), .. }) => remote::verify(cli, address, guest, repair).await?,
+        Err(Taken::InUse {
+            address: Some(address),
+            ..
+        }) => remote::verify(cli, address, guest, repair).await?,
         Err(taken) => return Err(taken.to_string()),
     };
     if json {
-        let text = serde_json::to_string_pretty(&report).map_err(|cause| format!("the report cannot be written: {cause}"))?;
+        let text = serde_json::to_string_pretty(&report)
+            .map_err(|cause| format!("the report cannot be written: {cause}"))?;
         println!("{text}");
     } else {
         print(&report);
     }
-    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(MISSING) })
+    Ok(if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(MISSING)
+    })
 }
 
 /// Looks without serving: nothing is mended that was not asked for.
@@ -52,9 +67,16 @@ fn print(report: &Report) {
             1 => "1 difference".to_owned(),
             many => format!("{many} differences"),
         };
-        println!("{:<24}{:>12}{:>12}   {verdict}", table.table, table.expected, table.found);
+        println!(
+            "{:<24}{:>12}{:>12}   {verdict}",
+            table.table, table.expected, table.found
+        );
     }
-    for table in report.tables.iter().filter(|table| !table.differences.is_empty()) {
+    for table in report
+        .tables
+        .iter()
+        .filter(|table| !table.differences.is_empty())
+    {
         println!("\n{}", table.table);
         for difference in table.differences.iter().take(SHOWN) {
             println!("  {}", line(difference));

@@ -10,8 +10,8 @@
 pub mod database;
 pub mod list_cache;
 pub mod memory;
-//pub mod open;
-//pub mod sled;
+pub mod open;
+pub mod sled;
 pub mod sqlite;
 mod worker;
 

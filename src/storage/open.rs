@@ -115,11 +115,15 @@ pub fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
 ///
 /// # Errors
 /// `Unsupported` for tables that are not in a file, `Invalid` with the database's own words for a bad statement.
-pub fn query(url: &DatabaseUrl, statement: &str) -> Result<(Vec<String>, Vec<Vec<Option<String>>>)> {
+pub fn query(
+    url: &DatabaseUrl,
+    statement: &str,
+) -> Result<(Vec<String>, Vec<Vec<Option<String>>>)> {
     match url {
         DatabaseUrl::Sqlite(path) => super::sqlite::query(path, statement),
         DatabaseUrl::Memory => {
-            let context = "tables in memory belong to their process and cannot be queried from another";
+            let context =
+                "tables in memory belong to their process and cannot be queried from another";
             Err(Error::new(ErrorKind::Unsupported, "memory", "sql", context))
         }
     }
@@ -135,9 +139,14 @@ fn unknown(flag: &str, scheme: &str, known: &str) -> Error {
     let (kind, context) = match feature {
         Some((_, feature)) => (
             ErrorKind::Unsupported,
-            format!("{flag}: {scheme}: is not in this build; it needs the feature `{feature}`. Here: {known}"),
+            format!(
+                "{flag}: {scheme}: is not in this build; it needs the feature `{feature}`. Here: {known}"
+            ),
         ),
-        None => (ErrorKind::Invalid, format!("{flag} is no URL this program knows; it can be {known}")),
+        None => (
+            ErrorKind::Invalid,
+            format!("{flag} is no URL this program knows; it can be {known}"),
+        ),
     };
     Error::new(kind, "storage", "open", context)
 }
@@ -161,7 +170,10 @@ mod tests {
     fn paths_are_taken_as_written() {
         let url = DatabaseUrl::parse("sqlite:///var/lib/g.db").unwrap();
         assert_eq!(url, DatabaseUrl::Sqlite("/var/lib/g.db".into()));
-        assert_eq!(CacheUrl::parse("sled:lists").unwrap(), CacheUrl::Sled("lists".into()));
+        assert_eq!(
+            CacheUrl::parse("sled:lists").unwrap(),
+            CacheUrl::Sled("lists".into())
+        );
         assert_eq!(CacheUrl::parse("memory:").unwrap(), CacheUrl::Memory);
         assert!(DatabaseUrl::parse("sqlite:").is_err());
     }

@@ -4,6 +4,7 @@
 
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
+use guestbook::storage::sled::SledLists;
 use guestbook::storage::sqlite::SqliteDatabase;
 use guestbook::storage::{Database, ListCache};
 use std::any::Any;
@@ -36,7 +37,7 @@ pub(crate) async fn open_sqlite_sled(settings: TableSettings) -> (Guard, Fixture
     let database = SqliteDatabase::open(&folder.path().join("guestbook.db"), settings);
     let fixture = Fixture {
         database: Arc::new(database.expect("a new database")),
-        lists: Arc::new(MemoryLists::new()),
+        lists: Arc::new(SledLists::open(&folder.path().join("lists")).expect("new lists")),
         lists_expire_themselves: false,
     };
     (Box::new(folder), fixture)

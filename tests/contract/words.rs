@@ -71,7 +71,7 @@ pub(crate) fn model_name(model: &ModelId) -> String {
 
 /// Some vector; the only place that knows how one is made.
 pub(crate) fn vector(seed: u8) -> Vector {
-    Vector::from_bytes(&[seed; DIMENSION]).unwrap()
+    Vector::from_bytes(&[seed + 1; DIMENSION]).unwrap()
 }
 
 pub(crate) fn guest(name: &str) -> GuestId {

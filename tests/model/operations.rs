@@ -293,7 +293,7 @@ pub(crate) fn model(name: &str) -> ModelId {
 
 /// The only place that knows how a vector is made.
 fn vector(seed: u8) -> Vector {
-    Vector::from_bytes(&[seed; DIMENSION]).unwrap()
+    Vector::from_bytes(&[seed + 1; DIMENSION]).unwrap()
 }
 
 /// Every guest there can be.
