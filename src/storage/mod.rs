@@ -11,7 +11,7 @@ pub mod database;
 pub mod list_cache;
 //pub mod memory;
 //pub mod open;
-//pub mod sled;
+pub mod sled;
 //pub mod sqlite;
 mod worker;
 

@@ -1,0 +1,269 @@
+//! The open store: what the lists can do, on the worker's thread.
+
+use super::changes::{Changes, Trees, read_head};
+use super::fault::{Fault, Outcome};
+use super::keys;
+use super::open::parent;
+use super::records::{StoredHead, decode_item};
+use crate::chat::{GuestId, Timestamp};
+use crate::storage::Stats;
+use crate::storage::list_cache::{Append, Applied, Head, Item, LiveList};
+use sled::{Db, Tree};
+use std::fs::{self, File};
+use std::ops::{Bound, Range};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// How many appends share a transaction. One each cost twice the time and made a flush forty times slower; beyond 64 the
+/// difference was noise, and the plan of a transaction is held in memory.
+const APPENDS_PER_TRANSACTION: usize = 256;
+/// How many due lists share a transaction, for each of which all items are removed.
+const SWEEP_PER_TRANSACTION: usize = 64;
+
+/// An open store. Its owner is the only one that reads or writes it.
+#[derive(Debug)]
+pub(super) struct Lists {
+    path: PathBuf,
+    db: Db,
+    pub(super) trees: Trees,
+    meta: Tree,
+    incarnation: Uuid,
+    /// How many lists there are: sled would count by scanning.
+    lists: i64,
+    /// Whether something was written since the last flush.
+    dirty: bool,
+}
+
+impl Lists {
+    /// Takes over a database that was just opened, and reads every head, so that damage there is found now.
+    pub(super) fn start(path: &Path, db: Db) -> Outcome<Self> {
+        let trees = Trees {
+            items: db.open_tree("items")?,
+            heads: db.open_tree("heads")?,
+            expiry: db.open_tree("expiry")?,
+        };
+        let meta = db.open_tree("meta")?;
+        let incarnation = incarnation(&db, &meta)?;
+        let mut heads = trees.heads.iter();
+        let lists = heads.try_fold(0, |count, head| head.map(|_| count + 1))?;
+        let mut store = Self {
+            path: path.to_owned(),
+            db,
+            trees,
+            meta,
+            incarnation,
+            lists,
+            dirty: true,
+        };
+        store.sync_names()?;
+        store.flush()?;
+        Ok(store)
+    }
+
+    /// The store's id.
+    pub(super) fn incarnation(&self) -> Uuid {
+        self.incarnation
+    }
+
+    /// Reads something small from the store.
+    pub(super) fn check(&self) -> Outcome<()> {
+        self.db.context.global_error()?;
+        match self.meta.get(keys::INCARNATION)? {
+            Some(_) => Ok(()),
+            None => Err(Fault::Record("the store has lost its id".into())),
+        }
+    }
+
+    /// The number of lists, and what the store takes on disk.
+    pub(super) fn stats(&self) -> Outcome<Stats> {
+        Ok(Stats {
+            entries: u64::try_from(self.lists).unwrap_or(0),
+            bytes: self.db.size_on_disk()?,
+        })
+    }
+
+    /// The heads of these guests.
+    pub(super) fn heads(&self, guests: &[GuestId]) -> Outcome<Vec<Option<Head>>> {
+        let heads = guests.iter().map(|guest| self.head(guest));
+        heads.map(|head| Ok(head?.map(|it| it.head))).collect()
+    }
+
+    /// Appends; see `ListCache::apply`.
+    pub(super) fn apply(&mut self, appends: &[Append]) -> Outcome<Vec<Applied>> {
+        let mut answers = Vec::with_capacity(appends.len());
+        for part in appends.chunks(APPENDS_PER_TRANSACTION) {
+            self.change(|changes| {
+                for append in part {
+                    answers.push(changes.append(append)?);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(answers)
+    }
+
+    /// Makes a list exactly these items.
+    pub(super) fn replace(&mut self, list: &Append) -> Outcome<()> {
+        self.change(|changes| changes.replace(list))
+    }
+
+    /// Removes lists.
+    pub(super) fn remove(&mut self, guests: &[GuestId]) -> Outcome<()> {
+        for part in guests.chunks(SWEEP_PER_TRANSACTION) {
+            self.change(|changes| part.iter().try_for_each(|guest| changes.remove(guest)))?;
+        }
+        Ok(())
+    }
+
+    /// The list of a guest that has not expired at `now`.
+    pub(super) fn range(&self, guest: &GuestId, now: Timestamp) -> Outcome<Option<LiveList>> {
+        let live = self.head(guest)?.map(|stored| stored.head);
+        let Some(head) = live.filter(|head| head.expires_at > now) else {
+            return Ok(None);
+        };
+        let records = self.records(guest, head.from..head.next)?;
+        let items = (head.from..)
+            .zip(&records)
+            .map(|(sequence, record)| read_item(guest, sequence, record))
+            .collect::<Outcome<_>>()?;
+        Ok(Some(LiveList { head, items }))
+    }
+
+    /// Removes what is due, and re-arms what lives longer than was planned.
+    pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> Outcome<usize> {
+        let mut removed = 0;
+        while removed < limit {
+            let most = SWEEP_PER_TRANSACTION.min(limit - removed);
+            let entries = self.trees.expiry.range(keys::due(now)).keys().take(most);
+            let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
+            if entries.is_empty() {
+                break;
+            }
+            removed += self.change(|changes| {
+                entries.iter().try_fold(0, |count, entry| {
+                    Ok(count + usize::from(changes.settle(entry, now)?))
+                })
+            })?;
+        }
+        Ok(removed)
+    }
+
+    /// The guests that have a list, in ascending order.
+    pub(super) fn guests(&self, after: Option<&GuestId>, limit: usize) -> Outcome<Vec<GuestId>> {
+        let start = after.map_or(Bound::Unbounded, |guest| Bound::Excluded(keys::head(guest)));
+        let heads = self
+            .trees
+            .heads
+            .range::<&[u8], _>((start, Bound::Unbounded))
+            .keys();
+        heads
+            .filter_map(|key| key.map(|key| keys::guest(&key)).transpose())
+            .take(limit)
+            .map(|guest| Ok(guest?))
+            .collect()
+    }
+
+    /// Returns once everything written survives a power cut. sled's own flush asks the kernel to begin writing and does
+    /// not wait for the disk, so the file is synced here.
+    pub(super) fn flush(&mut self) -> Outcome<()> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.db.flush()?;
+        self.sync_blobs()?;
+        sync(&self.path.join("db"))?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    fn change<R>(&mut self, plan: impl FnOnce(&mut Changes<'_>) -> Outcome<R>) -> Outcome<R> {
+        let mut changes = Changes::new(&self.trees);
+        let answer = plan(&mut changes)?;
+        if !changes.is_empty() {
+            self.dirty = true;
+            self.lists += changes.commit()?;
+        }
+        Ok(answer)
+    }
+
+    fn head(&self, guest: &GuestId) -> Outcome<Option<StoredHead>> {
+        let record = self.trees.heads.get(keys::head(guest))?;
+        Ok(record.and_then(|record| read_head(guest, &record)))
+    }
+
+    /// The records of consecutive items, each put together from its pieces. A missing last piece is left to the checksum.
+    fn records(&self, guest: &GuestId, sequences: Range<u64>) -> Outcome<Vec<Vec<u8>>> {
+        let mut records: Vec<Vec<u8>> = Vec::new();
+        let mut pieces = 0;
+        let hole = |at: u64| Fault::Record(format!("list of {guest}: item {at} is not whole"));
+        for entry in self
+            .trees
+            .items
+            .range(keys::items(guest, sequences.clone()))
+        {
+            let (key, piece) = entry?;
+            let here = sequences.start + records.len() as u64;
+            match (keys::place(&key), records.last_mut()) {
+                (Some((sequence, 0)), _) if sequence == here => {
+                    records.push(piece.to_vec());
+                    pieces = 1;
+                }
+                (Some((sequence, chunk)), Some(record))
+                    if sequence + 1 == here && chunk == pieces =>
+                {
+                    record.extend_from_slice(&piece);
+                    pieces += 1;
+                }
+                _ => return Err(hole(here)),
+            }
+        }
+        let end = sequences.start + records.len() as u64;
+        if end == sequences.end {
+            Ok(records)
+        } else {
+            Err(hole(end))
+        }
+    }
+
+    /// The name of a new file survives a power cut only when its directory is synced.
+    fn sync_names(&self) -> Outcome<()> {
+        sync(&self.path.join("conf"))?;
+        sync(&self.path.join("blobs"))?;
+        sync(&self.path)?;
+        sync(parent(&self.path))
+    }
+
+    /// Pages too large for the file have files of their own; with values of at most 4,000 bytes there are none.
+    fn sync_blobs(&self) -> Outcome<()> {
+        let folder = self.path.join("blobs");
+        let failed = |cause| Fault::Io("reading the blobs failed", cause);
+        let mut found = false;
+        for blob in fs::read_dir(&folder).map_err(failed)? {
+            found = true;
+            sync(&blob.map_err(failed)?.path())?;
+        }
+        if found { sync(&folder) } else { Ok(()) }
+    }
+}
+
+fn incarnation(db: &Db, meta: &Tree) -> Outcome<Uuid> {
+    match meta.get(keys::INCARNATION)? {
+        Some(bytes) => Uuid::from_slice(&bytes).map_err(|_| Fault::Forgotten),
+        None if db.was_recovered() => Err(Fault::Forgotten),
+        None => {
+            let id = Uuid::new_v4();
+            meta.insert(keys::INCARNATION, id.as_bytes())?;
+            Ok(id)
+        }
+    }
+}
+
+fn read_item(guest: &GuestId, sequence: u64, record: &[u8]) -> Outcome<Item> {
+    decode_item(record)
+        .map_err(|reason| Fault::Record(format!("list of {guest}: item {sequence}: {reason}")))
+}
+
+fn sync(path: &Path) -> Outcome<()> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|cause| Fault::Io("writing to the disk failed", cause))
+}

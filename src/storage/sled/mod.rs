@@ -1,0 +1,160 @@
+//! The expiring lists in [sled](https://docs.rs/sled), the embedded store: no service to run, and fast.
+//!
+//! sled 0.34 is used with care, because of what was measured of it: its `flush` does not wait for the disk (ours does), it
+//! may panic or refuse to open after a power cut (then the store is set aside and begun anew), and it keeps failing after
+//! one full disk (then it is opened again). None of this can lose a message: lists are rebuilt from the tables.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `lists` | the operations on the open store |
+//! | `changes` | what an operation writes, planned first and then committed in one transaction |
+//! | `records`, `keys` | the bytes of values and keys |
+//! | `open`, `guard` | opening, and staying open |
+//! | `fault` | what can go wrong, and what is done then |
+
+mod changes;
+mod fault;
+mod guard;
+mod keys;
+mod lists;
+#[cfg(test)]
+mod model;
+mod open;
+mod records;
+#[cfg(test)]
+mod testing;
+
+use super::list_cache::{Append, Applied, Head, LiveList};
+use super::worker::Worker;
+use super::{ListCache, Stats, Storage};
+use crate::chat::{GuestId, Timestamp};
+use crate::error::Result;
+use async_trait::async_trait;
+use fault::{NAME, Outcome};
+use guard::Guarded;
+use lists::Lists;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use uuid::Uuid;
+
+/// How many calls may wait for the store's thread; the caller of one more waits for a place.
+const QUEUE: usize = 256;
+
+/// The lists in a directory of their own. One thread owns the store; calls are queued to it.
+#[derive(Debug)]
+pub struct SledLists {
+    path: PathBuf,
+    set_aside: Option<PathBuf>,
+    worker: Worker<Guarded>,
+    closed: AtomicBool,
+}
+
+impl SledLists {
+    /// Opens the store in the directory `path`, or creates it. Blocks while it reads.
+    ///
+    /// A damaged store is moved to `<path>.bad-<UTC time>` and an empty one begun.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store is open elsewhere, may not be read and written, or `path` is a file; `Full` when the
+    /// disk is.
+    pub fn open(path: &Path) -> Result<Self> {
+        let opened = open::open(path)?;
+        let guarded = Guarded::new(path.to_owned(), opened.lists);
+        Ok(Self {
+            path: path.to_owned(),
+            set_aside: opened.set_aside,
+            worker: Worker::spawn(NAME, "lists", QUEUE, vec![guarded])?,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Where the damaged store that was found at [`open`](Self::open) is now, if there was one.
+    pub fn set_aside(&self) -> Option<&Path> {
+        self.set_aside.as_deref()
+    }
+
+    async fn call<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut Lists) -> Outcome<R> + Send + 'static,
+    ) -> Result<R> {
+        let job = move |guarded: &mut Guarded| guarded.run(operation, work);
+        self.worker.call(operation, job).await
+    }
+}
+
+#[async_trait]
+impl Storage for SledLists {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.call("health", |lists| lists.check()).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.call("stats", |lists| lists.stats()).await
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.call("flush", Lists::flush).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let flushed = self.flush().await;
+        self.worker.close().await;
+        flushed
+    }
+}
+
+#[async_trait]
+impl ListCache for SledLists {
+    async fn incarnation(&self) -> Result<Uuid> {
+        self.call("incarnation", |lists| Ok(lists.incarnation()))
+            .await
+    }
+
+    async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>> {
+        self.call("heads", move |lists| lists.heads(&guests)).await
+    }
+
+    async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>> {
+        self.call("apply", move |lists| lists.apply(&appends)).await
+    }
+
+    async fn replace(&self, list: Append) -> Result<()> {
+        self.call("replace", move |lists| lists.replace(&list))
+            .await
+    }
+
+    async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
+        let guest = guest.clone();
+        self.call("range", move |lists| lists.range(&guest, now))
+            .await
+    }
+
+    async fn remove(&self, guests: Vec<GuestId>) -> Result<()> {
+        self.call("remove", move |lists| lists.remove(&guests))
+            .await
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize> {
+        self.call("sweep", move |lists| lists.sweep(now, limit))
+            .await
+    }
+
+    async fn guests(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>> {
+        let after = after.cloned();
+        self.call("guests", move |lists| lists.guests(after.as_ref(), limit))
+            .await
+    }
+}

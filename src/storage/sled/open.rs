@@ -1,0 +1,170 @@
+//! Opening a store that may be damaged, locked or out of reach, and telling these apart.
+//!
+//! Only damage is answered with a new store. A store that another process has open, or that may not be written, is an
+//! error for a person: moving it away would take it from its owner.
+
+use super::fault::{Fault, NAME, Outcome};
+use super::lists::Lists;
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::worker::panic_text;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What sled may keep in memory. Its default is 1 GiB, and its real use is a multiple of this figure.
+const CACHE_BYTES: u64 = 32 << 20;
+/// How long sled's I/O threads may hold the lock of a store that was dropped. They are done within milliseconds.
+const RELEASE: Duration = Duration::from_secs(2);
+const RELEASE_POLL: Duration = Duration::from_millis(1);
+
+/// A store that was opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) lists: Lists,
+    /// Where the damaged store that was found in its place is now.
+    pub(super) set_aside: Option<PathBuf>,
+}
+
+/// Opens or creates the store; a damaged one is moved aside and replaced by an empty one.
+pub(super) fn open(path: &Path) -> Result<Opened> {
+    check_place(path)?;
+    let fault = match attempt(path) {
+        Ok(lists) => {
+            return Ok(Opened {
+                lists,
+                set_aside: None,
+            });
+        }
+        Err(fault) => fault,
+    };
+    let damaged = fault.is_damage();
+    let error = fault.into_error("open");
+    if !damaged {
+        return Err(error);
+    }
+    let moved = set_aside(path, &error)?;
+    let lists = attempt(path).map_err(|fault| fault.into_error("open"))?;
+    Ok(Opened {
+        lists,
+        set_aside: Some(moved),
+    })
+}
+
+/// Moves a damaged store out of the way, beside where it was; its new place.
+pub(super) fn set_aside(path: &Path, cause: &Error) -> Result<PathBuf> {
+    let moved = free_name(path);
+    let context = || format!("moving the damaged {} away failed", path.display());
+    let failed = |io| Error::caused(ErrorKind::Unavailable, NAME, "open", context(), io);
+    fs::rename(path, &moved).map_err(failed)?;
+    File::open(parent(path))
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)?;
+    tracing::error!(
+        %cause,
+        store = %path.display(),
+        set_aside = %moved.display(),
+        "the list store was damaged: it was set aside and an empty one begun, which is filled from the tables"
+    );
+    Ok(moved)
+}
+
+/// Runs `work` with a panic in it as a fault.
+pub(super) fn caught<R>(work: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    outcome.unwrap_or_else(|panic| Err(Fault::Panic(panic_text(panic.as_ref()).to_owned())))
+}
+
+/// Drops a broken store on a thread of its own: sled writes what it still has when it is dropped, which may panic or, after
+/// a panic, wait for ever.
+pub(super) fn abandon<T: Send + 'static>(broken: T) {
+    let thread = std::thread::Builder::new().name("sled-abandoned".into());
+    if let Err(cause) = thread.spawn(move || drop(broken)) {
+        tracing::error!(%cause, "no thread to drop a broken list store on");
+    }
+}
+
+/// Returns once a store that was dropped can be opened again: sled's I/O threads let go of its lock a little later.
+pub(super) fn wait_until_free(path: &Path) {
+    let since = Instant::now();
+    while is_locked(path).unwrap_or(false) && since.elapsed() < RELEASE {
+        std::thread::sleep(RELEASE_POLL);
+    }
+}
+
+/// The directory that a path lies in.
+pub(super) fn parent(path: &Path) -> &Path {
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+fn attempt(path: &Path) -> Outcome<Lists> {
+    // Without sled's flusher thread: it only logs a failed fsync, and once it has panicked a drop waits for it for ever.
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None);
+    let held_data = path.join("db").metadata().is_ok_and(|file| file.len() > 0);
+    let db = caught(|| Ok(config.open()?))?;
+    if held_data && !db.was_recovered() {
+        return Err(Fault::Forgotten);
+    }
+    // The handle stays out here, so that it is not dropped while a panic unwinds: a second panic would abort the process.
+    let lists = caught(|| Lists::start(path, db.clone()));
+    if lists.is_err() {
+        abandon(db);
+    }
+    lists
+}
+
+/// Refuses what is nobody's damage, before sled touches anything: it reads its configuration before it takes its lock, so a
+/// store in use could look damaged.
+fn check_place(path: &Path) -> Result<()> {
+    let refuse = |context: String| Err(Error::new(ErrorKind::Unavailable, NAME, "open", context));
+    let shown = path.display();
+    if path.is_file() {
+        return refuse(format!(
+            "{shown} is a file; the list store needs a directory, name another or move the file away"
+        ));
+    }
+    match is_locked(path) {
+        Ok(false) => Ok(()),
+        Ok(true) => refuse(format!(
+            "{shown} is open already; stop the other process or give this one its own directory"
+        )),
+        Err(cause) => Err(Fault::Io("opening the list store failed", cause).into_error("open")),
+    }
+}
+
+fn is_locked(path: &Path) -> io::Result<bool> {
+    let data = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path.join("db"));
+    match data {
+        Ok(file) => match file.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(cause)) => Err(cause),
+        },
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// `<name>.bad-<UTC time>`, with a number when there is one already.
+fn free_name(path: &Path) -> PathBuf {
+    let now = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
+    let named = |suffix: String| {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".bad-{now}{suffix}"));
+        path.with_file_name(name)
+    };
+    let numbers = std::iter::once(String::new()).chain((2_u32..).map(|n| format!("-{n}")));
+    let mut names = numbers.map(named);
+    // The iterator does not end.
+    names
+        .find(|name| !name.exists())
+        .unwrap_or_else(|| named("-last".into()))
+}
