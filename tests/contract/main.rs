@@ -115,7 +115,6 @@ macro_rules! contract {
                     is_synced_only_after_settle,
                     what_is_settled_rides_on_a_batch,
                     a_debt_stands_until_everything_is_settled,
-                    settle_marks_only_messages_of_the_conversation,
                     debts_come_page_by_page_in_order,
                     removals_come_first_and_count_for_the_limit,
                     list_rows_are_every_live_list_in_order,

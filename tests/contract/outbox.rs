@@ -2,8 +2,7 @@
 
 use crate::fixture::Fixture;
 use crate::words::*;
-use guestbook::chat::ConversationId;
-use guestbook::storage::database::{Batch, ListDebt, ListRow, Settled, Tally};
+use guestbook::storage::database::{Batch, ListDebt, ListRow};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -56,26 +55,6 @@ pub(crate) async fn a_debt_stands_until_everything_is_settled(f: &Fixture) {
     assert!(f.debts(at(3)).await.is_empty());
     f.say(at(4), "g1", "more").await;
     assert_eq!(f.debts(at(4)).await.len(), 1);
-}
-
-pub(crate) async fn settle_marks_only_messages_of_the_conversation(f: &Fixture) {
-    let mine = f.say(noon(), "g1", "mine").await;
-    let other = f.say(noon(), "g2", "other").await;
-    let mixed = Settled {
-        messages: vec![mine.id, other.id, fresh_id()],
-        ..settled(&mine)
-    };
-    let nobodys = Settled {
-        conversation: ConversationId(Uuid::now_v7()),
-        next: 5,
-        messages: vec![other.id],
-    };
-    let settled = f
-        .database
-        .settle(vec![mixed, nobodys], Tally::default(), at(1));
-    settled.await.unwrap();
-    assert_eq!(f.synced(mine.conversation).await, [0]);
-    assert!(f.synced(other.conversation).await.is_empty());
 }
 
 pub(crate) async fn debts_come_page_by_page_in_order(f: &Fixture) {

@@ -14,7 +14,7 @@ pub struct Settled {
     pub conversation: ConversationId,
     /// The sequence after the last of them.
     pub next: u64,
-    /// Their ids.
+    /// Their ids, in sequence order and without a gap up to `next`.
     pub messages: Vec<MessageId>,
 }
 

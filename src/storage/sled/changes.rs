@@ -48,7 +48,8 @@ impl<'a> Changes<'a> {
         let stored = self.head(&append.guest)?;
         match stored.filter(|stored| stored.head.origin == append.origin) {
             Some(stored) if append.first <= stored.head.next => self.extend(append, &stored),
-            None if append.first == append.from => {
+            // Whatever the list lacks, an append that begins a window brings all of it.
+            _ if append.first == append.from && !append.items.is_empty() => {
                 self.replace(append)?;
                 Ok(Applied::Stored)
             }

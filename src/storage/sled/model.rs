@@ -81,7 +81,7 @@ fn whole(append: &Append) -> LiveList {
 fn apply(model: &mut Model, append: &Append) -> Applied {
     let list = model.get_mut(&append.guest);
     let Some(list) = list.filter(|list| list.head.origin == append.origin) else {
-        if append.first != append.from {
+        if append.first != append.from || append.items.is_empty() {
             return Applied::Gap;
         }
         model.insert(append.guest.clone(), whole(append));
@@ -90,7 +90,11 @@ fn apply(model: &mut Model, append: &Append) -> Applied {
     let head = &mut list.head;
     let before = head.next;
     if append.first > before {
-        return Applied::Gap;
+        if append.first != append.from || append.items.is_empty() {
+            return Applied::Gap;
+        }
+        *list = whole(append);
+        return Applied::Stored;
     }
     for (sequence, item) in (append.first..).zip(&append.items) {
         if sequence == head.next {
@@ -117,7 +121,16 @@ fn check_call(lists: &mut Lists, model: &mut Model, call: &Call) {
             assert_eq!(lists.apply(appends).unwrap(), expected);
         }
         Call::Replace(list) => {
-            model.insert(list.guest.clone(), whole(list));
+            let new = whole(list);
+            let reaches_further = |old: &LiveList| {
+                (old.head.origin, old.head.from) == (new.head.origin, new.head.from)
+                    && old.head.next > new.head.next
+            };
+            if list.items.is_empty() {
+                model.remove(&list.guest);
+            } else if !model.get(&list.guest).is_some_and(reaches_further) {
+                model.insert(list.guest.clone(), new);
+            }
             lists.replace(list).unwrap();
         }
         Call::Remove(guest) => {

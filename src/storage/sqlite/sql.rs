@@ -304,8 +304,10 @@ pub(super) const REPAIR_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, t
     ON CONFLICT (user_id) DO UPDATE SET total_requests = ?3 + cache_hits, cache_misses = ?4,
         total_input_tokens = ?5, total_output_tokens = ?6, total_tokens = ?5 + ?6,
         cache_hit_rate = cast(cache_hits AS REAL) / max(1, cache_hits + ?4)";
-pub(super) const REPAIR_MAPPING: &str = "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend,
-        content_backend, is_synced, last_synced_at, created_at) VALUES (?1, 'message', ?1, ?2, ?3, 'sqlite', ?4, NULL, ?5)
+pub(super) const REPAIR_MAPPING: &str =
+    "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend,
+        content_backend, is_synced, last_synced_at, created_at)
+    SELECT id, 'message', id, ?2, ?3, 'sqlite', ?4, NULL, ?5 FROM message_cache WHERE id = ?1
     ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, is_synced = excluded.is_synced";
 pub(super) const MAPPING_DELETE: &str = "DELETE FROM cache_content_mapping WHERE id = ?1";
 pub(super) const HOURS_WITHOUT_ROW: &str = "SELECT hour, stored FROM
