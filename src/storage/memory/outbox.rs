@@ -98,8 +98,11 @@ impl Tables {
             let Some(chat) = chat.filter(|chat| chat.is_guests()) else {
                 continue;
             };
-            chat.list_synced = chat.list_synced.max(settled.next);
             let Some(window) = chat.window else { continue };
+            if settled.next > chat.conversation.message_count {
+                continue;
+            }
+            chat.list_synced = chat.list_synced.max(settled.next);
             for id in &settled.messages {
                 self.note_synced(*id, settled.conversation, window.from);
             }

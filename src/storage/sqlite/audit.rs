@@ -276,7 +276,7 @@ fn repair_window(
 fn repair_usage(tx: &Transaction<'_>, audit: &UsageAudit, at: Timestamp) -> rusqlite::Result<()> {
     let (owner, counted) = (audit.owner.as_str(), &audit.counted);
     if counted.total_requests == 0 {
-        return tx.execute(sql::ERASE_USAGE, [owner]).map(drop);
+        return tx.execute(sql::USAGE_DELETE, [owner]).map(drop);
     }
     let row = params![
         Id(Uuid::now_v7()),

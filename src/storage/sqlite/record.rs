@@ -115,20 +115,15 @@ impl<'a> Recorder<'a> {
     /// group itself.
     fn conflict(&self, group: &Group) -> rusqlite::Result<Option<(usize, MessageId)>> {
         let mut seen: HashMap<MessageId, &NewMessage> = HashMap::new();
-        for (index, Entry { message, .. }) in group
-            .0
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| entry.message.may_repeat)
-        {
-            let same = match seen.insert(message.id, message) {
-                Some(other) => {
-                    other.guest == message.guest
-                        && other.role == message.role
-                        && other.hash == message.hash
-                }
+        for (index, Entry { message, .. }) in group.0.iter().enumerate() {
+            let earlier = seen.insert(message.id, message);
+            if !message.may_repeat {
+                continue; // an id of our own making; should it be there already, its insertion fails the batch
+            }
+            let same = match earlier {
+                Some(other) => is_same(other, message),
                 None => match self.find(message.id)? {
-                    Some(found) => self.is_same(&found, message)?,
+                    Some(found) => self.is_found(&found, message)?,
                     None => true,
                 },
             };
@@ -165,7 +160,7 @@ impl<'a> Recorder<'a> {
             .optional()
     }
 
-    fn is_same(&self, found: &Found, message: &NewMessage) -> rusqlite::Result<bool> {
+    fn is_found(&self, found: &Found, message: &NewMessage) -> rusqlite::Result<bool> {
         let (session, _) = self.session_of(found.conversation)?;
         Ok(session == message.guest.as_str()
             && found.role == message.role.as_str()
@@ -452,6 +447,10 @@ impl<'a> Recorder<'a> {
         }
         Ok(())
     }
+}
+
+fn is_same(one: &NewMessage, other: &NewMessage) -> bool {
+    (&one.guest, one.role, one.hash) == (&other.guest, other.role, other.hash)
 }
 
 impl Chat {

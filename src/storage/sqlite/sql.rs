@@ -303,7 +303,8 @@ pub(super) const REPAIR_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, t
     VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?5 + ?6, 'guest', 0, ?7, ?7)
     ON CONFLICT (user_id) DO UPDATE SET total_requests = ?3 + cache_hits, cache_misses = ?4,
         total_input_tokens = ?5, total_output_tokens = ?6, total_tokens = ?5 + ?6,
-        cache_hit_rate = cast(cache_hits AS REAL) / max(1, cache_hits + ?4)";
+        cache_hit_rate = cast(cache_hits AS REAL) / max(1, cache_hits + ?4),
+        monthly_requests_used = iif(substr(updated_at, 1, 7) = substr(?7, 1, 7), monthly_requests_used, 0), updated_at = ?7";
 pub(super) const REPAIR_MAPPING: &str =
     "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend,
         content_backend, is_synced, last_synced_at, created_at)
