@@ -208,7 +208,7 @@ pub struct LogArgs {
         long,
         global = true,
         env = "GUESTBOOK_LOG",
-        default_value = "info,sled=warn",
+        default_value = "info,sled=warn,refinery_core=warn",
         value_name = "FILTER"
     )]
     pub log: String,

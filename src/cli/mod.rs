@@ -15,6 +15,7 @@ use crate::service::Parts;
 use crate::storage::database::TableSettings;
 use crate::storage::open::{CacheUrl, DatabaseUrl};
 use data_dir::DataDir;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
@@ -69,6 +70,7 @@ fn log_to_stderr(args: &LogArgs) -> Result<(), Refusal> {
         EnvFilter::try_new(&args.log).map_err(|cause| format!("--log {}: {cause}", args.log))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => builder.with_target(false).init(),

@@ -13,8 +13,10 @@ use super::Service;
 use crate::chat::{ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{AuditScope, Dossier, UsageAudit};
+use crate::storage::list_cache::Head;
 use check::{Context, Listed, Tally};
-use std::collections::BTreeSet;
+use futures_util::future::join_all;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Messages read at a time.
@@ -98,44 +100,70 @@ impl Service {
     /// Everything once. What is well is counted, what is not is returned.
     async fn first_look(&self, scope: &Scope, tally: &mut Tally) -> Result<Suspects> {
         let context = self.context().await?;
-        let mut suspects = Suspects::default();
-        let mut owners = BTreeSet::new();
-        let mut page = match scope {
+        let mut look = Look::default();
+        let database = &self.parts().database;
+        let first = match scope {
             Scope::All => AuditScope::AllAfter(None),
-            Scope::Guest(guest) => {
-                owners.insert(OwnerId::from(guest));
-                suspects.lists.push(guest.clone());
-                AuditScope::Guest(guest.clone())
-            }
+            Scope::Guest(guest) => AuditScope::Guest(guest.clone()),
         };
+        let mut page = database.dossiers(first, PAGE_MESSAGES).await?;
         loop {
-            let found = self.parts().database.dossiers(page, PAGE_MESSAGES).await?;
-            for dossier in found.dossiers {
-                let well = tally.try_dossier(
-                    &dossier,
-                    &self.listed_as(&dossier, &context).await,
-                    &context,
-                );
-                if !well {
-                    suspects.conversations.push(dossier.conversation.id);
+            // The next page is read while this one is checked.
+            let next = async {
+                match page.next {
+                    Some(last) => database
+                        .dossiers(AuditScope::AllAfter(Some(last)), PAGE_MESSAGES)
+                        .await
+                        .map(Some),
+                    None => Ok(None),
                 }
-                if matches!(scope, Scope::Guest(_)) {
-                    owners.insert(dossier.conversation.owner);
-                }
-            }
-            match found.next {
-                Some(next) => page = AuditScope::AllAfter(Some(next)),
+            };
+            let (next, ()) = tokio::join!(
+                next,
+                self.check_page(&page.dossiers, &context, tally, &mut look)
+            );
+            match next? {
+                Some(next) => page = next,
                 None => break,
             }
         }
         match scope {
             Scope::All => {
-                self.all_owners(tally, &mut suspects).await?;
-                self.all_lists(&context, &mut suspects).await?;
+                self.all_owners(tally, &mut look.suspects).await?;
+                self.all_lists(&context, &mut look).await;
             }
-            Scope::Guest(_) => suspects.owners.extend(owners),
+            Scope::Guest(guest) => {
+                look.owners.insert(OwnerId::from(guest));
+                look.suspects.owners.extend(look.owners);
+                look.suspects.lists.push(guest.clone());
+            }
         }
-        Ok(suspects)
+        Ok(look.suspects)
+    }
+
+    async fn check_page(
+        &self,
+        dossiers: &[Dossier],
+        context: &Context,
+        tally: &mut Tally,
+        look: &mut Look,
+    ) {
+        // Asked for together, so that the list store's thread finds the next question waiting.
+        let lists = join_all(
+            dossiers
+                .iter()
+                .map(|dossier| self.listed_as(dossier, context)),
+        )
+        .await;
+        for (dossier, listed) in dossiers.iter().zip(lists) {
+            if !tally.try_dossier(dossier, &listed, context) {
+                look.suspects.conversations.push(dossier.conversation.id);
+            }
+            if check::should_be_listed(dossier, context) {
+                look.listed.insert(dossier.conversation.owner.clone());
+            }
+            look.owners.insert(dossier.conversation.owner.clone());
+        }
     }
 
     /// What looked wrong, once more; what still does is returned, or with `last` reported.
@@ -240,19 +268,27 @@ impl Service {
         }
     }
 
-    /// Lists whose chat is not there. A store that cannot be read has been noticed with the conversations already.
-    async fn all_lists(&self, context: &Context, suspects: &mut Suspects) -> Result<()> {
+    /// Lists whose chat was not seen. A store that cannot be read has been noticed with the conversations already.
+    async fn all_lists(&self, context: &Context, look: &mut Look) {
         let mut after: Option<GuestId> = None;
         while let Ok(guests) = self.parts().lists.guests(after.as_ref(), PAGE_LISTS).await {
             let Some(last) = guests.last() else { break };
             after = Some(last.clone());
-            for guest in guests {
-                if self.is_stray(&guest, context).await? {
-                    suspects.lists.push(guest);
-                }
-            }
+            let strays: Vec<_> = guests
+                .into_iter()
+                .filter(|guest| !look.listed.contains(&OwnerId::from(guest)))
+                .collect();
+            let Ok(heads) = self.parts().lists.heads(strays.clone()).await else {
+                break;
+            };
+            let lives =
+                |head: &Option<Head>| head.is_some_and(|head| context.now < head.expires_at);
+            let living = strays
+                .into_iter()
+                .zip(heads)
+                .filter(|(_, head)| lives(head));
+            look.suspects.lists.extend(living.map(|(guest, _)| guest));
         }
-        Ok(())
     }
 
     /// Whether a guest has a list that has not expired but no chat it could be a view of.
@@ -272,6 +308,15 @@ impl Service {
                 .await?
                 .is_none())
     }
+}
+
+/// What the first look has seen.
+#[derive(Default)]
+struct Look {
+    suspects: Suspects,
+    owners: HashSet<OwnerId>,
+    /// The guests that should have a list.
+    listed: HashSet<OwnerId>,
 }
 
 impl Suspects {

@@ -255,15 +255,18 @@ pub(super) const AUDITED_MESSAGES: &str = "SELECT m.id, m.sequence, m.role, m.me
         LEFT JOIN embedding_notes n ON n.message_id = m.id LEFT JOIN cache_content_mapping p ON p.id = m.id
     WHERE m.conversation_id = ?1 ORDER BY m.sequence";
 pub(super) const OWNERS_AFTER: &str = "SELECT user_id FROM usage_metrics WHERE user_id > ?1
-    UNION SELECT user_id FROM conversation_cache WHERE user_id > ?1 ORDER BY user_id LIMIT ?2";
+    UNION SELECT user_id FROM conversation_cache WHERE user_id > ?1 AND platform = 'guest'
+    UNION SELECT user_id FROM conversation_cache WHERE user_id > ?1 AND platform = 'authenticated'
+    ORDER BY user_id LIMIT ?2";
 pub(super) const USAGE_GET: &str =
     "SELECT total_requests, cache_hits, cache_misses, total_input_tokens, total_output_tokens,
         monthly_requests_used, updated_at FROM usage_metrics WHERE user_id = ?1";
 pub(super) const USAGE_COUNTED: &str =
     "SELECT count(*), coalesce(sum(iif(m.role = 'assistant', 0, m.tokens)), 0),
         coalesce(sum(iif(m.role = 'assistant', m.tokens, 0)), 0)
-    FROM conversation_cache c JOIN message_cache m ON m.conversation_id = c.id
-    WHERE c.user_id = ?1 AND c.platform IN ('guest', 'authenticated')";
+    FROM (SELECT id FROM conversation_cache WHERE user_id = ?1 AND platform = 'guest'
+            UNION ALL SELECT id FROM conversation_cache WHERE user_id = ?1 AND platform = 'authenticated') c
+        JOIN message_cache m ON m.conversation_id = c.id";
 pub(super) const ORPHANED_MESSAGES: &str =
     "SELECT id, 'no conversation ' || conversation_id FROM message_cache m
     WHERE NOT EXISTS (SELECT 1 FROM conversation_cache c WHERE c.id = m.conversation_id) LIMIT ?1";
