@@ -16,9 +16,9 @@ pub(super) fn run(cli: &Cli, statement: &str) -> Result<ExitCode, Refusal> {
             path.display()
         ));
     }
-    let (names, rows) = query(&url, statement).map_err(|error| error.to_string())?;
-    println!("{}", names.join("|"));
-    for row in rows {
+    let found = query(&url, statement).map_err(|error| error.to_string())?;
+    println!("{}", found.columns.join("|"));
+    for row in found.rows {
         let cells: Vec<_> = row
             .iter()
             .map(|cell| cell.as_deref().unwrap_or("NULL"))

@@ -7,7 +7,9 @@
 mod chats;
 mod embedding;
 mod ingest;
+mod ledger;
 mod lists;
+mod mend;
 mod metrics;
 mod sweep;
 pub mod verify;
@@ -89,7 +91,7 @@ struct Inner {
     parts: Parts,
     settings: Settings,
     ingest: ingest::Ingest,
-    lists: lists::Ledger,
+    lists: ledger::Ledger,
     metrics: metrics::Counters,
     pending_vectors: tokio::sync::Notify,
     /// Set once, by a failure after which nothing more may be acknowledged.
@@ -128,7 +130,7 @@ impl Service {
             parts,
             settings,
             ingest,
-            lists: lists::Ledger::default(),
+            lists: ledger::Ledger::default(),
             metrics: metrics::Counters::default(),
             pending_vectors: tokio::sync::Notify::new(),
             fatal: watch::channel(None).0,

@@ -56,3 +56,12 @@ pub struct Stats {
     /// Bytes on disk or in memory.
     pub bytes: u64,
 }
+
+/// What a read-only statement found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct QueryRows {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The rows, each value as text: NULL as `None`, blobs as hex.
+    pub rows: Vec<Vec<Option<String>>>,
+}

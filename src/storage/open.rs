@@ -4,7 +4,7 @@ use super::database::TableSettings;
 use super::memory::{MemoryDatabase, MemoryLists};
 use super::sled::SledLists;
 use super::sqlite::SqliteDatabase;
-use super::{Database, ListCache};
+use super::{Database, ListCache, QueryRows};
 use crate::error::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,14 +111,11 @@ pub fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
     })
 }
 
-/// Runs one read-only statement on the tables: column names, and rows as text with NULL as `None`.
+/// Runs one read-only statement on the tables.
 ///
 /// # Errors
 /// `Unsupported` for tables that are not in a file, `Invalid` with the database's own words for a bad statement.
-pub fn query(
-    url: &DatabaseUrl,
-    statement: &str,
-) -> Result<(Vec<String>, Vec<Vec<Option<String>>>)> {
+pub fn query(url: &DatabaseUrl, statement: &str) -> Result<QueryRows> {
     match url {
         DatabaseUrl::Sqlite(path) => super::sqlite::query(path, statement),
         DatabaseUrl::Memory => {

@@ -3,7 +3,9 @@
 //! A running service changes while it is being looked at. What looks wrong is therefore looked at again, after everything
 //! in flight has had time to settle, and only what stays wrong is reported.
 
+mod chats;
 mod check;
+mod counters;
 mod repair;
 mod report;
 
@@ -159,7 +161,7 @@ impl Service {
             if !tally.try_dossier(dossier, &listed, context) {
                 look.suspects.conversations.push(dossier.conversation.id);
             }
-            if check::should_be_listed(dossier, context) {
+            if chats::should_be_listed(dossier, context) {
                 look.listed.insert(dossier.conversation.owner.clone());
             }
             look.owners.insert(dossier.conversation.owner.clone());
@@ -239,7 +241,7 @@ impl Service {
         let Ok(guest) = GuestId::parse(dossier.conversation.owner.as_str()) else {
             return Listed::None;
         };
-        if !check::should_be_listed(dossier, context) {
+        if !chats::should_be_listed(dossier, context) {
             return Listed::None;
         }
         match self.parts().lists.range(&guest, context.now).await {

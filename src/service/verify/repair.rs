@@ -5,6 +5,7 @@ use crate::chat::GuestId;
 use crate::error::Result;
 use crate::service::Service;
 use crate::storage::database::Repair;
+use std::collections::BTreeMap;
 
 /// Mended per transaction.
 const PAGE: usize = 500;
@@ -50,28 +51,15 @@ pub(super) async fn apply(service: &Service, fixes: Vec<Fix>) -> Result<Vec<Stri
 }
 
 async fn repair_rows(service: &Service, rows: Vec<Repair>, done: &mut Vec<String>) -> Result<()> {
-    let kinds: [(&str, fn(&Repair) -> bool); 6] = [
-        ("counters of conversations", |repair| {
-            matches!(repair, Repair::Counters { .. })
-        }),
-        ("list windows of conversations", |repair| {
-            matches!(repair, Repair::Window { .. })
-        }),
-        ("usage rows", |repair| matches!(repair, Repair::Usage(_))),
-        ("mappings", |repair| {
-            matches!(repair, Repair::Mapping { .. })
-        }),
-        ("rows that belonged to nothing", |repair| {
-            matches!(repair, Repair::Orphan(_))
-        }),
-        ("hourly metrics", |repair| matches!(repair, Repair::Metrics)),
-    ];
-    for (what, is_kind) in kinds {
-        match rows.iter().filter(|repair| is_kind(repair)).count() {
-            0 => {}
-            count => done.push(format!("corrected {count} {what}")),
-        }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for repair in &rows {
+        *counts.entry(what(repair)).or_default() += 1;
     }
+    done.extend(
+        counts
+            .into_iter()
+            .map(|(what, count)| format!("corrected {count} {what}")),
+    );
     let mut rows = rows.into_iter();
     loop {
         let page: Vec<_> = rows.by_ref().take(PAGE).collect();
@@ -83,5 +71,16 @@ async fn repair_rows(service: &Service, rows: Vec<Repair>, done: &mut Vec<String
             .database
             .repair(page, service.parts().clock.now())
             .await?;
+    }
+}
+
+fn what(repair: &Repair) -> &'static str {
+    match repair {
+        Repair::Counters { .. } => "counters of conversations",
+        Repair::Window { .. } => "list windows of conversations",
+        Repair::Usage(_) => "usage rows",
+        Repair::Mapping { .. } => "mappings",
+        Repair::Orphan(_) => "rows that belonged to nothing",
+        Repair::Metrics => "hourly metrics",
     }
 }

@@ -4,11 +4,13 @@
 //! one: that is what makes it fast. See `sql.rs` for every statement.
 
 mod audit;
+mod chat_row;
 mod chats;
 mod error;
 mod open;
 mod outbox;
 mod record;
+mod replay;
 mod rows;
 mod sql;
 mod vectors;

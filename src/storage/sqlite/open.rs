@@ -3,9 +3,10 @@
 use super::error::convert;
 use super::{NAME, sql};
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::QueryRows;
 use refinery::{Migration, Report, Runner};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::Path;
 use std::time::Duration;
 use uuid::Uuid;
@@ -42,25 +43,21 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Runs one read-only statement on a database file, also while a server is using it: column names and rows as text,
-/// NULL as `None`, blobs as hex.
+/// Runs one read-only statement on a database file, also while a server is using it.
 ///
 /// # Errors
 /// `Invalid` with SQLite's own words when the statement is no valid SELECT.
-pub fn query(path: &Path, statement: &str) -> Result<(Vec<String>, Vec<Vec<Option<String>>>)> {
+pub fn query(path: &Path, statement: &str) -> Result<QueryRows> {
     let connection = reader(path)?;
     let run = || {
         let mut prepared = connection.prepare(statement)?;
-        let names: Vec<String> = prepared
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        let columns = names.len();
-        let rows = prepared.query_map([], |row| {
-            (0..columns).map(|at| Ok(text(row.get_ref(at)?))).collect()
-        })?;
-        Ok((names, rows.collect::<rusqlite::Result<_>>()?))
+        let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
+        let width = columns.len();
+        let read = |row: &Row<'_>| (0..width).map(|at| Ok(text(row.get_ref(at)?))).collect();
+        let rows = prepared
+            .query_map([], read)?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(QueryRows { columns, rows })
     };
     run().map_err(|cause: rusqlite::Error| {
         Error::caused(

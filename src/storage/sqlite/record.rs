@@ -3,15 +3,13 @@
 //! Each guest's conversation is read once per batch and written once at its end; between, only messages, vectors and
 //! mappings are inserted. What a message costs is thereby three inserts, plus its guest's share of three more statements.
 
+use super::chat_row::Chat;
 use super::rows::{Id, Time};
-use super::{SqliteDatabase, chats, outbox, rows, sql};
-use crate::chat::{
-    ConversationId, Digest, EmbeddingState, GuestId, ListState, MessageId, NewMessage, OwnerId,
-    Role, RowState, Timestamp, Usage, Window, chain_link, chain_start, content_hash, title,
-};
+use super::{SqliteDatabase, outbox, sql};
+use crate::chat::{ConversationId, GuestId, MessageId, NewMessage, RowState, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{Batch, Embedding, Entry, Group, Outcome, Recorded, TableSettings};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -41,44 +39,16 @@ impl SqliteDatabase {
     }
 }
 
-struct Recorder<'a> {
-    tx: &'a Transaction<'a>,
+pub(super) struct Recorder<'a> {
+    pub(super) tx: &'a Transaction<'a>,
     settings: &'a TableSettings,
-    at: Timestamp,
+    pub(super) at: Timestamp,
     /// The chats this batch has touched, in the order of their first message, and where to find them by guest.
-    chats: Vec<Chat>,
+    pub(super) chats: Vec<Chat>,
     by_guest: HashMap<GuestId, usize>,
     /// Groups seen, to find an outcome again.
     groups: usize,
     stored: i64,
-}
-
-/// A guest's conversation while the batch adds to it.
-struct Chat {
-    id: ConversationId,
-    guest: GuestId,
-    is_new: bool,
-    title: String,
-    has_user_message: bool,
-    hash: Digest,
-    message_count: u64,
-    total_tokens: u64,
-    window: Option<Window>,
-    /// Set when the window began anew in this batch: earlier messages are no longer in the list.
-    lapsed: bool,
-    counted: Usage,
-    /// Where this chat's first stored message is among the outcomes: group, place in it.
-    first: Option<(usize, usize)>,
-}
-
-/// A message that was stored before.
-struct Found {
-    conversation: ConversationId,
-    sequence: u64,
-    role: String,
-    hash: String,
-    is_synced: bool,
-    embedding: EmbeddingState,
 }
 
 impl<'a> Recorder<'a> {
@@ -109,106 +79,6 @@ impl<'a> Recorder<'a> {
         }
         self.groups += 1;
         Ok(Outcome::Stored(recorded))
-    }
-
-    /// The first message of the group that repeats an id with another guest, role or content: in the tables or in the
-    /// group itself.
-    fn conflict(&self, group: &Group) -> rusqlite::Result<Option<(usize, MessageId)>> {
-        let mut seen: HashMap<MessageId, &NewMessage> = HashMap::new();
-        for (index, Entry { message, .. }) in group.0.iter().enumerate() {
-            let earlier = seen.insert(message.id, message);
-            if !message.may_repeat {
-                continue; // an id of our own making; should it be there already, its insertion fails the batch
-            }
-            let same = match earlier {
-                Some(other) => is_same(other, message),
-                None => match self.find(message.id)? {
-                    Some(found) => self.is_found(&found, message)?,
-                    None => true,
-                },
-            };
-            if !same {
-                return Ok(Some((index, message.id)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn find(&self, id: MessageId) -> rusqlite::Result<Option<Found>> {
-        let read = |row: &rusqlite::Row<'_>| {
-            let noted = row
-                .get_ref(5)?
-                .as_str_or_null()?
-                .and_then(EmbeddingState::parse);
-            let has_vector = row.get(6)?;
-            Ok(Found {
-                conversation: ConversationId(row.get::<_, Id>(0)?.0),
-                sequence: row.get(1)?,
-                role: row.get(2)?,
-                hash: row.get(3)?,
-                is_synced: row.get(4)?,
-                embedding: if has_vector {
-                    EmbeddingState::Stored
-                } else {
-                    noted.unwrap_or(EmbeddingState::Off)
-                },
-            })
-        };
-        self.tx
-            .prepare_cached(sql::MESSAGE_FIND)?
-            .query_row([Id(id.0)], read)
-            .optional()
-    }
-
-    fn is_found(&self, found: &Found, message: &NewMessage) -> rusqlite::Result<bool> {
-        let (session, _) = self.session_of(found.conversation)?;
-        Ok(session == message.guest.as_str()
-            && found.role == message.role.as_str()
-            && found.hash == message.hash.to_hex())
-    }
-
-    /// Who began a conversation, and its list window. One that this batch has touched is not written yet.
-    fn session_of(&self, id: ConversationId) -> rusqlite::Result<(String, Option<Window>)> {
-        if let Some(chat) = self.chats.iter().find(|chat| chat.id == id) {
-            return Ok((chat.guest.as_str().to_owned(), chat.window));
-        }
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, rows::window(row, 1)?));
-        self.tx
-            .prepare_cached(sql::SESSION_GET)?
-            .query_row([Id(id.0)], read)
-    }
-
-    fn replay(&self, message: &NewMessage) -> rusqlite::Result<Option<Recorded>> {
-        let found = if message.may_repeat {
-            self.find(message.id)?
-        } else {
-            None
-        };
-        let Some(found) = found else { return Ok(None) };
-        let (_, window) = self.session_of(found.conversation)?;
-        let listed =
-            window.is_some_and(|window| window.is_live(self.at) && window.from <= found.sequence);
-        // Expired goes before stored: a list may be gone before that was noted.
-        let list = match (listed, found.is_synced) {
-            (false, _) => ListState::Expired,
-            (true, true) => ListState::Stored,
-            (true, false) => ListState::Pending,
-        };
-        let row = if found.sequence == 0 {
-            RowState::Created
-        } else {
-            RowState::Updated
-        };
-        Ok(Some(Recorded {
-            id: message.id,
-            conversation: found.conversation,
-            sequence: found.sequence,
-            conversation_row: row,
-            usage_row: row,
-            embedding: found.embedding,
-            window: None,
-            replayed: Some(list),
-        }))
     }
 
     fn store(&mut self, entry: &Entry, place: usize) -> rusqlite::Result<Recorded> {
@@ -323,7 +193,7 @@ impl<'a> Recorder<'a> {
         if let Some(place) = self.by_guest.get(guest) {
             return Ok(*place);
         }
-        let chat = match self.load(guest)? {
+        let chat = match Chat::load(self.tx, guest, self.at)? {
             Some(chat) => chat,
             None => Chat::begin(guest, ConversationId(Uuid::now_v7())),
         };
@@ -332,55 +202,13 @@ impl<'a> Recorder<'a> {
         Ok(self.chats.len() - 1)
     }
 
-    fn load(&self, guest: &GuestId) -> rusqlite::Result<Option<Chat>> {
-        let read = |row: &rusqlite::Row<'_>| {
-            let stored_hash = row.get_ref(2)?.as_str()?;
-            let chat = Chat {
-                id: ConversationId(row.get::<_, Id>(0)?.0),
-                guest: guest.clone(),
-                is_new: false,
-                title: row.get(1)?,
-                has_user_message: true,
-                // A damaged head is continued from what stands there: the guest can go on, and verify still tells.
-                hash: Digest::from_hex(stored_hash).unwrap_or_else(|| content_hash(stored_hash)),
-                message_count: row.get(3)?,
-                total_tokens: row.get(4)?,
-                window: rows::window(row, 6)?,
-                lapsed: false,
-                counted: Usage::default(),
-                first: None,
-            };
-            Ok((chat, row.get::<_, Option<Time>>(5)?.map(|time| time.0)))
-        };
-        let found = self
-            .tx
-            .prepare_cached(sql::CHAT_GET)?
-            .query_row([guest.as_str()], read)
-            .optional()?;
-        let Some((mut chat, expires_at)) = found else {
-            return Ok(None);
-        };
-        if expires_at.is_some_and(|end| end <= self.at) {
-            chats::erase_conversation(self.tx, chat.id, &OwnerId::from(guest), self.at)?;
-            return Ok(None);
-        }
-        if chat.title == title(guest.as_str(), None) {
-            let asked = self
-                .tx
-                .prepare_cached(sql::CHAT_HAS_USER_MESSAGE)?
-                .query_row([Id(chat.id.0)], |row| row.get(0));
-            chat.has_user_message = asked?;
-        }
-        Ok(Some(chat))
-    }
-
     /// Writes each chat's row and its owner's usage, and completes the outcomes with who was created.
     fn finish(&mut self, outcomes: &mut [Outcome]) -> rusqlite::Result<()> {
         for chat in &self.chats {
             let Some((group, place)) = chat.first else {
                 continue;
             };
-            self.write_chat(chat)?;
+            chat.write(self.tx, self.at, self.settings.retention)?;
             let counted = &chat.counted;
             let row = params![
                 Id(Uuid::now_v7()),
@@ -401,96 +229,5 @@ impl<'a> Recorder<'a> {
             }
         }
         Ok(())
-    }
-
-    fn write_chat(&self, chat: &Chat) -> rusqlite::Result<()> {
-        let expires_at = self.settings.retention.map(|span| Time(self.at.plus(span)));
-        let (from, list_expires_at) = chat
-            .window
-            .map(|window| (window.from, Time(window.expires_at)))
-            .unzip();
-        let (id, hash, at) = (Id(chat.id.0), chat.hash.to_hex(), Time(self.at));
-        let (count, tokens) = (chat.message_count, chat.total_tokens);
-        if chat.is_new {
-            let guest = chat.guest.as_str();
-            let row = params![
-                id,
-                guest,
-                chat.title,
-                hash,
-                count,
-                tokens,
-                at,
-                expires_at,
-                from,
-                list_expires_at
-            ];
-            self.tx.prepare_cached(sql::CHAT_INSERT)?.execute(row)?;
-        } else {
-            let row = params![
-                id,
-                chat.title,
-                hash,
-                count,
-                tokens,
-                at,
-                expires_at,
-                from,
-                list_expires_at
-            ];
-            self.tx.prepare_cached(sql::CHAT_UPDATE)?.execute(row)?;
-        }
-        if chat.lapsed {
-            self.tx
-                .prepare_cached(sql::MAPPINGS_UNSYNC)?
-                .execute(params![id, from])?;
-        }
-        Ok(())
-    }
-}
-
-fn is_same(one: &NewMessage, other: &NewMessage) -> bool {
-    (&one.guest, one.role, one.hash) == (&other.guest, other.role, other.hash)
-}
-
-impl Chat {
-    fn begin(guest: &GuestId, id: ConversationId) -> Self {
-        Self {
-            id,
-            guest: guest.clone(),
-            is_new: true,
-            title: title(guest.as_str(), None),
-            has_user_message: false,
-            hash: chain_start(id),
-            message_count: 0,
-            total_tokens: 0,
-            window: None,
-            lapsed: false,
-            counted: Usage::default(),
-            first: None,
-        }
-    }
-
-    /// Adds a message and returns its sequence.
-    fn take(&mut self, message: &NewMessage, at: Timestamp, ttl: crate::chat::Ttl) -> u64 {
-        let sequence = self.message_count;
-        if message.role == Role::User && !self.has_user_message {
-            self.title = title(self.guest.as_str(), Some(message.content.as_str()));
-            self.has_user_message = true;
-        }
-        let window = Window::advance(self.window, sequence, at, ttl);
-        self.lapsed |= window.from == sequence && sequence > 0;
-        self.window = Some(window);
-        self.hash = chain_link(
-            self.hash,
-            sequence,
-            message.role,
-            message.hash,
-            message.sent_at,
-        );
-        self.message_count += 1;
-        self.total_tokens += message.tokens;
-        self.counted.count(message.role, message.tokens);
-        sequence
     }
 }

@@ -1,0 +1,139 @@
+//! The JSON that comes in, taken apart field by field, so that every fault names its field.
+
+use crate::chat::{
+    Content, GuestId, IdempotencyKey, InvalidField, MessageId, Metadata, NewMessage, OwnerId, Role,
+    Timestamp,
+};
+use crate::http::Problem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use uuid::Uuid;
+
+/// A message as it comes in; every field is checked on its own.
+#[derive(Deserialize)]
+pub(in crate::http) struct IncomingMessage<'a> {
+    #[serde(borrow)]
+    guest_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    role: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+}
+
+/// `{"messages":[…]}`.
+#[derive(Deserialize)]
+pub(in crate::http) struct IncomingBatch<'a> {
+    #[serde(borrow)]
+    pub(in crate::http) messages: Option<&'a RawValue>,
+}
+
+/// `{"authenticated_user_id":…}`.
+#[derive(Deserialize)]
+pub(in crate::http) struct IncomingMigration<'a> {
+    #[serde(borrow)]
+    authenticated_user_id: Option<&'a RawValue>,
+}
+
+/// A string that is copied only when it has escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads a JSON document. What is no JSON is a 400; JSON of another shape is a 422.
+pub(in crate::http) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+    serde_json::from_str(text).map_err(|cause| match cause.classify() {
+        serde_json::error::Category::Data => InvalidField::new("body", shape(&cause)).into(),
+        _ => Problem::malformed(format!("the body is not valid JSON: {cause}")),
+    })
+}
+
+/// serde's words without the name of our type, which means nothing to a client.
+fn shape(cause: &serde_json::Error) -> String {
+    let text = cause.to_string();
+    match text.split_once(", expected struct") {
+        Some((found, _)) => format!("{found}, expected a JSON object"),
+        None => text,
+    }
+}
+
+impl IncomingMessage<'_> {
+    /// The message for a guest whose id stands in the path.
+    pub(in crate::http) fn for_guest(
+        &self,
+        guest: &GuestId,
+        key: Option<IdempotencyKey>,
+        content_limit: usize,
+    ) -> Result<NewMessage, InvalidField> {
+        let role = Role::parse(&text("role", self.role)?)?;
+        let content = Content::parse(&text("content", self.content)?, content_limit)?;
+        let sent_at = Timestamp::parse(&text("timestamp", self.timestamp)?)?;
+        let metadata = present(self.metadata)
+            .map(|raw| Metadata::parse(raw.get()))
+            .transpose()?;
+        let message = NewMessage::new(
+            MessageId(Uuid::now_v7()),
+            guest.clone(),
+            role,
+            content,
+            sent_at,
+        );
+        let message = match (self.client_id()?, key) {
+            (Some(_), Some(_)) => {
+                let rule = "is given beside `id`; send one of them";
+                return Err(InvalidField::new("Idempotency-Key", rule));
+            }
+            (Some(id), None) => message.with_client_id(id),
+            (None, Some(key)) => message.with_client_id(key.message_id(guest)),
+            (None, None) => message,
+        };
+        Ok(message.with_metadata(metadata))
+    }
+
+    /// The message for the guest it names itself.
+    pub(in crate::http) fn for_its_guest(
+        &self,
+        content_limit: usize,
+    ) -> Result<NewMessage, InvalidField> {
+        let guest = GuestId::parse(&text("guest_id", self.guest_id)?)?;
+        self.for_guest(&guest, None, content_limit)
+    }
+
+    fn client_id(&self) -> Result<Option<MessageId>, InvalidField> {
+        let Some(raw) = present(self.id) else {
+            return Ok(None);
+        };
+        let parsed = Uuid::parse_str(&text("id", Some(raw))?);
+        let id = parsed.map_err(|_| InvalidField::new("id", "must be a UUID"))?;
+        Ok(Some(MessageId(id)))
+    }
+}
+
+impl IncomingMigration<'_> {
+    /// The user to become.
+    pub(in crate::http) fn user(&self) -> Result<OwnerId, InvalidField> {
+        let field = "authenticated_user_id";
+        OwnerId::parse(field, &text(field, self.authenticated_user_id)?)
+    }
+}
+
+fn present(raw: Option<&RawValue>) -> Option<&RawValue> {
+    raw.filter(|raw| raw.get() != "null")
+}
+
+fn text<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Cow<'a, str>, InvalidField> {
+    let raw = present(raw).ok_or_else(|| InvalidField::new(field, "is required"))?;
+    if !raw.get().starts_with('"') {
+        return Err(InvalidField::new(field, "must be a string"));
+    }
+    let parsed = serde_json::from_str::<Text<'_>>(raw.get());
+    parsed
+        .map(|text| text.0)
+        .map_err(|_| InvalidField::new(field, "holds an escape that is no Unicode text"))
+}

@@ -1,0 +1,267 @@
+//! The JSON that goes out.
+
+use crate::chat::{Conversation, GuestId, ListState, Message, OwnerId};
+use crate::error::Result as StoreResult;
+use crate::service::{Deleted, Saved, Session};
+use crate::storage::database::Migrated;
+use crate::storage::list_cache::Item;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// The answer to a stored message.
+#[derive(Serialize)]
+pub(in crate::http) struct SavedAnswer<'a> {
+    status: &'static str,
+    guest_id: &'a str,
+    message_id: Uuid,
+    conversation_id: Uuid,
+    sequence: u64,
+    stored_in: Vec<&'static str>,
+    receipt: ReceiptAnswer,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+}
+
+#[derive(Serialize)]
+struct ReceiptAnswer {
+    list: &'static str,
+    conversation: &'static str,
+    message: &'static str,
+    embedding: &'static str,
+    usage: &'static str,
+    mapping: &'static str,
+    metrics: &'static str,
+}
+
+impl<'a> SavedAnswer<'a> {
+    /// `lists` and `database` are the names of the two stores.
+    pub(in crate::http) fn new(
+        saved: &Saved,
+        guest: &'a str,
+        lists: &'static str,
+        database: &'static str,
+    ) -> Self {
+        let (recorded, receipt) = (&saved.recorded, &saved.receipt);
+        let listed = receipt.list == ListState::Stored;
+        Self {
+            status: "saved",
+            guest_id: guest,
+            message_id: recorded.id.0,
+            conversation_id: recorded.conversation.0,
+            sequence: recorded.sequence,
+            stored_in: listed
+                .then_some(lists)
+                .into_iter()
+                .chain([database])
+                .collect(),
+            receipt: ReceiptAnswer {
+                list: receipt.list.as_str(),
+                conversation: receipt.conversation.as_str(),
+                // One transaction: when the message is there, so are these.
+                message: "stored",
+                embedding: receipt.embedding.as_str(),
+                usage: receipt.usage.as_str(),
+                mapping: "stored",
+                metrics: "updated",
+            },
+            replayed: recorded.replayed.is_some(),
+        }
+    }
+}
+
+/// A message in a history.
+#[derive(Serialize)]
+pub(in crate::http) struct MessageAnswer<'a> {
+    role: &'static str,
+    content: &'a str,
+    timestamp: String,
+    id: Uuid,
+    sequence: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
+}
+
+impl<'a> From<&'a Message> for MessageAnswer<'a> {
+    fn from(message: &'a Message) -> Self {
+        let metadata = message.metadata.as_ref();
+        Self {
+            role: message.role.as_str(),
+            content: message.content.as_str(),
+            timestamp: message.sent_at.to_string(),
+            id: message.id.0,
+            sequence: message.sequence,
+            // What is stored was checked to be JSON; anything else is left out rather than making the answer invalid.
+            metadata: metadata.and_then(|metadata| serde_json::from_str(metadata.as_str()).ok()),
+        }
+    }
+}
+
+/// A guest's live list.
+#[derive(Serialize)]
+pub(in crate::http) struct SessionAnswer<'a> {
+    guest_id: &'a str,
+    key: String,
+    ttl: u64,
+    source: &'static str,
+    messages: Vec<ItemAnswer<'a>>,
+}
+
+#[derive(Serialize)]
+struct ItemAnswer<'a> {
+    role: &'static str,
+    content: &'a str,
+    timestamp: String,
+}
+
+impl<'a> SessionAnswer<'a> {
+    pub(in crate::http) fn new(guest: &'a GuestId, session: &'a Session) -> Self {
+        let item = |item: &'a Item| ItemAnswer {
+            role: item.role.as_str(),
+            content: item.content.as_str(),
+            timestamp: item.timestamp.to_string(),
+        };
+        Self {
+            guest_id: guest.as_str(),
+            key: format!("guest:{guest}"),
+            ttl: session.ttl.as_secs(),
+            source: session.source,
+            messages: session.items.iter().map(item).collect(),
+        }
+    }
+}
+
+/// The answer to a deletion.
+#[derive(Serialize)]
+pub(in crate::http) struct DeletedAnswer<'a> {
+    status: &'static str,
+    guest_id: &'a str,
+    deleted_from: Vec<&'static str>,
+    deleted: DeletedRows,
+}
+
+#[derive(Serialize)]
+struct DeletedRows {
+    messages: u64,
+    conversations: u64,
+    embeddings: u64,
+    usage: u64,
+    mappings: u64,
+}
+
+impl<'a> DeletedAnswer<'a> {
+    pub(in crate::http) fn new(guest: &'a str, deleted: Deleted) -> Self {
+        let erased = deleted.erased;
+        Self {
+            status: "deleted",
+            guest_id: guest,
+            deleted_from: deleted.deleted_from,
+            deleted: DeletedRows {
+                messages: erased.messages,
+                conversations: erased.conversations,
+                embeddings: erased.embeddings,
+                usage: erased.usage,
+                mappings: erased.mappings,
+            },
+        }
+    }
+}
+
+/// The answer to a migration.
+#[derive(Serialize)]
+pub(in crate::http) struct MigratedAnswer<'a> {
+    status: &'static str,
+    guest_id: &'a str,
+    user_id: &'a str,
+    conversations_migrated: u64,
+    messages_migrated: u64,
+    message: String,
+}
+
+impl<'a> MigratedAnswer<'a> {
+    pub(in crate::http) fn new(guest: &'a GuestId, user: &'a OwnerId, migrated: Migrated) -> Self {
+        let message = match migrated.conversations {
+            0 => format!("Guest {guest} has nothing to migrate"),
+            _ => format!(
+                "Migrated {} messages of guest {guest} to user {user}",
+                migrated.messages
+            ),
+        };
+        Self {
+            status: "success",
+            guest_id: guest.as_str(),
+            user_id: user.as_str(),
+            conversations_migrated: migrated.conversations,
+            messages_migrated: migrated.messages,
+            message,
+        }
+    }
+}
+
+/// A conversation, without or with its messages.
+#[derive(Serialize)]
+pub(in crate::http) struct ConversationAnswer<'a> {
+    id: Uuid,
+    user_id: &'a str,
+    session_id: &'a str,
+    title: &'a str,
+    conversation_hash: &'a str,
+    message_count: u64,
+    total_tokens: u64,
+    platform: &'static str,
+    created_at: String,
+    accessed_at: String,
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) messages: Option<Vec<MessageAnswer<'a>>>,
+}
+
+impl<'a> From<&'a Conversation> for ConversationAnswer<'a> {
+    fn from(conversation: &'a Conversation) -> Self {
+        Self {
+            id: conversation.id.0,
+            user_id: conversation.owner.as_str(),
+            session_id: &conversation.session,
+            title: &conversation.title,
+            conversation_hash: &conversation.hash,
+            message_count: conversation.message_count,
+            total_tokens: conversation.total_tokens,
+            platform: conversation.platform.as_str(),
+            created_at: conversation.created_at.to_string(),
+            accessed_at: conversation.accessed_at.to_string(),
+            expires_at: conversation.expires_at.map(|time| time.to_string()),
+            messages: None,
+        }
+    }
+}
+
+/// Whether the service can serve, and each of its parts.
+#[derive(Serialize)]
+pub(in crate::http) struct ReadyAnswer {
+    pub(in crate::http) status: &'static str,
+    pub(in crate::http) database: BackendAnswer,
+    pub(in crate::http) lists: BackendAnswer,
+    pub(in crate::http) embedder: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(in crate::http) struct BackendAnswer {
+    pub(in crate::http) backend: &'static str,
+    pub(in crate::http) ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) detail: Option<&'static str>,
+}
+
+impl BackendAnswer {
+    pub(in crate::http) fn new(
+        backend: &'static str,
+        health: &StoreResult<()>,
+        detail: &'static str,
+    ) -> Self {
+        Self {
+            backend,
+            ok: health.is_ok(),
+            detail: health.is_err().then_some(detail),
+        }
+    }
+}

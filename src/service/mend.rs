@@ -1,0 +1,231 @@
+//! Making lists right again: whatever state a guest's list is in, one idempotent step makes it what the tables say.
+
+use super::Service;
+use crate::chat::{ConversationId, GuestId};
+use crate::error::Result;
+use crate::storage::database::{ChatKey, ListDebt, ListRow, Page, PageStart, Settled};
+use crate::storage::list_cache::{Append, Applied, Head, Item, Origin};
+
+/// Messages read and written at a time while a list is rebuilt.
+const REBUILD_PAGE: usize = 1000;
+/// Lists looked at at a time.
+const SCAN_PAGE: usize = 256;
+/// How often a list may move on while it is being mended before the next wake takes over.
+const MEND_ROUNDS: usize = 8;
+
+impl Service {
+    /// Pays every debt of the tables to the lists. Unless that was done since the start, or the list store is another one
+    /// than last time, every list is compared with the tables as well.
+    pub(super) async fn mend_all(&self, compared: bool) -> Result<()> {
+        self.0.parts.lists.health().await?;
+        self.0.lists.resume();
+        self.settle().await?;
+        self.pay_debts().await?;
+        let incarnation = self.0.parts.lists.incarnation().await?;
+        let known = self.0.parts.database.lists_incarnation().await?;
+        if !compared || known != Some(incarnation) {
+            self.compare_all().await?;
+            self.settle().await?;
+        }
+        if known != Some(incarnation) {
+            self.0
+                .parts
+                .database
+                .set_lists_incarnation(incarnation)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn pay_debts(&self) -> Result<()> {
+        let (mut mended, mut after) = (0_u64, None);
+        loop {
+            let debts = self
+                .0
+                .parts
+                .database
+                .list_debts(after, self.now(), SCAN_PAGE)
+                .await?;
+            let full = debts.len() == SCAN_PAGE;
+            for debt in debts {
+                let guest = match debt {
+                    ListDebt::Behind(row) => {
+                        after = Some(row.conversation);
+                        row.guest
+                    }
+                    ListDebt::Gone(guest) => {
+                        self.0.lists.note_removed(guest.clone()); // noted only after the flush below
+                        guest
+                    }
+                };
+                mended += u64::from(self.mend(&guest).await?);
+            }
+            self.settle().await?;
+            if !full {
+                break;
+            }
+        }
+        if mended > 0 {
+            tracing::info!(lists = mended, "lists brought up to date");
+        }
+        Ok(())
+    }
+
+    /// Compares every list with the tables.
+    async fn compare_all(&self) -> Result<()> {
+        let (mut mended, mut after) = (0_u64, None);
+        loop {
+            let rows = self
+                .0
+                .parts
+                .database
+                .list_rows(after, self.now(), SCAN_PAGE)
+                .await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.conversation);
+            let guests = rows.iter().map(|row| row.guest.clone()).collect();
+            let heads = self.0.parts.lists.heads(guests).await?;
+            for (row, head) in rows.iter().zip(heads) {
+                if !self.is_current(row, head.as_ref()) {
+                    mended += u64::from(self.mend(&row.guest).await?);
+                }
+            }
+        }
+        if mended > 0 {
+            tracing::warn!(
+                lists = mended,
+                "lists that were not what the tables say were rebuilt"
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes a guest's list what the tables say, whatever it is now; whether anything had to be changed.
+    pub(super) async fn mend(&self, guest: &GuestId) -> Result<bool> {
+        let mut changed = false;
+        for _ in 0..MEND_ROUNDS {
+            let row = self.0.parts.database.list_row(guest, self.now()).await?;
+            let head = self
+                .0
+                .parts
+                .lists
+                .heads(vec![guest.clone()])
+                .await?
+                .pop()
+                .flatten();
+            match (row, head) {
+                (None, None) => return Ok(changed),
+                (None, Some(_)) => self.0.parts.lists.remove(vec![guest.clone()]).await?,
+                (Some(row), head) if self.is_current(&row, head.as_ref()) => {
+                    self.note_listed(&row).await?;
+                    return Ok(changed);
+                }
+                (Some(row), _) => self.rebuild(&row).await?,
+            }
+            changed = true;
+        }
+        self.0.lists.wake(); // it keeps moving under load; go on with the others first
+        Ok(changed)
+    }
+
+    /// Whether a list has everything its conversation says it should have.
+    pub(super) fn is_current(&self, row: &ListRow, head: Option<&Head>) -> bool {
+        head.is_some_and(|head| {
+            head.origin == self.origin(row.conversation)
+                && head.from == row.window.from
+                && head.next >= row.next
+        })
+    }
+
+    async fn rebuild(&self, row: &ListRow) -> Result<()> {
+        let mut first = row.window.from;
+        while first < row.next {
+            let Some(page) = self.window_page(row, first).await? else {
+                return Ok(());
+            };
+            let list = Append {
+                guest: row.guest.clone(),
+                origin: self.origin(row.conversation),
+                from: row.window.from,
+                first,
+                items: page,
+                expires_at: row.window.expires_at,
+            };
+            let next = first + list.items.len() as u64;
+            if first == row.window.from {
+                self.0.parts.lists.replace(list).await?;
+            } else if self.0.parts.lists.apply(vec![list].into()).await? == [Applied::Gap] {
+                return Ok(()); // changed underneath; the next round of mending sees it
+            }
+            first = next;
+        }
+        Ok(())
+    }
+
+    /// Notes a list that was found complete, so that the tables stop owing it.
+    async fn note_listed(&self, row: &ListRow) -> Result<()> {
+        let mut first = row.synced.max(row.window.from);
+        while first < row.next {
+            let page = Page {
+                limit: REBUILD_PAGE,
+                from: PageStart::At(first),
+            };
+            let chat = ChatKey::Conversation(row.conversation);
+            let Some(history) = self
+                .0
+                .parts
+                .database
+                .history(&chat, page, self.now())
+                .await?
+            else {
+                break;
+            };
+            let listed = history
+                .messages
+                .into_iter()
+                .take_while(|message| message.sequence < row.next);
+            let messages: Vec<_> = listed.map(|message| message.id).collect();
+            if messages.is_empty() {
+                break;
+            }
+            first += messages.len() as u64;
+            self.0.lists.note_applied(Settled {
+                conversation: row.conversation,
+                next: first,
+                messages,
+            });
+        }
+        Ok(())
+    }
+
+    async fn window_page(&self, row: &ListRow, first: u64) -> Result<Option<Vec<Item>>> {
+        let page = Page {
+            limit: REBUILD_PAGE,
+            from: PageStart::At(first),
+        };
+        let chat = ChatKey::Conversation(row.conversation);
+        let history = self
+            .0
+            .parts
+            .database
+            .history(&chat, page, self.now())
+            .await?;
+        let messages = history.map(|history| history.messages).unwrap_or_default();
+        let items: Vec<_> = messages
+            .into_iter()
+            .map(|message| Item {
+                role: message.role,
+                content: message.content,
+                timestamp: message.sent_at,
+            })
+            .collect();
+        Ok(if items.is_empty() { None } else { Some(items) })
+    }
+
+    pub(super) fn origin(&self, conversation: ConversationId) -> Origin {
+        Origin {
+            epoch: self.0.parts.database.epoch(),
+            conversation,
+        }
+    }
+}

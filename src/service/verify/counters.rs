@@ -1,0 +1,133 @@
+//! What is counted beside the conversations: usage, lists without a chat, rows without an owner, the hourly metrics.
+
+use super::check::{Fix, Tally};
+use super::report::{Difference, Place, TableReport};
+use crate::chat::{GuestId, Timestamp};
+use crate::storage::database::{MetricsAudit, Orphan, Repair, UsageAudit};
+
+impl Tally {
+    /// Counts an owner's usage if it is right; otherwise leaves the tally as it was.
+    pub(super) fn try_usage(&mut self, audit: &UsageAudit) -> bool {
+        let mut one = Self::default();
+        one.usage(audit);
+        let well = one.tables.iter().all(TableReport::is_ok);
+        if well {
+            self.merge(one);
+        }
+        well
+    }
+
+    /// Counts an owner's usage, with what is wrong about it.
+    pub(super) fn usage(&mut self, audit: &UsageAudit) {
+        let counted = &audit.counted;
+        let expected = u64::from(counted.total_requests > 0);
+        self.count(Place::Usage, expected, u64::from(audit.row.is_some()));
+        let reason = match &audit.row {
+            None if expected == 0 => return,
+            None => format!("there is no row for {} messages", counted.total_requests),
+            Some(_) if expected == 0 => "there is a row, and no message of its owner".to_owned(),
+            Some(row) => {
+                let found = (
+                    row.total_requests,
+                    row.cache_misses,
+                    row.total_input_tokens,
+                    row.total_output_tokens,
+                );
+                let requests = counted.total_requests + row.cache_hits;
+                let should = (
+                    requests,
+                    counted.cache_misses,
+                    counted.total_input_tokens,
+                    counted.total_output_tokens,
+                );
+                if found == should {
+                    return;
+                }
+                format!(
+                    "requests, misses, input and output tokens are {found:?} and should be {should:?}"
+                )
+            }
+        };
+        self.tables[Place::Usage as usize].differ(Difference {
+            owner: Some(audit.owner.to_string()),
+            id: None,
+            sequence: None,
+            reason,
+        });
+        self.fixes.push(Fix::Row(Repair::Usage(audit.clone())));
+    }
+
+    /// A list without a chat.
+    pub(super) fn stray_list(&mut self, guest: &GuestId) {
+        self.count(Place::Lists, 0, 1);
+        self.tables[Place::Lists as usize].differ(Difference {
+            owner: Some(guest.to_string()),
+            id: None,
+            sequence: None,
+            reason: "there is a list, and no chat it could be a view of".into(),
+        });
+        self.fixes.push(Fix::List(guest.clone()));
+    }
+
+    /// Rows that belong to nothing.
+    pub(super) fn orphans(&mut self, orphans: Vec<Orphan>) {
+        for orphan in orphans {
+            let place = match orphan.table {
+                "conversation_cache" => Place::Conversations,
+                "message_cache" => Place::Messages,
+                "cache_content_mapping" => Place::Mappings,
+                _ => Place::Embeddings,
+            };
+            self.count(place, 0, u64::from(orphan.table != "conversation_cache"));
+            self.tables[place as usize].differ(Difference {
+                owner: None,
+                id: Some(orphan.id.clone()),
+                sequence: None,
+                reason: format!("{}: {}", orphan.table, orphan.reason),
+            });
+            self.fixes.push(Fix::Row(Repair::Orphan(orphan)));
+        }
+    }
+
+    /// The hourly metrics of everything.
+    pub(super) fn metrics(&mut self, audit: &MetricsAudit) {
+        self.count(Place::Metrics, audit.hours_expected, audit.hours_found);
+        for hour in &audit.missing {
+            self.differ_metrics(format!(
+                "no row for the hour {hour}, in which messages were stored"
+            ));
+        }
+        if audit.entries != audit.messages {
+            let (entries, messages) = (audit.entries, audit.messages);
+            self.differ_metrics(format!(
+                "total_entries of the newest row is {entries}, and there are {messages} messages"
+            ));
+        }
+        if audit.requests < audit.messages {
+            let (requests, messages) = (audit.requests, audit.messages);
+            self.differ_metrics(format!(
+                "total_requests sums to {requests}, fewer than the {messages} messages there are"
+            ));
+        }
+    }
+
+    /// The hours of one guest's messages.
+    pub(super) fn hours_missing(&mut self, expected: u64, missing: &[Timestamp]) {
+        self.count(Place::Metrics, expected, expected - missing.len() as u64);
+        for hour in missing {
+            self.differ_metrics(format!(
+                "no row for the hour {hour}, in which messages were stored"
+            ));
+        }
+    }
+
+    fn differ_metrics(&mut self, reason: String) {
+        self.tables[Place::Metrics as usize].differ(Difference {
+            owner: None,
+            id: None,
+            sequence: None,
+            reason,
+        });
+        self.fixes.push(Fix::Row(Repair::Metrics));
+    }
+}
