@@ -129,3 +129,11 @@ pub(crate) async fn the_epoch_stays(f: &Fixture) {
     assert_eq!(f.database.epoch(), epoch);
     assert!(!epoch.is_nil());
 }
+
+pub(crate) async fn what_is_settled_includes_everything_before_it(f: &Fixture) {
+    let said = f.chatter(noon(), "g1", 3).await;
+    // The notes of the first two were lost with the process that held them.
+    f.settle(at(4), &said[2..]).await;
+    assert_eq!(f.synced(said[0].conversation).await, [0, 1, 2]);
+    assert!(f.debts(at(4)).await.is_empty());
+}

@@ -7,7 +7,8 @@ use crate::error::Result;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-/// Messages that a list now has and will still have after a power cut.
+/// Messages that a list now has and will still have after a power cut. A list has no holes: it then has every message of
+/// its window before these as well.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settled {
     /// Their conversation.

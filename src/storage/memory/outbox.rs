@@ -91,7 +91,7 @@ impl Tables {
     }
 
     /// Notes what the lists have. Only what the window still holds counts: a list that was begun anew, removed, or handed
-    /// over in the meantime has the rest no longer.
+    /// over in the meantime has the rest no longer. A list has no holes, so what comes before is there as well.
     pub(super) fn note_settled(&mut self, settled: &[Settled]) {
         for settled in settled {
             let chat = self.conversations.get_mut(&settled.conversation);
@@ -102,18 +102,22 @@ impl Tables {
             if settled.next > chat.conversation.message_count {
                 continue;
             }
+            let first = settled.next.saturating_sub(settled.messages.len() as u64);
+            let unnoted = first.min(chat.list_synced).max(window.from);
             chat.list_synced = chat.list_synced.max(settled.next);
-            for id in &settled.messages {
-                self.note_synced(*id, settled.conversation, window.from);
+            if unnoted < settled.next {
+                let listed = chat.sequences.range(unnoted..settled.next);
+                let listed: Vec<_> = listed.map(|(_, id)| *id).collect();
+                for id in listed {
+                    self.note_synced(id);
+                }
             }
         }
     }
 
-    fn note_synced(&mut self, id: MessageId, conversation: ConversationId, from: u64) {
+    fn note_synced(&mut self, id: MessageId) {
         let row = self.messages.get_mut(&id);
-        let in_window =
-            row.filter(|row| row.conversation == conversation && row.message.sequence >= from);
-        if let Some(mapping) = in_window.and_then(|row| row.mapping.as_mut()) {
+        if let Some(mapping) = row.and_then(|row| row.mapping.as_mut()) {
             mapping.is_synced = true;
         }
     }

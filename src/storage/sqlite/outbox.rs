@@ -129,9 +129,6 @@ impl Outbox for SqliteDatabase {
 }
 
 /// Marks what is durable in the lists, and adds to the owners' response times.
-///
-/// A conversation that has lapsed, been migrated or erased meanwhile takes no mark, and a message that fell out of the
-/// window neither: `is_synced` must never claim what the list does not have.
 pub(super) fn settle(
     tx: &Transaction<'_>,
     settled: &[Settled],
@@ -139,25 +136,38 @@ pub(super) fn settle(
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     for done in settled {
-        let from = tx
-            .prepare_cached(sql::LIST_SETTLE)?
-            .query_row(params![Id(done.conversation.0), done.next], |row| {
-                row.get::<_, u64>(0)
-            });
-        let Some(from) = from.optional()? else {
-            continue;
-        };
-        let first = done.next.saturating_sub(done.messages.len() as u64);
-        let before_window = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
-        for id in done.messages.iter().skip(before_window) {
-            tx.prepare_cached(sql::MAPPING_SETTLE)?
-                .execute(params![Id(id.0), Time(at)])?;
-        }
+        settle_list(tx, done, at)?;
     }
     for time in owners {
         let row = params![time.owner.as_str(), time.requests, time.total_ms];
         tx.prepare_cached(sql::USAGE_TIME)?.execute(row)?;
     }
+    Ok(())
+}
+
+/// A conversation that has lapsed, been migrated or erased meanwhile takes no mark, and a message that fell out of the
+/// window neither: `is_synced` must never claim what the list does not have. A list has no holes, so everything before
+/// what is noted is there as well, also when its own note was lost with the process that held it.
+fn settle_list(tx: &Transaction<'_>, done: &Settled, at: Timestamp) -> rusqlite::Result<()> {
+    let id = Id(done.conversation.0);
+    let read = |row: &Row<'_>| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?));
+    let mut find = tx.prepare_cached(sql::LIST_SYNCED)?;
+    let Some((from, synced)) = find.query_row(params![id, done.next], read).optional()? else {
+        return Ok(());
+    };
+    let first = done.next.saturating_sub(done.messages.len() as u64);
+    let unnoted = from.max(synced);
+    if unnoted < first {
+        let row = params![id, unnoted, first, Time(at)];
+        tx.prepare_cached(sql::MAPPINGS_SETTLE)?.execute(row)?;
+    }
+    let outside = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+    for message in done.messages.iter().skip(outside) {
+        let row = params![Id(message.0), Time(at)];
+        tx.prepare_cached(sql::MAPPING_SETTLE)?.execute(row)?;
+    }
+    tx.prepare_cached(sql::LIST_SETTLE)?
+        .execute(params![id, done.next])?;
     Ok(())
 }
 

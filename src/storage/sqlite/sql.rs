@@ -102,10 +102,14 @@ pub(super) const METRICS_CARRY: &str =
 
 // The lists.
 
+pub(super) const LIST_SYNCED: &str = "SELECT list_from, list_synced FROM conversation_cache
+    WHERE id = ?1 AND list_expires_at IS NOT NULL AND message_count >= ?2";
 pub(super) const LIST_SETTLE: &str =
-    "UPDATE conversation_cache SET list_synced = max(list_synced, ?2)
-    WHERE id = ?1 AND list_expires_at IS NOT NULL AND message_count >= ?2 RETURNING list_from";
+    "UPDATE conversation_cache SET list_synced = ?2 WHERE id = ?1 AND list_synced < ?2";
 pub(super) const MAPPING_SETTLE: &str = "UPDATE cache_content_mapping SET is_synced = 1, last_synced_at = ?2 WHERE id = ?1 AND is_synced = 0";
+pub(super) const MAPPINGS_SETTLE: &str = "UPDATE cache_content_mapping SET is_synced = 1, last_synced_at = ?4
+    WHERE is_synced = 0 AND id IN
+        (SELECT id FROM message_cache WHERE conversation_id = ?1 AND sequence >= ?2 AND sequence < ?3)";
 pub(super) const MAPPINGS_UNSYNC: &str = "UPDATE cache_content_mapping SET is_synced = 0
     WHERE is_synced = 1 AND id IN (SELECT id FROM message_cache WHERE conversation_id = ?1 AND sequence < ?2)";
 pub(super) const LIST_DEBTS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
