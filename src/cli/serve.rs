@@ -10,10 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let address = cli.serving.listen;
+    let places = Places::of(cli)?;
     require_key_beyond_loopback(cli)?;
     let listener = bind(address)
         .map_err(|cause| format!("cannot listen on {address}: {cause}; choose another --listen"))?;
-    let places = Places::of(cli)?;
     let mut folder = places.lock().map_err(|taken| taken.to_string())?;
     let parts = places.open(cli)?;
     let mut stop = StopSignals::new()?;

@@ -1,7 +1,7 @@
 //! Storing messages: one, a guest's batch, many guests' lines.
 
 use super::extract::{GuestPath, JsonBody, is_ndjson};
-use super::wire::{IncomingBatch, IncomingMessage, SavedAnswer, read};
+use super::wire::{IncomingBatch, IncomingMessage, SavedAnswer, read, read_object};
 use super::{App, Problem};
 use crate::chat::{GuestId, IdempotencyKey, InvalidField, NewMessage};
 use crate::error::Result as StoreResult;
@@ -25,7 +25,7 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let incoming: IncomingMessage<'_> = read(body.text()?)?;
+    let incoming: IncomingMessage<'_> = read_object(body.text()?)?;
     let message = incoming.for_guest(
         &guest,
         idempotency_key(&headers)?,
@@ -45,7 +45,7 @@ pub(super) async fn post_guest_batch(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let batch: IncomingBatch<'_> = read(body.text()?)?;
+    let batch: IncomingBatch<'_> = read_object(body.text()?)?;
     let raw = batch
         .messages
         .ok_or_else(|| InvalidField::new("messages", "is required"))?;
@@ -62,7 +62,7 @@ pub(super) async fn post_guest_batch(
     let mut messages = Vec::with_capacity(list.len());
     for (index, raw) in list.into_iter().enumerate() {
         let place = format!("messages[{index}]");
-        let incoming: IncomingMessage<'_> = serde_json::from_str(raw.get())
+        let incoming: IncomingMessage<'_> = read_object(raw.get())
             .map_err(|_| InvalidField::new(&*place, "must be a JSON object"))?;
         let key = key.as_ref().map(|key| key.of_part(index));
         let message = incoming.for_guest(&guest, key, app.settings.content_limit);
@@ -101,7 +101,7 @@ pub(super) async fn post_batch(
 }
 
 fn one_of_many(text: &str, content_limit: usize) -> Result<NewMessage, Problem> {
-    let incoming: IncomingMessage<'_> = read(text)?;
+    let incoming: IncomingMessage<'_> = read_object(text)?;
     Ok(incoming.for_its_guest(content_limit)?)
 }
 

@@ -4,7 +4,9 @@ use super::chats::{page, with_next};
 use super::extract::{
     ConversationPath, GuestPath, JsonBody, Parameters, UserPath, conversation_id,
 };
-use super::wire::{ConversationAnswer, IncomingMigration, MessageAnswer, MigratedAnswer, read};
+use super::wire::{
+    ConversationAnswer, IncomingMigration, MessageAnswer, MigratedAnswer, read_object,
+};
 use super::{App, Problem};
 use crate::storage::database::ChatKey;
 use axum::Json;
@@ -21,7 +23,7 @@ pub(super) async fn migrate(
     GuestPath(guest): GuestPath,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let incoming: IncomingMigration<'_> = read(body.text()?)?;
+    let incoming: IncomingMigration<'_> = read_object(body.text()?)?;
     let user = incoming.user()?;
     let migrating = app.service.migrate(guest.clone(), user.clone());
     let migrated = tokio::time::timeout(app.settings.request_timeout, migrating).await;

@@ -3,7 +3,7 @@
 mod incoming;
 mod outgoing;
 
-pub(super) use incoming::{IncomingBatch, IncomingMessage, IncomingMigration, read};
+pub(super) use incoming::{IncomingBatch, IncomingMessage, IncomingMigration, read, read_object};
 pub(super) use outgoing::{
     BackendAnswer, ConversationAnswer, DeletedAnswer, MessageAnswer, MigratedAnswer, ReadyAnswer,
     SavedAnswer, SessionAnswer,

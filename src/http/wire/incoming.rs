@@ -54,6 +54,20 @@ pub(in crate::http) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, 
     })
 }
 
+/// Reads a JSON object. An array is none, though serde would take its elements for the fields.
+pub(in crate::http) fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+    match text
+        .trim_start_matches([' ', '\t', '\r', '\n'])
+        .starts_with('[')
+    {
+        false => read(text),
+        // Reading it tells malformed JSON from the wrong kind of it.
+        true => read::<serde::de::IgnoredAny>(text).and_then(|_| {
+            Err(InvalidField::new("body", "must be a JSON object, and is an array").into())
+        }),
+    }
+}
+
 /// serde's words without the name of our type, which means nothing to a client.
 fn shape(cause: &serde_json::Error) -> String {
     let text = cause.to_string();

@@ -2,10 +2,10 @@
 
 use super::super::Service;
 use super::{Answer, Erasure, Saved, receipt};
-use crate::chat::{ConversationId, GuestId, ListState};
+use crate::chat::{ConversationId, GuestId, ListState, MessageId};
 use crate::error::{Error, Result};
 use crate::storage::database::{Batch, Entry, Erased, Migrated, Outcome, Recorded, Settled};
-use crate::storage::list_cache::{Append, Applied, Item, Origin};
+use crate::storage::list_cache::{Append, Applied, Head, Item, Origin};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -37,7 +37,8 @@ pub(super) async fn run(service: Service, mut committed: mpsc::Receiver<Committe
         match work {
             Committed::Stored(stored) => {
                 let pending = append(&service, &stored).await;
-                answer(stored, &pending);
+                let listed = listed_again(&service, &stored).await;
+                answer(stored, &pending, &listed);
             }
             Committed::Erased {
                 guest,
@@ -108,15 +109,49 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
                 service.0.lists.note_applied(settled);
             }
             Applied::Gap => {
-                tracing::warn!(step = "list", guest = %append.guest, "the list lacks earlier messages; it is being rebuilt");
+                tracing::debug!(guest = %append.guest, "[List] the list lacks earlier messages; it is being rebuilt");
                 pending.insert(settled.conversation);
             }
         }
     }
     if !pending.is_empty() {
+        tracing::warn!(
+            step = "list",
+            lists = pending.len(),
+            "lists lack earlier messages; they are being rebuilt"
+        );
         service.0.lists.wake();
     }
     pending
+}
+
+/// Replayed messages that the tables do not know to be in their list yet, and that are: the first answer said so, and the
+/// repeated one must not say less.
+async fn listed_again(service: &Service, stored: &Stored) -> HashSet<MessageId> {
+    let unsure = |recorded: &Recorded| recorded.replayed == Some(ListState::Pending);
+    let unsure: Vec<_> = recorded(stored)
+        .filter(|(_, recorded)| unsure(recorded))
+        .collect();
+    if unsure.is_empty() || service.0.lists.is_suspended() {
+        return HashSet::new();
+    }
+    let guests = unsure
+        .iter()
+        .map(|(entry, _)| entry.message.guest.clone())
+        .collect();
+    let asking = service.0.parts.lists.heads(guests);
+    let Ok(Ok(heads)) = tokio::time::timeout(service.settings().list_budget, asking).await else {
+        return HashSet::new();
+    };
+    let has = |head: &Head, recorded: &Recorded| {
+        head.origin == service.origin(recorded.conversation)
+            && (head.from..head.next).contains(&recorded.sequence)
+    };
+    let found = unsure
+        .iter()
+        .zip(heads)
+        .filter(|((_, recorded), head)| head.as_ref().is_some_and(|head| has(head, recorded)));
+    found.map(|((_, recorded), _)| recorded.id).collect()
 }
 
 /// One append per conversation, with what to note once it is durable. Replayed messages owe the list nothing.
@@ -169,14 +204,14 @@ fn recorded(stored: &Stored) -> impl Iterator<Item = (&Entry, &Recorded)> {
     })
 }
 
-fn answer(stored: Stored, pending: &HashSet<ConversationId>) {
+fn answer(stored: Stored, pending: &HashSet<ConversationId>, listed: &HashSet<MessageId>) {
     let mut outcomes = stored.outcomes.into_iter();
     for (groups, reply) in stored.replies {
         let answers = outcomes.by_ref().take(groups).map(|outcome| match outcome {
             Ok(Outcome::Stored(recorded)) => Answer::Saved(
                 recorded
                     .into_iter()
-                    .map(|one| saved(one, pending))
+                    .map(|one| saved(one, pending, listed))
                     .collect(),
             ),
             Ok(Outcome::Conflict { index, id }) => Answer::Conflict { index, id },
@@ -186,15 +221,20 @@ fn answer(stored: Stored, pending: &HashSet<ConversationId>) {
     }
 }
 
-fn saved(recorded: Recorded, pending: &HashSet<ConversationId>) -> Saved {
+fn saved(
+    mut recorded: Recorded,
+    pending: &HashSet<ConversationId>,
+    listed: &HashSet<MessageId>,
+) -> Saved {
+    if listed.contains(&recorded.id) {
+        recorded.replayed = Some(ListState::Stored);
+    }
     let waits = pending.contains(&recorded.conversation);
-    let receipt = receipt(
-        &recorded,
-        if waits {
-            ListState::Pending
-        } else {
-            ListState::Stored
-        },
-    );
+    let list = if waits {
+        ListState::Pending
+    } else {
+        ListState::Stored
+    };
+    let receipt = receipt(&recorded, list);
     Saved { recorded, receipt }
 }
