@@ -182,7 +182,7 @@ pub struct ServeArgs {
     /// How long a body may take to arrive
     #[arg(long, global = true, env = "GUESTBOOK_BODY_TIMEOUT", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
     pub body_timeout: Duration,
-    /// How long a write may take before the client is told that its outcome is not known
+    /// How long an answer may take; the client of a write is then told that its outcome is not known
     #[arg(long, global = true, env = "GUESTBOOK_REQUEST_TIMEOUT", default_value = "5s", value_parser = positive_duration, value_name = "TIME")]
     pub request_timeout: Duration,
     /// Requests that may wait to be committed; more are turned away with 503

@@ -18,6 +18,7 @@ use data_dir::DataDir;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// Something is missing.
@@ -57,6 +58,8 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Sql { statement } => sql::run(&cli, &statement),
         }
     });
+    // A thread of a store that hangs must not keep the process from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     done.unwrap_or_else(|refusal| refuse(&refusal))
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn history(
 ) -> Result<Response, Problem> {
     let page = page(&parameters)?;
     let chat = ChatKey::Guest(guest.clone());
-    let Some(history) = app.service.history(&chat, page).await? else {
+    let Some(history) = app.in_time(app.service.history(&chat, page)).await? else {
         return Ok(Json::<[(); 0]>([]).into_response());
     };
     let messages: Vec<_> = history.messages.iter().map(MessageAnswer::from).collect();
@@ -39,7 +39,7 @@ pub(super) async fn session(
     State(app): State<App>,
     GuestPath(guest): GuestPath,
 ) -> Result<Response, Problem> {
-    match app.service.session(&guest).await? {
+    match app.in_time(app.service.session(&guest)).await? {
         Some(session) => Ok(Json(SessionAnswer::new(&guest, &session)).into_response()),
         None => {
             let detail = format!(

@@ -13,6 +13,7 @@ mod wire;
 pub use problem::Problem;
 pub use server::{Server, bind};
 
+use crate::error::Result as StoreResult;
 use crate::service::Service;
 use axum::Router;
 use axum::routing::{get, post};
@@ -33,7 +34,7 @@ pub struct HttpSettings {
     pub header_timeout: Duration,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
-    /// How long the answer to a write may take before the client is told that its outcome is not known.
+    /// How long an answer may take. The client of a write is then told that its outcome is not known.
     pub request_timeout: Duration,
     /// How long requests in flight may take to end when the server stops.
     pub drain_timeout: Duration,
@@ -110,4 +111,14 @@ pub fn router(service: Service, settings: HttpSettings) -> Router {
             problem::panicked,
         ))
         .with_state(app)
+}
+
+impl App {
+    /// What the service says, if it says so within the time a request may take.
+    async fn in_time<R>(&self, asking: impl Future<Output = StoreResult<R>>) -> Result<R, Problem> {
+        match tokio::time::timeout(self.settings.request_timeout, asking).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Problem::unanswered()),
+        }
+    }
 }

@@ -63,6 +63,12 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    /// A read did not end in time.
+    pub(super) fn unanswered() -> Self {
+        let detail = "the storage did not answer in time; try again shortly";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
     /// A deletion or migration did not end in time.
     pub(super) fn unfinished(what: &str) -> Self {
         let detail = format!(

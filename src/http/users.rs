@@ -42,7 +42,9 @@ pub(super) async fn conversations(
         .text("before")
         .map(|text| conversation_id("before", text))
         .transpose()?;
-    let found = app.service.conversations(&user, before, limit).await?;
+    let found = app
+        .in_time(app.service.conversations(&user, before, limit))
+        .await?;
     let answers: Vec<_> = found.iter().map(ConversationAnswer::from).collect();
     let mut response = Json(answers).into_response();
     if let Some(last) = found.last().filter(|_| found.len() == limit) {
@@ -63,8 +65,7 @@ pub(super) async fn conversation(
 ) -> Result<Response, Problem> {
     let page = page(&parameters)?;
     let Some(history) = app
-        .service
-        .history(&ChatKey::Conversation(id), page)
+        .in_time(app.service.history(&ChatKey::Conversation(id), page))
         .await?
     else {
         return Err(Problem::new(

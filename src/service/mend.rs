@@ -27,7 +27,7 @@ impl Service {
             self.compare_all().await?;
             self.settle().await?;
         }
-        if known != Some(incarnation) {
+        if known != Some(incarnation) && !self.is_stopping() {
             self.0
                 .parts
                 .database
@@ -61,7 +61,7 @@ impl Service {
                 mended += u64::from(self.mend(&guest).await?);
             }
             self.settle().await?;
-            if !full {
+            if !full || self.is_stopping() {
                 break;
             }
         }
@@ -81,7 +81,9 @@ impl Service {
                 .database
                 .list_rows(after, self.now(), SCAN_PAGE)
                 .await?;
-            let Some(last) = rows.last() else { break };
+            let Some(last) = rows.last().filter(|_| !self.is_stopping()) else {
+                break;
+            };
             after = Some(last.conversation);
             let guests = rows.iter().map(|row| row.guest.clone()).collect();
             let heads = self.0.parts.lists.heads(guests).await?;

@@ -4,6 +4,7 @@
 //! committed to the database in batches, then applied to the lists, then answered ([`ingest`]). What a list misses is
 //! found again in the database and mended ([`lists`]).
 
+mod bounded;
 mod chats;
 mod embedding;
 mod ingest;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// How long applying a batch to the lists may take before its messages are answered as pending.
     pub list_budget: Duration,
+    /// How long any other call of the list store may take before it counts as failed.
+    pub list_timeout: Duration,
     /// How often lists are made durable and noted as such.
     pub settle_interval: Duration,
     /// How often expired lists and conversations are removed.
@@ -73,6 +76,7 @@ impl Default for Settings {
             batch_messages: 1024,
             batch_bytes: 8 << 20,
             list_budget: Duration::from_millis(250),
+            list_timeout: Duration::from_secs(4),
             settle_interval: Duration::from_millis(200),
             sweep_interval: Duration::from_secs(30),
             list_ttl: crate::chat::Ttl(Duration::from_secs(86_400)),
@@ -124,7 +128,8 @@ impl Service {
         Self::assemble(parts, settings).0
     }
 
-    fn assemble(parts: Parts, settings: Settings) -> (Self, ingest::Queue) {
+    fn assemble(mut parts: Parts, settings: Settings) -> (Self, ingest::Queue) {
+        parts.lists = Arc::new(bounded::Bounded::new(parts.lists, settings.list_timeout));
         let (ingest, queue) = ingest::Ingest::new(settings.queue);
         let service = Self(Arc::new(Inner {
             parts,
@@ -201,6 +206,10 @@ impl Service {
             _ = stopping.wait_for(|stop| *stop) => false,
             () = tokio::time::sleep(span) => true,
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.0.stopping.borrow()
     }
 
     /// Completes when the service stops.
