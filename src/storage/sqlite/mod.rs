@@ -9,6 +9,8 @@ mod chats;
 mod error;
 mod open;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod record;
 mod replay;
 mod rows;

@@ -269,8 +269,8 @@ pub(super) const USAGE_COUNTED: &str =
     "SELECT count(*), coalesce(sum(iif(m.role = 'assistant', 0, m.tokens)), 0),
         coalesce(sum(iif(m.role = 'assistant', m.tokens, 0)), 0)
     FROM (SELECT id FROM conversation_cache WHERE user_id = ?1 AND platform = 'guest'
-            UNION ALL SELECT id FROM conversation_cache WHERE user_id = ?1 AND platform = 'authenticated') c
-        JOIN message_cache m ON m.conversation_id = c.id";
+            UNION ALL SELECT id FROM conversation_cache WHERE user_id = ?1 AND platform = 'authenticated') owned
+        JOIN message_cache m ON m.conversation_id = owned.id";
 pub(super) const ORPHANED_MESSAGES: &str =
     "SELECT id, 'no conversation ' || conversation_id FROM message_cache m
     WHERE NOT EXISTS (SELECT 1 FROM conversation_cache c WHERE c.id = m.conversation_id) LIMIT ?1";
