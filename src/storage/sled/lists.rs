@@ -30,8 +30,11 @@ pub(super) struct Lists {
     incarnation: Uuid,
     /// How many lists there are: sled would count by scanning.
     lists: i64,
-    /// Whether something was written since the last flush.
-    dirty: bool,
+    /// Names this opening of the store, so that a flush of an earlier one is not taken for one of this.
+    opening: Uuid,
+    /// Transactions written since the store was opened, and how many of them are on disk.
+    written: u64,
+    synced: u64,
 }
 
 impl Lists {
@@ -53,7 +56,9 @@ impl Lists {
             meta,
             incarnation,
             lists,
-            dirty: true,
+            opening: Uuid::new_v4(),
+            written: 1, // opening may have written too
+            synced: 0,
         };
         store.sync_names()?;
         store.flush()?;
@@ -163,24 +168,42 @@ impl Lists {
             .collect()
     }
 
-    /// Returns once everything written survives a power cut. sled's own flush asks the kernel to begin writing and does
-    /// not wait for the disk, so the file is synced here.
+    /// Returns once everything written survives a power cut.
     pub(super) fn flush(&mut self) -> Outcome<()> {
-        if !self.dirty {
+        let Some(flush) = self.begin_flush()? else {
             return Ok(());
+        };
+        flush.sync()?;
+        self.end_flush(&flush);
+        Ok(())
+    }
+
+    /// Hands everything written to the kernel; what is left is to wait for the disk, which needs no hold on the store.
+    /// `None` when there is nothing to wait for. sled's own flush does not wait: it only asks the kernel to begin writing.
+    pub(super) fn begin_flush(&mut self) -> Outcome<Option<Flush>> {
+        if self.synced == self.written {
+            return Ok(None);
         }
         self.db.flush()?;
-        self.sync_blobs()?;
-        sync(&self.path.join("db"))?;
-        self.dirty = false;
-        Ok(())
+        Ok(Some(Flush {
+            path: self.path.clone(),
+            opening: self.opening,
+            written: self.written,
+        }))
+    }
+
+    /// Notes a flush that has reached the disk.
+    pub(super) fn end_flush(&mut self, flush: &Flush) {
+        if flush.opening == self.opening {
+            self.synced = self.synced.max(flush.written);
+        }
     }
 
     fn change<R>(&mut self, plan: impl FnOnce(&mut Changes<'_>) -> Outcome<R>) -> Outcome<R> {
         let mut changes = Changes::new(&self.trees);
         let answer = plan(&mut changes)?;
         if !changes.is_empty() {
-            self.dirty = true;
+            self.written += 1;
             self.lists += changes.commit()?;
         }
         Ok(answer)
@@ -231,6 +254,22 @@ impl Lists {
         sync(&self.path.join("blobs"))?;
         sync(&self.path)?;
         sync(parent(&self.path))
+    }
+}
+
+/// What has been handed to the kernel and has to reach the disk.
+#[derive(Debug)]
+pub(super) struct Flush {
+    path: PathBuf,
+    opening: Uuid,
+    written: u64,
+}
+
+impl Flush {
+    /// Waits for the disk.
+    pub(super) fn sync(&self) -> Outcome<()> {
+        self.sync_blobs()?;
+        sync(&self.path.join("db"))
     }
 
     /// Pages too large for the file have files of their own; with values of at most 4,000 bytes there are none.

@@ -30,9 +30,10 @@ use super::{ListCache, Stats, Storage};
 use crate::chat::{GuestId, Timestamp};
 use crate::error::{Error, Result};
 use async_trait::async_trait;
-use fault::{NAME, Outcome};
+use fault::{Fault, NAME, Outcome};
 use guard::Guarded;
 use lists::Lists;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,8 +108,24 @@ impl Storage for SledLists {
         self.call("stats", |lists| lists.stats()).await
     }
 
+    /// The wait for the disk is not on the store's thread: appends go on meanwhile.
     async fn flush(&self) -> Result<()> {
-        self.call("flush", Lists::flush).await
+        let Some(flush) = self.call("flush", Lists::begin_flush).await? else {
+            return Ok(());
+        };
+        let waiting = tokio::task::spawn_blocking(move || flush.sync().map(|()| flush)).await;
+        let ended = |cause| {
+            Err(Fault::Io(
+                "the wait for the disk ended",
+                io::Error::other(cause),
+            ))
+        };
+        let synced = waiting.unwrap_or_else(ended);
+        self.call("flush", move |lists| {
+            lists.end_flush(&synced?);
+            Ok(())
+        })
+        .await
     }
 
     async fn close(&self) -> Result<()> {
