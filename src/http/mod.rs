@@ -97,6 +97,8 @@ pub fn router(service: Service, settings: HttpSettings) -> Router {
             "/v1/verify",
             get(operations::verify).post(operations::repair),
         )
+        // Before the layer, so that a wrong method is told only to who has the key.
+        .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn_with_state(
             app.clone(),
             auth::require_key,
