@@ -31,7 +31,7 @@ pub(super) async fn post(
         idempotency_key(&headers)?,
         app.settings.content_limit,
     )?;
-    let saved = store_one(&app, vec![message]).await?;
+    let saved = store_one(&app, vec![message], |_| None).await?;
     let Some(saved) = saved.first() else {
         return Err(Problem::outcome_unknown());
     };
@@ -68,7 +68,7 @@ pub(super) async fn post_guest_batch(
         let message = incoming.for_guest(&guest, key, app.settings.content_limit);
         messages.push(message.map_err(|fault| fault.within(&place))?);
     }
-    let saved = store_one(&app, messages).await?;
+    let saved = store_one(&app, messages, Some).await?;
     let answers: Vec<_> = saved.iter().map(|saved| app.saved(saved, &guest)).collect();
     Ok(Json(answers).into_response())
 }
@@ -105,9 +105,12 @@ fn one_of_many(text: &str, content_limit: usize) -> Result<NewMessage, Problem> 
     Ok(incoming.for_its_guest(content_limit)?)
 }
 
-/// Stores one group, within the time a request may take.
-async fn store_one(app: &App, group: Vec<NewMessage>) -> Result<Vec<Saved>, Problem> {
-    let batch = group.len() > 1;
+/// Stores one group, within the time a request may take; `place` is where a client sees the message of an index.
+async fn store_one(
+    app: &App,
+    group: Vec<NewMessage>,
+    place: impl FnOnce(usize) -> Option<usize>,
+) -> Result<Vec<Saved>, Problem> {
     let storing = app.service.store(vec![group]);
     let answers: StoreResult<Vec<Answer>> =
         tokio::time::timeout(app.settings.request_timeout, storing)
@@ -115,7 +118,7 @@ async fn store_one(app: &App, group: Vec<NewMessage>) -> Result<Vec<Saved>, Prob
             .map_err(|_| Problem::outcome_unknown())?;
     match answers?.pop() {
         Some(Answer::Saved(saved)) => Ok(saved),
-        Some(Answer::Conflict { index, id }) => Err(Problem::conflict(id, batch.then_some(index))),
+        Some(Answer::Conflict { index, id }) => Err(Problem::conflict(id, place(index))),
         Some(Answer::Failed(cause)) => Err(cause.into()),
         None => Err(Problem::outcome_unknown()),
     }
