@@ -25,7 +25,11 @@ impl Service {
         let (database, lists) = (&self.0.parts.database, &self.0.parts.lists);
         let mut conversations = 0;
         loop {
-            let erased = database.expire(now, SWEEP_PAGE).await?.conversations;
+            let erased = database.expire(now, SWEEP_PAGE).await;
+            if erased.is_err() {
+                self.0.lists.wake(); // pages before this one, or this one with its answer lost, have left debts
+            }
+            let erased = erased?.conversations;
             conversations += erased;
             if erased < SWEEP_PAGE as u64 {
                 break;

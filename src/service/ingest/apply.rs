@@ -74,6 +74,7 @@ pub(super) async fn run(service: Service, mut committed: mpsc::Receiver<Committe
 
 fn failed(service: &Service, step: &'static str, guest: &GuestId, cause: Error) -> Error {
     service.note_fatal();
+    service.0.lists.wake(); // the answer may have been lost and not the commit: then a list has to go
     tracing::error!(step, %guest, %cause, "nothing was changed");
     cause
 }

@@ -131,6 +131,8 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
     service.0.lists.put_back_durable(batch.settled.clone());
     service.0.metrics.put_back(batch.tally.clone());
     if cause.kind() != ErrorKind::Invalid || batch.groups.len() == 1 {
+        // The answer may have been lost and not the commit: then the lists lack what nobody has told them.
+        service.0.lists.wake();
         tracing::error!(step = "record", messages = batch.groups.len(), %cause, "a batch was not stored");
         return batch.groups.iter().map(|_| Err(cause.clone())).collect();
     }
@@ -141,6 +143,7 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
         match record_part(service, batch, groups.clone()).await {
             Ok(stored) => outcomes.extend(stored.into_iter().map(Ok)),
             Err(cause) if groups.len() == 1 || cause.kind() != ErrorKind::Invalid => {
+                service.0.lists.wake(); // as above
                 tracing::error!(step = "record", messages = groups.len(), %cause, "a message was not stored");
                 outcomes.extend(groups.iter().map(|_| Err(cause.clone())));
             }
