@@ -2,7 +2,7 @@
 
 use super::Service;
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{ChatKey, Erased, History, Migrated, Page, PageStart};
 use crate::storage::list_cache::Item;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ impl Service {
             return Ok(None);
         };
         let ttl = now.until(row.window.expires_at);
-        match self.listed(guest, now).await {
+        match self.listed_in_time(guest, now).await {
             Ok(Some(items)) => Ok(Some(Session {
                 items,
                 ttl,
@@ -89,6 +89,22 @@ impl Service {
                     .await
                     .map(Some)
             }
+        }
+    }
+
+    /// As [`Self::listed`], from a store that is not known to fail and answers within its budget.
+    async fn listed_in_time(&self, guest: &GuestId, now: Timestamp) -> Result<Option<Vec<Item>>> {
+        let unavailable = |context| {
+            let backend = self.0.parts.lists.name();
+            Error::new(ErrorKind::Unavailable, backend, "session", context)
+        };
+        if self.0.lists.is_suspended() {
+            return Err(unavailable("the list store has failed and is being tried"));
+        }
+        let listed = self.listed(guest, now);
+        match tokio::time::timeout(self.settings().list_budget, listed).await {
+            Ok(listed) => listed,
+            Err(_) => Err(unavailable("it did not answer in time")),
         }
     }
 
