@@ -66,6 +66,8 @@ enum Job {
         user: OwnerId,
         reply: oneshot::Sender<Result<Migrated>>,
     },
+    /// Does nothing but come out at the other end.
+    Pass { reply: oneshot::Sender<()> },
 }
 
 /// What an erasure removed, and whether the list went with it at once.
@@ -161,6 +163,17 @@ impl Service {
         let (reply, answer) = oneshot::channel();
         self.pass(Job::Migrate { guest, user, reply }, answer)
             .await?
+    }
+
+    /// Returns once everything accepted before is committed and the lists have been told; at once when nothing is accepted.
+    pub(super) async fn pass_through(&self) {
+        let Ok(sender) = self.0.ingest.sender() else {
+            return;
+        };
+        let (reply, answer) = oneshot::channel();
+        if sender.send(Job::Pass { reply }).await.is_ok() {
+            let _ = answer.await; // an error is a pipeline that has ended: nothing is on its way any more
+        }
     }
 
     async fn pass<R>(&self, job: Job, answer: oneshot::Receiver<R>) -> Result<R> {

@@ -15,6 +15,8 @@ pub(super) struct Ledger {
     pub(super) wake: Notify,
     /// Set while the list store fails: batches do not wait for it, the mending task tries it.
     suspended: AtomicBool,
+    /// Held while notes are taken out and written, so that whoever settles next does not pass by those on their way.
+    pub(super) settling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]

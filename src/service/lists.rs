@@ -56,12 +56,14 @@ impl Service {
     /// # Errors
     /// Those of the two stores; what could not be noted is found again by mending.
     pub async fn settle(&self) -> Result<()> {
+        let _turn = self.0.lists.settling.lock().await;
         self.make_durable().await?;
         self.note_durable().await
     }
 
     /// One round of the interval: notes what no batch has carried since the last round, then makes the rest durable.
     async fn settle_round(&self) -> Result<()> {
+        let _turn = self.0.lists.settling.lock().await;
         self.note_durable().await?;
         self.make_durable().await
     }

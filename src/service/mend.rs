@@ -25,7 +25,9 @@ impl Service {
         let known = self.0.parts.database.lists_incarnation().await?;
         if !compared || known != Some(incarnation) {
             self.compare_all().await?;
-            self.settle().await?;
+            // What the tables hold for durable was rebuilt just now, so that nothing is owed for it: without this, a power
+            // cut would take the rebuilt lists and nobody would know.
+            self.0.parts.lists.flush().await?;
         }
         if known != Some(incarnation) && !self.is_stopping() {
             self.0
@@ -48,17 +50,17 @@ impl Service {
                 .await?;
             let full = debts.len() == SCAN_PAGE;
             for debt in debts {
-                let guest = match debt {
+                match debt {
                     ListDebt::Behind(row) => {
                         after = Some(row.conversation);
-                        row.guest
+                        mended += u64::from(self.mend(&row.guest).await?);
                     }
                     ListDebt::Gone(guest) => {
-                        self.0.lists.note_removed(guest.clone()); // noted only after the flush below
-                        guest
+                        mended += u64::from(self.mend(&guest).await?);
+                        // Only now: whoever settles next strikes the debt out.
+                        self.0.lists.note_removed(guest);
                     }
-                };
-                mended += u64::from(self.mend(&guest).await?);
+                }
             }
             self.settle().await?;
             if !full || self.is_stopping() {

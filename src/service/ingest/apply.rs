@@ -23,6 +23,7 @@ pub(super) enum Committed {
         result: Result<Migrated>,
         reply: oneshot::Sender<Result<Migrated>>,
     },
+    Passed(oneshot::Sender<()>),
 }
 
 /// A batch with its outcomes, one per group, and who waits for them.
@@ -40,6 +41,7 @@ pub(super) async fn run(service: Service, mut committed: mpsc::Receiver<Committe
                 let listed = listed_again(&service, &stored).await;
                 answer(stored, &pending, &listed);
             }
+            Committed::Passed(reply) => drop(reply.send(())),
             Committed::Erased {
                 guest,
                 result,

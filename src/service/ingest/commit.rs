@@ -33,6 +33,7 @@ pub(super) async fn run(
                 next = gathered.fill(&service, &mut queue);
                 gathered.commit(&service).await
             }
+            Some(Job::Pass { reply }) => Committed::Passed(reply),
             Some(Job::Erase { guest, reply }) => {
                 let result = service.0.parts.database.erase(&guest, service.now()).await;
                 Committed::Erased {

@@ -149,7 +149,7 @@ impl Tally {
             .iter()
             .filter(|message| message.sequence >= window.from);
         let in_flight = |message: &&AuditedMessage| {
-            message.created_at > context.began && !has_message(listed, message)
+            message.created_at >= context.began && !has_message(listed, message)
         };
         let should: Vec<_> = should.filter(|message| !in_flight(message)).collect();
         let has = should
@@ -159,7 +159,7 @@ impl Tally {
         self.count(Place::Lists, should.len() as u64, has as u64);
         let reason = match listed {
             Listed::Unreadable(cause) => format!("the list cannot be read: {cause}"),
-            Listed::None if should.is_empty() => return,
+            _ if should.is_empty() => return, // all of it is in flight
             Listed::None => "there is no list".into(),
             Listed::List { origin, .. } if *origin != origin_of(dossier, context) => {
                 "the list is a view of an earlier chat or of another database".into()
@@ -252,7 +252,7 @@ impl Tally {
         let should = window.is_some_and(|window| window.from <= message.sequence) && has_it;
         // Until the sweep has passed, a list that has just expired is still marked.
         let lapsing = window.is_none() && dossier.window.is_some();
-        let in_flight = message.created_at > context.began;
+        let in_flight = message.created_at >= context.began;
         let owner = &dossier.conversation.owner;
         let reason = match &message.mapping {
             None => "there is no mapping".to_owned(),
@@ -274,7 +274,8 @@ impl Tally {
         self.fixes.push(Fix::Row(Repair::Mapping {
             message: message.id,
             owner: owner.clone(),
-            is_synced: should,
+            // The list is mended before its mappings, and then has what its window says.
+            is_synced: window.is_some_and(|window| window.from <= message.sequence),
         }));
     }
 }

@@ -22,6 +22,8 @@ pub(super) async fn apply(service: &Service, fixes: Vec<Fix>) -> Result<Vec<Stri
         }
     }
     let mut done = Vec::new();
+    let is_mapping = |repair: &Repair| matches!(repair, Repair::Mapping { .. });
+    let (mappings, rows) = rows.into_iter().partition(is_mapping);
     // Rows first: a list is rebuilt from the window that its row has.
     repair_rows(service, rows, &mut done).await?;
     if !lists.is_empty() {
@@ -33,6 +35,8 @@ pub(super) async fn apply(service: &Service, fixes: Vec<Fix>) -> Result<Vec<Stri
         }
         done.push(format!("rebuilt or removed {count} lists"));
     }
+    // Mappings after the lists: until then they would claim what is not there.
+    repair_rows(service, mappings, &mut done).await?;
     if vectors {
         let embedded = service.reembed(|_| ()).await;
         done.push(match embedded {
