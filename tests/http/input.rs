@@ -1,0 +1,237 @@
+//! Section 1: what is refused, and that nothing of it is stored.
+
+use crate::site::client::{Answer, chat, said, with, without};
+use crate::site::server::Site;
+use serde_json::{Value, json};
+
+/// Posts what must be refused for one field; nothing may be stored.
+async fn refused(site: &Site, message: &Value, field: &str) {
+    site.client.message("g1", message).await.refuses(field);
+    nothing_stored(site, "g1").await;
+}
+
+/// A guest that nothing is known of, in no store.
+pub(crate) async fn nothing_stored(site: &Site, guest: &str) {
+    assert_eq!(site.client.history(guest).await, [] as [Value; 0]);
+    let session = format!("/v1/guest/session/{guest}");
+    site.client.get(&session).await.problem(404);
+    let report = site.client.verify(Some(guest)).await;
+    for table in report["tables"].as_array().unwrap() {
+        // The hours are shared by all guests.
+        let shared = table["table"] == "cache_metrics";
+        assert!(shared || table["found"] == 0, "{table}");
+    }
+    assert_eq!(site.client.stored().await, 0);
+}
+
+pub(crate) async fn every_field_is_required(site: &Site) {
+    for field in ["role", "content", "timestamp"] {
+        let message = said("user", "Hello");
+        refused(site, &without(message.clone(), field), field).await;
+        refused(site, &with(message, field, Value::Null), field).await;
+    }
+}
+
+pub(crate) async fn every_field_is_a_string(site: &Site) {
+    for field in ["role", "content", "timestamp", "id"] {
+        for wrong in [json!(7), json!(true), json!(["user"]), json!({"a": 1})] {
+            refused(site, &with(said("user", "Hello"), field, wrong), field).await;
+        }
+    }
+}
+
+pub(crate) async fn a_role_of_another_spelling_is_refused(site: &Site) {
+    for role in ["", "User", "USER", "bot", "user ", "function"] {
+        refused(site, &said(role, "Hello"), "role").await;
+    }
+}
+
+pub(crate) async fn blank_content_is_refused(site: &Site) {
+    for content in ["", " ", "\n\t\r", "\u{a0}\u{2003}\u{3000}"] {
+        refused(site, &said("user", content), "content").await;
+    }
+}
+
+pub(crate) async fn content_with_nul_is_refused(site: &Site) {
+    for content in ["\0", "a\0b", "end\0"] {
+        refused(site, &said("user", content), "content").await;
+    }
+}
+
+pub(crate) async fn content_over_65536_bytes_is_refused_and_content_of_them_is_kept(site: &Site) {
+    refused(site, &said("user", &"x".repeat(65_537)), "content").await;
+    refused(site, &said("user", &"é".repeat(32_769)), "content").await;
+    for content in ["x".repeat(65_535), "x".repeat(65_536), "é".repeat(32_768)] {
+        site.client.say("g1", &content).await;
+        let history = site.client.history("g1").await;
+        assert_eq!(history.last().unwrap()["content"], content);
+    }
+}
+
+pub(crate) async fn what_is_no_rfc_3339_time_is_refused(site: &Site) {
+    let wrong = [
+        "",
+        "now",
+        "2025-12-21",
+        "12:00:00Z",
+        "2025-13-01T00:00:00Z",
+        "2025-02-30T00:00:00Z",
+        "2025-12-21T25:00:00Z",
+        "2025-12-21T12:00:00+25:00",
+        "2025-12-21T12:00:00 UTC",
+        "1766318400",
+        "12025-12-21T12:00:00Z",
+    ];
+    for timestamp in wrong {
+        let message = with(said("user", "Hello"), "timestamp", json!(timestamp));
+        refused(site, &message, "timestamp").await;
+    }
+}
+
+pub(crate) async fn times_come_back_as_utc_to_the_millisecond(site: &Site) {
+    let times = [
+        ("2025-12-21T12:00:00Z", "2025-12-21T12:00:00Z"),
+        ("2025-12-21T12:00:00.5Z", "2025-12-21T12:00:00.500Z"),
+        ("2025-12-21T12:00:00.123456789Z", "2025-12-21T12:00:00.123Z"),
+        ("2025-12-21T12:00:00.9999999Z", "2025-12-21T12:00:00.999Z"),
+        ("2025-12-21T12:00:00+02:00", "2025-12-21T10:00:00Z"),
+        ("2025-12-31T23:30:00-01:00", "2026-01-01T00:30:00Z"),
+        ("2025-12-21T12:00:00+05:45", "2025-12-21T06:15:00Z"),
+        ("2025-12-21T12:00:00", "2025-12-21T12:00:00Z"),
+        ("2025-12-21T12:00:00.25", "2025-12-21T12:00:00.250Z"),
+        ("1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
+    ];
+    for (sent, kept) in times {
+        let message = with(said("user", "Hello"), "timestamp", json!(sent));
+        site.client.message("g1", &message).await.ok();
+        let history = site.client.history("g1").await;
+        assert_eq!(history.last().unwrap()["timestamp"], kept, "sent {sent}");
+    }
+}
+
+pub(crate) async fn the_order_is_that_of_arrival_and_not_of_the_clients_time(site: &Site) {
+    for timestamp in ["2025-12-21T12:00:00Z", "2020-01-01T00:00:00Z"] {
+        let message = with(said("user", "Hello"), "timestamp", json!(timestamp));
+        site.client.message("g1", &message).await.ok();
+    }
+    let history = site.client.history("g1").await;
+    assert_eq!(history[1]["timestamp"], "2020-01-01T00:00:00Z");
+}
+
+pub(crate) async fn metadata_must_be_an_object_of_at_most_4_kib_without_nul(site: &Site) {
+    let over = "x".repeat(4097 - r#"{"a":""}"#.len());
+    let wrong = [
+        json!([]),
+        json!("text"),
+        json!(1),
+        json!(false),
+        json!({ "a": over }),
+        json!({"a": "nul \0"}),
+    ];
+    for metadata in wrong {
+        let message = with(said("user", "Hello"), "metadata", metadata);
+        refused(site, &message, "metadata").await;
+    }
+}
+
+pub(crate) async fn an_id_must_be_a_uuid(site: &Site) {
+    for id in ["", "7", "not-a-uuid", "0192f0c1-0000-7000-8000-00000000000"] {
+        refused(site, &with(said("user", "Hello"), "id", json!(id)), "id").await;
+    }
+}
+
+pub(crate) async fn an_idempotency_key_is_1_to_255_printable_characters(site: &Site) {
+    let path = chat("g1");
+    for key in ["", "   ", &"k".repeat(256), "é"] {
+        let answer = site
+            .client
+            .post_keyed(&path, key, &said("user", "Hello"))
+            .await;
+        answer.refuses("Idempotency-Key");
+    }
+    nothing_stored(site, "g1").await;
+    let longest = "k".repeat(255);
+    let answer = site
+        .client
+        .post_keyed(&path, &longest, &said("user", "Hello"))
+        .await;
+    answer.ok();
+}
+
+pub(crate) async fn two_idempotency_keys_are_refused(site: &Site) {
+    let request = site.client.request("POST", &chat("g1"));
+    let request = request.header("Idempotency-Key", "a");
+    let request = request.header("Idempotency-Key", "b");
+    let body = said("user", "Hello").to_string();
+    let answer = Answer::of(crate::site::client::json_body(request, body)).await;
+    answer.refuses("Idempotency-Key");
+    nothing_stored(site, "g1").await;
+}
+
+pub(crate) async fn illegal_guest_ids_are_refused_by_every_route_of_a_guest(site: &Site) {
+    let long = "g".repeat(129);
+    let illegal = [
+        "a%20b", "a%2Fb", "%C3%A9", "a%00b", "a%0Ab", "a+b", "a!b", "%FF", &long,
+    ];
+    for guest in illegal {
+        let message = said("user", "Hello");
+        let migration = json!({"authenticated_user_id": "u1"});
+        let answers = [
+            site.client.message(guest, &message).await,
+            site.client.get(&chat(guest)).await,
+            site.client.delete(&chat(guest)).await,
+            site.client.get(&format!("/v1/guest/session/{guest}")).await,
+            site.client.get(&format!("/v1/guest/verify/{guest}")).await,
+            site.client
+                .post(&format!("/v1/guest/migrate/{guest}"), &migration)
+                .await,
+            site.client
+                .post(
+                    &format!("{}/batch", chat(guest)),
+                    &json!({"messages": [message]}),
+                )
+                .await,
+        ];
+        for answer in answers {
+            answer.refuses("guest_id");
+        }
+    }
+    assert_eq!(site.client.stored().await, 0);
+}
+
+pub(crate) async fn every_legal_character_makes_a_guest_id(site: &Site) {
+    let legal = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~:@-";
+    for guest in [
+        legal,
+        "~",
+        ":",
+        "@",
+        "-",
+        "0",
+        "a:b@c.d~e_f-g",
+        &"g".repeat(128),
+    ] {
+        let answer = site.client.say(guest, "Hello").await;
+        assert_eq!(answer["guest_id"], guest);
+        assert_eq!(site.client.history(guest).await.len(), 1);
+        let session = site.client.get(&format!("/v1/guest/session/{guest}")).await;
+        assert_eq!(session.ok()["guest_id"], guest);
+    }
+}
+
+pub(crate) async fn a_percent_encoded_guest_id_is_the_same_guest(site: &Site) {
+    site.client.say("a:b@c~d", "plain").await;
+    let answer = site.client.say("%61%3Ab%40c%7Ed", "encoded").await;
+    assert_eq!(answer["guest_id"], "a:b@c~d");
+    assert_eq!(answer["sequence"], 1);
+}
+
+pub(crate) async fn the_case_of_a_guest_id_is_kept(site: &Site) {
+    let upper = site.client.say("Guest", "Hello").await;
+    let lower = site.client.say("guest", "Hello").await;
+    assert_eq!(
+        (&upper["guest_id"], &lower["sequence"]),
+        (&json!("Guest"), &json!(0))
+    );
+    assert_ne!(upper["conversation_id"], lower["conversation_id"]);
+}

@@ -1,0 +1,126 @@
+//! `POST /v1/messages/batch`: many guests, each message stored or refused on its own.
+
+use crate::site::client::{Answer, assert_problem, contents, said, sequences, with};
+use crate::site::server::Site;
+use serde_json::{Value, json};
+
+const PATH: &str = "/v1/messages/batch";
+
+fn of(guest: &str, content: &str) -> Value {
+    with(said("user", content), "guest_id", json!(guest))
+}
+
+/// Good and bad lines, and the field that is at fault in each.
+fn mixed() -> Vec<(Value, Option<&'static str>)> {
+    let guestless = said("user", "Hello");
+    vec![
+        (of("a", "one"), None),
+        (of("a b", "two"), Some("guest_id")),
+        (guestless, Some("guest_id")),
+        (of("b", "three"), None),
+        (with(of("b", "four"), "role", json!("bot")), Some("role")),
+        (of("b", " "), Some("content")),
+        (with(of("b", "x"), "timestamp", json!(5)), Some("timestamp")),
+        (json!(17), Some("body")),
+        (of("a", "five"), None),
+    ]
+}
+
+async fn post_lines(site: &Site, text: String) -> Answer {
+    let request = site.client.request("POST", PATH);
+    let request = request.header("Content-Type", "application/x-ndjson");
+    Answer::of(request.body(text)).await
+}
+
+fn joined(lines: &[Value]) -> String {
+    let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
+    lines.join("\n") + "\n"
+}
+
+/// One answer for each question, in its place.
+fn assert_answers(questions: &[(Value, Option<&str>)], answers: &[Value]) {
+    assert_eq!(answers.len(), questions.len());
+    for ((question, fault), answer) in questions.iter().zip(answers) {
+        match fault {
+            None => {
+                assert_eq!(answer["status"], "saved", "{question}: {answer}");
+                assert_eq!(answer["guest_id"], question["guest_id"]);
+            }
+            Some(field) => {
+                assert_problem(answer, 422);
+                assert_eq!(answer["field"], *field, "{question}: {answer}");
+            }
+        }
+    }
+}
+
+async fn assert_mixed_stored(site: &Site) {
+    assert_eq!(contents(&site.client.history("a").await), ["one", "five"]);
+    assert_eq!(contents(&site.client.history("b").await), ["three"]);
+    assert_eq!(site.client.stored().await, 3);
+}
+
+pub(crate) async fn lines_have_one_answer_line_each_in_order(site: &Site) {
+    let lines: Vec<_> = mixed().into_iter().map(|(line, _)| line).collect();
+    let answers = post_lines(site, joined(&lines)).await.lines();
+    assert_answers(&mixed(), &answers);
+    assert_mixed_stored(site).await;
+}
+
+pub(crate) async fn an_array_has_one_answer_each_in_order(site: &Site) {
+    let lines: Vec<_> = mixed().into_iter().map(|(line, _)| line).collect();
+    let answers = site.client.post(PATH, &json!(lines)).await.list();
+    assert_answers(&mixed(), &answers);
+    assert_mixed_stored(site).await;
+}
+
+pub(crate) async fn a_line_that_is_no_json_is_a_400_in_its_place(site: &Site) {
+    let text = format!("{}\n{{broken\n{}", of("a", "one"), of("a", "two"));
+    let answers = post_lines(site, text).await.lines();
+    assert_eq!(answers[0]["sequence"], 0);
+    assert_problem(&answers[1], 400);
+    assert_eq!(answers[2]["sequence"], 1);
+}
+
+pub(crate) async fn lines_may_end_with_a_carriage_return_and_the_last_without_an_end(site: &Site) {
+    let text = format!("{}\r\n{}", of("a", "one"), of("a", "two"));
+    let answers = post_lines(site, text).await.lines();
+    assert_eq!(sequences(&answers), [0, 1]);
+}
+
+pub(crate) async fn no_line_has_no_answer(site: &Site) {
+    assert_eq!(
+        post_lines(site, String::new()).await.lines(),
+        [] as [Value; 0]
+    );
+    let answer = site.client.post(PATH, &json!([])).await;
+    assert_eq!(answer.list(), [] as [Value; 0]);
+}
+
+pub(crate) async fn the_order_of_a_guests_lines_is_kept(site: &Site) {
+    // More than the service takes at a time, so that the lines fall into several commits.
+    let lines: Vec<_> = (0..1500)
+        .map(|number| of(["a", "b", "c"][number % 3], &number.to_string()))
+        .collect();
+    let answers = post_lines(site, joined(&lines)).await.lines();
+    for (number, answer) in answers.iter().enumerate() {
+        assert_eq!(answer["sequence"], number / 3, "line {number}");
+    }
+    let expected: Vec<_> = (0..500).map(|n| (n * 3 + 1).to_string()).collect();
+    assert_eq!(contents(&site.client.history("b").await), expected);
+}
+
+pub(crate) async fn a_line_repeated_by_its_id_is_replayed_in_its_place(site: &Site) {
+    let id = "0192f0c1-2345-7000-8000-0123456789ab";
+    let line = with(of("a", "one"), "id", json!(id));
+    let other = with(of("a", "other"), "id", json!(id));
+    let answers = post_lines(site, joined(&[line.clone(), line, other])).await;
+    let answers = answers.lines();
+    assert_eq!(answers[0].get("replayed"), None);
+    assert_eq!(
+        answers[1],
+        with(answers[0].clone(), "replayed", json!(true))
+    );
+    assert_problem(&answers[2], 409);
+    assert_eq!(site.client.stored().await, 1);
+}

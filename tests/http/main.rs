@@ -1,0 +1,234 @@
+//! The contract over HTTP: a real server, real sockets, and every rule of sections 1 and 2 as a law of its own. Every pair
+//! of stores keeps every law; after each one, every store must agree with every other one.
+//!
+//! A law that is not listed below is reported as never used.
+
+#![allow(clippy::unwrap_used)] // a test may fail
+
+#[path = "../site/mod.rs"]
+mod site;
+
+mod auth;
+mod bodies;
+mod erase;
+mod guest_batch;
+mod input;
+mod lines;
+mod migrate;
+mod operations;
+mod paging;
+mod problems;
+mod raw;
+mod repeats;
+mod saved;
+mod session;
+
+/// One test for each law.
+macro_rules! tests {
+    ($pair:ident; $($laws:ident with $plan:path { $($law:ident,)* })*) => {
+        $(mod $laws {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $law() {
+                let pair = crate::site::server::Pair::$pair;
+                let site = crate::site::server::Site::open(pair, $plan()).await;
+                crate::$laws::$law(&site).await;
+                site.finish().await;
+            })*
+        })*
+    };
+}
+
+/// Every law, for one pair of stores.
+macro_rules! contract {
+    ($name:ident, $pair:ident) => {
+        mod $name {
+            tests! {
+                $pair;
+                saved with crate::site::server::Plan::default {
+                    the_first_message_creates_and_its_answer_has_exactly_these_fields,
+                    the_second_message_updates,
+                    ids_are_version_7_uuids,
+                    every_guest_has_a_conversation_of_its_own,
+                    a_message_is_read_back_with_exactly_these_fields,
+                    a_text_without_a_known_word_has_no_vector_and_that_is_no_fault,
+                    every_role_of_the_contract_is_kept,
+                    metadata_is_kept_and_returned,
+                    metadata_of_exactly_4_kib_is_kept,
+                    a_null_metadata_or_id_is_as_none,
+                    unknown_fields_are_ignored,
+                    any_unicode_text_comes_back_as_it_was_sent,
+                }
+                input with crate::site::server::Plan::default {
+                    every_field_is_required,
+                    every_field_is_a_string,
+                    a_role_of_another_spelling_is_refused,
+                    blank_content_is_refused,
+                    content_with_nul_is_refused,
+                    content_over_65536_bytes_is_refused_and_content_of_them_is_kept,
+                    what_is_no_rfc_3339_time_is_refused,
+                    times_come_back_as_utc_to_the_millisecond,
+                    the_order_is_that_of_arrival_and_not_of_the_clients_time,
+                    metadata_must_be_an_object_of_at_most_4_kib_without_nul,
+                    an_id_must_be_a_uuid,
+                    an_idempotency_key_is_1_to_255_printable_characters,
+                    two_idempotency_keys_are_refused,
+                    illegal_guest_ids_are_refused_by_every_route_of_a_guest,
+                    every_legal_character_makes_a_guest_id,
+                    a_percent_encoded_guest_id_is_the_same_guest,
+                    the_case_of_a_guest_id_is_kept,
+                }
+                bodies with crate::site::server::Plan::default {
+                    malformed_json_is_a_400,
+                    a_malformed_array_of_messages_is_a_400,
+                    a_body_that_is_not_utf_8_is_a_400,
+                    json_that_is_no_object_is_a_422,
+                    an_array_is_no_message_within_a_batch,
+                    a_body_nested_100_000_deep_is_answered,
+                    a_body_of_another_type_is_a_415,
+                    json_by_any_of_its_names_is_taken,
+                }
+                repeats with crate::site::server::Plan::default {
+                    an_id_chosen_by_the_client_is_the_messages_id,
+                    an_id_again_gives_the_first_answer_and_stores_nothing,
+                    an_id_in_another_spelling_is_the_same_id,
+                    a_key_again_gives_the_first_answer_and_stores_nothing,
+                    a_replay_counts_no_usage,
+                    a_key_with_other_content_is_a_409_and_stores_nothing,
+                    an_id_with_other_content_or_of_another_guest_is_a_409,
+                    a_key_of_another_guest_is_another_message,
+                    an_id_beside_a_key_is_refused,
+                    a_key_sent_64_times_at_once_is_one_message,
+                    a_deleted_message_may_be_sent_again,
+                }
+                guest_batch with crate::site::server::Plan::default {
+                    there_is_one_answer_per_message_in_order,
+                    only_the_first_of_a_new_guest_creates,
+                    one_bad_message_refuses_all_and_is_named,
+                    an_element_that_is_no_object_is_named,
+                    a_thousand_are_taken_and_one_more_is_refused,
+                    messages_must_be_an_array_that_is_not_empty,
+                    a_batch_is_replayed_by_its_key,
+                    a_batch_with_other_content_under_its_key_is_a_409_and_stores_nothing,
+                    a_conflict_in_a_batch_of_one_is_named_as_in_any_other,
+                    a_batch_may_carry_ids,
+                    batches_at_once_do_not_mix,
+                }
+                lines with crate::site::server::Plan::default {
+                    lines_have_one_answer_line_each_in_order,
+                    an_array_has_one_answer_each_in_order,
+                    a_line_that_is_no_json_is_a_400_in_its_place,
+                    lines_may_end_with_a_carriage_return_and_the_last_without_an_end,
+                    no_line_has_no_answer,
+                    the_order_of_a_guests_lines_is_kept,
+                    a_line_repeated_by_its_id_is_replayed_in_its_place,
+                }
+                paging with crate::site::server::Plan::default {
+                    an_unknown_guest_has_an_empty_history,
+                    without_a_limit_everything_comes_in_order,
+                    a_limit_gives_the_first_messages,
+                    before_gives_the_messages_just_below_it_in_order,
+                    after_gives_the_messages_just_above_it,
+                    links_lead_upwards_to_the_end,
+                    links_lead_downwards_to_the_beginning,
+                    a_page_is_capped_at_10_000_and_the_link_leads_on,
+                    what_is_no_number_is_refused_and_named,
+                    before_and_after_together_are_refused,
+                    unknown_parameters_are_ignored,
+                }
+                session with crate::site::server::Plan::default {
+                    the_list_is_exactly_what_was_appended,
+                    the_ttl_runs_with_the_clock,
+                    every_message_prolongs_the_list,
+                    reading_does_not_prolong_the_list,
+                    an_expired_list_is_a_404_and_the_history_stays,
+                    a_message_after_the_expiry_begins_the_list_anew,
+                    a_replay_after_the_expiry_says_that_the_list_is_gone,
+                    an_unknown_guest_has_no_list,
+                    a_lost_list_is_mended_when_it_is_read,
+                    without_the_list_store_messages_are_stored_and_the_receipt_says_so,
+                }
+                erase with crate::site::server::Plan::default {
+                    a_deletion_says_what_it_removed,
+                    a_deletion_leaves_nothing,
+                    a_deletion_repeated_is_zeros,
+                    a_deletion_of_an_unknown_guest_is_zeros,
+                    a_deletion_spares_every_other_guest,
+                    a_deleted_guest_begins_anew,
+                }
+                migrate with crate::site::server::Plan::default {
+                    a_migration_says_what_it_moved,
+                    a_migration_repeated_is_zeros,
+                    a_migration_of_an_unknown_guest_is_zeros,
+                    a_migrated_guest_has_no_chat_and_no_list,
+                    every_counter_is_summed_into_the_users,
+                    a_users_conversations_come_with_everything_but_messages,
+                    a_user_may_own_several_conversations_paged_by_links,
+                    a_user_without_chats_has_an_empty_list,
+                    a_conversation_is_read_with_its_messages_and_pages,
+                    an_unknown_conversation_is_a_404_and_a_wrong_id_a_422,
+                    any_user_id_of_text_can_be_migrated_to_and_read,
+                    a_user_must_be_named,
+                    a_guest_begins_anew_after_a_migration,
+                    deleting_the_guest_spares_what_has_become_a_users,
+                }
+                operations with crate::site::server::Plan::default {
+                    an_empty_store_is_well,
+                    a_report_counts_expected_and_found_per_table,
+                    a_guests_report_counts_only_the_guests_rows,
+                    a_report_of_an_unknown_guest_is_zeros_and_well,
+                    a_lost_list_is_told_with_guest_and_reason_and_looking_mends_nothing,
+                    a_repair_mends_a_lost_list_and_says_so,
+                    a_repair_of_what_is_well_does_nothing,
+                    a_lapsed_list_is_no_difference,
+                    verification_is_well_while_messages_come_in,
+                    health_is_of_the_process,
+                    readiness_names_each_backend,
+                }
+                problems with crate::site::server::Plan::default {
+                    an_unknown_route_is_a_404,
+                    a_method_a_route_does_not_have_is_a_405_that_lists_those_it_has,
+                    head_is_answered_like_get_without_a_body,
+                    a_database_that_does_not_answer_is_a_503_that_hides_why,
+                    a_database_that_fails_is_told_line_by_line,
+                    a_service_that_stops_is_a_503,
+                }
+                auth with crate::auth::with_a_key {
+                    every_route_but_health_wants_the_right_key,
+                    the_right_key_opens_every_route,
+                    a_method_a_route_does_not_have_wants_the_key_as_well,
+                    an_unknown_route_is_a_404_with_and_without_key,
+                    nothing_is_stored_or_read_without_the_key,
+                }
+                raw with crate::raw::impatient {
+                    a_head_that_does_not_end_is_cut_off,
+                    a_connection_that_says_nothing_is_closed,
+                    a_head_that_trickles_is_cut_off,
+                    an_idle_connection_is_closed_after_its_answer,
+                    a_body_that_does_not_end_is_a_408_or_cut_off,
+                    a_body_that_is_cut_off_stores_nothing,
+                    a_request_of_two_lengths_is_refused,
+                    nothing_is_smuggled_behind_a_chunked_body,
+                    lines_that_end_without_a_carriage_return_are_answered_once_or_refused,
+                    a_head_without_measure_is_refused,
+                    what_is_no_http_is_refused,
+                    pipelined_requests_are_answered_in_order,
+                    a_client_that_leaves_before_the_answer_changes_nothing,
+                    dots_alone_are_guest_ids_too,
+                    fifty_stalled_connections_keep_no_one_waiting,
+                }
+            }
+            mod limits {
+                tests! {
+                    $pair;
+                    bodies with crate::bodies::small_bodies {
+                    a_body_over_the_limit_is_a_413_and_one_of_it_is_taken,
+                    a_chunked_body_over_the_limit_is_a_413,
+                    }
+                }
+            }
+        }
+    };
+}
+
+contract!(memory, Memory);
+contract!(sqlite_sled, SqliteSled);
