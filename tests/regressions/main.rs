@@ -1,0 +1,47 @@
+//! What the service before this one got wrong, each as a law of its own.
+
+#![allow(clippy::unwrap_used)] // a test may fail
+
+#[path = "../site/mod.rs"]
+mod site;
+
+mod embedding;
+mod erasing;
+mod metrics;
+mod migrating;
+mod racing;
+mod texts;
+
+use guestbook::storage::open::{DatabaseUrl, query};
+use site::server::{Pair, Plan, Site};
+
+/// A server over SQLite and sled, whose tables the laws look into.
+async fn open() -> Site {
+    Site::open(Pair::SqliteSled, Plan::default()).await
+}
+
+/// The first column of every row that a statement gives, NULL as `NULL`.
+fn column(site: &Site, statement: &str) -> Vec<String> {
+    let url = DatabaseUrl::Sqlite(site.file());
+    let (_, rows) = query(&url, statement).unwrap();
+    let first = |row: Vec<Option<String>>| row.into_iter().next().flatten();
+    rows.into_iter()
+        .map(|row| first(row).unwrap_or_else(|| "NULL".into()))
+        .collect()
+}
+
+/// The one value that a statement gives.
+fn value(site: &Site, statement: &str) -> String {
+    let values = column(site, statement);
+    assert_eq!(values.len(), 1, "{statement}: {values:?}");
+    values.into_iter().next().unwrap()
+}
+
+/// A whole row by the names of its columns.
+fn row(site: &Site, statement: &str) -> serde_json::Map<String, serde_json::Value> {
+    let url = DatabaseUrl::Sqlite(site.file());
+    let (names, rows) = query(&url, statement).unwrap();
+    assert_eq!(rows.len(), 1, "{statement}");
+    let values = rows.into_iter().flatten().map(serde_json::Value::from);
+    names.into_iter().zip(values).collect()
+}
