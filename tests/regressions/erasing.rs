@@ -10,10 +10,10 @@ use serde_json::json;
 fn mentions(site: &Site, text: &str) -> Vec<String> {
     let url = DatabaseUrl::Sqlite(site.file());
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
-    let (_, tables) = query(&url, tables).unwrap();
+    let tables = query(&url, tables).unwrap().rows;
     let tables = tables.into_iter().flatten().flatten();
     let holds = |table: &String| {
-        let (_, rows) = query(&url, &format!("SELECT * FROM \"{table}\"")).unwrap();
+        let rows = query(&url, &format!("SELECT * FROM \"{table}\"")).unwrap().rows;
         rows.iter()
             .flatten()
             .flatten()

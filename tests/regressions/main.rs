@@ -23,7 +23,7 @@ async fn open() -> Site {
 /// The first column of every row that a statement gives, NULL as `NULL`.
 fn column(site: &Site, statement: &str) -> Vec<String> {
     let url = DatabaseUrl::Sqlite(site.file());
-    let (_, rows) = query(&url, statement).unwrap();
+    let rows = query(&url, statement).unwrap().rows;
     let first = |row: Vec<Option<String>>| row.into_iter().next().flatten();
     rows.into_iter()
         .map(|row| first(row).unwrap_or_else(|| "NULL".into()))
@@ -40,7 +40,8 @@ fn value(site: &Site, statement: &str) -> String {
 /// A whole row by the names of its columns.
 fn row(site: &Site, statement: &str) -> serde_json::Map<String, serde_json::Value> {
     let url = DatabaseUrl::Sqlite(site.file());
-    let (names, rows) = query(&url, statement).unwrap();
+    let found = query(&url, statement).unwrap();
+    let (names, rows) = (found.columns, found.rows);
     assert_eq!(rows.len(), 1, "{statement}");
     let values = rows.into_iter().flatten().map(serde_json::Value::from);
     names.into_iter().zip(values).collect()

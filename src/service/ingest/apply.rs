@@ -229,7 +229,7 @@ fn saved(
     pending: &HashSet<ConversationId>,
     listed: &HashSet<MessageId>,
 ) -> Saved {
-    if listed.contains(&recorded.id) {
+    if recorded.replayed.is_some() && listed.contains(&recorded.id) {
         recorded.replayed = Some(ListState::Stored);
     }
     let waits = pending.contains(&recorded.conversation);
