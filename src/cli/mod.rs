@@ -102,6 +102,21 @@ impl Places {
         Ok(Self { database, cache })
     }
 
+    /// Refuses to look at tables that are not there: new ones would be made, and nothing would be wrong with them.
+    fn require_tables(&self) -> Result<(), Refusal> {
+        match &self.database {
+            DatabaseUrl::Sqlite(path) if !path.exists() => Err(format!(
+                "there is no database at {}; start `guestbook` once, or check --data-dir",
+                path.display()
+            )),
+            DatabaseUrl::Memory => Err(
+                "tables in memory belong to the process that serves them; ask that one, over HTTP"
+                    .into(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes sure that no other process works on the same files.
     fn lock(&self) -> Result<Option<DataDir>, data_dir::Taken> {
         self.database.folder().map(DataDir::lock).transpose()

@@ -10,6 +10,7 @@ const BAR: &str = "{bar:30} {pos}/{len} messages  {per_sec}  {eta} left";
 
 pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let places = Places::of(cli)?;
+    places.require_tables()?;
     let _folder = places.lock().map_err(|taken| taken.to_string())?;
     let service = Service::inspect(places.open(cli)?, cli.service_settings());
     let style = ProgressStyle::with_template(BAR)

@@ -3,20 +3,13 @@
 
 use super::{Places, Refusal};
 use crate::config::Cli;
-use crate::storage::open::{DatabaseUrl, query};
+use crate::storage::open::query;
 use std::process::ExitCode;
 
 pub(super) fn run(cli: &Cli, statement: &str) -> Result<ExitCode, Refusal> {
-    let url = Places::of(cli)?.database;
-    if let DatabaseUrl::Sqlite(path) = &url
-        && !path.exists()
-    {
-        return Err(format!(
-            "there is no database at {}; start `guestbook` once, or check --data-dir",
-            path.display()
-        ));
-    }
-    let found = query(&url, statement).map_err(|error| error.to_string())?;
+    let places = Places::of(cli)?;
+    places.require_tables()?;
+    let found = query(&places.database, statement).map_err(|error| error.to_string())?;
     println!("{}", found.columns.join("|"));
     for row in found.rows {
         let cells: Vec<_> = row

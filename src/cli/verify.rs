@@ -24,6 +24,7 @@ pub(super) async fn run(
         None => Scope::All,
     };
     let places = Places::of(cli)?;
+    places.require_tables()?;
     let report = match places.lock() {
         Ok(_folder) => here(cli, &places, &scope, repair).await?,
         Err(Taken::InUse {
