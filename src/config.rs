@@ -10,9 +10,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What is read from the environment alone.
+const SECRETS: &str = "Environment only, so that no process list shows it:
+  GUESTBOOK_EMBEDDER_KEY, OPENAI_API_KEY  API key of an openai: embedder; the first that is set [default: none]";
+
 /// Keeps the chats of a product's guests: every message in every place it belongs, or a loud reason why not.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "guestbook", version = version(), max_term_width = 110)]
+#[command(name = "guestbook", version = version(), max_term_width = 110, after_help = SECRETS)]
 pub struct Cli {
     /// What to do; without one, `serve`.
     #[command(subcommand)]
