@@ -1,0 +1,12 @@
+//! The real binary: how it starts, what it says, what it refuses, how it ends, and what is there after every end.
+
+#![allow(clippy::unwrap_used)] // a test may fail
+
+#[path = "../site/client.rs"]
+#[allow(dead_code)] // this suite uses a part of it
+mod client;
+
+mod ending;
+mod process;
+mod starting;
+mod verifying;

@@ -1,0 +1,214 @@
+//! The real binary as a child process, with nothing of this process's environment that it would take as a setting.
+
+use crate::client::Client;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a process may take to say that it listens, or to end.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Every variable the binary reads.
+pub(crate) const VARIABLES: [&str; 22] = [
+    "GUESTBOOK_DATA_DIR",
+    "DATABASE_URL",
+    "CACHE_URL",
+    "REDIS_URL",
+    "GUESTBOOK_LIST_TTL",
+    "GUESTBOOK_RETENTION",
+    "GUESTBOOK_SWEEP_INTERVAL",
+    "GUESTBOOK_EMBEDDER",
+    "GUESTBOOK_EMBEDDER_MODEL",
+    "GUESTBOOK_EMBEDDER_DIMENSION",
+    "GUESTBOOK_EMBEDDER_TIMEOUT",
+    "GUESTBOOK_EMBEDDER_ATTEMPTS",
+    "GUESTBOOK_EMBEDDER_KEY",
+    "OPENAI_API_KEY",
+    "GUESTBOOK_LISTEN",
+    "GUESTBOOK_API_KEY",
+    "GUESTBOOK_BODY_LIMIT",
+    "GUESTBOOK_CONTENT_LIMIT",
+    "GUESTBOOK_HEADER_TIMEOUT",
+    "GUESTBOOK_BODY_TIMEOUT",
+    "GUESTBOOK_REQUEST_TIMEOUT",
+    "GUESTBOOK_QUEUE",
+];
+
+/// The binary with these arguments and no settings of ours.
+pub(crate) fn guestbook(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_guestbook"));
+    for variable in VARIABLES
+        .iter()
+        .chain(&["GUESTBOOK_LOG", "GUESTBOOK_LOG_FORMAT"])
+    {
+        command.env_remove(variable);
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// A folder for data, and commands on it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.data().join("guestbook.db")
+    }
+
+    /// A command on this folder's data.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = guestbook(arguments);
+        command.arg("--data-dir").arg(self.data());
+        command.current_dir(self.path());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        finish(self.command(arguments))
+    }
+
+    /// Starts a server on a free port.
+    pub(crate) fn serve(&self) -> Running {
+        Running::start(self.command(&["--listen", "127.0.0.1:0"]))
+    }
+
+    /// Changes the SQLite file of a stopped server.
+    pub(crate) fn damage(&self, statements: &str) {
+        let connection = rusqlite::Connection::open(self.file()).unwrap();
+        connection.execute_batch(statements).unwrap();
+    }
+}
+
+/// Runs a command to its end, which must come by itself.
+pub(crate) fn finish(mut command: Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    let status = wait(&mut child);
+    Output {
+        status,
+        stdout: stdout.join().unwrap(),
+        stderr: stderr.join().unwrap(),
+    }
+}
+
+/// Reads a pipe to its end on a thread, so that the child never waits for us.
+fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    let mut pipe = pipe.unwrap();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        pipe.read_to_end(&mut text).unwrap();
+        text
+    })
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let since = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if since.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            panic!("the process did not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A server that has said where it listens. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) banner: String,
+    pub(crate) client: Client,
+    stderr: Option<std::thread::JoinHandle<Vec<u8>>>,
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = drain(child.stderr.take());
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let banner: Vec<_> = lines.by_ref().take(6).map(Result::unwrap).collect();
+        let Some(first) = banner.first() else {
+            wait(&mut child);
+            panic!(
+                "no banner: {}",
+                String::from_utf8_lossy(&stderr.join().unwrap())
+            );
+        };
+        let address = first.rsplit_once("http://").expect("an address").1;
+        let address: SocketAddr = address.trim().parse().unwrap();
+        Self {
+            child,
+            banner: banner.join("\n"),
+            client: Client::new(address),
+            stderr: Some(stderr),
+        }
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for the end; how it ended and what it logged.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let status = wait(&mut self.child);
+        let log = self.stderr.take().unwrap().join().unwrap();
+        (status, String::from_utf8(log).unwrap())
+    }
+
+    /// Stops it as a service manager does; it must end well.
+    pub(crate) fn stop(self) {
+        self.signal("TERM");
+        let (status, log) = self.ended();
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
+
+    /// Ends it as a power cut does, but for the disk.
+    pub(crate) fn kill(self) {
+        self.signal("KILL");
+        assert_eq!(self.ended().0.code(), None);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,302 @@
+//! `guestbook verify`, `sql` and `reembed`: looking into the stores and mending them.
+
+use crate::process::{Place, stderr, stdout};
+use serde_json::Value;
+
+const TABLES: [&str; 7] = [
+    "guest:{id} lists",
+    "conversation_cache",
+    "message_cache",
+    "cache_embeddings",
+    "usage_metrics",
+    "cache_content_mapping",
+    "cache_metrics",
+];
+
+/// A stopped server's data: two guests, four messages.
+async fn filled() -> Place {
+    let place = Place::new();
+    let server = place.serve();
+    for content in ["one", "two", "three"] {
+        server.client.say("g1", content).await;
+    }
+    server.client.say("g2", "four").await;
+    server.stop();
+    place
+}
+
+/// Runs verify; its exit code and its words.
+fn verify(place: &Place, arguments: &[&str]) -> (i32, String) {
+    let output = place.run(&[&["verify"], arguments].concat());
+    let code = output.status.code().unwrap();
+    assert!(code != 2, "could not look: {}", stderr(&output));
+    (code, stdout(&output))
+}
+
+/// One line per table, each of them well.
+fn assert_well(said: &str) {
+    for name in TABLES {
+        let line = said.lines().find(|line| line.starts_with(name));
+        assert!(
+            line.is_some_and(|line| line.ends_with("ok")),
+            "{name}: {said}"
+        );
+    }
+}
+
+/// Verify must find the damage and say these words, mend it and say so, and then find nothing.
+fn mends(place: &Place, words: &[&str]) {
+    let (code, said) = verify(place, &[]);
+    assert_eq!(code, 1, "{said}");
+    for word in words {
+        assert!(said.contains(word), "no {word}: {said}");
+    }
+    let (code, said) = verify(place, &["--repair"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("repaired: "), "{said}");
+    let (code, said) = verify(place, &[]);
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("repaired"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_works_while_the_server_runs_and_after_it_has_stopped() {
+    let place = Place::new();
+    let server = place.serve();
+    server.client.say("g1", "Hello").await;
+    let (code, said) = verify(&place, &[]);
+    assert_eq!(code, 0, "{said}");
+    assert_well(&said);
+    server.stop();
+    let (code, said) = verify(&place, &[]);
+    assert_eq!(code, 0, "{said}");
+    assert_well(&said);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_asks_a_running_server_with_its_key() {
+    let place = Place::new();
+    let mut command = place.command(&["--listen", "127.0.0.1:0"]);
+    command.env("GUESTBOOK_API_KEY", "s3cret");
+    let server = crate::process::Running::start(command);
+    let output = place.run(&["verify"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("GUESTBOOK_API_KEY"));
+    let (code, _) = verify(&place, &["--api-key", "s3cret"]);
+    assert_eq!(code, 0);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_of_one_guest_counts_that_guest() {
+    let place = filled().await;
+    let (code, said) = verify(&place, &["--guest", "g1", "--json"]);
+    let report: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &report["guest"]), (0, &"g1".into()));
+    assert_eq!(crate::client::found(&report, "message_cache"), 3);
+    let output = place.run(&["verify", "--guest", "a b"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--guest"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_as_json_is_the_report_of_the_http_route() {
+    let place = Place::new();
+    let server = place.serve();
+    server.client.say("g1", "Hello").await;
+    let (_, said) = verify(&place, &["--json"]);
+    let mut by_command: Value = serde_json::from_str(&said).unwrap();
+    let mut by_http = server.client.verify(None).await;
+    by_command["checked_at"].take();
+    by_http["checked_at"].take();
+    assert_eq!(by_command, by_http);
+    server.stop();
+}
+
+#[test]
+fn verify_of_a_folder_without_data_could_not_look_and_makes_nothing() {
+    let place = Place::new();
+    for command in ["verify", "reembed"] {
+        let output = place.run(&[command]);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{command}: {}",
+            stdout(&output)
+        );
+        assert!(!place.data().exists(), "{command} made the folder");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_message_is_found_and_never_invented() {
+    let place = filled().await;
+    place.damage(
+        "DELETE FROM message_cache WHERE sequence = 1
+           AND conversation_id = (SELECT id FROM conversation_cache WHERE user_id = 'g1')",
+    );
+    let (code, said) = verify(&place, &[]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("messages are missing") && said.contains("g1"),
+        "{said}"
+    );
+    let (code, said) = verify(&place, &["--repair"]);
+    assert_eq!(code, 1, "a lost message cannot be repaired: {said}");
+    let (code, _) = verify(&place, &["--guest", "g2"]);
+    assert_eq!(code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_message_is_found() {
+    let place = filled().await;
+    place.damage("UPDATE message_cache SET content = 'forged' WHERE content = 'two'");
+    let (code, said) = verify(&place, &[]);
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("its content is not what message_hash says"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reordered_messages_are_found() {
+    let place = filled().await;
+    place.damage(
+        "UPDATE message_cache SET sequence = 9 WHERE content = 'one';
+         UPDATE message_cache SET sequence = 0 WHERE content = 'two';
+         UPDATE message_cache SET sequence = 1 WHERE content = 'one';",
+    );
+    let (code, said) = verify(&place, &[]);
+    assert_eq!(code, 1);
+    assert!(said.contains("hash chain"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_mappings_are_found_and_mended() {
+    let place = filled().await;
+    place.damage("DELETE FROM cache_content_mapping WHERE user_id = 'g1'");
+    mends(&place, &["there is no mapping", "g1 #0", "g1 #2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_and_lost_usage_is_found_and_mended() {
+    let place = filled().await;
+    place.damage("UPDATE usage_metrics SET total_input_tokens = 99 WHERE user_id = 'g1'");
+    mends(&place, &["g1", "should be"]);
+    place.damage("DELETE FROM usage_metrics WHERE user_id = 'g2'");
+    mends(&place, &["there is no row for 1 messages"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_vectors_are_found_and_mended() {
+    let place = filled().await;
+    place.damage("DELETE FROM cache_embeddings");
+    mends(&place, &["there is no vector"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_counters_are_found_and_mended() {
+    let place = filled().await;
+    place.damage("UPDATE conversation_cache SET total_tokens = 77 WHERE user_id = 'g1'");
+    mends(&place, &["total_tokens 77"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_metrics_are_found_and_mended() {
+    let place = filled().await;
+    place.damage("DELETE FROM cache_metrics");
+    mends(&place, &["cache_metrics"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_belong_to_nothing_are_found_and_removed() {
+    let place = filled().await;
+    place.damage(
+        "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend, content_backend,
+             is_synced, created_at)
+         SELECT 'stray', cache_type, 'stray', user_id, cache_backend, content_backend, 0, created_at
+         FROM cache_content_mapping LIMIT 1",
+    );
+    mends(&place, &["stray", "no message"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_lists_are_found_and_mended() {
+    let place = filled().await;
+    std::fs::remove_dir_all(place.data().join("lists")).unwrap();
+    mends(&place, &["there is no list", "g1", "g2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sql_reads_while_the_server_runs_and_after_it_has_stopped() {
+    let place = Place::new();
+    let server = place.serve();
+    server.client.say("g1", "Hello").await;
+    let statement = "SELECT role, content, metadata FROM message_cache";
+    let read = || {
+        let output = place.run(&["sql", statement]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output)
+    };
+    assert_eq!(read(), "role|content|metadata\nuser|Hello|NULL\n");
+    server.stop();
+    assert_eq!(read(), "role|content|metadata\nuser|Hello|NULL\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sql_writes_nothing() {
+    let place = filled().await;
+    let statements = [
+        "DELETE FROM message_cache",
+        "UPDATE message_cache SET content = 'x'",
+        "DROP TABLE message_cache",
+        "PRAGMA user_version = 7",
+        "PRAGMA query_only = OFF; DELETE FROM message_cache",
+        "SELECT 1; DELETE FROM message_cache",
+        "WITH x AS (SELECT 1) DELETE FROM message_cache",
+        "no statement",
+    ];
+    for statement in statements {
+        let output = place.run(&["sql", statement]);
+        let refused = output.status.code() == Some(2) && stderr(&output).lines().count() == 1;
+        assert!(refused, "{statement}: {output:?}");
+    }
+    let (code, said) = verify(&place, &[]);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn sql_without_a_database_says_so() {
+    let place = Place::new();
+    let output = place.run(&["sql", "SELECT 1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("no database"));
+    assert!(!place.data().exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reembed_computes_what_is_missing_or_of_another_model() {
+    let place = filled().await;
+    place.damage(
+        "DELETE FROM cache_embeddings WHERE id = (SELECT id FROM message_cache WHERE content = 'one');
+         UPDATE cache_embeddings SET embedding_model = 'older:256:00000000'
+             WHERE id = (SELECT id FROM message_cache WHERE content = 'two');",
+    );
+    let output = place.run(&["reembed"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("2 of 2"), "{}", stdout(&output));
+    let (code, said) = verify(&place, &[]);
+    assert_eq!(code, 0, "{said}");
+    assert!(stdout(&place.run(&["reembed"])).contains("0 of 0"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reembed_beside_a_running_server_is_refused() {
+    let place = Place::new();
+    let server = place.serve();
+    let output = place.run(&["reembed"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("in use"));
+    server.stop();
+}
