@@ -68,6 +68,16 @@ fn refuse(refusal: &str) -> ExitCode {
     ExitCode::from(REFUSED)
 }
 
+/// What became of writing to standard output. A reader that has seen enough, such as `head`, is no failure.
+fn written(outcome: std::io::Result<()>) -> Result<(), Refusal> {
+    match outcome {
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(format!("the answer cannot be written: {cause}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn log_to_stderr(args: &LogArgs) -> Result<(), Refusal> {
     let filter =
         EnvFilter::try_new(&args.log).map_err(|cause| format!("--log {}: {cause}", args.log))?;

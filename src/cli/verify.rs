@@ -1,11 +1,12 @@
 //! `guestbook verify`: "why is nothing in that table?"
 
 use super::data_dir::Taken;
-use super::{MISSING, Places, Refusal, remote};
+use super::{MISSING, Places, Refusal, remote, written};
 use crate::chat::GuestId;
 use crate::config::Cli;
 use crate::service::Service;
 use crate::service::verify::{Difference, Mode, Report, Scope};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 /// Differences shown per table; `--json` shows more.
@@ -36,9 +37,9 @@ pub(super) async fn run(
     if json {
         let text = serde_json::to_string_pretty(&report)
             .map_err(|cause| format!("the report cannot be written: {cause}"))?;
-        println!("{text}");
+        written(writeln!(io::stdout(), "{text}"))?;
     } else {
-        print(&report);
+        written(print(&report))?;
     }
     Ok(if report.ok {
         ExitCode::SUCCESS
@@ -58,8 +59,9 @@ async fn here(cli: &Cli, places: &Places, scope: &Scope, repair: bool) -> Result
     Ok(report)
 }
 
-fn print(report: &Report) {
-    println!("{:<24}{:>12}{:>12}   ", "table", "expected", "found");
+fn print(report: &Report) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    writeln!(out, "{:<24}{:>12}{:>12}   ", "table", "expected", "found")?;
     for table in &report.tables {
         let wrong = table.differences.len() as u64 + table.more_differences;
         let verdict = match wrong {
@@ -68,19 +70,20 @@ fn print(report: &Report) {
             1 => "1 difference".to_owned(),
             many => format!("{many} differences"),
         };
-        println!(
+        writeln!(
+            out,
             "{:<24}{:>12}{:>12}   {verdict}",
             table.table, table.expected, table.found
-        );
+        )?;
     }
     for table in report
         .tables
         .iter()
         .filter(|table| !table.differences.is_empty())
     {
-        println!("\n{}", table.table);
+        writeln!(out, "\n{}", table.table)?;
         for difference in table.differences.iter().take(SHOWN) {
-            println!("  {}", line(difference));
+            writeln!(out, "  {}", line(difference))?;
         }
         let hidden = table.differences.len().saturating_sub(SHOWN) as u64 + table.more_differences;
         if hidden > 0 {
@@ -88,8 +91,9 @@ fn print(report: &Report) {
         }
     }
     for what in &report.repaired {
-        println!("\nrepaired: {what}");
+        writeln!(out, "\nrepaired: {what}")?;
     }
+    out.flush()
 }
 
 fn line(difference: &Difference) -> String {
