@@ -161,6 +161,19 @@ async fn lists_that_were_damaged_are_set_aside_and_rebuilt() {
     assert_kept_list(&place, 10).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_in_memory_are_rebuilt_at_every_start() {
+    let place = Place::new();
+    for count in 1..3 {
+        let arguments = ["--listen", "127.0.0.1:0", "--cache-url", "memory:"];
+        let server = crate::process::Running::start(place.command(&arguments));
+        server.client.say("g1", "Hello").await;
+        let session = server.client.get("/v1/guest/session/g1").await.ok();
+        assert_eq!(session["messages"].as_array().unwrap().len(), count);
+        server.stop();
+    }
+}
+
 /// Starts it again: the list has so many messages, and everything agrees, also once it has stopped.
 async fn assert_kept_list(place: &Place, count: usize) {
     let server = place.serve();

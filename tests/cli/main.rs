@@ -8,5 +8,7 @@ mod client;
 
 mod ending;
 mod process;
+mod reading;
+mod refusing;
 mod starting;
 mod verifying;

@@ -1,4 +1,4 @@
-//! `guestbook verify`, `sql` and `reembed`: looking into the stores and mending them.
+//! `guestbook verify`: every damage is found and named, and what is derived is mended.
 
 use crate::process::{Place, stderr, stdout};
 use serde_json::Value;
@@ -14,7 +14,7 @@ const TABLES: [&str; 7] = [
 ];
 
 /// A stopped server's data: two guests, four messages.
-async fn filled() -> Place {
+pub(crate) async fn filled() -> Place {
     let place = Place::new();
     let server = place.serve();
     for content in ["one", "two", "three"] {
@@ -26,7 +26,7 @@ async fn filled() -> Place {
 }
 
 /// Runs verify; its exit code and its words.
-fn verify(place: &Place, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn verify(place: &Place, arguments: &[&str]) -> (i32, String) {
     let output = place.run(&[&["verify"], arguments].concat());
     let code = output.status.code().unwrap();
     assert!(code != 2, "could not look: {}", stderr(&output));
@@ -226,77 +226,4 @@ async fn lost_lists_are_found_and_mended() {
     let place = filled().await;
     std::fs::remove_dir_all(place.data().join("lists")).unwrap();
     mends(&place, &["there is no list", "g1", "g2"]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sql_reads_while_the_server_runs_and_after_it_has_stopped() {
-    let place = Place::new();
-    let server = place.serve();
-    server.client.say("g1", "Hello").await;
-    let statement = "SELECT role, content, metadata FROM message_cache";
-    let read = || {
-        let output = place.run(&["sql", statement]);
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        stdout(&output)
-    };
-    assert_eq!(read(), "role|content|metadata\nuser|Hello|NULL\n");
-    server.stop();
-    assert_eq!(read(), "role|content|metadata\nuser|Hello|NULL\n");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sql_writes_nothing() {
-    let place = filled().await;
-    let statements = [
-        "DELETE FROM message_cache",
-        "UPDATE message_cache SET content = 'x'",
-        "DROP TABLE message_cache",
-        "PRAGMA user_version = 7",
-        "PRAGMA query_only = OFF; DELETE FROM message_cache",
-        "SELECT 1; DELETE FROM message_cache",
-        "WITH x AS (SELECT 1) DELETE FROM message_cache",
-        "no statement",
-    ];
-    for statement in statements {
-        let output = place.run(&["sql", statement]);
-        let refused = output.status.code() == Some(2) && stderr(&output).lines().count() == 1;
-        assert!(refused, "{statement}: {output:?}");
-    }
-    let (code, said) = verify(&place, &[]);
-    assert_eq!(code, 0, "{said}");
-}
-
-#[test]
-fn sql_without_a_database_says_so() {
-    let place = Place::new();
-    let output = place.run(&["sql", "SELECT 1"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("no database"));
-    assert!(!place.data().exists());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reembed_computes_what_is_missing_or_of_another_model() {
-    let place = filled().await;
-    place.damage(
-        "DELETE FROM cache_embeddings WHERE id = (SELECT id FROM message_cache WHERE content = 'one');
-         UPDATE cache_embeddings SET embedding_model = 'older:256:00000000'
-             WHERE id = (SELECT id FROM message_cache WHERE content = 'two');",
-    );
-    let output = place.run(&["reembed"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(stdout(&output).contains("2 of 2"), "{}", stdout(&output));
-    let (code, said) = verify(&place, &[]);
-    assert_eq!(code, 0, "{said}");
-    assert!(stdout(&place.run(&["reembed"])).contains("0 of 0"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reembed_beside_a_running_server_is_refused() {
-    let place = Place::new();
-    let server = place.serve();
-    let output = place.run(&["reembed"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("in use"));
-    server.stop();
 }

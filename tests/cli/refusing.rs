@@ -1,0 +1,210 @@
+//! The one line of a start that cannot be.
+
+use crate::process::{Place, finish, guestbook, stderr, stdout};
+use std::process::Command;
+
+/// A start that must be refused: one line on stderr that has all these words, nothing on stdout, exit code 2.
+fn refused(command: Command, words: &[&str]) -> String {
+    let output = finish(command);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(stdout(&output), "");
+    for word in words {
+        assert!(said.contains(word), "{said} has no {word}");
+    }
+    said
+}
+
+/// A start on a free port with one more argument or two.
+fn start(place: &Place, arguments: &[&str]) -> Command {
+    let mut command = place.command(&["--listen", "127.0.0.1:0"]);
+    command.args(arguments);
+    command
+}
+
+#[test]
+fn redis_url_is_read_where_there_is_no_cache_url() {
+    let place = Place::new();
+    let mut command = start(&place, &[]);
+    command.env("REDIS_URL", "redis://:s3cret@127.0.0.1:1/0");
+    let said = refused(command, &["feature `redis`"]);
+    assert!(!said.contains("s3cret"));
+}
+
+#[test]
+fn a_port_in_use_is_refused_and_nothing_is_made() {
+    let place = Place::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refused(
+        place.command(&["--listen", &address]),
+        &[&address, "--listen"],
+    );
+    assert!(!place.data().exists());
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_refused() {
+    let place = Place::new();
+    let file = place.path().join("file");
+    std::fs::write(&file, "not a folder").unwrap();
+    let below = file.join("data");
+    let mut command = guestbook(&["--listen", "127.0.0.1:0", "--data-dir"]);
+    command.arg(&below);
+    refused(command, &[below.to_str().unwrap(), "--data-dir"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_folder_in_use_is_refused_with_the_others_address() {
+    let place = Place::new();
+    let server = place.serve();
+    let address = server.client.address.to_string();
+    refused(start(&place, &[]), &["in use", &address]);
+    server.client.say("g1", "Hello").await;
+    server.stop();
+    place.serve().stop();
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    place.serve().stop();
+    place.damage(
+        "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+         SELECT 999, 'from_the_future', applied_on, checksum FROM refinery_schema_history",
+    );
+    let before = content(&place);
+    refused(start(&place, &[]), &["newer version"]);
+    assert!(content(&place) == before, "the file was changed");
+}
+
+/// The bytes of the SQLite file, without the two counters in its head that any look at it may advance.
+fn content(place: &Place) -> Vec<u8> {
+    let mut bytes = std::fs::read(place.file()).unwrap();
+    bytes[24..28].fill(0);
+    bytes[92..96].fill(0);
+    bytes
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    std::fs::create_dir(place.data()).unwrap();
+    let text = "this is no database ".repeat(1000);
+    std::fs::write(place.file(), &text).unwrap();
+    refused(start(&place, &[]), &["damaged"]);
+    assert_eq!(std::fs::read_to_string(place.file()).unwrap(), text);
+}
+
+#[test]
+fn a_url_of_another_build_names_the_feature_and_no_secret() {
+    let place = Place::new();
+    let cases = [
+        (
+            "--database-url",
+            "postgres://user:s3cret@db.example/app",
+            "feature `postgres`",
+        ),
+        (
+            "--database-url",
+            "postgresql://user:s3cret@db.example/app",
+            "feature `postgres`",
+        ),
+        (
+            "--cache-url",
+            "redis://:s3cret@cache.example",
+            "feature `redis`",
+        ),
+        (
+            "--cache-url",
+            "rediss://:s3cret@cache.example",
+            "feature `redis`",
+        ),
+    ];
+    for (flag, url, words) in cases {
+        let said = refused(start(&place, &[flag, url]), &[words, flag]);
+        assert!(!said.contains("s3cret") && !said.contains("user"), "{said}");
+    }
+    assert!(!place.data().exists());
+}
+
+#[test]
+fn an_unknown_url_is_refused_and_says_what_there_is() {
+    let place = Place::new();
+    let cases = [
+        (
+            "--database-url",
+            "mysql://user:s3cret@host/db",
+            "sqlite:PATH",
+        ),
+        ("--database-url", "/just/a/path", "sqlite:PATH"),
+        ("--database-url", "sqlite:", "sqlite:PATH"),
+        ("--cache-url", "memcached://s3cret@host", "sled:PATH"),
+        ("--cache-url", "", "sled:PATH"),
+    ];
+    for (flag, url, words) in cases {
+        let said = refused(start(&place, &[flag, url]), &[words, flag]);
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+}
+
+#[test]
+fn beyond_loopback_a_key_is_required() {
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let place = Place::new();
+        let command = place.command(&["--listen", address]);
+        refused(command, &["GUESTBOOK_API_KEY", "127.0.0.1"]);
+        assert!(!place.data().exists());
+    }
+}
+
+#[test]
+fn an_empty_key_is_refused() {
+    for key in ["", "   "] {
+        let place = Place::new();
+        refused(start(&place, &["--api-key", key]), &["API key is empty"]);
+        let mut command = start(&place, &[]);
+        command.env("GUESTBOOK_API_KEY", key);
+        refused(command, &["API key is empty"]);
+    }
+}
+
+#[test]
+fn settings_without_sense_are_refused_with_their_name() {
+    let place = Place::new();
+    let cases = [
+        ["--listen", "nowhere"],
+        ["--list-ttl", "0s"],
+        ["--list-ttl", "yesterday"],
+        ["--queue", "0"],
+        ["--log-format", "xml"],
+        ["--embedder", "magic"],
+    ];
+    for case in cases {
+        let output = finish(start_without_listen(&place, &case));
+        assert_eq!(output.status.code(), Some(2), "{case:?}");
+        assert!(
+            stderr(&output).contains(case[0]),
+            "{case:?}: {}",
+            stderr(&output)
+        );
+    }
+    assert!(!place.data().exists());
+}
+
+fn start_without_listen(place: &Place, arguments: &[&str]) -> Command {
+    let mut command = place.command(arguments);
+    command.env("GUESTBOOK_LISTEN", "127.0.0.1:0");
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_in_use_by_another_server_are_refused() {
+    let (place, other) = (Place::new(), Place::new());
+    let server = place.serve();
+    let lists = format!("sled:{}", place.data().join("lists").display());
+    refused(start(&other, &["--cache-url", &lists]), &["open already"]);
+    server.client.say("g1", "Hello").await;
+    server.stop();
+}
