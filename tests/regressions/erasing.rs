@@ -13,7 +13,9 @@ fn mentions(site: &Site, text: &str) -> Vec<String> {
     let tables = query(&url, tables).unwrap().rows;
     let tables = tables.into_iter().flatten().flatten();
     let holds = |table: &String| {
-        let rows = query(&url, &format!("SELECT * FROM \"{table}\"")).unwrap().rows;
+        let rows = query(&url, &format!("SELECT * FROM \"{table}\""))
+            .unwrap()
+            .rows;
         rows.iter()
             .flatten()
             .flatten()
