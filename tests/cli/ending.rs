@@ -3,6 +3,7 @@
 use crate::client::{Answer, Client, chat, contents, json_body, said, sequences};
 use crate::process::Place;
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -227,4 +228,45 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
     server.client.say("g1", "Hello").await; // keeps its connection as well
     server.stop();
     drop(idle);
+}
+
+/// Waits until nothing more is accepted: the server has begun to stop.
+async fn refuses_connections(server: &crate::process::Running) {
+    let since = std::time::Instant::now();
+    while std::net::TcpStream::connect(server.client.address).is_ok() {
+        assert!(
+            since.elapsed() < Duration::from_secs(60),
+            "it still listens"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_flight_is_finished_before_the_end() {
+    let place = Place::new();
+    let server = place.serve();
+    let body = said("user", "Hello").to_string();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        chat("g1"),
+        body.len()
+    );
+    let mut stream = std::net::TcpStream::connect(server.client.address).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    // The server asks for the body, so the request is in flight.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100 "));
+    server.signal("TERM");
+    refuses_connections(&server).await;
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (status, log) = server.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let server = place.serve();
+    assert_eq!(server.client.history("g1").await.len(), 1);
+    server.stop();
 }

@@ -98,6 +98,7 @@ macro_rules! contract {
                     a_key_of_another_guest_is_another_message,
                     an_id_beside_a_key_is_refused,
                     a_key_sent_64_times_at_once_is_one_message,
+                    of_two_contents_racing_under_one_key_one_is_stored,
                     a_deleted_message_may_be_sent_again,
                 }
                 guest_batch with crate::site::server::Plan::default {

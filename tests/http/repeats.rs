@@ -110,6 +110,24 @@ pub(crate) async fn a_key_sent_64_times_at_once_is_one_message(site: &Site) {
     assert_eq!((first, site.client.stored().await), (1, 1));
 }
 
+pub(crate) async fn of_two_contents_racing_under_one_key_one_is_stored(site: &Site) {
+    let path = chat("g1");
+    let sends: Vec<_> = (0..16)
+        .map(|number| {
+            let (client, path) = (site.client.clone(), path.clone());
+            let message = said("user", &format!("content {number}"));
+            tokio::spawn(async move { client.post_keyed(&path, "key-1", &message).await.status })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for send in sends {
+        statuses.push(send.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [vec![200], vec![409; 15]].concat());
+    assert_eq!(site.client.stored().await, 1);
+}
+
 pub(crate) async fn a_deleted_message_may_be_sent_again(site: &Site) {
     keyed(&site.client, "g1", "Hello").await;
     site.client.delete(&chat("g1")).await.ok();
