@@ -21,22 +21,25 @@ impl Service {
     /// # Errors
     /// The first failure of a store; what is left is removed by the next sweep.
     pub async fn sweep(&self) -> Result<()> {
+        let swept = self.remove_expired().await;
+        // Also after a failure, and when nothing had expired: a debt that nobody was told of, such as the list of a chat that
+        // its guest's next message has ended, is paid now at the latest.
+        self.0.lists.wake();
+        swept
+    }
+
+    async fn remove_expired(&self) -> Result<()> {
         let now = self.now();
         let (database, lists) = (&self.0.parts.database, &self.0.parts.lists);
         let mut conversations = 0;
         loop {
-            let erased = database.expire(now, SWEEP_PAGE).await;
-            if erased.is_err() {
-                self.0.lists.wake(); // pages before this one, or this one with its answer lost, have left debts
-            }
-            let erased = erased?.conversations;
+            let erased = database.expire(now, SWEEP_PAGE).await?.conversations;
             conversations += erased;
             if erased < SWEEP_PAGE as u64 {
                 break;
             }
         }
         if conversations > 0 {
-            self.0.lists.wake(); // their lists are now debts
             tracing::info!(
                 conversations,
                 "conversations past the retention were removed"
