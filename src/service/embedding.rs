@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 /// Texts asked for at a time.
 const PAGE: usize = 64;
+/// Texts asked for alone that fail one after the other before the server, and not a text, is taken to be at fault.
+const UNREACHABLE: u32 = 3;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long to wait after the database failed.
 const DATABASE_WAIT: Duration = Duration::from_secs(1);
@@ -94,8 +96,9 @@ async fn ask_and_store(
     due: Vec<Unembedded>,
     patience: &mut Patience,
 ) -> Result<()> {
-    let answers = ask(embedder, &due).await;
     let settings = service.settings();
+    let is_last = |one: &Unembedded| one.attempts + 1 >= settings.embed_attempts;
+    let answers = ask(embedder, &due, is_last).await;
     let updates = due.iter().zip(answers).map(|(one, answer)| {
         let attempts = one.attempts + 1;
         patience.remove(&one.id);
@@ -139,18 +142,28 @@ async fn ask_and_store(
 }
 
 /// Asks for all texts in one request. A request that was refused as a whole may be the fault of one text, so each is then
-/// asked for alone: its neighbours must not fail with it.
+/// asked for alone: its neighbours must not fail with it. Some servers answer 500 to a text that they cannot take, so
+/// before the last try is lost to a failure that may pass, each is asked for alone as well.
 async fn ask(
     embedder: &dyn Embedder,
     due: &[Unembedded],
+    is_last: impl Fn(&Unembedded) -> bool,
 ) -> Vec<std::result::Result<Option<Vector>, EmbedError>> {
     let texts: Vec<_> = due.iter().map(|one| one.content.as_str()).collect();
     let mut answers = embedder.embed(&texts).await;
     if texts.len() > 1 {
-        for (text, answer) in texts.iter().zip(&mut answers) {
-            if matches!(answer, Err(EmbedError::Permanent { .. }))
-                && let Some(alone) = embedder.embed(&[text]).await.pop()
-            {
+        let mut unreachable = 0;
+        for ((one, text), answer) in due.iter().zip(&texts).zip(&mut answers) {
+            let again = match answer {
+                Ok(_) => false,
+                Err(EmbedError::Permanent { .. }) => true,
+                Err(EmbedError::Transient { .. }) => is_last(one) && unreachable < UNREACHABLE,
+            };
+            if again && let Some(alone) = embedder.embed(&[text]).await.pop() {
+                unreachable = match &alone {
+                    Err(cause) if cause.is_transient() => unreachable + 1,
+                    _ => 0,
+                };
                 *answer = alone;
             }
         }
@@ -195,7 +208,7 @@ impl Service {
                 return Ok(state);
             };
             after = Some(last.id);
-            let answers = ask(embedder.as_ref(), &page).await;
+            let answers = ask(embedder.as_ref(), &page, |_| false).await;
             let mut unreachable = None;
             let mut updates = Vec::with_capacity(page.len());
             for (one, answer) in page.iter().zip(answers) {
