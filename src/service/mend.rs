@@ -106,7 +106,7 @@ impl Service {
 
     /// Makes a guest's list what the tables say, whatever it is now; whether anything had to be changed.
     pub(super) async fn mend(&self, guest: &GuestId) -> Result<bool> {
-        let mut changed = false;
+        let (mut changed, mut rebuilt) = (false, None);
         for _ in 0..MEND_ROUNDS {
             let row = self.0.parts.database.list_row(guest, self.now()).await?;
             let head = self
@@ -124,7 +124,15 @@ impl Service {
                     self.note_listed(&row).await?;
                     return Ok(changed);
                 }
-                (Some(row), _) => self.rebuild(&row).await?,
+                (Some(row), _) if rebuilt.as_ref() == Some(&row) => {
+                    // Not the load: its rows are not what its row says. Trying again would only keep us busy.
+                    tracing::error!(step = "list", %guest, "the list cannot be made what the tables say; run `guestbook verify`");
+                    return Ok(changed);
+                }
+                (Some(row), _) => {
+                    self.rebuild(&row).await?;
+                    rebuilt = Some(row);
+                }
             }
             changed = true;
         }

@@ -3,7 +3,7 @@
 use super::check::{Context, Fix, Listed, Tally};
 use super::report::{Place, TableReport};
 use crate::chat::{EmbeddingState, GuestId, Platform, Window, chain_link, chain_start, window_of};
-use crate::storage::database::{AuditedMessage, Dossier, Repair};
+use crate::storage::database::{AuditedMessage, Dossier, Orphan, Repair};
 use crate::storage::list_cache::Origin;
 
 /// The window that a conversation's messages imply, if it is a guest's and alive.
@@ -21,7 +21,8 @@ fn live_window(dossier: &Dossier, context: &Context) -> Option<Window> {
     window.filter(|window| window.is_live(context.now) && !is_retired(dossier, context))
 }
 
-fn is_retired(dossier: &Dossier, context: &Context) -> bool {
+/// Whether retention has ended this conversation: unreadable already, and on its way out with its list.
+pub(super) fn is_retired(dossier: &Dossier, context: &Context) -> bool {
     dossier
         .conversation
         .expires_at
@@ -101,7 +102,8 @@ impl Tally {
                 );
             }
         }
-        if head.to_hex() != conversation.hash {
+        let is_whole = head.to_hex() == conversation.hash;
+        if !is_whole {
             let reason = "the hash chain does not end where the row says: a message was lost, changed or reordered";
             self.differ(Place::Conversations, dossier, None, reason.into());
         }
@@ -113,6 +115,9 @@ impl Tally {
                 conversation.message_count, conversation.total_tokens
             );
             self.differ(Place::Conversations, dossier, None, reason);
+        }
+        // A count of messages of which some are lost is not wrong: it is the trace of them.
+        if is_whole && (conversation.message_count, conversation.total_tokens) != (count, tokens) {
             self.fixes.push(Fix::Row(Repair::Counters {
                 conversation: conversation.id,
                 message_count: count,
@@ -223,11 +228,20 @@ impl Tally {
                     model.as_str()
                 )
             }
-            (Some(vector), _) if vector.bytes != vector.dimension => {
-                format!(
-                    "the vector has {} bytes for {} dimensions",
-                    vector.bytes, vector.dimension
-                )
+            (Some(vector), _)
+                if (vector.bytes, vector.dimension) != (context.dimension, context.dimension) =>
+            {
+                let reason = format!(
+                    "the vector has {} bytes and embedding_dim {}, the model {} dimensions",
+                    vector.bytes, vector.dimension, context.dimension
+                );
+                // Of the right model by name, it would never be computed again: it makes room for one.
+                self.fixes.push(Fix::Row(Repair::Orphan(Orphan {
+                    table: "cache_embeddings",
+                    id: message.id.to_string(),
+                    reason: reason.clone(),
+                })));
+                reason
             }
             (Some(_), _) => return self.count(Place::Embeddings, 1, 1),
             (None, Some((state, cause))) => {
@@ -254,6 +268,16 @@ impl Tally {
         let lapsing = window.is_none() && dossier.window.is_some();
         let in_flight = message.created_at >= context.began;
         let owner = &dossier.conversation.owner;
+        // What holds once the list is rebuilt, which a repair does before it comes to the mappings.
+        let then =
+            window.is_some_and(|window| window.from <= message.sequence) && (has_it || !in_flight);
+        let fix = || {
+            Fix::Row(Repair::Mapping {
+                message: message.id,
+                owner: owner.clone(),
+                is_synced: then,
+            })
+        };
         let reason = match &message.mapping {
             None => "there is no mapping".to_owned(),
             Some(mapping) if mapping.owner != *owner => {
@@ -267,16 +291,16 @@ impl Tally {
                     }
                 }
             }
-            Some(_) => return self.count(Place::Mappings, 1, 1),
+            Some(mapping) => {
+                if then && !mapping.is_synced && !in_flight {
+                    self.fixes.push(fix()); // true now, and not any more once the list is rebuilt
+                }
+                return self.count(Place::Mappings, 1, 1);
+            }
         };
         self.count(Place::Mappings, 1, u64::from(message.mapping.is_some()));
         self.differ(Place::Mappings, dossier, Some(message), reason);
-        self.fixes.push(Fix::Row(Repair::Mapping {
-            message: message.id,
-            owner: owner.clone(),
-            // The list is mended before its mappings, and then has what its window says.
-            is_synced: window.is_some_and(|window| window.from <= message.sequence),
-        }));
+        self.fixes.push(fix());
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Context {
     pub(super) ttl: Ttl,
     pub(super) epoch: Uuid,
     pub(super) model: Option<ModelId>,
+    /// Dimensions of that model's vectors.
+    pub(super) dimension: u64,
 }
 
 /// How a difference can be mended.

@@ -70,7 +70,7 @@ impl Tally {
     }
 
     /// Rows that belong to nothing.
-    pub(super) fn orphans(&mut self, orphans: Vec<Orphan>) {
+    pub(super) fn orphans(&mut self, orphans: Vec<Orphan>, has_model: bool) {
         for orphan in orphans {
             let place = match orphan.table {
                 "conversation_cache" => Place::Conversations,
@@ -85,6 +85,9 @@ impl Tally {
                 sequence: None,
                 reason: format!("{}: {}", orphan.table, orphan.reason),
             });
+            if has_model && orphan.table == "cache_embeddings" {
+                self.fixes.push(Fix::Vectors); // it may have stood in the place of a message's own
+            }
             self.fixes.push(Fix::Row(Repair::Orphan(orphan)));
         }
     }

@@ -86,7 +86,7 @@ impl Service {
         match scope {
             Scope::All => {
                 let orphans = self.parts().database.orphans(ORPHANS).await?;
-                tally.orphans(orphans);
+                tally.orphans(orphans, self.parts().embedder.is_some());
                 tally.metrics(&self.parts().database.metrics_audit().await?);
             }
             Scope::Guest(_) => {
@@ -161,7 +161,7 @@ impl Service {
             if !tally.try_dossier(dossier, &listed, context) {
                 look.suspects.conversations.push(dossier.conversation.id);
             }
-            if chats::should_be_listed(dossier, context) {
+            if chats::should_be_listed(dossier, context) || chats::is_retired(dossier, context) {
                 look.listed.insert(dossier.conversation.owner.clone());
             }
             look.owners.insert(dossier.conversation.owner.clone());
@@ -229,6 +229,11 @@ impl Service {
                 .embedder
                 .as_ref()
                 .map(|embedder| embedder.model().clone()),
+            dimension: self
+                .parts()
+                .embedder
+                .as_ref()
+                .map_or(0, |embedder| embedder.dimension() as u64),
         })
     }
 
@@ -304,13 +309,14 @@ impl Service {
             .into_iter()
             .flatten()
             .any(|head| context.now < head.expires_at);
-        Ok(lives
-            && self
-                .parts()
-                .database
-                .list_row(guest, context.now)
-                .await?
-                .is_none())
+        let database = &self.parts().database;
+        if !lives || database.list_row(guest, context.now).await?.is_some() {
+            return Ok(false);
+        }
+        let scope = AuditScope::Guest(guest.clone());
+        let page = database.dossiers(scope, PAGE_MESSAGES).await?;
+        let retired = |dossier: &Dossier| chats::is_retired(dossier, context);
+        Ok(!page.dossiers.iter().any(retired))
     }
 }
 

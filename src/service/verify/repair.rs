@@ -12,19 +12,18 @@ const PAGE: usize = 500;
 
 /// Applies the fixes; a sentence for each kind that was applied.
 pub(super) async fn apply(service: &Service, fixes: Vec<Fix>) -> Result<Vec<String>> {
-    let (mut rows, mut lists, mut vectors): (Vec<Repair>, Vec<GuestId>, bool) =
-        (Vec::new(), Vec::new(), false);
+    let (mut rows, mut mappings, mut lists, mut vectors) =
+        (Vec::new(), Vec::new(), Vec::<GuestId>::new(), false);
     for fix in fixes {
         match fix {
+            Fix::Row(repair @ Repair::Mapping { .. }) => mappings.push(repair),
             Fix::Row(repair) => rows.push(repair),
             Fix::List(guest) => lists.push(guest),
             Fix::Vectors => vectors = true,
         }
     }
     let mut done = Vec::new();
-    let is_mapping = |repair: &Repair| matches!(repair, Repair::Mapping { .. });
-    let (mappings, rows) = rows.into_iter().partition(is_mapping);
-    // Rows first: a list is rebuilt from the window that its row has.
+    // Rows first: a list is rebuilt from the window that its row has. Mappings last: they say what the lists then have.
     repair_rows(service, rows, &mut done).await?;
     if !lists.is_empty() {
         let count = lists.len();
@@ -33,9 +32,9 @@ pub(super) async fn apply(service: &Service, fixes: Vec<Fix>) -> Result<Vec<Stri
             service.parts().lists.remove(vec![guest.clone()]).await?;
             service.mend(&guest).await?;
         }
+        service.parts().lists.flush().await?;
         done.push(format!("rebuilt or removed {count} lists"));
     }
-    // Mappings after the lists: until then they would claim what is not there.
     repair_rows(service, mappings, &mut done).await?;
     if vectors {
         let embedded = service.reembed(|_| ()).await;
@@ -84,7 +83,7 @@ fn what(repair: &Repair) -> &'static str {
         Repair::Window { .. } => "list windows of conversations",
         Repair::Usage(_) => "usage rows",
         Repair::Mapping { .. } => "mappings",
-        Repair::Orphan(_) => "rows that belonged to nothing",
+        Repair::Orphan(_) => "rows that belonged to nothing or could not be used",
         Repair::Metrics => "hourly metrics",
     }
 }

@@ -275,8 +275,9 @@ pub(super) const ORPHANED_MESSAGES: &str =
     "SELECT id, 'no conversation ' || conversation_id FROM message_cache m
     WHERE NOT EXISTS (SELECT 1 FROM conversation_cache c WHERE c.id = m.conversation_id) LIMIT ?1";
 pub(super) const ORPHANED_VECTORS: &str =
-    "SELECT id, 'no message ' || message_id FROM cache_embeddings e
-    WHERE NOT EXISTS (SELECT 1 FROM message_cache m WHERE m.id = e.id) LIMIT ?1";
+    "SELECT id, 'no message ' || message_id || ' in conversation ' || conversation_id FROM cache_embeddings e
+    WHERE NOT EXISTS (SELECT 1 FROM message_cache m WHERE m.id = e.id AND m.id = e.message_id
+        AND m.conversation_id = e.conversation_id) LIMIT ?1";
 pub(super) const ORPHANED_NOTES: &str =
     "SELECT message_id, 'no message ' || message_id FROM embedding_notes n
     WHERE NOT EXISTS (SELECT 1 FROM message_cache m WHERE m.id = n.message_id) LIMIT ?1";
