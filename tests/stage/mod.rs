@@ -1,0 +1,208 @@
+//! What the tests of the service play on: a service over stores that fail, wait and remember when told to, on a clock that
+//! stands still. Shared by several test crates, none of which uses all of it.
+
+#![allow(dead_code, clippy::unwrap_used)] // a test says what is wrong by panicking
+
+pub(crate) mod control;
+pub(crate) mod database;
+pub(crate) mod lists;
+pub(crate) mod model;
+pub(crate) mod words;
+
+use control::{Control, Log};
+use database::FaultyDatabase;
+use guestbook::chat::{Clock, ManualClock, Message, NewMessage};
+use guestbook::embed::Embedder;
+use guestbook::service::verify::{Mode, Report, Scope};
+use guestbook::service::{Answer, Parts, Saved, Service, Settings};
+use guestbook::storage::database::{ChatKey, Page, PageStart, TableSettings};
+use guestbook::storage::list_cache::Item;
+use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
+use guestbook::storage::sled::SledLists;
+use guestbook::storage::sqlite::SqliteDatabase;
+use guestbook::storage::{Database, ListCache};
+use lists::FaultyLists;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use words::{HOUR, SECOND, alone, guest, noon, saved, until};
+
+/// Which stores to play on.
+#[derive(Clone, Debug)]
+pub(crate) enum Pair {
+    /// Both in memory.
+    Memory,
+    /// SQLite and sled in this folder.
+    Folder(PathBuf),
+}
+
+/// How to set the stage.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) pair: Pair,
+    pub(crate) settings: Settings,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) embedder: Option<Arc<dyn Embedder>>,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) service: Service,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) log: Log,
+    /// The stores as the service sees them, and their strings.
+    pub(crate) faulty: Arc<FaultyDatabase>,
+    pub(crate) tables: Arc<Control>,
+    pub(crate) lists: Arc<Control>,
+    /// The stores themselves, which never fail.
+    pub(crate) database: Arc<dyn Database>,
+    pub(crate) cache: Arc<dyn ListCache>,
+}
+
+impl Plan {
+    /// No embedder, no retention, and upkeep that only does what a law asks for: nothing comes round by a timer.
+    pub(crate) fn new(pair: Pair) -> Self {
+        let settings = Settings {
+            settle_interval: HOUR,
+            sweep_interval: HOUR,
+            // Long: a busy machine is no fault. Laws about a list store that hangs set their own.
+            list_budget: Duration::from_secs(20),
+            ..Settings::default()
+        };
+        let clock = Arc::new(ManualClock::new(noon()));
+        Self { pair, settings, retention: None, embedder: None, clock }
+    }
+
+    pub(crate) fn memory() -> Self {
+        Self::new(Pair::Memory)
+    }
+
+    pub(crate) fn folder(folder: &tempfile::TempDir) -> Self {
+        Self::new(Pair::Folder(folder.path().to_owned()))
+    }
+
+    /// Opens the stores without a service on them.
+    pub(crate) fn stores(&self) -> (Arc<dyn Database>, Arc<dyn ListCache>) {
+        let tables = TableSettings {
+            list_ttl: self.settings.list_ttl,
+            retention: self.retention,
+            model: self.embedder.as_ref().map(|model| model.model().clone()),
+            cache_backend: "lists",
+        };
+        match &self.pair {
+            Pair::Memory => (Arc::new(MemoryDatabase::new(tables)), Arc::new(MemoryLists::new())),
+            Pair::Folder(folder) => (
+                Arc::new(SqliteDatabase::open(&folder.join("guestbook.db"), tables).unwrap()),
+                Arc::new(SledLists::open(&folder.join("lists")).unwrap()),
+            ),
+        }
+    }
+
+    /// Opens everything and starts the service.
+    pub(crate) fn start(&self) -> Stage {
+        self.start_on(self.stores())
+    }
+
+    /// Starts a service on stores that are open.
+    pub(crate) fn start_on(&self, stores: (Arc<dyn Database>, Arc<dyn ListCache>)) -> Stage {
+        let (database, cache) = stores;
+        let log = Log::default();
+        let tables = Control::new("tables", Arc::clone(&log));
+        let lists = Control::new("lists", Arc::clone(&log));
+        let faulty = FaultyDatabase::new(Arc::clone(&database), Arc::clone(&tables));
+        let parts = Parts {
+            database: Arc::clone(&faulty) as Arc<dyn Database>,
+            lists: Arc::new(FaultyLists { inner: Arc::clone(&cache), control: Arc::clone(&lists) }),
+            embedder: self.embedder.clone(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+        };
+        let service = Service::start(parts, self.settings);
+        let clock = Arc::clone(&self.clock);
+        Stage { service, clock, log, faulty, tables, lists, database, cache }
+    }
+}
+
+impl Stage {
+    /// Waits until the look at the lists that comes with every start is over, so that it is not in the way of counting.
+    pub(crate) async fn ready(self) -> Self {
+        until("the first look at the lists is over", || async { self.tables.count("list_debts") > 0 }).await;
+        until("nothing is owed at the start", || async { !self.owes().await }).await;
+        self
+    }
+
+    /// Stores groups, each of which must be saved.
+    pub(crate) async fn store(&self, groups: Vec<Vec<NewMessage>>) -> Vec<Saved> {
+        let answers = self.service.store(groups).await.unwrap();
+        answers.iter().flat_map(|answer| saved(answer).to_vec()).collect()
+    }
+
+    /// A guest says something, which must be saved.
+    pub(crate) async fn say(&self, name: &str, text: &str) -> Saved {
+        self.store(alone(words::says(name, text))).await.remove(0)
+    }
+
+    /// One answer to one message, whatever it is.
+    pub(crate) async fn ask(&self, message: NewMessage) -> Answer {
+        self.service.store(alone(message)).await.unwrap().remove(0)
+    }
+
+    /// What the tables have of a guest.
+    pub(crate) async fn messages(&self, name: &str) -> Vec<Message> {
+        let page = Page { limit: 1_000_000, from: PageStart::At(0) };
+        let chat = ChatKey::Guest(guest(name));
+        let history = self.database.history(&chat, page, self.clock.now()).await.unwrap();
+        history.map(|history| history.messages).unwrap_or_default()
+    }
+
+    pub(crate) async fn texts(&self, name: &str) -> Vec<String> {
+        let messages = self.messages(name).await;
+        messages.iter().map(|message| message.content.as_str().to_owned()).collect()
+    }
+
+    /// What the list store has of a guest.
+    pub(crate) async fn listed(&self, name: &str) -> Option<Vec<String>> {
+        let list = self.cache.range(&guest(name), self.clock.now()).await.unwrap();
+        list.map(|list| list.items.iter().map(text_of).collect())
+    }
+
+    /// Whether the tables owe the lists anything.
+    pub(crate) async fn owes(&self) -> bool {
+        let debts = self.database.list_debts(None, self.clock.now(), 10).await.unwrap();
+        !debts.is_empty()
+    }
+
+    /// Waits until every list is right and noted to be.
+    pub(crate) async fn mended(&self) {
+        until("the lists are mended by themselves", || async {
+            let settled = self.service.settle().await;
+            settled.is_ok() && !self.owes().await
+        })
+        .await;
+    }
+
+    /// What verify says a second later: what was said in this very moment would count as on its way.
+    pub(crate) async fn verify(&self) -> Report {
+        self.clock.advance(SECOND);
+        self.service.verify(&Scope::All, Mode::Look).await.unwrap()
+    }
+
+    pub(crate) async fn assert_well(&self) {
+        let report = self.verify().await;
+        assert!(report.ok, "{report:#?}");
+    }
+
+    /// Puts the stores back into order and ends.
+    pub(crate) async fn stop(self) {
+        self.tables.lift();
+        self.lists.lift();
+        self.tables.release();
+        self.lists.release();
+        self.service.stop().await.unwrap();
+    }
+}
+
+pub(crate) fn text_of(item: &Item) -> String {
+    item.content.as_str().to_owned()
+}
