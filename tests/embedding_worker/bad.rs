@@ -14,7 +14,9 @@ async fn one_bad_vector(vector: Value, why: &str) {
     let (base, _) = serve(move |inputs| good_but(inputs, "the bad one", &vector)).await;
     let stage = impatient(Plan::memory(), &base).start().ready().await;
     let texts = ["before it", "the bad one", "after it"];
-    stage.store(vec![texts.map(|text| says("ada", text)).to_vec()]).await;
+    stage
+        .store(vec![texts.map(|text| says("ada", text)).to_vec()])
+        .await;
     let cause = given_up(&stage, "ada", 1).await;
     assert!(cause.contains(why), "{cause}");
     embedded(&stage, "ada", 2).await;
@@ -24,7 +26,10 @@ async fn one_bad_vector(vector: Value, why: &str) {
     let report = stage.verify().await;
     let named = &report.table(Place::Embeddings).differences;
     assert_eq!(named.len(), 1, "{named:?}");
-    assert!(named[0].sequence == Some(1) && named[0].reason.contains(why), "{named:?}");
+    assert!(
+        named[0].sequence == Some(1) && named[0].reason.contains(why),
+        "{named:?}"
+    );
     stage.stop().await;
 }
 
@@ -51,14 +56,18 @@ async fn a_vector_of_zeros_fails_its_message_alone() {
 /// NaN is no JSON: the whole answer is unreadable, and each text is then asked for alone.
 #[tokio::test]
 async fn a_nan_fails_its_message_alone() {
-    let (base, _) = serve(|inputs| match inputs.iter().any(|text| text == "the bad one") {
-        true => r#"{"data":[{"index":0,"embedding":[NaN,0,0]}]}"#.into_response(),
-        false => good(inputs),
-    })
+    let (base, _) = serve(
+        |inputs| match inputs.iter().any(|text| text == "the bad one") {
+            true => r#"{"data":[{"index":0,"embedding":[NaN,0,0]}]}"#.into_response(),
+            false => good(inputs),
+        },
+    )
     .await;
     let stage = impatient(Plan::memory(), &base).start().ready().await;
     let texts = ["before it", "the bad one", "after it"];
-    stage.store(vec![texts.map(|text| says("ada", text)).to_vec()]).await;
+    stage
+        .store(vec![texts.map(|text| says("ada", text)).to_vec()])
+        .await;
     given_up(&stage, "ada", 1).await;
     embedded(&stage, "ada", 2).await;
     stage.stop().await;
@@ -66,14 +75,18 @@ async fn a_nan_fails_its_message_alone() {
 
 /// The server refuses every request that holds one text.
 async fn one_refused_text(code: u16) {
-    let (base, _) = serve(move |inputs| match inputs.iter().any(|text| text == "the bad one") {
-        true => status(code),
-        false => good(inputs),
-    })
+    let (base, _) = serve(
+        move |inputs| match inputs.iter().any(|text| text == "the bad one") {
+            true => status(code),
+            false => good(inputs),
+        },
+    )
     .await;
     let stage = impatient(Plan::memory(), &base).start().ready().await;
     let texts = ["before it", "the bad one", "after it"];
-    stage.store(vec![texts.map(|text| says("ada", text)).to_vec()]).await;
+    stage
+        .store(vec![texts.map(|text| says("ada", text)).to_vec()])
+        .await;
     let cause = given_up(&stage, "ada", 1).await;
     assert!(cause.contains(&code.to_string()), "{cause}");
     until("nothing is pending", || async {
@@ -83,7 +96,11 @@ async fn one_refused_text(code: u16) {
         !dossier(&stage, "ada").await.iter().any(pending)
     })
     .await;
-    assert_eq!(vectors(&stage, "ada").await, 2, "its neighbours have theirs");
+    assert_eq!(
+        vectors(&stage, "ada").await,
+        2,
+        "its neighbours have theirs"
+    );
     stage.stop().await;
 }
 

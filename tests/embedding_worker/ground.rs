@@ -42,7 +42,13 @@ pub(crate) fn good(inputs: &[String]) -> Response {
 
 /// A good answer, with another vector for one text.
 pub(crate) fn good_but(inputs: &[String], text: &str, vector: &Value) -> Response {
-    let of = |input: &String| if input == text { vector.clone() } else { server::vector_of(input) };
+    let of = |input: &String| {
+        if input == text {
+            vector.clone()
+        } else {
+            server::vector_of(input)
+        }
+    };
     server::items(inputs.iter().map(of))
 }
 
@@ -54,21 +60,35 @@ pub(crate) fn status(code: u16) -> Response {
 pub(crate) async fn dossier(stage: &Stage, name: &str) -> Vec<AuditedMessage> {
     let scope = AuditScope::Guest(guest(name));
     let page = stage.database.dossiers(scope, 100_000).await.unwrap();
-    page.dossiers.into_iter().flat_map(|dossier| dossier.messages).collect()
+    page.dossiers
+        .into_iter()
+        .flat_map(|dossier| dossier.messages)
+        .collect()
 }
 
 /// State and cause of a message that has no vector.
-pub(crate) async fn note(stage: &Stage, name: &str, sequence: usize) -> Option<(EmbeddingState, String)> {
+pub(crate) async fn note(
+    stage: &Stage,
+    name: &str,
+    sequence: usize,
+) -> Option<(EmbeddingState, String)> {
     dossier(stage, name).await.remove(sequence).vector_note
 }
 
 pub(crate) async fn vectors(stage: &Stage, name: &str) -> usize {
-    dossier(stage, name).await.iter().filter(|message| message.vector.is_some()).count()
+    dossier(stage, name)
+        .await
+        .iter()
+        .filter(|message| message.vector.is_some())
+        .count()
 }
 
 /// Waits until a guest has so many vectors.
 pub(crate) async fn embedded(stage: &Stage, name: &str, count: usize) {
-    until("the vectors are there", || async { vectors(stage, name).await == count }).await;
+    until("the vectors are there", || async {
+        vectors(stage, name).await == count
+    })
+    .await;
 }
 
 /// Waits until a message's vector is given up.

@@ -26,14 +26,20 @@ async fn old_vectors(folder: &tempfile::TempDir, base: &str) -> Plan {
 async fn of_model(stage: &Stage, model: &str) -> usize {
     let messages = dossier(stage, "ada").await;
     let ours = |found: &guestbook::storage::database::FoundVector| found.model.starts_with(model);
-    messages.iter().filter(|message| message.vector.as_ref().is_some_and(ours)).count()
+    messages
+        .iter()
+        .filter(|message| message.vector.as_ref().is_some_and(ours))
+        .count()
 }
 
 fn assert_monotone(seen: &[Reembedding], total: u64) {
     assert!(seen.len() > 1, "progress is shown after each page");
     assert_eq!((seen[0].done, seen[0].total), (0, total));
     for pair in seen.windows(2) {
-        assert!(pair[0].done <= pair[1].done && pair[1].done <= total, "{pair:?}");
+        assert!(
+            pair[0].done <= pair[1].done && pair[1].done <= total,
+            "{pair:?}"
+        );
         assert!(pair[0].failed <= pair[1].failed, "{pair:?}");
     }
 }
@@ -49,12 +55,20 @@ async fn vectors_of_another_model_are_replaced_and_missing_ones_computed() {
     assert!(vectors(&stage, "ada").await < MESSAGES);
     assert!(!stage.verify().await.ok);
     let mut seen = Vec::new();
-    let done = stage.service.reembed(|state| seen.push(state)).await.unwrap();
+    let done = stage
+        .service
+        .reembed(|state| seen.push(state))
+        .await
+        .unwrap();
     assert_eq!((done.done, done.failed), (MESSAGES as u64, 0));
     assert_eq!(seen.last(), Some(&done));
     assert_monotone(&seen, MESSAGES as u64);
     assert_eq!(of_model(&stage, "other:").await, MESSAGES);
-    assert_eq!(stage.service.reembed(|_| ()).await.unwrap(), Reembedding::default(), "nothing is left to do");
+    assert_eq!(
+        stage.service.reembed(|_| ()).await.unwrap(),
+        Reembedding::default(),
+        "nothing is left to do"
+    );
     stage.mended().await;
     stage.assert_well().await;
     stage.stop().await;
@@ -76,15 +90,27 @@ async fn a_server_that_dies_midway_leaves_what_is_done_and_a_second_run_does_the
     plan.embedder = Some(client(&dying, "other"));
     let stage = plan.start().ready().await;
     let mut seen = Vec::new();
-    let broken = stage.service.reembed(|state| seen.push(state)).await.unwrap_err();
+    let broken = stage
+        .service
+        .reembed(|state| seen.push(state))
+        .await
+        .unwrap_err();
     assert_eq!(broken.kind(), ErrorKind::Unavailable);
     assert!(broken.to_string().contains("run it again"), "{broken}");
     assert_monotone(&seen, MESSAGES as u64);
     let done = of_model(&stage, "other:").await;
     assert_eq!(done, 128, "two pages of 64 stay done");
-    assert_eq!(vectors(&stage, "ada").await, MESSAGES, "the old vectors stay until there are new ones");
+    assert_eq!(
+        vectors(&stage, "ada").await,
+        MESSAGES,
+        "the old vectors stay until there are new ones"
+    );
     let mut seen = Vec::new();
-    let rest = stage.service.reembed(|state| seen.push(state)).await.unwrap();
+    let rest = stage
+        .service
+        .reembed(|state| seen.push(state))
+        .await
+        .unwrap();
     assert_eq!((rest.done, rest.total), (72, 72));
     assert_eq!(of_model(&stage, "other:").await, MESSAGES);
     stage.mended().await;
@@ -116,5 +142,9 @@ async fn what_had_failed_is_tried_again_by_reembed() {
 /// Every third vector is lost.
 fn lose_some(folder: &Path) {
     let file = rusqlite::Connection::open(folder.join("guestbook.db")).unwrap();
-    file.execute("DELETE FROM cache_embeddings WHERE length(embedding) = 3 AND rowid % 3 = 0", []).unwrap();
+    file.execute(
+        "DELETE FROM cache_embeddings WHERE length(embedding) = 3 AND rowid % 3 = 0",
+        [],
+    )
+    .unwrap();
 }

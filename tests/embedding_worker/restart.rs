@@ -35,22 +35,32 @@ async fn tries_are_counted_over_a_restart() {
     let stage = plan.start().ready().await;
     stage.say("ada", "one").await;
     until("the try is noted", || async {
-        note(&stage, "ada", 0).await.is_some_and(|(_, cause)| cause.contains("500"))
+        note(&stage, "ada", 0)
+            .await
+            .is_some_and(|(_, cause)| cause.contains("500"))
     })
     .await;
     stage.stop().await;
     for life in 2..=4 {
         let stage = plan.start().ready().await;
-        until("it was tried once more", || async { log.lock().unwrap().len() == life }).await;
+        until("it was tried once more", || async {
+            log.lock().unwrap().len() == life
+        })
+        .await;
         if life == 4 {
             given_up(&stage, "ada", 0).await;
         } else {
             until("the try is noted", || async {
                 let pending = stage.database.vectors_pending(None, 10).await.unwrap();
-                pending.first().is_some_and(|one| one.attempts as usize == life)
+                pending
+                    .first()
+                    .is_some_and(|one| one.attempts as usize == life)
             })
             .await;
-            assert_eq!(note(&stage, "ada", 0).await.unwrap().0, EmbeddingState::Pending);
+            assert_eq!(
+                note(&stage, "ada", 0).await.unwrap().0,
+                EmbeddingState::Pending
+            );
         }
         stage.stop().await;
     }

@@ -29,7 +29,10 @@ impl Ledger {
     pub(crate) fn answered(&mut self, messages: Vec<NewMessage>, answers: Result<Vec<Answer>>) {
         let answers = match answers {
             Ok(answers) => answers,
-            Err(cause) => messages.iter().map(|_| Answer::Failed(cause.clone())).collect(),
+            Err(cause) => messages
+                .iter()
+                .map(|_| Answer::Failed(cause.clone()))
+                .collect(),
         };
         assert_eq!(answers.len(), messages.len(), "an answer for each");
         for (message, answer) in messages.into_iter().zip(answers) {
@@ -44,7 +47,11 @@ impl Ledger {
             self.refused.remove(&message.id);
             let before = self.saved.insert(message.id, (message, place));
             if let Some((message, before)) = before {
-                assert_eq!(before, place, "a replay of {} found another place", message.id);
+                assert_eq!(
+                    before, place,
+                    "a replay of {} found another place",
+                    message.id
+                );
             }
         }
     }
@@ -52,7 +59,11 @@ impl Ledger {
     /// Notes the answer to an erasure, or the passing of retention.
     pub(crate) fn erased(&mut self, guest: &GuestId, answer: std::result::Result<(), String>) {
         let ours = |(message, _): &&(NewMessage, Place)| message.guest == *guest;
-        let ids = self.saved.values().filter(ours).map(|(message, _)| message.id);
+        let ids = self
+            .saved
+            .values()
+            .filter(ours)
+            .map(|(message, _)| message.id);
         match answer {
             Ok(()) => self.gone.extend(ids),
             Err(cause) => {
@@ -68,7 +79,10 @@ impl Ledger {
         // A repetition may be refused of what was saved before.
         let new = |id: &&MessageId| !self.saved.contains_key(id);
         for id in self.refused.keys().filter(new) {
-            assert!(!found.contains_key(id), "{context}: {id} was refused, and is there");
+            assert!(
+                !found.contains_key(id),
+                "{context}: {id} was refused, and is there"
+            );
         }
     }
 
@@ -99,14 +113,19 @@ impl Ledger {
         }
         let known = |id: &&MessageId| self.saved.contains_key(id);
         let stranger = found.keys().find(|id| !known(id));
-        assert_eq!(stranger, None, "{context}: a message that nobody was told of");
+        assert_eq!(
+            stranger, None,
+            "{context}: a message that nobody was told of"
+        );
     }
 }
 
 /// Every message in the tables, with every place where it is.
 async fn found(stage: &Stage) -> HashMap<MessageId, Vec<Place>> {
     let mut found: HashMap<MessageId, Vec<Place>> = HashMap::new();
-    let everything = stage.database.dossiers(AuditScope::AllAfter(None), 1_000_000);
+    let everything = stage
+        .database
+        .dossiers(AuditScope::AllAfter(None), 1_000_000);
     for dossier in everything.await.unwrap().dossiers {
         for message in dossier.messages {
             let place = (dossier.conversation.id, message.sequence);

@@ -9,11 +9,21 @@ use guestbook::http::{HttpSettings, router};
 use serde_json::{Value, json};
 
 /// Everything that touches a list; the flush alone still works.
-const TOUCHING: &[&str] = &["apply", "replace", "remove", "heads", "range", "health", "incarnation"];
+const TOUCHING: &[&str] = &[
+    "apply",
+    "replace",
+    "remove",
+    "heads",
+    "range",
+    "health",
+    "incarnation",
+];
 
 async fn down() -> Stage {
     let stage = Plan::memory().start().ready().await;
-    stage.lists.fail_from(0, ErrorKind::Unavailable, When::Before);
+    stage
+        .lists
+        .fail_from(0, ErrorKind::Unavailable, When::Before);
     stage
 }
 
@@ -27,7 +37,10 @@ async fn a_message_is_saved_and_its_list_pending() {
     stage.lists.lift();
     stage.mended().await;
     assert_eq!(stage.listed("ada").await.unwrap(), ["hello"]);
-    assert_eq!(stage.say("ada", "more").await.receipt.list, ListState::Stored);
+    assert_eq!(
+        stage.say("ada", "more").await.receipt.list,
+        ListState::Stored
+    );
     stage.assert_well().await;
     stage.stop().await;
 }
@@ -44,7 +57,10 @@ async fn the_answer_names_only_the_stores_that_have_the_message() {
     let client = reqwest::Client::new();
     let post = async || -> Value {
         let body = json!({"role": "user", "content": "hello", "timestamp": "2100-06-15T12:00:00Z"});
-        let sent = client.post(&url).header("content-type", "application/json").body(body.to_string());
+        let sent = client
+            .post(&url)
+            .header("content-type", "application/json")
+            .body(body.to_string());
         let answer = sent.send().await.unwrap();
         assert_eq!(answer.status(), 200);
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
@@ -52,7 +68,9 @@ async fn the_answer_names_only_the_stores_that_have_the_message() {
     let well = post().await;
     assert_eq!(well["stored_in"], json!(["sled", "sqlite"]));
     assert_eq!(well["receipt"]["list"], "stored");
-    stage.lists.fail_from(0, ErrorKind::Unavailable, When::Before);
+    stage
+        .lists
+        .fail_from(0, ErrorKind::Unavailable, When::Before);
     let ill = post().await;
     assert_eq!(ill["stored_in"], json!(["sqlite"]));
     assert_eq!(ill["receipt"]["list"], "pending");
@@ -65,7 +83,9 @@ async fn the_answer_names_only_the_stores_that_have_the_message() {
 async fn a_deletion_says_that_the_list_is_left_and_takes_it_away_later() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "hello").await;
-    stage.lists.fail_from(0, ErrorKind::Unavailable, When::Before);
+    stage
+        .lists
+        .fail_from(0, ErrorKind::Unavailable, When::Before);
     let deleted = stage.service.delete(guest("ada")).await.unwrap();
     assert_eq!(deleted.deleted_from, ["memory"]); // of two stores, both called memory
     assert!(stage.listed("ada").await.is_some());
@@ -81,7 +101,9 @@ async fn a_deletion_says_that_the_list_is_left_and_takes_it_away_later() {
 async fn a_removal_stays_owed_while_only_the_flush_works() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "hello").await;
-    stage.lists.fail_methods(&["remove"], ErrorKind::Unavailable, When::Before);
+    stage
+        .lists
+        .fail_methods(&["remove"], ErrorKind::Unavailable, When::Before);
     stage.service.delete(guest("ada")).await.unwrap();
     let tried = stage.lists.count("remove");
     crate::stage::words::until("the removal is tried again", || async {
@@ -89,7 +111,10 @@ async fn a_removal_stays_owed_while_only_the_flush_works() {
         stage.lists.count("remove") > tried + 1
     })
     .await;
-    assert!(stage.owes().await, "the removal is no longer owed, and the list still there");
+    assert!(
+        stage.owes().await,
+        "the removal is no longer owed, and the list still there"
+    );
     stage.lists.lift();
     stage.mended().await;
     assert_eq!(stage.listed("ada").await, None);
@@ -100,9 +125,14 @@ async fn a_removal_stays_owed_while_only_the_flush_works() {
 async fn a_new_chat_of_an_erased_guest_survives_the_late_removal() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "old words").await;
-    stage.lists.fail_methods(TOUCHING, ErrorKind::Unavailable, When::Before);
+    stage
+        .lists
+        .fail_methods(TOUCHING, ErrorKind::Unavailable, When::Before);
     stage.service.delete(guest("ada")).await.unwrap();
-    assert_eq!(stage.say("ada", "new words").await.receipt.list, ListState::Pending);
+    assert_eq!(
+        stage.say("ada", "new words").await.receipt.list,
+        ListState::Pending
+    );
     assert_eq!(stage.listed("ada").await.unwrap(), ["old words"]);
     stage.lists.lift();
     stage.mended().await;
@@ -118,11 +148,16 @@ async fn a_session_comes_from_the_tables_and_says_so() {
     let stage = Plan::folder(&folder).start().ready().await;
     stage.say("ada", "one").await;
     stage.clock.advance(HOUR);
-    stage.lists.fail_from(0, ErrorKind::Unavailable, When::Before);
+    stage
+        .lists
+        .fail_from(0, ErrorKind::Unavailable, When::Before);
     stage.say("ada", "two").await;
     let session = stage.service.session(&guest("ada")).await.unwrap().unwrap();
     let items: Vec<_> = session.items.iter().map(crate::stage::text_of).collect();
-    assert_eq!((items, session.source), (vec!["one".into(), "two".into()], "sqlite"));
+    assert_eq!(
+        (items, session.source),
+        (vec!["one".into(), "two".into()], "sqlite")
+    );
     assert_eq!(session.ttl, stage.service.settings().list_ttl.0);
     stage.stop().await;
 }
@@ -133,11 +168,17 @@ async fn a_replay_while_lists_are_down_says_pending_and_stored_later() {
     let message = says("ada", "hello");
     stage.ask(message.clone()).await;
     let answer = stage.ask(message.clone()).await;
-    assert_eq!(crate::stage::words::saved(&answer)[0].receipt.list, ListState::Pending);
+    assert_eq!(
+        crate::stage::words::saved(&answer)[0].receipt.list,
+        ListState::Pending
+    );
     stage.lists.lift();
     stage.mended().await;
     let answer = stage.ask(message).await;
-    assert_eq!(crate::stage::words::saved(&answer)[0].receipt.list, ListState::Stored);
+    assert_eq!(
+        crate::stage::words::saved(&answer)[0].receipt.list,
+        ListState::Stored
+    );
     assert_eq!(stage.texts("ada").await, ["hello"]);
     stage.stop().await;
 }

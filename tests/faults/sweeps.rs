@@ -50,7 +50,11 @@ async fn run(plan: Plan, failure: Option<Failure>) -> Stage {
     stage.tables.lift();
     stage.lists.lift();
     if failure.is_none_or(|failure| failure.store == Store::Lists) {
-        assert!(ledger.failures.is_empty(), "{context}: {:?}", ledger.failures);
+        assert!(
+            ledger.failures.is_empty(),
+            "{context}: {:?}",
+            ledger.failures
+        );
     }
     if failure.is_none_or(|failure| failure.when == When::Before) {
         ledger.assert_refused_is_absent(&stage, &context).await;
@@ -61,7 +65,11 @@ async fn run(plan: Plan, failure: Option<Failure>) -> Stage {
     stage.mended().await;
     for name in GUESTS {
         let listed = stage.listed(name).await.unwrap_or_default();
-        assert_eq!(listed, stage.texts(name).await, "{context}: the list of {name}");
+        assert_eq!(
+            listed,
+            stage.texts(name).await,
+            "{context}: the list of {name}"
+        );
     }
     let report = stage.verify().await;
     assert!(report.ok, "{context}: {report:#?}");
@@ -69,7 +77,12 @@ async fn run(plan: Plan, failure: Option<Failure>) -> Stage {
 }
 
 /// Every call in turn; `stride` 1 takes each.
-async fn sweep(make: impl Fn() -> (Option<tempfile::TempDir>, Plan), store: Store, when: When, lasting: bool) {
+async fn sweep(
+    make: impl Fn() -> (Option<tempfile::TempDir>, Plan),
+    store: Store,
+    when: When,
+    lasting: bool,
+) {
     let make = &make;
     let (guard, plan) = make();
     let clean = run(plan, None).await;
@@ -84,7 +97,12 @@ async fn sweep(make: impl Fn() -> (Option<tempfile::TempDir>, Plan), store: Stor
     for part in all.chunks(TOGETHER) {
         join_all(part.iter().map(|&nth| async move {
             let (_guard, plan) = make();
-            let failure = Failure { store, nth, when, lasting };
+            let failure = Failure {
+                store,
+                nth,
+                when,
+                lasting,
+            };
             run(plan, Some(failure)).await.stop().await;
         }))
         .await;

@@ -8,14 +8,19 @@ use guestbook::service::Answer;
 
 async fn losing(plan: Plan, methods: &'static [&'static str]) -> Stage {
     let stage = plan.start().ready().await;
-    stage.tables.fail_methods(methods, ErrorKind::Unavailable, When::After);
+    stage
+        .tables
+        .fail_methods(methods, ErrorKind::Unavailable, When::After);
     stage
 }
 
 async fn a_retry_is_a_replay(plan: Plan) {
     let stage = losing(plan, &["record"]).await;
     let message = says("ada", "hello");
-    assert!(matches!(stage.ask(message.clone()).await, Answer::Failed(_)));
+    assert!(matches!(
+        stage.ask(message.clone()).await,
+        Answer::Failed(_)
+    ));
     stage.tables.lift();
     let again = stage.store(alone(message)).await;
     assert!(again[0].recorded.replayed.is_some(), "{again:?}");
@@ -41,7 +46,10 @@ async fn a_retry_after_an_unknown_commit_is_a_replay_sqlite_sled() {
 #[tokio::test]
 async fn the_list_of_an_unknown_commit_is_mended_by_itself() {
     let stage = losing(Plan::memory(), &["record"]).await;
-    assert!(matches!(stage.ask(says("ada", "hello")).await, Answer::Failed(_)));
+    assert!(matches!(
+        stage.ask(says("ada", "hello")).await,
+        Answer::Failed(_)
+    ));
     stage.tables.lift();
     stage.mended().await;
     assert_eq!(stage.listed("ada").await.unwrap(), ["hello"]);
@@ -52,7 +60,9 @@ async fn the_list_of_an_unknown_commit_is_mended_by_itself() {
 async fn the_list_of_an_unknown_erasure_goes_by_itself() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "hello").await;
-    stage.tables.fail_methods(&["erase"], ErrorKind::Unavailable, When::After);
+    stage
+        .tables
+        .fail_methods(&["erase"], ErrorKind::Unavailable, When::After);
     assert!(stage.service.delete(guest("ada")).await.is_err());
     stage.tables.lift();
     stage.mended().await;
@@ -64,12 +74,24 @@ async fn the_list_of_an_unknown_erasure_goes_by_itself() {
 async fn the_list_of_an_unknown_migration_goes_by_itself() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "hello").await;
-    stage.tables.fail_methods(&["migrate"], ErrorKind::Unavailable, When::After);
-    assert!(stage.service.migrate(guest("ada"), user("member")).await.is_err());
+    stage
+        .tables
+        .fail_methods(&["migrate"], ErrorKind::Unavailable, When::After);
+    assert!(
+        stage
+            .service
+            .migrate(guest("ada"), user("member"))
+            .await
+            .is_err()
+    );
     stage.tables.lift();
     stage.mended().await;
     assert_eq!(stage.listed("ada").await, None);
-    let again = stage.service.migrate(guest("ada"), user("member")).await.unwrap();
+    let again = stage
+        .service
+        .migrate(guest("ada"), user("member"))
+        .await
+        .unwrap();
     assert_eq!((again.conversations, again.messages), (0, 0));
     stage.stop().await;
 }

@@ -17,7 +17,12 @@ pub(crate) fn plan(mut plan: Plan) -> Plan {
 /// Runs it; failures are noted, not fatal.
 pub(crate) async fn run(stage: &Stage) -> Ledger {
     let mut ledger = Ledger::default();
-    speak(stage, &mut ledger, &[("old", "long ago"), ("old", "and again")]).await;
+    speak(
+        stage,
+        &mut ledger,
+        &[("old", "long ago"), ("old", "and again")],
+    )
+    .await;
     stage.clock.advance(8 * DAY);
     ledger.erased(&guest("old"), Ok(())); // by retention
 
@@ -25,23 +30,41 @@ pub(crate) async fn run(stage: &Stage) -> Ledger {
     store(stage, &mut ledger, vec![first.clone()]).await;
     let all = ["ada", "bob", "cyd", "eve", "mig"].map(|name| (name, "hello"));
     speak(stage, &mut ledger, &all).await;
-    speak(stage, &mut ledger, &[("eve", "to be erased"), ("mig", "to be taken along")]).await;
+    speak(
+        stage,
+        &mut ledger,
+        &[("eve", "to be erased"), ("mig", "to be taken along")],
+    )
+    .await;
     store(stage, &mut ledger, vec![first]).await; // the same again
     session(stage, &mut ledger, "ada").await;
     let _ = stage.service.settle().await;
 
     let erased = stage.service.delete(guest("eve")).await;
-    ledger.erased(&guest("eve"), erased.map(drop).map_err(|cause| cause.to_string()));
+    ledger.erased(
+        &guest("eve"),
+        erased.map(drop).map_err(|cause| cause.to_string()),
+    );
     speak(stage, &mut ledger, &[("eve", "back again")]).await;
     let migrated = stage.service.migrate(guest("mig"), user("member")).await;
     if let Err(cause) = migrated {
         ledger.failures.push(format!("migrate: {cause}"));
     }
-    speak(stage, &mut ledger, &[("mig", "a new life"), ("ada", "more")]).await;
+    speak(
+        stage,
+        &mut ledger,
+        &[("mig", "a new life"), ("ada", "more")],
+    )
+    .await;
 
     stage.clock.advance(2 * HOUR);
     let _ = stage.service.sweep().await;
-    speak(stage, &mut ledger, &[("bob", "later"), ("bob", "and later")]).await;
+    speak(
+        stage,
+        &mut ledger,
+        &[("bob", "later"), ("bob", "and later")],
+    )
+    .await;
     session(stage, &mut ledger, "bob").await;
     session(stage, &mut ledger, "nobody").await;
     let _ = stage.service.settle().await;
@@ -55,7 +78,10 @@ async fn speak(stage: &Stage, ledger: &mut Ledger, words: &[(&str, &str)]) {
 }
 
 async fn store(stage: &Stage, ledger: &mut Ledger, messages: Vec<NewMessage>) {
-    let groups = messages.iter().map(|message| vec![message.clone()]).collect();
+    let groups = messages
+        .iter()
+        .map(|message| vec![message.clone()])
+        .collect();
     let answers = stage.service.store(groups).await;
     ledger.answered(messages, answers);
 }

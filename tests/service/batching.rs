@@ -1,7 +1,7 @@
 //! Messages that wait are committed together, and a bad one among them fails alone.
 
-use crate::stage::words::{guest, says, saved, until};
 use crate::stage::Plan;
+use crate::stage::words::{guest, saved, says, until};
 use guestbook::error::ErrorKind;
 use guestbook::service::Answer;
 use std::collections::BTreeSet;
@@ -10,11 +10,21 @@ use std::collections::BTreeSet;
 async fn while_one_batch_is_committed_the_next_one_gathers() {
     let stage = Plan::memory().start().ready().await;
     stage.tables.hold(&["record"]);
-    let first = stage.service.enqueue(vec![vec![says("ada", "first")]]).await.unwrap();
-    until("the first batch is being committed", || async { stage.tables.count("record") == 1 }).await;
+    let first = stage
+        .service
+        .enqueue(vec![vec![says("ada", "first")]])
+        .await
+        .unwrap();
+    until("the first batch is being committed", || async {
+        stage.tables.count("record") == 1
+    })
+    .await;
     let mut waiting = Vec::new();
     for i in 0..50 {
-        let message = says(if i % 2 == 0 { "ada" } else { "bob" }, &format!("message {i}"));
+        let message = says(
+            if i % 2 == 0 { "ada" } else { "bob" },
+            &format!("message {i}"),
+        );
         waiting.push(stage.service.enqueue(vec![vec![message]]).await.unwrap());
     }
     stage.tables.release();
@@ -26,8 +36,18 @@ async fn while_one_batch_is_committed_the_next_one_gathers() {
         assert!(sequences.insert((recorded.conversation, recorded.sequence)));
     }
     assert_eq!(*stage.faulty.batches.lock().unwrap(), [1, 50]);
-    assert_eq!((stage.messages("ada").await.len(), stage.messages("bob").await.len()), (26, 25));
-    assert_eq!(stage.lists.count("apply"), 2, "the lists are told once per batch, too");
+    assert_eq!(
+        (
+            stage.messages("ada").await.len(),
+            stage.messages("bob").await.len()
+        ),
+        (26, 25)
+    );
+    assert_eq!(
+        stage.lists.count("apply"),
+        2,
+        "the lists are told once per batch, too"
+    );
     stage.assert_well().await;
     stage.stop().await;
 }
@@ -58,7 +78,12 @@ async fn a_bad_message_fails_alone_and_its_neighbours_keep_their_order() {
     let stage = Plan::memory().start().ready().await;
     *stage.faulty.refused.lock().unwrap() = Some(guest("bad"));
     let groups: Vec<_> = (0..21)
-        .map(|i| vec![says(if i == 13 { "bad" } else { "ada" }, &format!("{i:02}"))])
+        .map(|i| {
+            vec![says(
+                if i == 13 { "bad" } else { "ada" },
+                &format!("{i:02}"),
+            )]
+        })
         .collect();
     let answers = stage.service.store(groups).await.unwrap();
     assert_eq!(answers.len(), 21);
@@ -78,7 +103,11 @@ async fn a_bad_message_fails_alone_and_its_neighbours_keep_their_order() {
     sorted.sort();
     assert_eq!(stage.texts("ada").await, sorted);
     // 1 for the batch, then at most 2 per halving of 21.
-    assert!(stage.tables.count("record") <= 13, "{}", stage.tables.count("record"));
+    assert!(
+        stage.tables.count("record") <= 13,
+        "{}",
+        stage.tables.count("record")
+    );
     stage.assert_well().await;
     stage.stop().await;
 }
@@ -102,7 +131,9 @@ async fn a_group_with_a_bad_message_fails_whole() {
 async fn the_same_id_twice_in_one_batch_is_stored_once() {
     let stage = Plan::memory().start().ready().await;
     let message = says("ada", "once");
-    let saved = stage.store(vec![vec![message.clone()], vec![message]]).await;
+    let saved = stage
+        .store(vec![vec![message.clone()], vec![message]])
+        .await;
     assert_eq!(saved[0].recorded.sequence, saved[1].recorded.sequence);
     assert!(saved[0].recorded.replayed.is_none() && saved[1].recorded.replayed.is_some());
     assert_eq!(stage.texts("ada").await, ["once"]);

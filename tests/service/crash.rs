@@ -9,7 +9,11 @@ use tokio::runtime::Builder;
 
 /// One life of a process: whatever `life` leaves undone stays undone, and no store is closed.
 fn live_and_die<F: Future<Output = Stage>>(life: impl FnOnce() -> F) {
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let stage = runtime.block_on(life());
     drop(runtime);
     drop(stage);
@@ -30,7 +34,13 @@ fn a_crash_between_commit_and_list_is_mended_at_the_next_start() {
         stage.service.settle().await.unwrap();
         stage.lists.hold(&["apply"]);
         for (name, text) in [("ada", "two"), ("bob", "hello")] {
-            drop(stage.service.enqueue(vec![vec![says(name, text)]]).await.unwrap());
+            drop(
+                stage
+                    .service
+                    .enqueue(vec![vec![says(name, text)]])
+                    .await
+                    .unwrap(),
+            );
         }
         until("both are committed", || async {
             stage.messages("ada").await.len() + stage.messages("bob").await.len() == 3
@@ -77,7 +87,9 @@ fn a_crash_between_an_erasure_and_its_list_is_mended_at_the_next_start() {
     live_and_die(|| async {
         let stage = plan.start().ready().await;
         stage.say("ada", "one").await;
-        stage.lists.fail_methods(&["remove"], ErrorKind::Unavailable, When::Before);
+        stage
+            .lists
+            .fail_methods(&["remove"], ErrorKind::Unavailable, When::Before);
         stage.service.delete(guest("ada")).await.unwrap();
         assert!(stage.listed("ada").await.is_some());
         stage

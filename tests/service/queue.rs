@@ -1,6 +1,6 @@
 //! The bound of the queue, and everyone's place in it.
 
-use crate::stage::words::{guest, says, saved, until, user};
+use crate::stage::words::{guest, saved, says, until, user};
 use crate::stage::{Plan, Stage};
 use guestbook::error::ErrorKind;
 use guestbook::storage::database::ChatKey;
@@ -16,8 +16,17 @@ async fn full() -> Stage {
     let stage = plan.start().ready().await;
     stage.tables.hold(&["record"]);
     for text in ["in the making", "first in line", "second in line"] {
-        drop(stage.service.enqueue(vec![vec![says("ada", text)]]).await.unwrap());
-        until("the committer is busy", || async { stage.tables.count("record") == 1 }).await;
+        drop(
+            stage
+                .service
+                .enqueue(vec![vec![says("ada", text)]])
+                .await
+                .unwrap(),
+        );
+        until("the committer is busy", || async {
+            stage.tables.count("record") == 1
+        })
+        .await;
     }
     stage
 }
@@ -26,15 +35,30 @@ async fn full() -> Stage {
 async fn a_full_queue_turns_requests_away_after_the_admission_time_and_stores_nothing_of_them() {
     let stage = full().await;
     let began = Instant::now();
-    let cause = stage.service.store(vec![vec![says("ada", "one too many")]]).await.unwrap_err();
+    let cause = stage
+        .service
+        .store(vec![vec![says("ada", "one too many")]])
+        .await
+        .unwrap_err();
     assert_eq!(cause.kind(), ErrorKind::Busy);
-    assert!(began.elapsed() >= ADMISSION, "it waited for its chance first");
+    assert!(
+        began.elapsed() >= ADMISSION,
+        "it waited for its chance first"
+    );
     let cause = stage.service.delete(guest("ada")).await.unwrap_err();
     assert_eq!(cause.kind(), ErrorKind::Busy);
     stage.tables.release();
-    until("the queue is worked off", || async { stage.messages("ada").await.len() == 3 }).await;
+    until("the queue is worked off", || async {
+        stage.messages("ada").await.len() == 3
+    })
+    .await;
     stage.say("ada", "welcome again").await;
-    let expected = ["in the making", "first in line", "second in line", "welcome again"];
+    let expected = [
+        "in the making",
+        "first in line",
+        "second in line",
+        "welcome again",
+    ];
     assert_eq!(stage.texts("ada").await, expected);
     stage.stop().await;
 }
@@ -43,7 +67,10 @@ async fn a_full_queue_turns_requests_away_after_the_admission_time_and_stores_no
 async fn a_client_that_went_away_changes_nothing() {
     let stage = full().await; // all three answers have been dropped
     stage.tables.release();
-    until("all are stored", || async { stage.messages("ada").await.len() == 3 }).await;
+    until("all are stored", || async {
+        stage.messages("ada").await.len() == 3
+    })
+    .await;
     stage.mended().await;
     stage.assert_well().await;
     stage.stop().await;
@@ -54,15 +81,27 @@ async fn an_erasure_keeps_its_place_among_the_messages() {
     let stage = Plan::memory().start().ready().await;
     stage.tables.hold(&["record"]);
     let service = &stage.service;
-    let stuck = service.enqueue(vec![vec![says("bob", "in the way")]]).await.unwrap();
-    until("the committer is busy", || async { stage.tables.count("record") == 1 }).await;
-    let before = service.enqueue(vec![vec![says("ada", "before")]]).await.unwrap();
+    let stuck = service
+        .enqueue(vec![vec![says("bob", "in the way")]])
+        .await
+        .unwrap();
+    until("the committer is busy", || async {
+        stage.tables.count("record") == 1
+    })
+    .await;
+    let before = service
+        .enqueue(vec![vec![says("ada", "before")]])
+        .await
+        .unwrap();
     let erasing = tokio::spawn({
         let service = service.clone();
         async move { service.delete(guest("ada")).await.unwrap() }
     });
     tokio::task::yield_now().await; // lets the erasure take its place
-    let after = service.enqueue(vec![vec![says("ada", "after")]]).await.unwrap();
+    let after = service
+        .enqueue(vec![vec![says("ada", "after")]])
+        .await
+        .unwrap();
     stage.tables.release();
     for waiting in [stuck, before, after] {
         saved(&waiting.answer().await.unwrap()[0]);
@@ -80,24 +119,41 @@ async fn a_migration_keeps_its_place_among_the_messages() {
     let stage = Plan::memory().start().ready().await;
     stage.tables.hold(&["record"]);
     let service = &stage.service;
-    let before = service.enqueue(vec![vec![says("ada", "before")]]).await.unwrap();
-    until("the committer is busy", || async { stage.tables.count("record") == 1 }).await;
+    let before = service
+        .enqueue(vec![vec![says("ada", "before")]])
+        .await
+        .unwrap();
+    until("the committer is busy", || async {
+        stage.tables.count("record") == 1
+    })
+    .await;
     let migrating = tokio::spawn({
         let service = service.clone();
         async move { service.migrate(guest("ada"), user("member")).await.unwrap() }
     });
     tokio::task::yield_now().await; // lets the migration take its place
-    let after = service.enqueue(vec![vec![says("ada", "after")]]).await.unwrap();
+    let after = service
+        .enqueue(vec![vec![says("ada", "after")]])
+        .await
+        .unwrap();
     stage.tables.release();
-    let before = saved(&before.answer().await.unwrap()[0])[0].recorded.clone();
+    let before = saved(&before.answer().await.unwrap()[0])[0]
+        .recorded
+        .clone();
     let after = saved(&after.answer().await.unwrap()[0])[0].recorded.clone();
     assert_eq!(migrating.await.unwrap().messages, 1);
     assert_ne!(before.conversation, after.conversation);
     assert_eq!(after.sequence, 0);
     assert_eq!(stage.texts("ada").await, ["after"]);
     assert_eq!(stage.listed("ada").await.unwrap(), ["after"]);
-    let page = Page { limit: 10, from: PageStart::At(0) };
-    let moved = service.history(&ChatKey::Conversation(before.conversation), page).await.unwrap();
+    let page = Page {
+        limit: 10,
+        from: PageStart::At(0),
+    };
+    let moved = service
+        .history(&ChatKey::Conversation(before.conversation), page)
+        .await
+        .unwrap();
     assert_eq!(moved.unwrap().conversation.owner, user("member"));
     stage.mended().await;
     stage.assert_well().await;
@@ -118,7 +174,11 @@ async fn what_was_accepted_before_the_stop_is_stored_and_what_comes_later_is_ref
     for waiting in waiting {
         saved(&waiting.answer().await.unwrap()[0]);
     }
-    let late = stage.service.store(vec![vec![says("ada", "late")]]).await.unwrap_err();
+    let late = stage
+        .service
+        .store(vec![vec![says("ada", "late")]])
+        .await
+        .unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Unavailable);
     drop(stage);
     let stage = plan.start().ready().await;

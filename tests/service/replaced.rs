@@ -29,11 +29,18 @@ async fn an_empty_list_store_is_filled_from_the_tables() {
     stage.stop().await;
     let stage = with_new_lists(&plan).await;
     until("the lists are rebuilt", || async {
-        stage.listed("ada").await.is_some_and(|list| list.len() == 3) && stage.listed("bob").await.is_some()
+        stage
+            .listed("ada")
+            .await
+            .is_some_and(|list| list.len() == 3)
+            && stage.listed("bob").await.is_some()
     })
     .await;
     assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two", "three"]);
-    until("the new store is known", || async { stage.tables.count("set_lists_incarnation") == 1 }).await;
+    until("the new store is known", || async {
+        stage.tables.count("set_lists_incarnation") == 1
+    })
+    .await;
     stage.mended().await;
     stage.assert_well().await;
     stage.stop().await;
@@ -48,11 +55,17 @@ async fn rebuilt_lists_are_durable_before_the_new_store_is_taken_for_known() {
     chat(&stage).await;
     stage.stop().await;
     let stage = with_new_lists(&plan).await;
-    until("the new store is known", || async { stage.tables.count("set_lists_incarnation") == 1 }).await;
+    until("the new store is known", || async {
+        stage.tables.count("set_lists_incarnation") == 1
+    })
+    .await;
     let log = stage.log.lock().unwrap().clone();
     let place = |call| log.iter().rposition(|found| *found == call).unwrap();
     let known = place(("tables", "set_lists_incarnation"));
-    let rebuilt = log[..known].iter().rposition(|found| *found == ("lists", "replace")).unwrap();
+    let rebuilt = log[..known]
+        .iter()
+        .rposition(|found| *found == ("lists", "replace"))
+        .unwrap();
     let flushed = log[rebuilt..known].contains(&("lists", "flush"));
     assert!(flushed, "{:?}", &log[rebuilt..=known]);
     stage.stop().await;
@@ -65,7 +78,10 @@ async fn a_list_that_lost_its_tail_is_rebuilt_with_the_next_message() {
     shorten(stage.cache.as_ref()).await;
     stage.say("ada", "four").await;
     stage.mended().await;
-    assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two", "three", "four"]);
+    assert_eq!(
+        stage.listed("ada").await.unwrap(),
+        ["one", "two", "three", "four"]
+    );
     stage.assert_well().await;
     stage.stop().await;
 }
@@ -77,7 +93,10 @@ async fn a_list_that_was_lost_whole_is_rebuilt_with_the_next_message() {
     stage.cache.remove(vec![guest("ada")]).await.unwrap();
     stage.say("ada", "four").await;
     stage.mended().await;
-    assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two", "three", "four"]);
+    assert_eq!(
+        stage.listed("ada").await.unwrap(),
+        ["one", "two", "three", "four"]
+    );
     stage.assert_well().await;
     stage.stop().await;
 }
@@ -85,7 +104,11 @@ async fn a_list_that_was_lost_whole_is_rebuilt_with_the_next_message() {
 /// Cuts the list of `ada` to its first item.
 async fn shorten(cache: &dyn ListCache) {
     let name = guest("ada");
-    let list = cache.range(&name, crate::stage::words::noon()).await.unwrap().unwrap();
+    let list = cache
+        .range(&name, crate::stage::words::noon())
+        .await
+        .unwrap()
+        .unwrap();
     cache.remove(vec![name.clone()]).await.unwrap();
     let shorter = Append {
         guest: name,

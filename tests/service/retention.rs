@@ -12,17 +12,31 @@ fn a_week(mut plan: Plan) -> Plan {
     plan
 }
 
-async fn assert_unreadable(stage: &Stage, name: &str, conversation: guestbook::chat::ConversationId) {
+async fn assert_unreadable(
+    stage: &Stage,
+    name: &str,
+    conversation: guestbook::chat::ConversationId,
+) {
     let page = |from| Page { limit: 10, from };
     for from in [PageStart::At(0), PageStart::Below(10)] {
-        for chat in [ChatKey::Guest(guest(name)), ChatKey::Conversation(conversation)] {
+        for chat in [
+            ChatKey::Guest(guest(name)),
+            ChatKey::Conversation(conversation),
+        ] {
             let history = stage.service.history(&chat, page(from)).await.unwrap();
             assert_eq!(history, None, "{chat:?} {from:?}");
         }
     }
     assert!(stage.service.session(&guest(name)).await.unwrap().is_none());
     let owner = (&guest(name)).into();
-    assert!(stage.service.conversations(&owner, None, 10).await.unwrap().is_empty());
+    assert!(
+        stage
+            .service
+            .conversations(&owner, None, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -38,9 +52,20 @@ async fn an_ended_chat_is_unreadable_at_once_and_gone_from_every_store_after_the
         stage.assert_well().await;
         stage.service.sweep().await.unwrap();
         stage.mended().await;
-        let rest = stage.database.dossiers(AuditScope::AllAfter(None), 10).await.unwrap();
+        let rest = stage
+            .database
+            .dossiers(AuditScope::AllAfter(None), 10)
+            .await
+            .unwrap();
         assert!(rest.dossiers.is_empty(), "{rest:?}");
-        assert!(stage.database.usage_audits(None, 10).await.unwrap().is_empty());
+        assert!(
+            stage
+                .database
+                .usage_audits(None, 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         assert!(stage.cache.guests(None, 10).await.unwrap().is_empty());
         stage.assert_well().await;
         stage.stop().await;
@@ -57,7 +82,11 @@ async fn a_retention_shorter_than_the_lists_life_ends_both() {
     stage.clock.advance(HOUR);
     assert_unreadable(&stage, "ada", said).await;
     stage.assert_well().await;
-    let report = stage.service.verify(&Scope::Guest(guest("ada")), Mode::Look).await.unwrap();
+    let report = stage
+        .service
+        .verify(&Scope::Guest(guest("ada")), Mode::Look)
+        .await
+        .unwrap();
     assert!(report.ok, "{report:#?}");
     stage.service.sweep().await.unwrap();
     stage.mended().await;
@@ -112,7 +141,10 @@ async fn switching_retention_on_and_off_covers_the_chats_that_are_there() {
 
     plan.retention = Some(WEEK);
     let stage = plan.start().ready().await;
-    assert!(stage.texts("old").await.is_empty(), "ended the moment it is switched on");
+    assert!(
+        stage.texts("old").await.is_empty(),
+        "ended the moment it is switched on"
+    );
     assert_eq!(stage.texts("new").await, ["just now"]);
     stage.clock.advance(WEEK - SECOND);
     assert_eq!(stage.texts("new").await, ["just now"]);
@@ -132,7 +164,11 @@ async fn switching_retention_on_and_off_covers_the_chats_that_are_there() {
     stage.clock.advance(WEEK);
     stage.service.sweep().await.unwrap();
     stage.mended().await;
-    let rest = stage.database.dossiers(AuditScope::AllAfter(None), 10).await.unwrap();
+    let rest = stage
+        .database
+        .dossiers(AuditScope::AllAfter(None), 10)
+        .await
+        .unwrap();
     assert!(rest.dossiers.is_empty(), "{rest:?}");
     stage.assert_well().await;
     stage.stop().await;

@@ -23,8 +23,17 @@ async fn it_comes_from_the_list_with_its_remaining_life() {
     stage.clock.advance(HOUR);
     stage.say("ada", "two").await;
     stage.clock.advance(SECOND);
-    assert_eq!(session(&stage, "ada").await, Some((words(&["one", "two"]), "sled")));
-    let ttl = stage.service.session(&guest("ada")).await.unwrap().unwrap().ttl;
+    assert_eq!(
+        session(&stage, "ada").await,
+        Some((words(&["one", "two"]), "sled"))
+    );
+    let ttl = stage
+        .service
+        .session(&guest("ada"))
+        .await
+        .unwrap()
+        .unwrap()
+        .ttl;
     assert_eq!(ttl, stage.service.settings().list_ttl.0 - SECOND);
     assert_eq!(session(&stage, "nobody").await, None);
     stage.stop().await;
@@ -35,8 +44,13 @@ async fn it_comes_from_the_tables_while_the_list_store_fails() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Plan::folder(&folder).start().ready().await;
     stage.say("ada", "one").await;
-    stage.lists.fail_methods(&["range"], ErrorKind::Unavailable, When::Before);
-    assert_eq!(session(&stage, "ada").await, Some((words(&["one"]), "sqlite")));
+    stage
+        .lists
+        .fail_methods(&["range"], ErrorKind::Unavailable, When::Before);
+    assert_eq!(
+        session(&stage, "ada").await,
+        Some((words(&["one"]), "sqlite"))
+    );
     stage.lists.lift();
     stage.stop().await;
 }
@@ -62,7 +76,10 @@ async fn a_list_that_is_behind_is_mended_before_it_is_shown() {
     };
     stage.cache.replace(shorter).await.unwrap();
     assert_eq!(stage.listed("ada").await.unwrap(), ["one"]);
-    assert_eq!(session(&stage, "ada").await.unwrap().0, ["one", "two", "three"]);
+    assert_eq!(
+        session(&stage, "ada").await.unwrap().0,
+        ["one", "two", "three"]
+    );
     assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two", "three"]);
     stage.assert_well().await;
     stage.stop().await;
@@ -73,7 +90,9 @@ async fn an_expired_session_is_none_in_the_very_millisecond() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "one").await;
     let ttl = stage.service.settings().list_ttl.0;
-    stage.clock.advance(ttl - std::time::Duration::from_millis(1));
+    stage
+        .clock
+        .advance(ttl - std::time::Duration::from_millis(1));
     assert!(session(&stage, "ada").await.is_some());
     stage.clock.advance(std::time::Duration::from_millis(1));
     assert_eq!(session(&stage, "ada").await, None);

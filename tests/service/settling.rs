@@ -8,9 +8,15 @@ use guestbook::storage::database::AuditScope;
 
 /// How many messages the tables hold for synced.
 async fn synced(stage: &Stage) -> usize {
-    let page = stage.database.dossiers(AuditScope::AllAfter(None), 1000).await.unwrap();
+    let page = stage
+        .database
+        .dossiers(AuditScope::AllAfter(None), 1000)
+        .await
+        .unwrap();
     let messages = page.dossiers.iter().flat_map(|dossier| &dossier.messages);
-    messages.filter(|message| message.mapping.as_ref().unwrap().is_synced).count()
+    messages
+        .filter(|message| message.mapping.as_ref().unwrap().is_synced)
+        .count()
 }
 
 /// Where calls stand in the log since `from`.
@@ -28,7 +34,11 @@ async fn is_synced_is_noted_after_the_flush_and_never_before() {
     stage.say("ada", "one").await;
     assert_eq!(synced(&stage).await, 0, "applied is not durable");
     stage.say("ada", "two").await;
-    assert_eq!(synced(&stage).await, 0, "a second batch carries no note of what was not flushed");
+    assert_eq!(
+        synced(&stage).await,
+        0,
+        "a second batch carries no note of what was not flushed"
+    );
     stage.service.settle().await.unwrap();
     assert_eq!(synced(&stage).await, 2);
     let flush = places(&stage, from, "lists", "flush");
@@ -45,7 +55,10 @@ async fn a_note_rides_along_with_the_next_batch() {
     plan.settings.settle_interval = std::time::Duration::from_millis(5);
     let stage = plan.start().ready().await;
     stage.say("ada", "one").await;
-    until("it is durable and noted by the interval", || async { synced(&stage).await == 1 }).await;
+    until("it is durable and noted by the interval", || async {
+        synced(&stage).await == 1
+    })
+    .await;
     stage.assert_well().await;
     stage.stop().await;
 }
@@ -54,7 +67,9 @@ async fn a_note_rides_along_with_the_next_batch() {
 async fn a_failed_flush_notes_nothing_and_is_made_good() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "one").await;
-    stage.lists.fail_methods(&["flush"], ErrorKind::Full, When::Before);
+    stage
+        .lists
+        .fail_methods(&["flush"], ErrorKind::Full, When::Before);
     assert!(stage.service.settle().await.is_err());
     stage.say("ada", "two").await;
     assert_eq!(synced(&stage).await, 0);
@@ -69,7 +84,9 @@ async fn a_failed_flush_notes_nothing_and_is_made_good() {
 async fn a_note_that_could_not_be_written_is_written_later() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "one").await;
-    stage.tables.fail_methods(&["settle"], ErrorKind::Busy, When::Before);
+    stage
+        .tables
+        .fail_methods(&["settle"], ErrorKind::Busy, When::Before);
     assert!(stage.service.settle().await.is_err());
     stage.tables.lift();
     stage.service.settle().await.unwrap();
@@ -82,7 +99,9 @@ async fn a_note_that_could_not_be_written_is_written_later() {
 async fn a_note_survives_the_failure_of_the_batch_that_carries_it() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "one").await;
-    stage.tables.fail_methods(&["settle", "record"], ErrorKind::Busy, When::Before);
+    stage
+        .tables
+        .fail_methods(&["settle", "record"], ErrorKind::Busy, When::Before);
     assert!(stage.service.settle().await.is_err()); // durable, not noted
     stage.ask(says("ada", "refused")).await;
     stage.tables.lift();
@@ -102,7 +121,13 @@ async fn a_stop_notes_everything_so_that_a_start_owes_nothing() {
     stage.service.delete(guest("bob")).await.unwrap();
     stage.stop().await;
     let (database, lists) = plan.stores();
-    assert!(database.list_debts(None, noon(), 10).await.unwrap().is_empty());
+    assert!(
+        database
+            .list_debts(None, noon(), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let stage = plan.start_on((database, lists));
     assert_eq!(synced(&stage).await, 2);
     stage.stop().await;

@@ -2,7 +2,9 @@
 
 use super::control::Control;
 use async_trait::async_trait;
-use guestbook::chat::{Conversation, ConversationId, GuestId, MessageId, ModelId, OwnerId, Timestamp};
+use guestbook::chat::{
+    Conversation, ConversationId, GuestId, MessageId, ModelId, OwnerId, Timestamp,
+};
 use guestbook::error::{Error, ErrorKind, Result};
 use guestbook::storage::database::*;
 use guestbook::storage::{Stats, Storage};
@@ -23,14 +25,24 @@ pub(crate) struct FaultyDatabase {
 impl FaultyDatabase {
     pub(crate) fn new(inner: Arc<dyn Database>, control: Arc<Control>) -> Arc<Self> {
         let (refused, batches) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { inner, control, refused, batches })
+        Arc::new(Self {
+            inner,
+            control,
+            refused,
+            batches,
+        })
     }
 
     fn judge(&self, batch: &Batch) -> Result<()> {
         let refused = self.refused.lock().unwrap();
         let mut guests = batch.groups.iter().flat_map(|group| &group.0);
         if guests.any(|entry| Some(&entry.message.guest) == refused.as_ref()) {
-            return Err(Error::new(ErrorKind::Invalid, "faulty", "record", "a refused guest"));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "faulty",
+                "record",
+                "a refused guest",
+            ));
         }
         Ok(())
     }
@@ -73,7 +85,9 @@ impl Database for FaultyDatabase {
         self.control.pass("record", effect).await
     }
     async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>> {
-        self.control.pass("history", self.inner.history(chat, page, now)).await
+        self.control
+            .pass("history", self.inner.history(chat, page, now))
+            .await
     }
     async fn conversations(
         &self,
@@ -85,10 +99,14 @@ impl Database for FaultyDatabase {
         self.control.pass("conversations", effect).await
     }
     async fn erase(&self, guest: &GuestId, at: Timestamp) -> Result<Erased> {
-        self.control.pass("erase", self.inner.erase(guest, at)).await
+        self.control
+            .pass("erase", self.inner.erase(guest, at))
+            .await
     }
     async fn migrate(&self, guest: &GuestId, user: &OwnerId, at: Timestamp) -> Result<Migrated> {
-        self.control.pass("migrate", self.inner.migrate(guest, user, at)).await
+        self.control
+            .pass("migrate", self.inner.migrate(guest, user, at))
+            .await
     }
     async fn migration_failed(
         &self,
@@ -101,7 +119,9 @@ impl Database for FaultyDatabase {
         self.control.pass("migration_failed", effect).await
     }
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<Erased> {
-        self.control.pass("expire", self.inner.expire(now, limit)).await
+        self.control
+            .pass("expire", self.inner.expire(now, limit))
+            .await
     }
 }
 
@@ -116,10 +136,14 @@ impl Outbox for FaultyDatabase {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<ListDebt>> {
-        self.control.pass("list_debts", self.inner.list_debts(after, now, limit)).await
+        self.control
+            .pass("list_debts", self.inner.list_debts(after, now, limit))
+            .await
     }
     async fn list_row(&self, guest: &GuestId, now: Timestamp) -> Result<Option<ListRow>> {
-        self.control.pass("list_row", self.inner.list_row(guest, now)).await
+        self.control
+            .pass("list_row", self.inner.list_row(guest, now))
+            .await
     }
     async fn list_rows(
         &self,
@@ -127,19 +151,29 @@ impl Outbox for FaultyDatabase {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<ListRow>> {
-        self.control.pass("list_rows", self.inner.list_rows(after, now, limit)).await
+        self.control
+            .pass("list_rows", self.inner.list_rows(after, now, limit))
+            .await
     }
     async fn settle(&self, settled: Vec<Settled>, tally: Tally, at: Timestamp) -> Result<()> {
-        self.control.pass("settle", self.inner.settle(settled, tally, at)).await
+        self.control
+            .pass("settle", self.inner.settle(settled, tally, at))
+            .await
     }
     async fn removals_settled(&self, guests: Vec<GuestId>) -> Result<()> {
-        self.control.pass("removals_settled", self.inner.removals_settled(guests)).await
+        self.control
+            .pass("removals_settled", self.inner.removals_settled(guests))
+            .await
     }
     async fn lapse(&self, now: Timestamp, limit: usize) -> Result<usize> {
-        self.control.pass("lapse", self.inner.lapse(now, limit)).await
+        self.control
+            .pass("lapse", self.inner.lapse(now, limit))
+            .await
     }
     async fn lists_incarnation(&self) -> Result<Option<Uuid>> {
-        self.control.pass("lists_incarnation", self.inner.lists_incarnation()).await
+        self.control
+            .pass("lists_incarnation", self.inner.lists_incarnation())
+            .await
     }
     async fn set_lists_incarnation(&self, incarnation: Uuid) -> Result<()> {
         let effect = self.inner.set_lists_incarnation(incarnation);
@@ -154,7 +188,9 @@ impl Vectors for FaultyDatabase {
         after: Option<MessageId>,
         limit: usize,
     ) -> Result<Vec<Unembedded>> {
-        self.control.pass("vectors_pending", self.inner.vectors_pending(after, limit)).await
+        self.control
+            .pass("vectors_pending", self.inner.vectors_pending(after, limit))
+            .await
     }
     async fn vectors_missing(
         &self,
@@ -183,24 +219,38 @@ impl Vectors for FaultyDatabase {
 #[async_trait]
 impl Audit for FaultyDatabase {
     async fn dossiers(&self, scope: AuditScope, messages: usize) -> Result<DossierPage> {
-        self.control.pass("dossiers", self.inner.dossiers(scope, messages)).await
+        self.control
+            .pass("dossiers", self.inner.dossiers(scope, messages))
+            .await
     }
     async fn usage_audits(&self, after: Option<&OwnerId>, limit: usize) -> Result<Vec<UsageAudit>> {
-        self.control.pass("usage_audits", self.inner.usage_audits(after, limit)).await
+        self.control
+            .pass("usage_audits", self.inner.usage_audits(after, limit))
+            .await
     }
     async fn usage_audit(&self, owner: &OwnerId) -> Result<UsageAudit> {
-        self.control.pass("usage_audit", self.inner.usage_audit(owner)).await
+        self.control
+            .pass("usage_audit", self.inner.usage_audit(owner))
+            .await
     }
     async fn orphans(&self, limit: usize) -> Result<Vec<Orphan>> {
-        self.control.pass("orphans", self.inner.orphans(limit)).await
+        self.control
+            .pass("orphans", self.inner.orphans(limit))
+            .await
     }
     async fn metrics_audit(&self) -> Result<MetricsAudit> {
-        self.control.pass("metrics_audit", self.inner.metrics_audit()).await
+        self.control
+            .pass("metrics_audit", self.inner.metrics_audit())
+            .await
     }
     async fn metrics_missing(&self, hours: Vec<Timestamp>) -> Result<Vec<Timestamp>> {
-        self.control.pass("metrics_missing", self.inner.metrics_missing(hours)).await
+        self.control
+            .pass("metrics_missing", self.inner.metrics_missing(hours))
+            .await
     }
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
-        self.control.pass("repair", self.inner.repair(repairs, at)).await
+        self.control
+            .pass("repair", self.inner.repair(repairs, at))
+            .await
     }
 }

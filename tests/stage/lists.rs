@@ -44,7 +44,9 @@ impl Storage for FaultyLists {
 #[async_trait]
 impl ListCache for FaultyLists {
     async fn incarnation(&self) -> Result<Uuid> {
-        self.control.pass("incarnation", self.inner.incarnation()).await
+        self.control
+            .pass("incarnation", self.inner.incarnation())
+            .await
     }
     async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>> {
         self.control.pass("heads", self.inner.heads(guests)).await
@@ -56,15 +58,21 @@ impl ListCache for FaultyLists {
         self.control.pass("replace", self.inner.replace(list)).await
     }
     async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
-        self.control.pass("range", self.inner.range(guest, now)).await
+        self.control
+            .pass("range", self.inner.range(guest, now))
+            .await
     }
     async fn remove(&self, guests: Vec<GuestId>) -> Result<()> {
         self.control.pass("remove", self.inner.remove(guests)).await
     }
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize> {
-        self.control.pass("sweep", self.inner.sweep(now, limit)).await
+        self.control
+            .pass("sweep", self.inner.sweep(now, limit))
+            .await
     }
     async fn guests(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>> {
-        self.control.pass("guests", self.inner.guests(after, limit)).await
+        self.control
+            .pass("guests", self.inner.guests(after, limit))
+            .await
     }
 }

@@ -72,7 +72,13 @@ impl Plan {
             ..Settings::default()
         };
         let clock = Arc::new(ManualClock::new(noon()));
-        Self { pair, settings, retention: None, embedder: None, clock }
+        Self {
+            pair,
+            settings,
+            retention: None,
+            embedder: None,
+            clock,
+        }
     }
 
     pub(crate) fn memory() -> Self {
@@ -92,7 +98,10 @@ impl Plan {
             cache_backend: "lists",
         };
         match &self.pair {
-            Pair::Memory => (Arc::new(MemoryDatabase::new(tables)), Arc::new(MemoryLists::new())),
+            Pair::Memory => (
+                Arc::new(MemoryDatabase::new(tables)),
+                Arc::new(MemoryLists::new()),
+            ),
             Pair::Folder(folder) => (
                 Arc::new(SqliteDatabase::open(&folder.join("guestbook.db"), tables).unwrap()),
                 Arc::new(SledLists::open(&folder.join("lists")).unwrap()),
@@ -114,28 +123,49 @@ impl Plan {
         let faulty = FaultyDatabase::new(Arc::clone(&database), Arc::clone(&tables));
         let parts = Parts {
             database: Arc::clone(&faulty) as Arc<dyn Database>,
-            lists: Arc::new(FaultyLists { inner: Arc::clone(&cache), control: Arc::clone(&lists) }),
+            lists: Arc::new(FaultyLists {
+                inner: Arc::clone(&cache),
+                control: Arc::clone(&lists),
+            }),
             embedder: self.embedder.clone(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         };
         let service = Service::start(parts, self.settings);
         let clock = Arc::clone(&self.clock);
-        Stage { service, clock, log, faulty, tables, lists, database, cache }
+        Stage {
+            service,
+            clock,
+            log,
+            faulty,
+            tables,
+            lists,
+            database,
+            cache,
+        }
     }
 }
 
 impl Stage {
     /// Waits until the look at the lists that comes with every start is over, so that it is not in the way of counting.
     pub(crate) async fn ready(self) -> Self {
-        until("the first look at the lists is over", || async { self.tables.count("list_debts") > 0 }).await;
-        until("nothing is owed at the start", || async { !self.owes().await }).await;
+        until("the first look at the lists is over", || async {
+            self.tables.count("list_debts") > 0
+        })
+        .await;
+        until("nothing is owed at the start", || async {
+            !self.owes().await
+        })
+        .await;
         self
     }
 
     /// Stores groups, each of which must be saved.
     pub(crate) async fn store(&self, groups: Vec<Vec<NewMessage>>) -> Vec<Saved> {
         let answers = self.service.store(groups).await.unwrap();
-        answers.iter().flat_map(|answer| saved(answer).to_vec()).collect()
+        answers
+            .iter()
+            .flat_map(|answer| saved(answer).to_vec())
+            .collect()
     }
 
     /// A guest says something, which must be saved.
@@ -150,26 +180,44 @@ impl Stage {
 
     /// What the tables have of a guest.
     pub(crate) async fn messages(&self, name: &str) -> Vec<Message> {
-        let page = Page { limit: 1_000_000, from: PageStart::At(0) };
+        let page = Page {
+            limit: 1_000_000,
+            from: PageStart::At(0),
+        };
         let chat = ChatKey::Guest(guest(name));
-        let history = self.database.history(&chat, page, self.clock.now()).await.unwrap();
+        let history = self
+            .database
+            .history(&chat, page, self.clock.now())
+            .await
+            .unwrap();
         history.map(|history| history.messages).unwrap_or_default()
     }
 
     pub(crate) async fn texts(&self, name: &str) -> Vec<String> {
         let messages = self.messages(name).await;
-        messages.iter().map(|message| message.content.as_str().to_owned()).collect()
+        messages
+            .iter()
+            .map(|message| message.content.as_str().to_owned())
+            .collect()
     }
 
     /// What the list store has of a guest.
     pub(crate) async fn listed(&self, name: &str) -> Option<Vec<String>> {
-        let list = self.cache.range(&guest(name), self.clock.now()).await.unwrap();
+        let list = self
+            .cache
+            .range(&guest(name), self.clock.now())
+            .await
+            .unwrap();
         list.map(|list| list.items.iter().map(text_of).collect())
     }
 
     /// Whether the tables owe the lists anything.
     pub(crate) async fn owes(&self) -> bool {
-        let debts = self.database.list_debts(None, self.clock.now(), 10).await.unwrap();
+        let debts = self
+            .database
+            .list_debts(None, self.clock.now(), 10)
+            .await
+            .unwrap();
         !debts.is_empty()
     }
 

@@ -12,7 +12,10 @@ async fn heavy_writing_makes_no_false_difference() {
     let mut plan = Plan::folder(&folder);
     plan.settings.settle_interval = Duration::from_millis(30);
     let stage = Arc::new(plan.start().ready().await);
-    let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stop, written) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let writers: Vec<_> = (0..6)
         .map(|writer| {
             let (stage, stop, written) = (stage.clone(), stop.clone(), written.clone());
@@ -21,8 +24,16 @@ async fn heavy_writing_makes_no_false_difference() {
                     let number = written.fetch_add(1, Ordering::Relaxed);
                     stage.clock.advance(Duration::from_millis(1));
                     // All on one guest, but one that comes and goes.
-                    let name = if writer == 0 { format!("passing-{}", number % 50) } else { "busy".into() };
-                    let answers = stage.service.store(alone(says(&name, "words"))).await.unwrap();
+                    let name = if writer == 0 {
+                        format!("passing-{}", number % 50)
+                    } else {
+                        "busy".into()
+                    };
+                    let answers = stage
+                        .service
+                        .store(alone(says(&name, "words")))
+                        .await
+                        .unwrap();
                     saved(&answers[0]);
                     if writer == 0 && number % 7 == 0 {
                         stage.service.delete(guest(&name)).await.unwrap();
@@ -39,7 +50,10 @@ async fn heavy_writing_makes_no_false_difference() {
     for writer in writers {
         writer.await.unwrap();
     }
-    assert!(written.load(Ordering::Relaxed) > 50, "there was something to look at");
+    assert!(
+        written.load(Ordering::Relaxed) > 50,
+        "there was something to look at"
+    );
     for report in reports {
         assert!(report.ok, "{report:#?}");
     }

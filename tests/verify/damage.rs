@@ -41,7 +41,13 @@ impl Ground {
         let stage = plan.start().ready().await;
         let mut answer = says("ada", "two words");
         answer.role = Role::Assistant;
-        stage.store(vec![vec![says("ada", "one"), answer, says("ada", "now three words")]]).await;
+        stage
+            .store(vec![vec![
+                says("ada", "one"),
+                answer,
+                says("ada", "now three words"),
+            ]])
+            .await;
         stage.say("bob", "hello").await;
         stage.mended().await;
         stage.assert_well().await;
@@ -52,7 +58,8 @@ impl Ground {
     /// Changes the tables behind everyone's back; rules of the schema are no hindrance.
     pub(crate) fn change(&self, statements: &str) {
         let file = Connection::open(self.folder.path().join("guestbook.db")).unwrap();
-        file.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;").unwrap();
+        file.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;")
+            .unwrap();
         file.execute_batch(statements).unwrap();
     }
 
@@ -62,7 +69,10 @@ impl Ground {
         let mut rows = file
             .prepare("SELECT id || conversation_id || role || sequence || content || message_hash FROM message_cache ORDER BY id")
             .unwrap();
-        rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        rows.query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
     }
 
     pub(crate) fn start(&self) -> Stage {
@@ -91,14 +101,22 @@ pub(crate) async fn judge(ground: &Ground, stage: Stage, expected: Expected, the
         let of_other = stage.service.verify(&scope, Mode::Look).await.unwrap();
         assert!(of_other.ok, "{of_other:#?}");
     }
-    let repaired = stage.service.verify(&Scope::All, Mode::Repair).await.unwrap();
+    let repaired = stage
+        .service
+        .verify(&Scope::All, Mode::Repair)
+        .await
+        .unwrap();
     let again = stage.verify().await;
     match then {
         Then::Mended => {
             assert!(!repaired.repaired.is_empty(), "a repair says what it did");
             assert!(repaired.ok, "{repaired:#?}");
             assert!(again.ok, "{again:#?}");
-            let nothing = stage.service.verify(&Scope::All, Mode::Repair).await.unwrap();
+            let nothing = stage
+                .service
+                .verify(&Scope::All, Mode::Repair)
+                .await
+                .unwrap();
             assert!(nothing.repaired.is_empty(), "{nothing:#?}");
         }
         Then::Named => assert_named(&again, expected),
@@ -117,6 +135,8 @@ fn assert_named(report: &Report, expected: Expected) {
             && difference.sequence == expected.sequence
             && difference.reason.contains(expected.reason)
     };
-    assert!(table.differences.iter().any(|it| is_it(&it)), "{expected:?} is not named in {report:#?}");
+    assert!(
+        table.differences.iter().any(|it| is_it(&it)),
+        "{expected:?} is not named in {report:#?}"
+    );
 }
-

@@ -1,19 +1,34 @@
 //! Damage to the lists.
 
 use crate::damage::{Expected, Ground, Then, judge};
-use crate::stage::words::{guest, noon};
 use crate::stage::Stage;
+use crate::stage::words::{guest, noon};
 use guestbook::chat::Content;
 use guestbook::service::verify::Place;
 use guestbook::storage::list_cache::{Append, Item};
 
-fn named(place: Place, owner: &'static str, sequence: Option<u64>, reason: &'static str) -> Expected {
-    Expected { place, owner: Some(owner), sequence, reason }
+fn named(
+    place: Place,
+    owner: &'static str,
+    sequence: Option<u64>,
+    reason: &'static str,
+) -> Expected {
+    Expected {
+        place,
+        owner: Some(owner),
+        sequence,
+        reason,
+    }
 }
 
 /// Makes the list of one guest out of what `ada` has.
 async fn relist(stage: &Stage, name: &str, change: impl FnOnce(Vec<Item>) -> Vec<Item>) {
-    let list = stage.cache.range(&guest("ada"), noon()).await.unwrap().unwrap();
+    let list = stage
+        .cache
+        .range(&guest("ada"), noon())
+        .await
+        .unwrap()
+        .unwrap();
     stage.cache.remove(vec![guest(name)]).await.unwrap();
     let changed = Append {
         guest: guest(name),
@@ -41,7 +56,13 @@ async fn is_synced_that_claims_what_the_list_has_not_is_named() {
     let stage = ground.start().ready().await;
     stage.cache.remove(vec![guest("ada")]).await.unwrap();
     let reason = "is_synced is true, though the list does not have the message";
-    judge(&ground, stage, named(Place::Mappings, "ada", Some(2), reason), Then::Mended).await;
+    judge(
+        &ground,
+        stage,
+        named(Place::Mappings, "ada", Some(2), reason),
+        Then::Mended,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -59,7 +80,12 @@ async fn a_list_that_is_too_short_is_rebuilt() {
     let ground = Ground::new().await;
     let stage = ground.start().ready().await;
     relist(&stage, "ada", |items| items[..1].to_vec()).await;
-    let expected = named(Place::Lists, "ada", None, "lacks or differs in 2 of its messages");
+    let expected = named(
+        Place::Lists,
+        "ada",
+        None,
+        "lacks or differs in 2 of its messages",
+    );
     judge(&ground, stage, expected, Then::Mended).await;
 }
 
@@ -72,7 +98,12 @@ async fn a_list_with_other_words_is_rebuilt() {
         items
     })
     .await;
-    let expected = named(Place::Lists, "ada", None, "lacks or differs in 1 of its messages");
+    let expected = named(
+        Place::Lists,
+        "ada",
+        None,
+        "lacks or differs in 1 of its messages",
+    );
     judge(&ground, stage, expected, Then::Mended).await;
 }
 
@@ -81,7 +112,12 @@ async fn a_list_of_another_chat_is_rebuilt() {
     let ground = Ground::new().await;
     let stage = ground.start().ready().await;
     relist(&stage, "bob", |items| items).await;
-    let expected = named(Place::Lists, "bob", None, "a view of an earlier chat or of another database");
+    let expected = named(
+        Place::Lists,
+        "bob",
+        None,
+        "a view of an earlier chat or of another database",
+    );
     judge(&ground, stage, expected, Then::Mended).await;
 }
 
