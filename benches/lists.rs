@@ -1,0 +1,113 @@
+//! The lists in sled: appending and reading, beside bare sled inserts of the same bytes.
+//!
+//! Neither waits for the disk: lists are made durable together, some times a second, after the answer.
+
+mod common;
+
+use common::{guest, message, next_number, now};
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use guestbook::chat::ConversationId;
+use guestbook::storage::ListCache;
+use guestbook::storage::list_cache::{Append, Applied, Item, Origin};
+use guestbook::storage::sled::SledLists;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+/// Lists appended to at a time, one message each.
+const SIZES: [usize; 3] = [1, 64, 1024];
+/// Messages of the list that is read.
+const LENGTH: usize = 50;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = SIZES, sample_count = 50, sample_size = 4)]
+fn apply(bencher: Bencher<'_, '_>, size: usize) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lists = SledLists::open(&folder.path().join("lists")).expect("new lists");
+    let runtime = runtime();
+    bencher
+        .counter(ItemsCount::new(size))
+        .with_inputs(|| Arc::new((0..size).map(|_| new_list(1)).collect::<Vec<_>>()))
+        .bench_local_values(|appends| {
+            let applied = runtime
+                .block_on(lists.apply(appends))
+                .expect("a healthy store");
+            assert!(applied.iter().all(|one| *one == Applied::Stored));
+        });
+}
+
+/// One item and one head record per append, each an insert of its own.
+#[divan::bench(args = SIZES, sample_count = 50, sample_size = 4)]
+fn bare_sled_inserts(bencher: Bencher<'_, '_>, size: usize) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = sled::Config::new()
+        .path(folder.path())
+        .cache_capacity(32 << 20)
+        .flush_every_ms(None)
+        .open()
+        .expect("a new store");
+    let items = db.open_tree("items").expect("a new tree");
+    let heads = db.open_tree("heads").expect("a new tree");
+    bencher
+        .counter(ItemsCount::new(size))
+        .with_inputs(|| (0..size).map(|_| message()).collect::<Vec<_>>())
+        .bench_local_values(|messages| {
+            for message in messages {
+                let key = (next_number()).to_be_bytes();
+                let text = message.content.as_str().as_bytes();
+                items.insert(key, text).expect("a healthy store");
+                // A head is about 70 bytes: two ids, two sequences, a time and a checksum.
+                heads
+                    .insert(key, [7_u8; 70].as_slice())
+                    .expect("a healthy store");
+            }
+        });
+}
+
+#[divan::bench]
+fn range_of_50(bencher: Bencher<'_, '_>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lists = SledLists::open(&folder.path().join("lists")).expect("new lists");
+    let runtime = runtime();
+    let list = new_list(LENGTH);
+    let guest = list.guest.clone();
+    runtime.block_on(lists.replace(list)).expect("a new list");
+    bencher.counter(ItemsCount::new(LENGTH)).bench_local(|| {
+        let list = runtime.block_on(lists.range(black_box(&guest), now()));
+        assert_eq!(
+            list.expect("a healthy store").map(|it| it.items.len()),
+            Some(LENGTH)
+        );
+    });
+}
+
+fn runtime() -> Runtime {
+    let built = tokio::runtime::Builder::new_current_thread().build();
+    built.expect("a runtime")
+}
+
+/// A list that begins anew, so that appending it never leaves a gap.
+fn new_list(length: usize) -> Append {
+    let items = (0..length).map(|_| message()).map(|message| Item {
+        role: message.role,
+        content: message.content,
+        timestamp: message.sent_at,
+    });
+    let origin = Origin {
+        epoch: Uuid::nil(),
+        conversation: ConversationId(Uuid::now_v7()),
+    };
+    Append {
+        guest: guest(next_number()),
+        origin,
+        from: 0,
+        first: 0,
+        items: items.collect(),
+        expires_at: now().plus(Duration::from_secs(86_400)),
+    }
+}
