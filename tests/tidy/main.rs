@@ -1,0 +1,69 @@
+//! Tidy: reads the source and the documents and holds what no compiler checks. Each failure says what to do.
+
+mod documents;
+mod layers;
+mod source;
+mod sql;
+mod style;
+
+/// What tidy's own reading is worth: if these fail, nothing else here means anything.
+mod reading {
+    use crate::source::Source;
+
+    fn source(text: &str) -> Source {
+        Source::of("src/storage/open.rs".to_owned(), text.to_owned())
+    }
+
+    #[test]
+    fn comments_and_texts_are_no_code() {
+        let file = source(
+            "let a = \"use crate::x // no\"; // crate::y\nlet b = 'a'; /* crate::z */ let c: &'a str = r#\"\"q\"\"#;",
+        );
+        assert!(file.paths().is_empty(), "{:?}", file.paths());
+        assert!(file.code.contains("let c: &'a str"), "{}", file.code);
+        let texts: Vec<_> = file
+            .literals
+            .iter()
+            .map(|(line, text)| (*line, text.as_str()))
+            .collect();
+        assert_eq!(texts, [(1, "use crate::x // no"), (2, "q")]);
+    }
+
+    #[test]
+    fn groups_and_super_are_spread_out() {
+        let file = source(
+            "use super::{Database, sled::{self, SledLists as S}, memory::*};\nfn f() { crate::chat::Ttl(1) }",
+        );
+        let paths: Vec<_> = file
+            .paths()
+            .into_iter()
+            .map(|(line, path)| (line, path.join("::")))
+            .collect();
+        let expected = [
+            (1, "storage::Database"),
+            (1, "storage::sled"),
+            (1, "storage::sled::SledLists"),
+            (1, "storage::memory"),
+            (2, "chat::Ttl"),
+        ];
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(line, path)| (line, path.to_owned()))
+            .collect();
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn tests_are_not_what_ships() {
+        let file = source(
+            "fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() { c.unwrap(); \"SELECT 1\"; }\n}\nfn d() {}\n#[cfg(test)]\nmod e;\nfn f() {}",
+        );
+        assert!(!file.code.contains("unwrap"), "{}", file.code);
+        assert!(
+            file.code.contains("fn d()")
+                && file.code.contains("fn f()")
+                && !file.code.contains("mod e")
+        );
+        assert!(file.literals.is_empty(), "{:?}", file.literals);
+    }
+}

@@ -1,0 +1,149 @@
+//! Where SQL may stand, and how it comes about.
+
+use crate::source::{read, root, sources};
+use std::fs;
+
+/// One file of named constants per dialect; the tables themselves are in schema/.
+const HOMES: [&str; 2] = ["src/storage/sqlite/sql.rs", "src/storage/postgres/sql.rs"];
+const MACROS: [&str; 5] = [
+    "format!(",
+    "write!(",
+    "writeln!(",
+    "concat!(",
+    "format_args!(",
+];
+
+fn is_sql(text: &str) -> bool {
+    let text = text.trim_start();
+    let begins = [
+        "SELECT ",
+        "INSERT ",
+        "UPDATE ",
+        "DELETE FROM",
+        "CREATE ",
+        "DROP ",
+        "ALTER ",
+        "PRAGMA ",
+        "WITH ",
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "REPLACE INTO",
+        "VACUUM",
+    ];
+    let has = [" FROM ", " WHERE ", " SET ", "INSERT INTO", "ON CONFLICT"];
+    begins.iter().any(|word| text.starts_with(word)) || has.iter().any(|word| text.contains(word))
+}
+
+#[test]
+fn sql_stands_in_one_file_per_dialect() {
+    let mut found = Vec::new();
+    for file in sources("src") {
+        if HOMES.contains(&file.path.as_str()) {
+            continue;
+        }
+        for (line, text) in &file.literals {
+            if is_sql(text) {
+                let shown: String = text.chars().take(60).collect();
+                found.push(format!("{}: {shown}", file.at(*line)));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "SQL belongs as a named constant into {}, where it can be read and reviewed as a whole\n  {}",
+        HOMES[0],
+        found.join("\n  ")
+    );
+}
+
+#[test]
+fn no_sql_is_put_together_at_run_time() {
+    let mut found = Vec::new();
+    for file in sources("src") {
+        for name in MACROS {
+            for (at, _) in file.code.match_indices(name) {
+                let line = 1 + file.code[..at].matches('\n').count();
+                let arguments = arguments(&file.code[at + name.len() - 1..]);
+                if HOMES.contains(&file.path.as_str()) || arguments.contains("sql::") {
+                    found.push(file.at(line));
+                }
+            }
+        }
+        if file.is_in("src/storage/sqlite") {
+            for word in ["push_str", "replace"] {
+                found.extend(file.places_of(word));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "write the statement whole, as a constant with parameters (?1): text put together is where injections come from\n  {}",
+        found.join("\n  ")
+    );
+}
+
+/// What stands between a parenthesis and its end.
+fn arguments(code: &str) -> &str {
+    let mut depth = 0;
+    for (index, byte) in code.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return &code[..index];
+        }
+    }
+    code
+}
+
+#[test]
+fn every_statement_is_used() {
+    let file = read(HOMES[0]);
+    let users: String = sources("src/storage/sqlite")
+        .into_iter()
+        .map(|file| file.code)
+        .collect();
+    let names = file.lines().filter_map(|line| {
+        let rest = line.strip_prefix("pub(super) const ")?;
+        Some(rest.split_once(':')?.0.to_owned())
+    });
+    let unused: Vec<_> = names
+        .filter(|name| !users.contains(&format!("sql::{name}")))
+        .collect();
+    assert!(
+        unused.is_empty(),
+        "nothing runs these statements of {}; remove them: {}",
+        HOMES[0],
+        unused.join(", ")
+    );
+}
+
+#[test]
+fn every_migration_is_applied_in_order() {
+    let mut names: Vec<String> = fs::read_dir(root().join("schema/sqlite"))
+        .expect("schema/sqlite")
+        .map(|entry| entry.expect("a readable entry").file_name())
+        .map(|name| name.into_string().expect("a plain name"))
+        .collect();
+    names.sort();
+    let open = read("src/storage/sqlite/open.rs");
+    let mut last = 0;
+    for (number, name) in (1..).zip(&names) {
+        assert!(
+            name.starts_with(&format!("{number:03}_")) && name.ends_with(".sql"),
+            "schema/sqlite/{name} must be named {number:03}_what.sql: numbers have no gap and are never used twice"
+        );
+        let place = open.find(&format!("schema/sqlite/{name}\"")).unwrap_or_else(|| {
+            panic!("schema/sqlite/{name} is never applied: add it to MIGRATIONS in src/storage/sqlite/open.rs")
+        });
+        assert!(
+            place > last,
+            "MIGRATIONS in src/storage/sqlite/open.rs must list {name} after the files before it"
+        );
+        last = place;
+    }
+}
