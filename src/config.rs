@@ -108,7 +108,7 @@ pub struct StoreArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedding")]
 pub struct EmbeddingArgs {
-    /// static (built in, English), openai:URL (an OpenAI-compatible server, e.g. openai:https://api.openai.com/v1), none
+    /// static (built in, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none
     #[arg(
         long,
         global = true,

@@ -50,6 +50,11 @@ fn unread(rejection: &BytesRejection, limit: usize) -> Problem {
 
 /// A body without a type is taken as JSON; a body of another type is refused.
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let detail = "the body must not be compressed: send it without Content-Encoding";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };

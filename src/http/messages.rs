@@ -92,17 +92,21 @@ pub(super) async fn post_batch(
             .map(RawValue::get)
             .collect()
     };
-    let parsed: Vec<_> = parts
-        .into_iter()
-        .map(|part| one_of_many(part, app.settings.content_limit))
-        .collect();
+    let key = idempotency_key(&headers)?;
+    let key_of = |index| key.as_ref().map(|key| key.of_part(index));
+    let read = |(index, part)| one_of_many(part, key_of(index), app.settings.content_limit);
+    let parsed: Vec<_> = parts.into_iter().enumerate().map(read).collect();
     let fates = store_many(&app, parsed).await;
     Ok(many_answers(&app, &fates, as_lines))
 }
 
-fn one_of_many(text: &str, content_limit: usize) -> Result<NewMessage, Problem> {
+fn one_of_many(
+    text: &str,
+    key: Option<IdempotencyKey>,
+    content_limit: usize,
+) -> Result<NewMessage, Problem> {
     let incoming: IncomingMessage<'_> = read_object(text)?;
-    Ok(incoming.for_its_guest(content_limit)?)
+    Ok(incoming.for_its_guest(key, content_limit)?)
 }
 
 /// Stores one group, within the time a request may take; `place` is where a client sees the message of an index.

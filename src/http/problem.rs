@@ -1,8 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`. Old clients read `detail`.
 
 use crate::chat::{InvalidField, MessageId};
-use crate::error::{Error, ErrorKind};
-use crate::storage::panic_text;
+use crate::error::{Error, ErrorKind, panic_text};
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};

@@ -130,11 +130,11 @@ impl Service {
     /// As [`Self::store`].
     pub async fn enqueue(&self, groups: Vec<Vec<NewMessage>>) -> Result<Waiting> {
         let began = Instant::now();
-        let owner = groups
-            .iter()
-            .flatten()
-            .next()
-            .map(|message| OwnerId::from(&message.guest));
+        let first =
+            |group: &Vec<NewMessage>| group.first().map(|message| OwnerId::from(&message.guest));
+        let mut owners: Vec<_> = groups.iter().filter_map(first).collect();
+        owners.sort_unstable();
+        owners.dedup();
         let entries = |group: Vec<NewMessage>| {
             Group(
                 group
@@ -148,7 +148,7 @@ impl Service {
         self.queue(Job::Store { groups, reply }).await?;
         Ok(Waiting {
             service: self.clone(),
-            owner,
+            owners,
             began,
             answer,
         })
@@ -210,7 +210,7 @@ impl Service {
 #[derive(Debug)]
 pub struct Waiting {
     service: Service,
-    owner: Option<OwnerId>,
+    owners: Vec<OwnerId>,
     began: Instant,
     answer: oneshot::Receiver<Vec<Answer>>,
 }
@@ -222,9 +222,10 @@ impl Waiting {
     /// `Unavailable` when the service stopped before it could answer.
     pub async fn answer(self) -> Result<Vec<Answer>> {
         let answers = self.answer.await.map_err(|_| unanswered())?;
-        if let Some(owner) = self.owner {
-            self.service.0.metrics.write(owner, self.began.elapsed());
-        }
+        self.service
+            .0
+            .metrics
+            .write(self.owners, self.began.elapsed());
         Ok(answers)
     }
 }

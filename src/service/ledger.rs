@@ -2,7 +2,7 @@
 
 use crate::chat::{ConversationId, GuestId};
 use crate::storage::database::Settled;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -27,6 +27,8 @@ struct Notes {
     places: HashMap<ConversationId, usize>,
     /// Removed, but a power cut could bring it back.
     removed: Vec<GuestId>,
+    /// Refused by the list store since: an earlier removal of the same guest must not pay this one's debt.
+    refused: HashSet<GuestId>,
     /// Durable in the lists, to be noted with the next batch.
     durable: Vec<Settled>,
 }
@@ -49,7 +51,22 @@ impl Ledger {
     }
 
     pub(super) fn note_removed(&self, guest: GuestId) {
-        self.notes().removed.push(guest);
+        let mut notes = self.notes();
+        notes.refused.remove(&guest);
+        notes.removed.push(guest);
+    }
+
+    pub(super) fn note_refused(&self, guest: GuestId) {
+        self.notes().refused.insert(guest);
+    }
+
+    /// Of lists that were removed, those that no later removal was refused for.
+    pub(super) fn still_removed(&self, removed: Vec<GuestId>) -> Vec<GuestId> {
+        let notes = self.notes();
+        removed
+            .into_iter()
+            .filter(|guest| !notes.refused.contains(guest))
+            .collect()
     }
 
     /// Some of what is durable, about `messages` messages, for a batch to carry.

@@ -37,7 +37,9 @@ pub(super) async fn mend_loop(service: Service) {
                 }
             }
             Err(cause) => {
-                service.0.lists.suspend(&cause.to_string());
+                if cause.backend() == service.0.parts.lists.name() {
+                    service.0.lists.suspend(&cause.to_string());
+                }
                 tracing::warn!(step = "list", %cause, retry_in = ?wait, "the lists cannot be mended yet");
                 let again = service.pause(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
@@ -79,6 +81,7 @@ impl Service {
             return Err(cause);
         }
         self.0.lists.put_back_durable(applied);
+        let removed = self.0.lists.still_removed(removed);
         if !removed.is_empty() {
             self.0.parts.database.removals_settled(removed).await?;
         }
@@ -110,6 +113,7 @@ impl Service {
     /// Removes a guest's list at once if the store lets us, else later; whether it is gone already.
     pub(super) async fn remove_list(&self, guest: GuestId) -> bool {
         if self.0.lists.is_suspended() {
+            self.0.lists.note_refused(guest);
             return false; // the tables remember that it must go
         }
         let removing = self.0.parts.lists.remove(vec![guest.clone()]);
@@ -119,10 +123,12 @@ impl Service {
                 true
             }
             Ok(Err(cause)) => {
+                self.0.lists.note_refused(guest);
                 self.0.lists.suspend(&cause.to_string());
                 false
             }
             Err(_) => {
+                self.0.lists.note_refused(guest);
                 self.0.lists.suspend("it did not answer in time");
                 false
             }

@@ -90,7 +90,8 @@ impl Service {
             let guests = rows.iter().map(|row| row.guest.clone()).collect();
             let heads = self.0.parts.lists.heads(guests).await?;
             for (row, head) in rows.iter().zip(heads) {
-                if !self.is_current(row, head.as_ref()) {
+                let equal = head.is_some_and(|head| head.next == row.next);
+                if !equal || !self.is_current(row, head.as_ref()) {
                     mended += u64::from(self.mend(&row.guest).await?);
                 }
             }
@@ -120,9 +121,14 @@ impl Service {
             match (row, head) {
                 (None, None) => return Ok(changed),
                 (None, Some(_)) => self.0.parts.lists.remove(vec![guest.clone()]).await?,
-                (Some(row), head) if self.is_current(&row, head.as_ref()) => {
-                    self.note_listed(&row).await?;
-                    return Ok(changed);
+                (Some(row), Some(head)) if self.is_current(&row, Some(&head)) => {
+                    if !self.is_ahead(guest, &head).await? {
+                        self.note_listed(&row).await?;
+                        return Ok(changed);
+                    }
+                    // Only an older copy of the tables can know less than the list: what the list has more is of another
+                    // history.
+                    self.0.parts.lists.remove(vec![guest.clone()]).await?;
                 }
                 (Some(row), _) if rebuilt.as_ref() == Some(&row) => {
                     // Not the load: its rows are not what its row says. Trying again would only keep us busy.
@@ -147,6 +153,15 @@ impl Service {
                 && head.from == row.window.from
                 && head.next >= row.next
         })
+    }
+
+    /// Whether a list has more than the tables. Messages are committed before they are listed, so tables that are asked
+    /// after the list know at least as much.
+    pub(super) async fn is_ahead(&self, guest: &GuestId, head: &Head) -> Result<bool> {
+        let row = self.0.parts.database.list_row(guest, self.now()).await?;
+        Ok(row.is_some_and(|row| {
+            head.origin == self.origin(row.conversation) && head.next > row.next
+        }))
     }
 
     async fn rebuild(&self, row: &ListRow) -> Result<()> {
@@ -225,6 +240,7 @@ impl Service {
         let messages = history.map(|history| history.messages).unwrap_or_default();
         let items: Vec<_> = messages
             .into_iter()
+            .take_while(|message| message.sequence < row.next)
             .map(|message| Item {
                 role: message.role,
                 content: message.content,

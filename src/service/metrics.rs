@@ -31,12 +31,14 @@ impl Counters {
     }
 
     /// Times a request that stored messages; the messages themselves are counted where they are stored.
-    pub(super) fn write(&self, owner: OwnerId, took: Duration) {
+    pub(super) fn write(&self, owners: Vec<OwnerId>, took: Duration) {
         self.with(|gathering| {
             gathering.time(took);
-            let (requests, total_ms) = gathering.owners.entry(owner).or_default();
-            *requests += 1;
-            *total_ms += milliseconds(took);
+            for owner in owners {
+                let (requests, total_ms) = gathering.owners.entry(owner).or_default();
+                *requests += 1;
+                *total_ms += milliseconds(took);
+            }
         });
     }
 

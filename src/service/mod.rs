@@ -1,8 +1,8 @@
 //! What happens: storing, reading, erasing, migrating, and the upkeep that keeps every store in step.
 //!
 //! The service knows storage traits and an embedder, never a backend. Data moves one way: checked messages are queued,
-//! committed to the database in batches, then applied to the lists, then answered ([`ingest`]). What a list misses is
-//! found again in the database and mended ([`lists`]).
+//! committed to the database in batches, then applied to the lists, then answered (`ingest`). What a list misses is
+//! found again in the database and mended (`mend`).
 
 mod bounded;
 mod chats;
@@ -58,6 +58,8 @@ pub struct Settings {
     pub list_timeout: Duration,
     /// How often lists are made durable and noted as such.
     pub settle_interval: Duration,
+    /// How long verify waits before it looks again at something that looked wrong.
+    pub verify_wait: Duration,
     /// How often expired lists and conversations are removed.
     pub sweep_interval: Duration,
     /// How long a list lives after its last message.
@@ -78,6 +80,7 @@ impl Default for Settings {
             list_budget: Duration::from_millis(250),
             list_timeout: Duration::from_secs(4),
             settle_interval: Duration::from_millis(200),
+            verify_wait: Duration::from_millis(250),
             sweep_interval: Duration::from_secs(30),
             list_ttl: crate::chat::Ttl(Duration::from_secs(86_400)),
             embed_attempts: 8,

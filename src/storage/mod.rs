@@ -17,7 +17,6 @@ mod worker;
 
 pub use database::Database;
 pub use list_cache::ListCache;
-pub(crate) use worker::panic_text;
 
 use crate::error::{Error, Result};
 use async_trait::async_trait;

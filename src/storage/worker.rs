@@ -3,7 +3,7 @@
 //! The async side never blocks: a call is queued, run on the worker's thread, and answered over a oneshot. A panic on a
 //! worker poisons it, because the state it owned may be half changed; every later call fails with the reason.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, panic_text};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -158,13 +158,6 @@ fn run<T>(
             return;
         }
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    let owned = || panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(owned).unwrap_or("no text")
 }
 
 #[cfg(test)]

@@ -113,10 +113,11 @@ impl IncomingMessage<'_> {
     /// The message for the guest it names itself.
     pub(in crate::http) fn for_its_guest(
         &self,
+        key: Option<IdempotencyKey>,
         content_limit: usize,
     ) -> Result<NewMessage, InvalidField> {
         let guest = GuestId::parse(&text("guest_id", self.guest_id)?)?;
-        self.for_guest(&guest, None, content_limit)
+        self.for_guest(&guest, key, content_limit)
     }
 
     fn client_id(&self) -> Result<Option<MessageId>, InvalidField> {

@@ -3,6 +3,7 @@
 use super::super::Service;
 use super::Job;
 use super::apply::{Committed, Stored};
+use crate::chat::{GuestId, OwnerId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Batch, Embedding, Group, Outcome};
 use std::collections::HashMap;
@@ -49,6 +50,9 @@ pub(super) async fn run(
                     .database
                     .migrate(&guest, &user, service.now())
                     .await;
+                if let Err(cause) = &result {
+                    note_failed_migration(&service, &guest, &user, cause).await;
+                }
                 Committed::Migrated {
                     guest,
                     result,
@@ -60,6 +64,17 @@ pub(super) async fn run(
             tracing::error!("the applier has ended; what is queued stays unanswered");
             return;
         }
+    }
+}
+
+/// A try that failed leaves its row in `cache_migrations` too, also when the client has gone away.
+async fn note_failed_migration(service: &Service, guest: &GuestId, user: &OwnerId, cause: &Error) {
+    let (database, reason) = (&service.0.parts.database, cause.to_string());
+    if let Err(second) = database
+        .migration_failed(guest, user, service.now(), &reason)
+        .await
+    {
+        tracing::error!(step = "migrate", %guest, cause = %second, "the failed migration could not be noted");
     }
 }
 

@@ -164,13 +164,23 @@ impl Tally {
         self.count(Place::Lists, should.len() as u64, has as u64);
         let reason = match listed {
             Listed::Unreadable(cause) => format!("the list cannot be read: {cause}"),
-            _ if should.is_empty() => return, // all of it is in flight
+            Listed::List {
+                is_ahead: false, ..
+            }
+            | Listed::None
+                if should.is_empty() =>
+            {
+                return;
+            } // all of it is in flight
             Listed::None => "there is no list".into(),
             Listed::List { origin, .. } if *origin != origin_of(dossier, context) => {
                 "the list is a view of an earlier chat or of another database".into()
             }
             Listed::List { from, .. } if *from != window.from => {
                 format!("the list begins at {from}, and should at {}", window.from)
+            }
+            Listed::List { is_ahead: true, .. } => {
+                "the list has more messages than the chat (was an older database put back?)".into()
             }
             Listed::List { .. } if has == should.len() => return,
             Listed::List { .. } => format!(
@@ -179,7 +189,11 @@ impl Tally {
             ),
         };
         self.differ(Place::Lists, dossier, None, reason);
-        if let Ok(guest) = GuestId::parse(dossier.conversation.owner.as_str()) {
+        // A list is not rebuilt from words that are not what was stored: it may be the last to have them.
+        let is_intact = |message: &AuditedMessage| message.stored_hash == Some(message.found_hash);
+        if let Ok(guest) = GuestId::parse(dossier.conversation.owner.as_str())
+            && dossier.messages.iter().all(is_intact)
+        {
             self.fixes.push(Fix::List(guest));
         }
     }

@@ -36,6 +36,8 @@ pub(super) enum Listed {
     List {
         origin: Origin,
         from: u64,
+        /// Whether it has messages that the tables do not know.
+        is_ahead: bool,
         items: Vec<(Role, Digest, Timestamp)>,
     },
 }
@@ -50,7 +52,7 @@ pub(super) struct Tally {
 }
 
 impl Listed {
-    pub(super) fn from_list(list: &LiveList) -> Self {
+    pub(super) fn from_list(list: &LiveList, is_ahead: bool) -> Self {
         let items = list.items.iter().map(|item| {
             (
                 item.role,
@@ -61,6 +63,7 @@ impl Listed {
         Self::List {
             origin: list.head.origin,
             from: list.head.from,
+            is_ahead,
             items: items.collect(),
         }
     }

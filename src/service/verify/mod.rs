@@ -19,7 +19,6 @@ use crate::storage::list_cache::Head;
 use check::{Context, Listed, Tally};
 use futures_util::future::join_all;
 use std::collections::HashSet;
-use std::time::Duration;
 
 /// Messages read at a time.
 const PAGE_MESSAGES: usize = 2000;
@@ -27,9 +26,8 @@ const PAGE_OWNERS: usize = 500;
 const PAGE_LISTS: usize = 256;
 /// Orphans named per table; more are counted only.
 const ORPHANS: usize = 100;
-/// How often something that looks wrong is looked at again, and the wait before each time.
+/// How often something that looks wrong is looked at again.
 const LOOKS: usize = 4;
-const LOOK_WAIT: Duration = Duration::from_millis(250);
 
 /// What to look at.
 #[derive(Clone, Debug)]
@@ -80,7 +78,7 @@ impl Service {
             if suspects.is_empty() {
                 break;
             }
-            tokio::time::sleep(LOOK_WAIT).await;
+            tokio::time::sleep(self.settings().verify_wait).await;
             suspects = self.look_again(suspects, &mut tally, look == LOOKS).await?;
         }
         match scope {
@@ -252,7 +250,10 @@ impl Service {
             return Listed::None;
         }
         match self.parts().lists.range(&guest, context.now).await {
-            Ok(Some(list)) => Listed::from_list(&list),
+            Ok(Some(list)) => match self.is_ahead(&guest, &list.head).await {
+                Ok(ahead) => Listed::from_list(&list, ahead),
+                Err(cause) => Listed::Unreadable(cause.to_string()),
+            },
             Ok(None) => Listed::None,
             Err(cause) => Listed::Unreadable(cause.to_string()),
         }

@@ -46,10 +46,15 @@ impl<'a> Changes<'a> {
     /// Plans an append, as `ListCache::apply` describes it.
     pub(super) fn append(&mut self, append: &Append) -> Outcome<Applied> {
         let stored = self.head(&append.guest)?;
+        let (end, first) = (end_of(append), append.first);
         match stored.filter(|stored| stored.head.origin == append.origin) {
-            Some(stored) if append.first <= stored.head.next => self.extend(append, &stored),
+            // Late: the list has gone on since, and so has its expiry.
+            Some(stored) if end < stored.head.next => Ok(Applied::AlreadyThere),
+            Some(stored) if first <= stored.head.next && append.from >= stored.head.from => {
+                self.extend(append, &stored)
+            }
             // Whatever the list lacks, an append that begins a window brings all of it.
-            _ if append.first == append.from && !append.items.is_empty() => {
+            _ if first == append.from && !append.items.is_empty() => {
                 self.replace(append)?;
                 Ok(Applied::Stored)
             }

@@ -89,7 +89,10 @@ fn apply(model: &mut Model, append: &Append) -> Applied {
     };
     let head = &mut list.head;
     let before = head.next;
-    if append.first > before {
+    if append.first + (append.items.len() as u64) < before {
+        return Applied::AlreadyThere;
+    }
+    if append.first > before || append.from < head.from {
         if append.first != append.from || append.items.is_empty() {
             return Applied::Gap;
         }

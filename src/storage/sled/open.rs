@@ -5,8 +5,8 @@
 
 use super::fault::{Fault, NAME, Outcome};
 use super::lists::Lists;
+use crate::error::panic_text;
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::worker::panic_text;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

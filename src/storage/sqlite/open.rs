@@ -48,9 +48,20 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
 /// # Errors
 /// `Invalid` with SQLite's own words when the statement is no valid SELECT.
 pub fn query(path: &Path, statement: &str) -> Result<QueryRows> {
+    let refused = |reason: &str| Error::new(ErrorKind::Invalid, NAME, "sql", reason);
+    if statement.trim().is_empty() {
+        return Err(refused(
+            "there is no statement; give one such as \"SELECT count(*) FROM message_cache\"",
+        ));
+    }
     let connection = reader(path)?;
-    let run = || {
-        let mut prepared = connection.prepare(statement)?;
+    let mut prepared = connection.prepare(statement).map_err(unaccepted)?;
+    if !prepared.readonly() {
+        return Err(refused(
+            "only statements that change nothing are run; tables are changed through the service",
+        ));
+    }
+    let mut run = || {
         let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
         let width = columns.len();
         let read = |row: &Row<'_>| (0..width).map(|at| Ok(text(row.get_ref(at)?))).collect();
@@ -59,15 +70,17 @@ pub fn query(path: &Path, statement: &str) -> Result<QueryRows> {
             .collect::<rusqlite::Result<_>>()?;
         Ok(QueryRows { columns, rows })
     };
-    run().map_err(|cause: rusqlite::Error| {
-        Error::caused(
-            ErrorKind::Invalid,
-            NAME,
-            "sql",
-            "the statement was refused",
-            cause,
-        )
-    })
+    run().map_err(unaccepted)
+}
+
+fn unaccepted(cause: rusqlite::Error) -> Error {
+    Error::caused(
+        ErrorKind::Invalid,
+        NAME,
+        "sql",
+        "the statement was refused",
+        cause,
+    )
 }
 
 fn text(value: ValueRef<'_>) -> Option<String> {

@@ -308,7 +308,8 @@ pub(super) const REPAIR_WINDOW: &str =
     "UPDATE conversation_cache SET list_from = ?2, list_expires_at = ?3 WHERE id = ?1";
 pub(super) const REPAIR_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, total_requests, cache_hits, cache_misses,
         total_input_tokens, total_output_tokens, total_tokens, tier, monthly_requests_used, created_at, updated_at)
-    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?5 + ?6, 'guest', 0, ?7, ?7)
+    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?5 + ?6, iif(EXISTS (SELECT 1 FROM conversation_cache
+        WHERE user_id = ?2 AND platform = 'authenticated'), 'free', 'guest'), 0, ?7, ?7)
     ON CONFLICT (user_id) DO UPDATE SET total_requests = ?3 + cache_hits, cache_misses = ?4,
         total_input_tokens = ?5, total_output_tokens = ?6, total_tokens = ?5 + ?6,
         cache_hit_rate = cast(cache_hits AS REAL) / max(1, cache_hits + ?4),
