@@ -83,7 +83,7 @@ impl Site {
             embedder: plan.embedder,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         };
-        let service = Service::start(parts, Settings::default());
+        let service = Service::start(parts, settings());
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let server = Server::start(listener, service.clone(), plan.http).unwrap();
         Self {
@@ -170,5 +170,13 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         }
         assert!(tokio::time::Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// As the binary has them, but for the patience of verify: here nothing else goes on while it looks.
+fn settings() -> Settings {
+    Settings {
+        verify_wait: std::time::Duration::from_millis(20),
+        ..Settings::default()
     }
 }

@@ -67,6 +67,7 @@ impl Plan {
         let settings = Settings {
             settle_interval: HOUR,
             sweep_interval: HOUR,
+            verify_wait: Duration::from_millis(20),
             // Long: a busy machine is no fault. Laws about a list store that hangs set their own.
             list_budget: Duration::from_secs(20),
             ..Settings::default()

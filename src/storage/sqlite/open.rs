@@ -51,7 +51,7 @@ pub fn query(path: &Path, statement: &str) -> Result<QueryRows> {
     let refused = |reason: &str| Error::new(ErrorKind::Invalid, NAME, "sql", reason);
     if statement.trim().is_empty() {
         return Err(refused(
-            "there is no statement; give one such as \"SELECT count(*) FROM message_cache\"",
+            "there is no statement to run; README.md has some to begin with",
         ));
     }
     let connection = reader(path)?;
