@@ -21,7 +21,11 @@ impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
         // A second call changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        // A connection kept alive may be closed by a server with a short header time-out just as it is used again.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .pool_max_idle_per_host(0);
         Self {
             address,
             http: http.build().unwrap(),

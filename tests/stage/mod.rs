@@ -105,7 +105,7 @@ impl Plan {
             ),
             Pair::Folder(folder) => (
                 Arc::new(SqliteDatabase::open(&folder.join("guestbook.db"), tables).unwrap()),
-                Arc::new(SledLists::open(&folder.join("lists")).unwrap()),
+                Arc::new(lists_of_the_dead(&folder.join("lists"))),
             ),
         }
     }
@@ -254,4 +254,16 @@ impl Stage {
 
 pub(crate) fn text_of(item: &Item) -> String {
     item.content.as_str().to_owned()
+}
+
+/// Opens lists that a service which died in this process may still hold: its threads let go of them in their own time.
+fn lists_of_the_dead(path: &std::path::Path) -> SledLists {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        match SledLists::open(path) {
+            Ok(lists) => return lists,
+            Err(cause) if std::time::Instant::now() > deadline => panic!("{cause}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
 }
