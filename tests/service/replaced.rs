@@ -4,6 +4,7 @@ use crate::stage::words::{guest, until};
 use crate::stage::{Plan, Stage};
 use guestbook::storage::list_cache::{Append, ListCache};
 use guestbook::storage::memory::MemoryLists;
+use std::path::Path;
 use std::sync::Arc;
 
 async fn chat(stage: &Stage) {
@@ -119,4 +120,79 @@ async fn shorten(cache: &dyn ListCache) {
         expires_at: list.head.expires_at,
     };
     cache.replace(shorter).await.unwrap();
+}
+
+/// Two messages, a copy of the tables, two more, and the copy put back: the lists know of a history that is gone.
+async fn put_back_an_older_copy(plan: &Plan, folder: &Path) {
+    let (tables, copy) = (folder.join("guestbook.db"), folder.join("copy.db"));
+    let stage = plan.start().ready().await;
+    stage.say("ada", "one").await;
+    stage.say("ada", "two").await;
+    stage.stop().await;
+    std::fs::copy(&tables, &copy).unwrap();
+    let stage = plan.start().ready().await;
+    stage.say("ada", "three").await;
+    stage.say("ada", "four").await;
+    stage.stop().await;
+    std::fs::copy(&copy, &tables).unwrap();
+}
+
+#[tokio::test]
+async fn a_list_that_knows_more_than_the_tables_is_rebuilt_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::folder(&folder);
+    put_back_an_older_copy(&plan, folder.path()).await;
+    let stage = plan.start();
+    until("the list is what the tables say", || async {
+        stage
+            .listed("ada")
+            .await
+            .is_some_and(|list| list == ["one", "two"])
+    })
+    .await;
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_after_an_older_copy_was_put_back_is_in_the_list_and_the_lost_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::folder(&folder);
+    put_back_an_older_copy(&plan, folder.path()).await;
+    // At once: the comparison at the start may come before or after.
+    let stage = plan.start();
+    stage.say("ada", "another three").await;
+    until("the list is what the tables say", || async {
+        stage
+            .listed("ada")
+            .await
+            .is_some_and(|list| list == ["one", "two", "another three"])
+    })
+    .await;
+    stage.mended().await;
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn verify_names_a_list_that_knows_more_than_the_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::folder(&folder);
+    put_back_an_older_copy(&plan, folder.path()).await;
+    let (database, lists) = plan.stores();
+    let parts = guestbook::service::Parts {
+        database,
+        lists,
+        embedder: None,
+        clock: plan.clock.clone(),
+    };
+    // Without the upkeep, which would mend it first.
+    let service = guestbook::service::Service::inspect(parts, plan.settings);
+    let scope = guestbook::service::verify::Scope::All;
+    let look = guestbook::service::verify::Mode::Look;
+    let report = service.verify(&scope, look).await.unwrap();
+    assert!(!report.ok);
+    let reason = &report.tables[0].differences[0].reason;
+    assert!(reason.contains("more messages than the chat"), "{reason}");
+    service.stop().await.unwrap();
 }
