@@ -189,7 +189,7 @@ pub struct ServeArgs {
     /// How long an answer may take; the client of a write is then told that its outcome is not known
     #[arg(long, global = true, env = "GUESTBOOK_REQUEST_TIMEOUT", default_value = "5s", value_parser = positive_duration, value_name = "TIME")]
     pub request_timeout: Duration,
-    /// Requests that may wait to be committed; more are turned away with 503
+    /// Messages that may wait to be committed; more are turned away with 503
     #[arg(long, global = true, env = "GUESTBOOK_QUEUE", default_value_t = 4096, value_name = "N", value_parser = positive_count)]
     pub queue: usize,
 }

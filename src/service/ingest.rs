@@ -13,9 +13,9 @@ use super::Service;
 use crate::chat::{GuestId, ListState, MessageId, NewMessage, OwnerId, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Embedding, Entry, Erased, Group, Migrated, Recorded};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// What became of one group of messages.
@@ -46,8 +46,18 @@ pub struct Saved {
 /// The entrance to the pipeline.
 #[derive(Debug)]
 pub(super) struct Ingest {
-    /// Taken when the service stops, after which nothing is accepted.
-    queue: Mutex<Option<mpsc::Sender<Job>>>,
+    /// Taken when the service stops, after which nothing is accepted. The channel itself has no bound: `places` is it.
+    queue: Mutex<Option<mpsc::UnboundedSender<Queued>>>,
+    /// A place for each message that may wait: a request with many takes many, so that memory is bounded by messages.
+    places: Arc<Semaphore>,
+    capacity: u32,
+}
+
+/// A job in the queue, and the places it takes there until the committer comes to it.
+#[derive(Debug)]
+struct Queued {
+    job: Job,
+    places: Option<OwnedSemaphorePermit>,
 }
 
 /// Work for the pipeline.
@@ -70,6 +80,23 @@ enum Job {
     Pass { reply: oneshot::Sender<()> },
 }
 
+impl Queued {
+    /// The job, its places free for others.
+    fn into_job(self) -> Job {
+        drop(self.places);
+        self.job
+    }
+}
+
+impl Job {
+    fn messages(&self) -> usize {
+        match self {
+            Self::Store { groups, .. } => groups.iter().map(|group| group.0.len()).sum(),
+            Self::Erase { .. } | Self::Migrate { .. } | Self::Pass { .. } => 1,
+        }
+    }
+}
+
 /// What an erasure removed, and whether the list went with it at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Erasure {
@@ -79,9 +106,14 @@ pub(super) struct Erasure {
 
 impl Ingest {
     pub(super) fn new(capacity: usize) -> (Self, Queue) {
-        let (sender, receiver) = mpsc::channel(capacity);
-        let queue = Mutex::new(Some(sender));
-        (Self { queue }, Queue(receiver))
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let capacity = u32::try_from(capacity.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        let ingest = Self {
+            queue: Mutex::new(Some(sender)),
+            places: Arc::new(Semaphore::new(capacity as usize)),
+            capacity,
+        };
+        (ingest, Queue(receiver))
     }
 
     /// Accepts nothing more; what is queued is still done.
@@ -94,7 +126,7 @@ impl Ingest {
         );
     }
 
-    fn sender(&self) -> Result<mpsc::Sender<Job>> {
+    fn sender(&self) -> Result<mpsc::UnboundedSender<Queued>> {
         let sender = self
             .queue
             .lock()
@@ -105,7 +137,7 @@ impl Ingest {
 }
 
 /// The other end of the entrance.
-pub(super) struct Queue(mpsc::Receiver<Job>);
+pub(super) struct Queue(mpsc::UnboundedReceiver<Queued>);
 
 /// Starts the pipeline.
 pub(super) fn spawn(service: &Service, queue: Queue, tasks: &mut JoinSet<()>) {
@@ -171,7 +203,9 @@ impl Service {
             return;
         };
         let (reply, answer) = oneshot::channel();
-        if sender.send(Job::Pass { reply }).await.is_ok() {
+        let job = Job::Pass { reply };
+        if sender.send(Queued { job, places: None }).is_ok() {
+            drop(sender); // a clone kept while waiting would keep the pipeline from ending
             let _ = answer.await; // an error is a pipeline that has ended: nothing is on its way any more
         }
     }
@@ -182,18 +216,26 @@ impl Service {
     }
 
     async fn queue(&self, job: Job) -> Result<()> {
-        let sender = self.0.ingest.sender()?;
-        let admitted = tokio::time::timeout(self.0.settings.admission, sender.reserve()).await;
-        let place = admitted.map_err(|_| {
+        let ingest = &self.0.ingest;
+        let wanted = u32::try_from(job.messages())
+            .unwrap_or(u32::MAX)
+            .clamp(1, ingest.capacity);
+        let waiting = Arc::clone(&ingest.places).acquire_many_owned(wanted);
+        let admitted = tokio::time::timeout(self.0.settings.admission, waiting).await;
+        let full = |_| {
             busy(
                 ErrorKind::Busy,
                 "too many requests are waiting; try again shortly",
             )
-        })?;
-        place
-            .map_err(|_| busy(ErrorKind::Unavailable, "the service is stopping"))?
-            .send(job);
-        Ok(())
+        };
+        let stopping = || busy(ErrorKind::Unavailable, "the service is stopping");
+        let places = admitted.map_err(full)?.map_err(|_| stopping())?;
+        // Asked for only now, so that nobody who waits for a place keeps the pipeline from ending.
+        let queued = Queued {
+            job,
+            places: Some(places),
+        };
+        ingest.sender()?.send(queued).map_err(|_| stopping())
     }
 
     /// Adds the vector where it is a matter of microseconds; a slower model is asked later.

@@ -44,7 +44,7 @@ pub struct Parts {
 /// How the service behaves; every value is a setting of the binary.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Jobs that may wait for the committer. A full queue makes new requests wait, at most `admission`.
+    /// Messages that may wait for the committer. A full queue makes new requests wait, at most `admission`.
     pub queue: usize,
     /// How long a request may wait for a place in the queue before it is turned away.
     pub admission: Duration,

@@ -1,8 +1,8 @@
 //! The committer: what waits becomes a batch, a batch becomes a transaction.
 
 use super::super::Service;
-use super::Job;
 use super::apply::{Committed, Stored};
+use super::{Job, Queued};
 use crate::chat::{GuestId, OwnerId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Batch, Embedding, Group, Outcome};
@@ -17,14 +17,14 @@ type Outcomes = Vec<std::result::Result<Outcome, Error>>;
 
 pub(super) async fn run(
     service: Service,
-    mut queue: mpsc::Receiver<Job>,
+    mut queue: mpsc::UnboundedReceiver<Queued>,
     applier: mpsc::Sender<Committed>,
 ) {
     let mut next = None;
     loop {
         let job = match next.take() {
             Some(job) => Some(job),
-            None => queue.recv().await,
+            None => queue.recv().await.map(Queued::into_job),
         };
         let committed = match job {
             None => return, // the service stops, and everything accepted has been committed
@@ -100,10 +100,14 @@ impl Gathered {
     }
 
     /// Takes what waits, up to the limits; returns a job that is not a store, which must come after this batch.
-    fn fill(&mut self, service: &Service, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
+    fn fill(
+        &mut self,
+        service: &Service,
+        queue: &mut mpsc::UnboundedReceiver<Queued>,
+    ) -> Option<Job> {
         let settings = service.settings();
         while self.messages < settings.batch_messages && self.bytes < settings.batch_bytes {
-            match queue.try_recv() {
+            match queue.try_recv().map(Queued::into_job) {
                 Ok(Job::Store { groups, reply }) => self.add(groups, reply),
                 Ok(other) => return Some(other),
                 Err(_) => return None,
