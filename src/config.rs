@@ -169,7 +169,7 @@ pub struct ServeArgs {
     )]
     pub api_key: Option<SecretString>,
     /// Bytes of a request body at most
-    #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES")]
+    #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES", value_parser = positive_count)]
     pub body_limit: usize,
     /// Bytes of one message's content at most
     #[arg(

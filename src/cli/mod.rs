@@ -13,7 +13,7 @@ use crate::embed::Embedder;
 use crate::embed::openai::OpenAiOptions;
 use crate::service::Parts;
 use crate::storage::database::TableSettings;
-use crate::storage::open::{CacheUrl, DatabaseUrl};
+use crate::storage::open::{CacheUrl, DatabaseUrl, Purpose};
 use data_dir::DataDir;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -133,7 +133,7 @@ impl Places {
     }
 
     /// Opens both stores and the embedder.
-    fn open(&self, cli: &Cli) -> Result<Parts, Refusal> {
+    fn open(&self, cli: &Cli, purpose: Purpose) -> Result<Parts, Refusal> {
         let embedder = embedder(cli)?;
         let settings = TableSettings {
             list_ttl: Ttl(cli.stores.list_ttl),
@@ -141,7 +141,7 @@ impl Places {
             model: embedder.as_ref().map(|embedder| embedder.model().clone()),
             cache_backend: self.cache.backend(),
         };
-        let database = crate::storage::open::database(&self.database, settings)
+        let database = crate::storage::open::database(&self.database, settings, purpose)
             .map_err(|error| error.to_string())?;
         let lists = crate::storage::open::lists(&self.cache).map_err(|error| error.to_string())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -3,6 +3,7 @@
 use super::{MISSING, Places, Refusal};
 use crate::config::Cli;
 use crate::service::Service;
+use crate::storage::open::Purpose;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let places = Places::of(cli)?;
     places.require_tables()?;
     let _folder = places.lock().map_err(|taken| taken.to_string())?;
-    let service = Service::inspect(places.open(cli)?, cli.service_settings());
+    let service = Service::inspect(places.open(cli, Purpose::Inspect)?, cli.service_settings());
     let style = ProgressStyle::with_template(BAR)
         .map_err(|cause| format!("the progress bar cannot be drawn: {cause}"))?;
     let bar = ProgressBar::new(0).with_style(style);

@@ -6,6 +6,7 @@ use crate::chat::GuestId;
 use crate::config::Cli;
 use crate::service::Service;
 use crate::service::verify::{Difference, Mode, Report, Scope};
+use crate::storage::open::Purpose;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
@@ -50,7 +51,7 @@ pub(super) async fn run(
 
 /// Looks without serving: nothing is mended that was not asked for.
 async fn here(cli: &Cli, places: &Places, scope: &Scope, repair: bool) -> Result<Report, Refusal> {
-    let service = Service::inspect(places.open(cli)?, cli.service_settings());
+    let service = Service::inspect(places.open(cli, Purpose::Inspect)?, cli.service_settings());
     let mode = if repair { Mode::Repair } else { Mode::Look };
     let report = service.verify(scope, mode).await;
     let stopped = service.stop().await;
@@ -87,7 +88,10 @@ fn print(report: &Report) -> io::Result<()> {
         }
         let hidden = table.differences.len().saturating_sub(SHOWN) as u64 + table.more_differences;
         if hidden > 0 {
-            println!("  … and {hidden} more; --json names up to 1,000 per table");
+            writeln!(
+                out,
+                "  … and {hidden} more; --json names up to 1,000 per table"
+            )?;
         }
     }
     for what in &report.repaired {

@@ -30,6 +30,6 @@ fn carries(request: &Request, key: &SecretString) -> bool {
         return false;
     };
     let given = Sha256::digest(token.trim().as_bytes());
-    let wanted = Sha256::digest(key.expose_secret().as_bytes());
+    let wanted = Sha256::digest(key.expose_secret().trim().as_bytes());
     scheme.eq_ignore_ascii_case("bearer") && bool::from(given.as_slice().ct_eq(wanted.as_slice()))
 }

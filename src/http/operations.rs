@@ -26,6 +26,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
         in_time(parts.database.health()),
         in_time(parts.lists.health())
     );
+    let database = app.service.failure().map_or(database, Err);
     let (code, status) = match (&database, &lists) {
         (Ok(()), Ok(())) => (StatusCode::OK, "ready"),
         (Ok(()), Err(_)) => (StatusCode::OK, "degraded"),

@@ -111,7 +111,7 @@ impl From<Error> for Problem {
             ),
             ErrorKind::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the storage does not answer; nothing was stored, try again shortly".into(),
+                "the storage does not answer; try again shortly, and a message with the same id or Idempotency-Key: should it have been stored, it is not stored twice".into(),
             ),
             ErrorKind::Unsupported => (
                 StatusCode::NOT_IMPLEMENTED,

@@ -4,7 +4,7 @@ use super::Service;
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{ChatKey, Erased, History, Migrated, Page, PageStart};
-use crate::storage::list_cache::Item;
+use crate::storage::list_cache::{Item, LiveList};
 use std::time::{Duration, Instant};
 
 /// A guest's live list.
@@ -84,7 +84,9 @@ impl Service {
             Ok(None) => Ok(None),
             Err(cause) => {
                 tracing::warn!(step = "list", %guest, %cause, "the list is answered from the tables");
-                self.0.lists.suspend(&cause.to_string());
+                if cause.kind() == ErrorKind::Corrupt {
+                    self.0.lists.doubt(guest.clone());
+                }
                 self.session_from_tables(guest, row.window.from, ttl)
                     .await
                     .map(Some)
@@ -110,20 +112,51 @@ impl Service {
 
     /// The items of a guest's list, mended if it is not what the tables say.
     async fn listed(&self, guest: &GuestId, now: Timestamp) -> Result<Option<Vec<Item>>> {
-        let lists = &self.0.parts.lists;
-        let list = lists.range(guest, now).await?;
-        let Some(row) = self.0.parts.database.list_row(guest, now).await? else {
-            return Ok(None);
-        };
-        match list {
-            Some(list) if self.is_current(&row, Some(&list.head)) && list.head.next == row.next => {
-                Ok(Some(list.items))
-            }
-            _ => {
-                self.mend(guest).await?;
-                Ok(lists.range(guest, now).await?.map(|list| list.items))
-            }
+        if let Some(items) = self.listed_as_told(guest, now).await? {
+            return Ok(items);
         }
+        self.mend_detached(guest).await?;
+        let lists = self.0.parts.lists.name();
+        let behind = || {
+            Error::new(
+                ErrorKind::Unavailable,
+                lists,
+                "session",
+                "the list is being rebuilt",
+            )
+        };
+        self.listed_as_told(guest, now).await?.ok_or_else(behind)
+    }
+
+    /// The items of a guest's list, if it is what the tables say; `Some(None)` when there should be none.
+    async fn listed_as_told(
+        &self,
+        guest: &GuestId,
+        now: Timestamp,
+    ) -> Result<Option<Option<Vec<Item>>>> {
+        let list = self.0.parts.lists.range(guest, now).await?;
+        let Some(row) = self.0.parts.database.list_row(guest, now).await? else {
+            return Ok(Some(None));
+        };
+        let told =
+            |list: &LiveList| self.is_current(&row, Some(&list.head)) && list.head.next == row.next;
+        Ok(list.filter(told).map(|list| Some(list.items)))
+    }
+
+    /// Mends a list to the end, also when the client who asked goes away: half of it could bring back what was removed.
+    async fn mend_detached(&self, guest: &GuestId) -> Result<()> {
+        let (service, guest) = (self.clone(), guest.clone());
+        let mending = tokio::spawn(async move { service.mend(&guest).await }).await;
+        let ended = |cause| {
+            Error::caused(
+                ErrorKind::Internal,
+                "service",
+                "mend",
+                "the mending panicked",
+                cause,
+            )
+        };
+        mending.map_err(ended)?.map(drop)
     }
 
     async fn session_from_tables(

@@ -143,8 +143,12 @@ pub(super) struct Queue(mpsc::UnboundedReceiver<Queued>);
 pub(super) fn spawn(service: &Service, queue: Queue, tasks: &mut JoinSet<()>) {
     // A few batches deep: enough to keep the committer busy, too little to hide a stalled list store.
     let (committed, apply) = mpsc::channel(4);
-    tasks.spawn(commit::run(service.clone(), queue.0, committed));
-    tasks.spawn(apply::run(service.clone(), apply));
+    service.watch(
+        tasks,
+        "commit",
+        commit::run(service.clone(), queue.0, committed),
+    );
+    service.watch(tasks, "apply", apply::run(service.clone(), apply));
 }
 
 impl Service {
@@ -264,10 +268,13 @@ impl Waiting {
     /// `Unavailable` when the service stopped before it could answer.
     pub async fn answer(self) -> Result<Vec<Answer>> {
         let answers = self.answer.await.map_err(|_| unanswered())?;
-        self.service
-            .0
-            .metrics
-            .write(self.owners, self.began.elapsed());
+        if answers
+            .iter()
+            .any(|answer| matches!(answer, Answer::Saved(_)))
+        {
+            let took = self.began.elapsed();
+            self.service.0.metrics.write(self.owners, took);
+        }
         Ok(answers)
     }
 }

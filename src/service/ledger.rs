@@ -29,6 +29,8 @@ struct Notes {
     removed: Vec<GuestId>,
     /// Refused by the list store since: an earlier removal of the same guest must not pay this one's debt.
     refused: HashSet<GuestId>,
+    /// Guests whose list cannot be read or may be of another history: until it is removed and rebuilt.
+    doubted: HashSet<GuestId>,
     /// Durable in the lists, to be noted with the next batch.
     durable: Vec<Settled>,
 }
@@ -93,6 +95,20 @@ impl Ledger {
             std::mem::take(&mut notes.applied),
             std::mem::take(&mut notes.removed),
         )
+    }
+
+    /// Has a guest's list removed and rebuilt by the mending task, which does not forget it before that is done.
+    pub(super) fn doubt(&self, guest: GuestId) {
+        self.notes().doubted.insert(guest);
+        self.wake();
+    }
+
+    pub(super) fn doubted(&self) -> Vec<GuestId> {
+        self.notes().doubted.iter().cloned().collect()
+    }
+
+    pub(super) fn trust(&self, guest: &GuestId) {
+        self.notes().doubted.remove(guest);
     }
 
     /// Makes the mending task look at what the tables say the lists lack.

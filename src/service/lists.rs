@@ -17,6 +17,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 pub(super) async fn settle_loop(service: Service) {
     while service.pause(service.settings().settle_interval).await {
         if let Err(cause) = service.settle_round().await {
+            service.note_fatal();
             tracing::error!(step = "settle", %cause, "list writes could not be noted; they are tried again");
         }
     }
@@ -37,6 +38,7 @@ pub(super) async fn mend_loop(service: Service) {
                 }
             }
             Err(cause) => {
+                service.note_fatal();
                 if cause.backend() == service.0.parts.lists.name() {
                     service.0.lists.suspend(&cause.to_string());
                 }
@@ -129,7 +131,7 @@ impl Service {
             }
             Err(_) => {
                 self.0.lists.note_refused(guest);
-                self.0.lists.suspend("it did not answer in time");
+                self.0.lists.wake(); // a long list takes its time; that is no fault of the store
                 false
             }
         }

@@ -20,6 +20,11 @@ impl Service {
         self.0.parts.lists.health().await?;
         self.0.lists.resume();
         self.settle().await?;
+        for guest in self.0.lists.doubted() {
+            self.0.parts.lists.remove(vec![guest.clone()]).await?;
+            self.mend(&guest).await?;
+            self.0.lists.trust(&guest);
+        }
         self.pay_debts().await?;
         let incarnation = self.0.parts.lists.incarnation().await?;
         let known = self.0.parts.database.lists_incarnation().await?;
@@ -128,7 +133,8 @@ impl Service {
                     }
                     // Only an older copy of the tables can know less than the list: what the list has more is of another
                     // history.
-                    self.0.parts.lists.remove(vec![guest.clone()]).await?;
+                    self.0.lists.doubt(guest.clone());
+                    return Ok(changed);
                 }
                 (Some(row), _) if rebuilt.as_ref() == Some(&row) => {
                     // Not the load: its rows are not what its row says. Trying again would only keep us busy.

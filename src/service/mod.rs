@@ -21,7 +21,7 @@ pub use ingest::{Answer, Saved, Waiting};
 
 use crate::chat::{Clock, Timestamp};
 use crate::embed::Embedder;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{Database, ListCache};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -114,10 +114,14 @@ impl Service {
         let (service, queue) = Self::assemble(parts, settings);
         let mut tasks = JoinSet::new();
         ingest::spawn(&service, queue, &mut tasks);
-        tasks.spawn(lists::settle_loop(service.clone()));
-        tasks.spawn(lists::mend_loop(service.clone()));
-        tasks.spawn(sweep::sweep_loop(service.clone()));
-        tasks.spawn(embedding::background_loop(service.clone()));
+        service.watch(&mut tasks, "settling", lists::settle_loop(service.clone()));
+        service.watch(&mut tasks, "mending", lists::mend_loop(service.clone()));
+        service.watch(&mut tasks, "sweep", sweep::sweep_loop(service.clone()));
+        service.watch(
+            &mut tasks,
+            "embedding",
+            embedding::background_loop(service.clone()),
+        );
         *service
             .0
             .tasks
@@ -193,6 +197,29 @@ impl Service {
 
     fn now(&self) -> Timestamp {
         self.0.parts.clock.now()
+    }
+
+    /// The failure after which nothing more may be acknowledged, if there was one.
+    pub fn failure(&self) -> Option<Error> {
+        self.0.fatal.borrow().clone()
+    }
+
+    /// Runs a task that lives as long as the service. Should it panic, the service must not go on without it.
+    fn watch(
+        &self,
+        tasks: &mut JoinSet<()>,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let service = self.clone();
+        tasks.spawn(async move {
+            if let Err(cause) = tokio::spawn(task).await {
+                tracing::error!(task = name, %cause, "a task of the service panicked");
+                let context = format!("the {name} task panicked");
+                let failure = Error::caused(ErrorKind::Internal, "service", "run", context, cause);
+                service.0.fatal.send_replace(Some(failure));
+            }
+        });
     }
 
     /// After a failed write: tells everyone who waits in [`Self::fatal`] when the database is beyond use.

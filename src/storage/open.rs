@@ -89,13 +89,29 @@ impl CacheUrl {
     }
 }
 
+/// What tables are opened for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// To serve with these settings, which then hold for what is stored already.
+    Serve,
+    /// To look at what is stored, as it is.
+    Inspect,
+}
+
 /// Opens the tables.
 ///
 /// # Errors
 /// Those of the backend.
-pub fn database(url: &DatabaseUrl, settings: TableSettings) -> Result<Arc<dyn Database>> {
+pub fn database(
+    url: &DatabaseUrl,
+    settings: TableSettings,
+    purpose: Purpose,
+) -> Result<Arc<dyn Database>> {
     Ok(match url {
-        DatabaseUrl::Sqlite(path) => Arc::new(SqliteDatabase::open(path, settings)?),
+        DatabaseUrl::Sqlite(path) => Arc::new(match purpose {
+            Purpose::Serve => SqliteDatabase::open(path, settings)?,
+            Purpose::Inspect => SqliteDatabase::inspect(path, settings)?,
+        }),
         DatabaseUrl::Memory => Arc::new(MemoryDatabase::new(settings)),
     })
 }

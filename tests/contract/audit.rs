@@ -167,8 +167,10 @@ pub(crate) async fn reads_are_counted_once_wherever_they_ride(f: &Fixture) {
 pub(crate) async fn counters_are_mended(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
     let conversation = said[0].conversation;
+    let hash = f.dossier(conversation).await.conversation.hash;
     let counters = |message_count, total_tokens| Repair::Counters {
         conversation,
+        hash: hash.clone(),
         message_count,
         total_tokens,
     };
@@ -192,6 +194,7 @@ pub(crate) async fn a_window_is_mended(f: &Fixture) {
     for window in [Some(window), None, said[2].window] {
         let repair = Repair::Window {
             conversation,
+            hash: f.dossier(conversation).await.conversation.hash,
             window,
         };
         f.repair(repair, at(5)).await;
@@ -266,11 +269,13 @@ pub(crate) async fn what_is_gone_is_not_brought_back_by_a_repair(f: &Fixture) {
     let repairs = vec![
         Repair::Counters {
             conversation: said.conversation,
+            hash: String::new(),
             message_count: 1,
             total_tokens: 1,
         },
         Repair::Window {
             conversation: ConversationId(Uuid::now_v7()),
+            hash: String::new(),
             window: said.window,
         },
         Repair::Mapping {

@@ -213,6 +213,7 @@ impl Side {
         let tokens = dossier.messages.iter().map(|m| m.found_tokens).sum();
         let mut repairs = vec![Repair::Counters {
             conversation,
+            hash: dossier.conversation.hash.clone(),
             message_count: dossier.messages.len() as u64,
             total_tokens: tokens,
         }];
@@ -221,6 +222,7 @@ impl Side {
             let window = window_of(created, Ttl(crate::HOUR)).filter(|w| w.is_live(at));
             repairs.push(Repair::Window {
                 conversation,
+                hash: dossier.conversation.hash.clone(),
                 window,
             });
             let in_window = |sequence| window.is_some_and(|w| w.from <= sequence);

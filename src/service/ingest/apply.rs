@@ -107,10 +107,10 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
     let mut pending = HashSet::new();
     for ((settled, applied), append) in settled.into_iter().zip(applied).zip(appends.iter()) {
         match applied {
-            Applied::AlreadyThere if !has_items(service, append).await => {
-                tracing::error!(step = "list", guest = %append.guest, "the list has other messages than the tables; it is being rebuilt");
+            Applied::AlreadyThere if has_items(service, append).await != Some(true) => {
+                tracing::warn!(step = "list", guest = %append.guest, "the list seems to have other messages than the tables; it is being looked at");
                 pending.insert(settled.conversation);
-                service.remove_list(append.guest.clone()).await;
+                service.0.lists.doubt(append.guest.clone());
             }
             Applied::Stored | Applied::AlreadyThere => {
                 tracing::debug!(guest = %append.guest, items = append.items.len(), "[List] ✓ Appended to the list");
@@ -133,22 +133,18 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
     pending
 }
 
-/// Whether a list that claims to have new messages already has these and no others: after an older copy of the tables was
+/// Whether a list that claims to have new messages already has these and no others; `None` when it cannot be told. After an older copy of the tables was
 /// put back, it may be the list of another history.
-async fn has_items(service: &Service, append: &Append) -> bool {
-    let list = service
-        .0
-        .parts
-        .lists
-        .range(&append.guest, service.now())
-        .await;
-    let Ok(Some(list)) = list else { return false };
+async fn has_items(service: &Service, append: &Append) -> Option<bool> {
+    let asking = service.0.parts.lists.range(&append.guest, service.now());
+    let asked = tokio::time::timeout(service.settings().list_budget, asking).await;
+    let list = asked.ok()?.ok()??;
     let place = append
         .first
         .checked_sub(list.head.from)
         .and_then(|place| usize::try_from(place).ok());
     let found = place.and_then(|place| list.items.get(place..place + append.items.len()));
-    found == Some(append.items.as_slice())
+    Some(found == Some(append.items.as_slice()))
 }
 
 /// Replayed messages that the tables do not know to be in their list yet, and that are: the first answer said so, and the

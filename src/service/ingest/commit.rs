@@ -150,7 +150,7 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
     service.note_fatal();
     service.0.lists.put_back_durable(batch.settled.clone());
     service.0.metrics.put_back(batch.tally.clone());
-    if cause.kind() != ErrorKind::Invalid || batch.groups.len() == 1 {
+    if !is_of_one_message(&cause) || batch.groups.len() == 1 {
         // The answer may have been lost and not the commit: then the lists lack what nobody has told them.
         service.0.lists.wake();
         tracing::error!(step = "record", messages = batch.groups.len(), %cause, "a batch was not stored");
@@ -162,7 +162,7 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
     while let Some(mut groups) = waiting.pop() {
         match record_part(service, batch, groups.clone()).await {
             Ok(stored) => outcomes.extend(stored.into_iter().map(Ok)),
-            Err(cause) if groups.len() == 1 || cause.kind() != ErrorKind::Invalid => {
+            Err(cause) if groups.len() == 1 || !is_of_one_message(&cause) => {
                 service.0.lists.wake(); // as above
                 tracing::error!(step = "record", messages = groups.len(), %cause, "a message was not stored");
                 outcomes.extend(groups.iter().map(|_| Err(cause.clone())));
@@ -174,6 +174,11 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
         }
     }
     outcomes
+}
+
+/// Whether a failure may lie in one message, or in the rows of one guest, and so need not fail the others.
+fn is_of_one_message(cause: &Error) -> bool {
+    matches!(cause.kind(), ErrorKind::Invalid | ErrorKind::Internal)
 }
 
 async fn record_part(service: &Service, batch: &Batch, groups: Vec<Group>) -> Result<Vec<Outcome>> {

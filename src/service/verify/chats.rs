@@ -120,6 +120,7 @@ impl Tally {
         if is_whole && (conversation.message_count, conversation.total_tokens) != (count, tokens) {
             self.fixes.push(Fix::Row(Repair::Counters {
                 conversation: conversation.id,
+                hash: conversation.hash.clone(),
                 message_count: count,
                 total_tokens: tokens,
             }));
@@ -136,6 +137,7 @@ impl Tally {
         self.differ(Place::Conversations, dossier, None, reason.into());
         self.fixes.push(Fix::Row(Repair::Window {
             conversation: dossier.conversation.id,
+            hash: dossier.conversation.hash.clone(),
             window: implied,
         }));
     }

@@ -135,6 +135,8 @@ pub enum Repair {
     Counters {
         /// Which.
         conversation: ConversationId,
+        /// Its `conversation_hash` when it was counted: one that has moved on since is left alone.
+        hash: String,
         /// `message_count`.
         message_count: u64,
         /// `total_tokens`.
@@ -144,6 +146,8 @@ pub enum Repair {
     Window {
         /// Which.
         conversation: ConversationId,
+        /// Its `conversation_hash` when it was looked at: one that has moved on since is left alone.
+        hash: String,
         /// The window its messages imply.
         window: Option<Window>,
     },

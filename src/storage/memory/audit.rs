@@ -147,19 +147,21 @@ impl Tables {
         match repair {
             Repair::Counters {
                 conversation,
+                hash,
                 message_count,
                 total_tokens,
             } => {
-                if let Some(chat) = self.conversations.get_mut(&conversation) {
+                if let Some(chat) = self.unmoved(conversation, &hash) {
                     chat.conversation.message_count = message_count;
                     chat.conversation.total_tokens = total_tokens;
                 }
             }
             Repair::Window {
                 conversation,
+                hash,
                 window,
             } => {
-                if let Some(chat) = self.conversations.get_mut(&conversation) {
+                if let Some(chat) = self.unmoved(conversation, &hash) {
                     chat.window = window;
                 }
             }
@@ -225,5 +227,13 @@ impl StoredVector {
             dimension: self.dimension(),
             bytes: self.bytes(),
         }
+    }
+}
+
+impl Tables {
+    /// A conversation to which nothing has come since its hash was read.
+    fn unmoved(&mut self, conversation: ConversationId, hash: &str) -> Option<&mut Chat> {
+        let chat = self.conversations.get_mut(&conversation);
+        chat.filter(|chat| chat.conversation.hash == hash)
     }
 }

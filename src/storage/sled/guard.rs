@@ -42,9 +42,19 @@ enum State {
 impl Guarded {
     /// Guards a store that was just opened.
     pub(super) fn new(path: PathBuf, lists: Lists) -> Self {
+        Self::in_state(path, State::Open(lists))
+    }
+
+    /// Guards a store that could not be opened for now; it is tried again.
+    pub(super) fn closed(path: PathBuf, cause: Error) -> Self {
+        let retry_at = Instant::now();
+        Self::in_state(path, State::Failed { cause, retry_at })
+    }
+
+    fn in_state(path: PathBuf, state: State) -> Self {
         Self {
             path,
-            state: State::Open(lists),
+            state,
             set_aside_at: None,
             pauses: Pauses {
                 after_io_error: Duration::from_secs(1),

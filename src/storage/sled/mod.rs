@@ -28,7 +28,7 @@ use super::list_cache::{Append, Applied, Head, LiveList};
 use super::worker::{Poison, Worker};
 use super::{ListCache, Stats, Storage};
 use crate::chat::{GuestId, Timestamp};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use fault::{Fault, NAME, Outcome};
 use guard::Guarded;
@@ -57,14 +57,24 @@ impl SledLists {
     /// A damaged store is moved to `<path>.bad-<UTC time>` and an empty one begun.
     ///
     /// # Errors
-    /// `Unavailable` when the store is open elsewhere, may not be read and written, or `path` is a file; `Full` when the
-    /// disk is.
+    /// `Unavailable` when the store is open elsewhere, may not be read and written, or `path` is a file. A full disk is no
+    /// error: the store is opened again until it has room.
     pub fn open(path: &Path) -> Result<Self> {
-        let opened = open::open(path)?;
-        let guarded = Guarded::new(path.to_owned(), opened.lists);
+        let (guarded, set_aside) = match open::open(path) {
+            Ok(opened) => (
+                Guarded::new(path.to_owned(), opened.lists),
+                opened.set_aside,
+            ),
+            // As when it becomes full later: messages are saved, and the lists follow when there is room again.
+            Err(cause) if cause.kind() == ErrorKind::Full => {
+                tracing::error!(%cause, "the list store cannot be opened yet; messages are saved and their lists follow later");
+                (Guarded::closed(path.to_owned(), cause), None)
+            }
+            Err(cause) => return Err(cause),
+        };
         Ok(Self {
             path: path.to_owned(),
-            set_aside: opened.set_aside,
+            set_aside,
             worker: Worker::spawn(NAME, "lists", QUEUE, Poison::default(), vec![guarded])?,
             closed: AtomicBool::new(false),
         })

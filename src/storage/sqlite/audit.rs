@@ -226,18 +226,20 @@ fn repair(
     match repair {
         Repair::Counters {
             conversation,
+            hash,
             message_count,
             total_tokens,
         } => tx
             .execute(
                 sql::REPAIR_COUNTERS,
-                params![Id(conversation.0), message_count, total_tokens],
+                params![Id(conversation.0), message_count, total_tokens, hash],
             )
             .map(drop),
         Repair::Window {
             conversation,
+            hash,
             window,
-        } => repair_window(tx, *conversation, *window),
+        } => repair_window(tx, *conversation, hash, *window),
         Repair::Usage(audit) => repair_usage(tx, audit, at),
         Repair::Mapping {
             message,
@@ -261,6 +263,7 @@ fn repair(
 fn repair_window(
     tx: &Transaction<'_>,
     conversation: ConversationId,
+    hash: &str,
     window: Option<Window>,
 ) -> rusqlite::Result<()> {
     let (from, expires_at) = window.map_or((0, None), |window| {
@@ -268,7 +271,7 @@ fn repair_window(
     });
     tx.execute(
         sql::REPAIR_WINDOW,
-        params![Id(conversation.0), from, expires_at],
+        params![Id(conversation.0), from, expires_at, hash],
     )
     .map(drop)
 }

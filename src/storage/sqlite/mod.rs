@@ -62,6 +62,24 @@ impl SqliteDatabase {
     pub fn open(path: &Path, settings: TableSettings) -> Result<Self> {
         let (mut connection, epoch) = open::writer(path)?;
         open::retain(&mut connection, settings.retention)?;
+        Self::start(path, settings, connection, epoch)
+    }
+
+    /// As [`Self::open`], but leaves the retention of the chats as it is: for looking at what a server will serve.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn inspect(path: &Path, settings: TableSettings) -> Result<Self> {
+        let (connection, epoch) = open::writer(path)?;
+        Self::start(path, settings, connection, epoch)
+    }
+
+    fn start(
+        path: &Path,
+        settings: TableSettings,
+        connection: Connection,
+        epoch: Uuid,
+    ) -> Result<Self> {
         let threads = std::thread::available_parallelism()
             .map_or(2, usize::from)
             .clamp(2, 8);

@@ -181,7 +181,8 @@ pub(super) const USAGE_ADD: &str = "INSERT INTO usage_metrics (id, user_id, tota
     ON CONFLICT (user_id) DO UPDATE SET total_requests = total_requests + ?3, cache_misses = cache_misses + ?3,
         total_input_tokens = total_input_tokens + ?4, total_output_tokens = total_output_tokens + ?5,
         total_tokens = total_tokens + ?4 + ?5,
-        monthly_requests_used = iif(substr(updated_at, 1, 7) = substr(?6, 1, 7), monthly_requests_used, 0), updated_at = ?6";
+        monthly_requests_used = iif(substr(updated_at, 1, 7) = substr(?6, 1, 7), monthly_requests_used, 0), updated_at = ?6,
+        tier = iif(tier = 'guest', 'free', tier)";
 pub(super) const MIGRATE_CONVERSATION: &str =
     "UPDATE conversation_cache SET user_id = ?2, platform = 'authenticated',
         expires_at = NULL, list_expires_at = NULL WHERE id = ?1";
@@ -208,7 +209,7 @@ pub(super) const MIGRATE_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, 
             / max(1, cache_hits + excluded.cache_hits + cache_misses + excluded.cache_misses),
         total_cost = total_cost + excluded.total_cost, cache_cost = cache_cost + excluded.cache_cost,
         monthly_requests_used = iif(substr(updated_at, 1, 7) = substr(?4, 1, 7), monthly_requests_used, 0)
-            + excluded.monthly_requests_used, updated_at = ?4";
+            + excluded.monthly_requests_used, updated_at = ?4, tier = iif(tier = 'guest', 'free', tier)";
 pub(super) const USAGE_DELETE: &str = "DELETE FROM usage_metrics WHERE user_id = ?1";
 pub(super) const USAGE_PROMOTE: &str =
     "UPDATE usage_metrics SET tier = 'free' WHERE user_id = ?1 AND tier = 'guest'";
@@ -303,9 +304,11 @@ pub(super) const HAS_HOUR: &str =
 // Repair.
 
 pub(super) const REPAIR_COUNTERS: &str =
-    "UPDATE conversation_cache SET message_count = ?2, total_tokens = ?3 WHERE id = ?1";
+    "UPDATE conversation_cache SET message_count = ?2, total_tokens = ?3
+    WHERE id = ?1 AND conversation_hash = ?4";
 pub(super) const REPAIR_WINDOW: &str =
-    "UPDATE conversation_cache SET list_from = ?2, list_expires_at = ?3 WHERE id = ?1";
+    "UPDATE conversation_cache SET list_from = ?2, list_expires_at = ?3
+    WHERE id = ?1 AND conversation_hash = ?4";
 pub(super) const REPAIR_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, total_requests, cache_hits, cache_misses,
         total_input_tokens, total_output_tokens, total_tokens, tier, monthly_requests_used, created_at, updated_at)
     VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?5 + ?6, iif(EXISTS (SELECT 1 FROM conversation_cache
