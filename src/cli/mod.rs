@@ -55,7 +55,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 json,
             } => verify::run(&cli, guest.as_deref(), repair, json).await,
             Command::Reembed => reembed::run(&cli).await,
-            Command::Sql { statement } => sql::run(&cli, &statement),
+            Command::Sql { statement } => sql::run(&cli, &statement).await,
         }
     });
     // A thread of a store that hangs must not keep the process from ending.
@@ -133,7 +133,7 @@ impl Places {
     }
 
     /// Opens both stores and the embedder.
-    fn open(&self, cli: &Cli, purpose: Purpose) -> Result<Parts, Refusal> {
+    async fn open(&self, cli: &Cli, purpose: Purpose) -> Result<Parts, Refusal> {
         let embedder = embedder(cli)?;
         let settings = TableSettings {
             list_ttl: Ttl(cli.stores.list_ttl),
@@ -142,8 +142,11 @@ impl Places {
             cache_backend: self.cache.backend(),
         };
         let database = crate::storage::open::database(&self.database, settings, purpose)
+            .await
             .map_err(|error| error.to_string())?;
-        let lists = crate::storage::open::lists(&self.cache).map_err(|error| error.to_string())?;
+        let lists = crate::storage::open::lists(&self.cache)
+            .await
+            .map_err(|error| error.to_string())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Parts {
             database,

@@ -13,7 +13,10 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let places = Places::of(cli)?;
     places.require_tables()?;
     let _folder = places.lock().map_err(|taken| taken.to_string())?;
-    let service = Service::inspect(places.open(cli, Purpose::Inspect)?, cli.service_settings());
+    let service = Service::inspect(
+        places.open(cli, Purpose::Inspect).await?,
+        cli.service_settings(),
+    );
     let style = ProgressStyle::with_template(BAR)
         .map_err(|cause| format!("the progress bar cannot be drawn: {cause}"))?;
     let bar = ProgressBar::new(0).with_style(style);

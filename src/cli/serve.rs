@@ -16,7 +16,7 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let listener = bind(address)
         .map_err(|cause| format!("cannot listen on {address}: {cause}; choose another --listen"))?;
     let mut folder = places.lock().map_err(|taken| taken.to_string())?;
-    let parts = places.open(cli, Purpose::Serve)?;
+    let parts = places.open(cli, Purpose::Serve).await?;
     let mut stop = StopSignals::new()?;
     let service = Service::start(parts, cli.service_settings());
     let server = Server::start(listener, service.clone(), cli.http_settings())

@@ -7,10 +7,12 @@ use crate::storage::open::query;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-pub(super) fn run(cli: &Cli, statement: &str) -> Result<ExitCode, Refusal> {
+pub(super) async fn run(cli: &Cli, statement: &str) -> Result<ExitCode, Refusal> {
     let places = Places::of(cli)?;
     places.require_tables()?;
-    let found = query(&places.database, statement).map_err(|error| error.to_string())?;
+    let found = query(&places.database, statement)
+        .await
+        .map_err(|error| error.to_string())?;
     written(print(&found.columns, &found.rows))?;
     Ok(ExitCode::SUCCESS)
 }

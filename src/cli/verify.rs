@@ -51,7 +51,10 @@ pub(super) async fn run(
 
 /// Looks without serving: nothing is mended that was not asked for.
 async fn here(cli: &Cli, places: &Places, scope: &Scope, repair: bool) -> Result<Report, Refusal> {
-    let service = Service::inspect(places.open(cli, Purpose::Inspect)?, cli.service_settings());
+    let service = Service::inspect(
+        places.open(cli, Purpose::Inspect).await?,
+        cli.service_settings(),
+    );
     let mode = if repair { Mode::Repair } else { Mode::Look };
     let report = service.verify(scope, mode).await;
     let stopped = service.stop().await;

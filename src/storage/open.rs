@@ -102,7 +102,7 @@ pub enum Purpose {
 ///
 /// # Errors
 /// Those of the backend.
-pub fn database(
+pub async fn database(
     url: &DatabaseUrl,
     settings: TableSettings,
     purpose: Purpose,
@@ -120,7 +120,7 @@ pub fn database(
 ///
 /// # Errors
 /// Those of the backend. A damaged store is no error: it is set aside, and the lists are rebuilt from the tables.
-pub fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
+pub async fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
     Ok(match url {
         CacheUrl::Sled(path) => Arc::new(SledLists::open(path)?),
         CacheUrl::Memory => Arc::new(MemoryLists::new()),
@@ -131,7 +131,7 @@ pub fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
 ///
 /// # Errors
 /// `Unsupported` for tables that are not in a file, `Invalid` with the database's own words for a bad statement.
-pub fn query(url: &DatabaseUrl, statement: &str) -> Result<QueryRows> {
+pub async fn query(url: &DatabaseUrl, statement: &str) -> Result<QueryRows> {
     match url {
         DatabaseUrl::Sqlite(path) => super::sqlite::query(path, statement),
         DatabaseUrl::Memory => {

@@ -3,17 +3,17 @@
 use crate::open;
 use crate::site::client::{chat, said, with};
 use crate::site::server::{Site, eventually};
-use guestbook::storage::open::{DatabaseUrl, query};
+use guestbook::storage::sqlite::query;
 use serde_json::json;
 
 /// Every table with a row that has this text anywhere.
 fn mentions(site: &Site, text: &str) -> Vec<String> {
-    let url = DatabaseUrl::Sqlite(site.file());
+    let file = site.file();
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
-    let tables = query(&url, tables).unwrap().rows;
+    let tables = query(&file, tables).unwrap().rows;
     let tables = tables.into_iter().flatten().flatten();
     let holds = |table: &String| {
-        let rows = query(&url, &format!("SELECT * FROM \"{table}\""))
+        let rows = query(&file, &format!("SELECT * FROM \"{table}\""))
             .unwrap()
             .rows;
         rows.iter()

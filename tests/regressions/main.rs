@@ -12,7 +12,7 @@ mod migrating;
 mod racing;
 mod texts;
 
-use guestbook::storage::open::{DatabaseUrl, query};
+use guestbook::storage::sqlite::query;
 use site::server::{Pair, Plan, Site};
 
 /// A server over SQLite and sled, whose tables the laws look into.
@@ -22,8 +22,8 @@ async fn open() -> Site {
 
 /// The first column of every row that a statement gives, NULL as `NULL`.
 fn column(site: &Site, statement: &str) -> Vec<String> {
-    let url = DatabaseUrl::Sqlite(site.file());
-    let rows = query(&url, statement).unwrap().rows;
+    let file = site.file();
+    let rows = query(&file, statement).unwrap().rows;
     let first = |row: Vec<Option<String>>| row.into_iter().next().flatten();
     rows.into_iter()
         .map(|row| first(row).unwrap_or_else(|| "NULL".into()))
@@ -39,8 +39,8 @@ fn value(site: &Site, statement: &str) -> String {
 
 /// A whole row by the names of its columns.
 fn row(site: &Site, statement: &str) -> serde_json::Map<String, serde_json::Value> {
-    let url = DatabaseUrl::Sqlite(site.file());
-    let found = query(&url, statement).unwrap();
+    let file = site.file();
+    let found = query(&file, statement).unwrap();
     let (names, rows) = (found.columns, found.rows);
     assert_eq!(rows.len(), 1, "{statement}");
     let values = rows.into_iter().flatten().map(serde_json::Value::from);
