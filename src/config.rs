@@ -54,7 +54,7 @@ pub enum Command {
     },
     /// Compute every vector that is missing or of another model; can be interrupted and run again
     Reembed,
-    /// Run one read-only SQL statement on the SQLite file, also while a server is using it
+    /// Run one read-only SQL statement on the tables, also while a server is using them
     Sql {
         /// The statement, e.g. "SELECT count(*) FROM message_cache"
         statement: String,
@@ -74,7 +74,7 @@ pub struct StoreArgs {
         value_name = "DIR"
     )]
     pub data_dir: PathBuf,
-    /// The tables: sqlite:PATH, memory: [default: sqlite:DATA_DIR/guestbook.db]
+    /// The tables: sqlite:PATH, postgres://… (feature postgres), memory: [default: sqlite:DATA_DIR/guestbook.db]
     #[arg(
         long,
         global = true,
@@ -83,7 +83,10 @@ pub struct StoreArgs {
         value_name = "URL"
     )]
     pub database_url: Option<String>,
-    /// The expiring lists: sled:PATH, memory: [default: sled:DATA_DIR/lists] [env: CACHE_URL, REDIS_URL]
+    /// Connections to a PostgreSQL server at most
+    #[arg(long, global = true, env = "GUESTBOOK_DATABASE_CONNECTIONS", default_value_t = 16, value_name = "N", value_parser = positive_count)]
+    pub database_connections: usize,
+    /// The expiring lists: sled:PATH, redis://…, rediss://…, redis+cluster://… (feature redis), memory: [default: sled:DATA_DIR/lists] [env: CACHE_URL, REDIS_URL]
     #[arg(
         long,
         global = true,

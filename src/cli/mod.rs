@@ -141,9 +141,14 @@ impl Places {
             model: embedder.as_ref().map(|embedder| embedder.model().clone()),
             cache_backend: self.cache.backend(),
         };
-        let database = crate::storage::open::database(&self.database, settings, purpose)
-            .await
-            .map_err(|error| error.to_string())?;
+        let database = crate::storage::open::database(
+            &self.database,
+            cli.stores.database_connections,
+            settings,
+            purpose,
+        )
+        .await
+        .map_err(|error| error.to_string())?;
         let lists = crate::storage::open::lists(&self.cache)
             .await
             .map_err(|error| error.to_string())?;

@@ -11,6 +11,9 @@ pub mod database;
 pub mod list_cache;
 pub mod memory;
 pub mod open;
+mod open_chat;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sled;
 pub mod sqlite;
 mod worker;

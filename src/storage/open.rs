@@ -2,6 +2,8 @@
 
 use super::database::TableSettings;
 use super::memory::{MemoryDatabase, MemoryLists};
+#[cfg(feature = "postgres")]
+use super::postgres::{PostgresDatabase, PostgresUrl};
 use super::sled::SledLists;
 use super::sqlite::SqliteDatabase;
 use super::{Database, ListCache, QueryRows};
@@ -14,6 +16,9 @@ use std::sync::Arc;
 pub enum DatabaseUrl {
     /// A SQLite file.
     Sqlite(PathBuf),
+    /// A database on a PostgreSQL server.
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresUrl),
     /// Nowhere: gone when the process ends.
     Memory,
 }
@@ -26,6 +31,11 @@ pub enum CacheUrl {
     /// Nowhere: gone when the process ends.
     Memory,
 }
+
+#[cfg(feature = "postgres")]
+const DATABASES: &str = "sqlite:PATH, postgres://…, memory:";
+#[cfg(not(feature = "postgres"))]
+const DATABASES: &str = "sqlite:PATH, memory:";
 
 /// Backends that exist and the feature that brings each, whether it is in this build or not.
 const FEATURES: [(&str, &str); 5] = [
@@ -46,7 +56,9 @@ impl DatabaseUrl {
         match split(text) {
             ("sqlite", path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             ("memory", "") => Ok(Self::Memory),
-            (scheme, _) => Err(unknown("--database-url", scheme, "sqlite:PATH, memory:")),
+            #[cfg(feature = "postgres")]
+            ("postgres" | "postgresql", _) => Ok(Self::Postgres(PostgresUrl::parse(text)?)),
+            (scheme, _) => Err(unknown("--database-url", scheme, DATABASES)),
         }
     }
 
@@ -54,6 +66,8 @@ impl DatabaseUrl {
     pub fn backend(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "sqlite",
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "postgresql",
             Self::Memory => "memory",
         }
     }
@@ -62,6 +76,8 @@ impl DatabaseUrl {
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(path) => path.parent(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => None,
             Self::Memory => None,
         }
     }
@@ -98,19 +114,26 @@ pub enum Purpose {
     Inspect,
 }
 
-/// Opens the tables.
+/// Opens the tables, over `connections` at most where they are on a server.
 ///
 /// # Errors
 /// Those of the backend.
 pub async fn database(
     url: &DatabaseUrl,
+    connections: usize,
     settings: TableSettings,
     purpose: Purpose,
 ) -> Result<Arc<dyn Database>> {
+    let _ = connections; // files have none
     Ok(match url {
         DatabaseUrl::Sqlite(path) => Arc::new(match purpose {
             Purpose::Serve => SqliteDatabase::open(path, settings)?,
             Purpose::Inspect => SqliteDatabase::inspect(path, settings)?,
+        }),
+        #[cfg(feature = "postgres")]
+        DatabaseUrl::Postgres(url) => Arc::new(match purpose {
+            Purpose::Serve => PostgresDatabase::open(url, connections, settings).await?,
+            Purpose::Inspect => PostgresDatabase::inspect(url, connections, settings).await?,
         }),
         DatabaseUrl::Memory => Arc::new(MemoryDatabase::new(settings)),
     })
@@ -134,6 +157,8 @@ pub async fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
 pub async fn query(url: &DatabaseUrl, statement: &str) -> Result<QueryRows> {
     match url {
         DatabaseUrl::Sqlite(path) => super::sqlite::query(path, statement),
+        #[cfg(feature = "postgres")]
+        DatabaseUrl::Postgres(url) => super::postgres::query(url, statement).await,
         DatabaseUrl::Memory => {
             let context =
                 "tables in memory belong to their process and cannot be queried from another";

@@ -2,8 +2,11 @@
 //!
 //! To add a pair: an `open_…` function here, and one line at the end of main.rs.
 
+use crate::servers;
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
+#[cfg(feature = "postgres")]
+use guestbook::storage::postgres::{PostgresDatabase, PostgresUrl};
 use guestbook::storage::sled::SledLists;
 use guestbook::storage::sqlite::SqliteDatabase;
 use guestbook::storage::{Database, ListCache};
@@ -41,4 +44,30 @@ pub(crate) async fn open_sqlite_sled(settings: TableSettings) -> (Guard, Fixture
         lists_expire_themselves: false,
     };
     (Box::new(folder), fixture)
+}
+
+/// PostgreSQL and sled.
+#[cfg(feature = "postgres")]
+pub(crate) async fn open_postgres_sled(settings: TableSettings) -> (Guard, Fixture) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (server, database) = postgres(settings).await;
+    let fixture = Fixture {
+        database,
+        lists: Arc::new(SledLists::open(&folder.path().join("lists")).expect("new lists")),
+        lists_expire_themselves: false,
+    };
+    (Box::new((folder, server)), fixture)
+}
+
+/// Connections of one fixture: more than one, so that writers really meet, and few, because many fixtures run at once.
+#[cfg(feature = "postgres")]
+const CONNECTIONS: usize = 6;
+
+/// A database of its own on the server that all tests share.
+#[cfg(feature = "postgres")]
+async fn postgres(settings: TableSettings) -> (servers::SharedDatabase, Arc<dyn Database>) {
+    let (server, url) = servers::shared_postgres().await;
+    let url = PostgresUrl::parse(&url).expect("the URL of the test server");
+    let database = PostgresDatabase::open(&url, CONNECTIONS, settings).await;
+    (server, Arc::new(database.expect("a new database")))
 }

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 
 mod fixture;
+#[path = "../servers/mod.rs"]
+mod servers;
 mod words;
 
 mod audit;
@@ -191,3 +193,5 @@ macro_rules! contract {
 
 contract!(memory, crate::fixture::open_memory);
 contract!(sqlite_sled, crate::fixture::open_sqlite_sled);
+#[cfg(feature = "postgres")]
+contract!(postgres_sled, crate::fixture::open_postgres_sled);

@@ -11,6 +11,8 @@
 mod fixture;
 mod operations;
 mod random;
+#[path = "../servers/mod.rs"]
+mod servers;
 mod side;
 mod sound;
 
@@ -116,3 +118,5 @@ macro_rules! model {
 
 model!(memory, crate::fixture::open_memory);
 model!(sqlite_sled, crate::fixture::open_sqlite_sled);
+#[cfg(feature = "postgres")]
+model!(postgres_sled, crate::fixture::open_postgres_sled);

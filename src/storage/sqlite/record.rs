@@ -3,12 +3,12 @@
 //! Each guest's conversation is read once per batch and written once at its end; between, only messages, vectors and
 //! mappings are inserted. What a message costs is thereby three inserts, plus its guest's share of three more statements.
 
-use super::chat_row::Chat;
 use super::rows::{Id, Time};
-use super::{SqliteDatabase, outbox, sql};
+use super::{SqliteDatabase, chat_row, outbox, sql};
 use crate::chat::{ConversationId, GuestId, MessageId, NewMessage, RowState, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{Batch, Embedding, Entry, Group, Outcome, Recorded, TableSettings};
+use crate::storage::open_chat::OpenChat;
 use rusqlite::{Transaction, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(super) struct Recorder<'a> {
     settings: &'a TableSettings,
     pub(super) at: Timestamp,
     /// The chats this batch has touched, in the order of their first message, and where to find them by guest.
-    pub(super) chats: Vec<Chat>,
+    pub(super) chats: Vec<OpenChat>,
     by_guest: HashMap<GuestId, usize>,
     /// Groups seen, to find an outcome again.
     groups: usize,
@@ -193,9 +193,9 @@ impl<'a> Recorder<'a> {
         if let Some(place) = self.by_guest.get(guest) {
             return Ok(*place);
         }
-        let chat = match Chat::load(self.tx, guest, self.at)? {
+        let chat = match chat_row::load(self.tx, guest, self.at)? {
             Some(chat) => chat,
-            None => Chat::begin(guest, ConversationId(Uuid::now_v7())),
+            None => OpenChat::begin(guest, ConversationId(Uuid::now_v7())),
         };
         self.chats.push(chat);
         self.by_guest.insert(guest.clone(), self.chats.len() - 1);
@@ -208,7 +208,7 @@ impl<'a> Recorder<'a> {
             let Some((group, place)) = chat.first else {
                 continue;
             };
-            chat.write(self.tx, self.at, self.settings.retention)?;
+            chat_row::write(self.tx, chat, self.at, self.settings.retention)?;
             let counted = &chat.counted;
             let row = params![
                 Id(Uuid::now_v7()),

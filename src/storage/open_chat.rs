@@ -1,0 +1,75 @@
+//! A guest's conversation while a batch adds to it: read once, written once. What happens between is the same for every
+//! store of tables.
+
+use crate::chat::{
+    ConversationId, Digest, GuestId, NewMessage, Role, Timestamp, Ttl, Usage, Window, chain_link,
+    chain_start, content_hash, title,
+};
+
+/// A guest's conversation while the batch adds to it.
+#[derive(Debug)]
+pub(super) struct OpenChat {
+    pub(super) id: ConversationId,
+    pub(super) guest: GuestId,
+    pub(super) is_new: bool,
+    pub(super) title: String,
+    pub(super) has_user_message: bool,
+    pub(super) hash: Digest,
+    pub(super) message_count: u64,
+    pub(super) total_tokens: u64,
+    pub(super) window: Option<Window>,
+    /// Set when the window began anew in this batch: earlier messages are no longer in the list.
+    pub(super) lapsed: bool,
+    pub(super) counted: Usage,
+    /// Where this chat's first stored message is among the outcomes: group, place in it.
+    pub(super) first: Option<(usize, usize)>,
+}
+
+impl OpenChat {
+    /// A conversation without a message.
+    pub(super) fn begin(guest: &GuestId, id: ConversationId) -> Self {
+        Self {
+            id,
+            guest: guest.clone(),
+            is_new: true,
+            title: title(guest.as_str(), None),
+            has_user_message: false,
+            hash: chain_start(id),
+            message_count: 0,
+            total_tokens: 0,
+            window: None,
+            lapsed: false,
+            counted: Usage::default(),
+            first: None,
+        }
+    }
+
+    /// Adds a message and returns its sequence.
+    pub(super) fn take(&mut self, message: &NewMessage, at: Timestamp, ttl: Ttl) -> u64 {
+        let sequence = self.message_count;
+        if message.role == Role::User && !self.has_user_message {
+            self.title = title(self.guest.as_str(), Some(message.content.as_str()));
+            self.has_user_message = true;
+        }
+        let window = Window::advance(self.window, sequence, at, ttl);
+        self.lapsed |= window.from == sequence && sequence > 0;
+        self.window = Some(window);
+        self.hash = chain_link(
+            self.hash,
+            sequence,
+            message.role,
+            message.hash,
+            message.sent_at,
+        );
+        self.message_count += 1;
+        self.total_tokens += message.tokens;
+        self.counted.count(message.role, message.tokens);
+        sequence
+    }
+
+    /// The head of the hash chain as stored. A damaged one is continued from what stands there: the guest can go on, and
+    /// verify still tells.
+    pub(super) fn head(stored: &str) -> Digest {
+        Digest::from_hex(stored).unwrap_or_else(|| content_hash(stored))
+    }
+}

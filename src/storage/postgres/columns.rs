@@ -1,0 +1,377 @@
+//! A worked-out batch as columns: one array for each column of each table, which is how a set travels in one statement.
+
+use super::rows::{int, moment, without_nul};
+use super::session::{Statement, statement};
+use super::stage::{Stage, Staged};
+use super::{PostgresDatabase, sql};
+use crate::storage::database::{Batch, Embedding, Tally};
+use crate::storage::open_chat::OpenChat;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// Everything that a batch writes.
+#[derive(Debug, Default)]
+pub(super) struct Columns<'a> {
+    at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    model: &'a str,
+    cache_backend: &'a str,
+    begun: Chats,
+    /// Whose the begun chats are.
+    guests: Vec<String>,
+    grown: Chats,
+    lapsed: Lapsed,
+    pub(super) messages: Messages<'a>,
+    vectors: Vectors,
+    notes: Notes,
+    usage: Usage,
+    times: Times,
+    metrics: Metrics,
+}
+
+/// Rows of `conversation_cache`.
+#[derive(Debug, Default)]
+struct Chats {
+    ids: Vec<String>,
+    titles: Vec<String>,
+    hashes: Vec<String>,
+    counts: Vec<i64>,
+    tokens: Vec<i64>,
+    list_from: Vec<i64>,
+    list_expires_at: Vec<Option<DateTime<Utc>>>,
+}
+
+impl Chats {
+    fn add(&mut self, chat: &OpenChat) {
+        self.ids.push(chat.id.to_string());
+        self.titles.push(chat.title.clone());
+        self.hashes.push(chat.hash.to_hex());
+        self.counts.push(int(chat.message_count));
+        self.tokens.push(int(chat.total_tokens));
+        self.list_from
+            .push(int(chat.window.map_or(0, |window| window.from)));
+        let expires_at = chat.window.map(|window| moment(window.expires_at));
+        self.list_expires_at.push(expires_at);
+    }
+}
+
+/// Conversations whose list began anew, and where: what is below has left the list.
+#[derive(Debug, Default)]
+struct Lapsed {
+    ids: Vec<String>,
+    below: Vec<i64>,
+}
+
+/// Rows of `message_cache`, and of `cache_content_mapping`.
+#[derive(Debug, Default)]
+pub(super) struct Messages<'a> {
+    pub(super) ids: Vec<String>,
+    pub(super) conversations: Vec<String>,
+    pub(super) sequences: Vec<i64>,
+    guests: Vec<&'a str>,
+    roles: Vec<&'static str>,
+    contents: Vec<&'a str>,
+    hashes: Vec<String>,
+    tokens: Vec<i64>,
+    metadata: Vec<Option<&'a str>>,
+    sent_at: Vec<DateTime<Utc>>,
+}
+
+impl<'a> Messages<'a> {
+    fn add(&mut self, staged: &Staged<'a>) {
+        let message = &staged.entry.message;
+        self.ids.push(message.id.to_string());
+        self.conversations.push(staged.conversation.to_string());
+        self.sequences.push(int(staged.sequence));
+        self.guests.push(message.guest.as_str());
+        self.roles.push(message.role.as_str());
+        self.contents.push(message.content.as_str());
+        self.hashes.push(message.hash.to_hex());
+        self.tokens.push(int(message.tokens));
+        self.metadata
+            .push(message.metadata.as_ref().map(|metadata| metadata.as_str()));
+        self.sent_at.push(moment(message.sent_at));
+    }
+}
+
+/// Rows of `cache_embeddings`.
+#[derive(Debug, Default)]
+struct Vectors {
+    ids: Vec<String>,
+    conversations: Vec<String>,
+    bytes: Vec<Vec<u8>>,
+}
+
+/// Rows of `embedding_notes`.
+#[derive(Debug, Default)]
+struct Notes {
+    ids: Vec<String>,
+    states: Vec<&'static str>,
+    attempts: Vec<i64>,
+    causes: Vec<String>,
+}
+
+/// What is added to `usage_metrics`, ascending by owner.
+#[derive(Debug, Default)]
+struct Usage {
+    ids: Vec<String>,
+    owners: Vec<String>,
+    requests: Vec<i64>,
+    input: Vec<i64>,
+    output: Vec<i64>,
+    /// The owners above and those whose times ride along.
+    locked: Vec<String>,
+}
+
+/// Response times that ride along.
+#[derive(Debug, Default)]
+struct Times {
+    owners: Vec<String>,
+    requests: Vec<i64>,
+    total_ms: Vec<f64>,
+}
+
+/// What is added to the hour.
+#[derive(Debug, Default)]
+pub(super) struct Metrics {
+    id: String,
+    hour: DateTime<Utc>,
+    part: i32,
+    entries: i64,
+    hits: i64,
+    misses: i64,
+    timed: i64,
+    timed_ms: f64,
+    megabytes: f64,
+}
+
+impl Metrics {
+    /// `stored` messages and what the tally holds.
+    pub(super) fn of(
+        database: &PostgresDatabase,
+        at: crate::chat::Timestamp,
+        stored: i64,
+        tally: &Tally,
+    ) -> Self {
+        Self {
+            id: Uuid::now_v7().to_string(),
+            hour: moment(at.hour()),
+            part: database.part(),
+            entries: stored,
+            hits: int(tally.hits),
+            misses: stored + int(tally.misses),
+            timed: int(tally.timed),
+            timed_ms: tally.timed_ms,
+            megabytes: database.megabytes(),
+        }
+    }
+
+    fn is_something(&self) -> bool {
+        self.entries != 0 || self.hits + self.misses + self.timed != 0
+    }
+
+    pub(super) fn statement(&self) -> Statement<'_> {
+        statement!(sql::METRICS_ADD; self.id => TEXT, self.hour => TIMESTAMPTZ, self.part => INT4,
+            self.entries => INT8, self.hits => INT8, self.misses => INT8, self.timed => INT8,
+            self.timed_ms => FLOAT8, self.megabytes => FLOAT8)
+    }
+}
+
+impl Times {
+    fn of(tally: &Tally) -> Self {
+        let mut times = Self::default();
+        for time in &tally.owners {
+            times.owners.push(time.owner.as_str().to_owned());
+            times.requests.push(int(time.requests));
+            times.total_ms.push(time.total_ms);
+        }
+        times
+    }
+
+    fn statement(&self) -> Statement<'_> {
+        statement!(sql::USAGE_TIME;
+            self.owners => TEXT_ARRAY, self.requests => INT8_ARRAY, self.total_ms => FLOAT8_ARRAY)
+    }
+}
+
+/// What rides along when no batch is there to carry it.
+#[derive(Debug)]
+pub(super) struct Riding {
+    times: Times,
+    metrics: Option<Metrics>,
+}
+
+impl Riding {
+    pub(super) fn of(
+        database: &PostgresDatabase,
+        tally: &Tally,
+        at: crate::chat::Timestamp,
+    ) -> Self {
+        Self {
+            times: Times::of(tally),
+            metrics: (!tally.is_empty()).then(|| Metrics::of(database, at, 0, tally)),
+        }
+    }
+
+    pub(super) fn add<'a>(&'a self, statements: &mut Vec<Statement<'a>>) {
+        if !self.times.owners.is_empty() {
+            statements.push(statement!(sql::USAGE_LOCK; self.times.owners => TEXT_ARRAY));
+            statements.push(self.times.statement());
+        }
+        statements.extend(self.metrics.as_ref().map(Metrics::statement));
+    }
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(database: &'a PostgresDatabase, stage: &Stage<'a>, batch: &'a Batch) -> Self {
+        let settings = &database.0.settings;
+        let retention = settings.retention;
+        let mut columns = Self {
+            at: moment(batch.at),
+            expires_at: retention.map(|span| moment(batch.at.plus(span))),
+            model: settings.model.as_ref().map_or("", |model| model.as_str()),
+            cache_backend: settings.cache_backend,
+            times: Times::of(&batch.tally),
+            metrics: Metrics::of(
+                database,
+                batch.at,
+                int(stage.staged.len() as u64),
+                &batch.tally,
+            ),
+            ..Self::default()
+        };
+        for staged in &stage.staged {
+            columns.messages.add(staged);
+            if settings.model.is_some() {
+                columns.add_vector(staged);
+            }
+        }
+        for chat in stage.grown() {
+            columns.add_chat(chat);
+        }
+        columns.usage.locked = columns.usage.owners.clone();
+        columns
+            .usage
+            .locked
+            .extend(columns.times.owners.iter().cloned());
+        columns
+    }
+
+    fn add_vector(&mut self, staged: &Staged<'a>) {
+        let (attempts, cause) = match &staged.entry.embedding {
+            Embedding::Vector(vector) => {
+                self.vectors.ids.push(staged.entry.message.id.to_string());
+                self.vectors
+                    .conversations
+                    .push(staged.conversation.to_string());
+                self.vectors.bytes.push(vector.to_bytes());
+                return;
+            }
+            Embedding::Off => return,
+            Embedding::Failed(cause) => (1, cause.as_str()),
+            Embedding::Nothing => (1, ""),
+            Embedding::Pending => (0, ""),
+        };
+        self.notes.ids.push(staged.entry.message.id.to_string());
+        self.notes
+            .states
+            .push(staged.entry.embedding.state().as_str());
+        self.notes.attempts.push(attempts);
+        self.notes.causes.push(without_nul(cause));
+    }
+
+    fn add_chat(&mut self, chat: &OpenChat) {
+        if chat.is_new {
+            self.guests.push(chat.guest.as_str().to_owned());
+            self.begun.add(chat);
+        } else {
+            self.grown.add(chat);
+        }
+        if chat.lapsed {
+            self.lapsed.ids.push(chat.id.to_string());
+            self.lapsed
+                .below
+                .push(int(chat.window.map_or(0, |window| window.from)));
+        }
+        let counted = &chat.counted;
+        self.usage.ids.push(Uuid::now_v7().to_string());
+        self.usage.owners.push(chat.guest.as_str().to_owned());
+        self.usage.requests.push(int(counted.total_requests));
+        self.usage.input.push(int(counted.total_input_tokens));
+        self.usage.output.push(int(counted.total_output_tokens));
+    }
+
+    /// Everything in the order in which it must happen, and where among it the answer about usage rows will be.
+    pub(super) fn statements(&self) -> (Vec<Statement<'_>>, usize) {
+        let mut all = Vec::with_capacity(12);
+        self.add_chats(&mut all);
+        self.add_messages(&mut all);
+        if !self.times.owners.is_empty() {
+            all.push(statement!(sql::USAGE_LOCK; self.usage.locked => TEXT_ARRAY));
+            all.push(self.times.statement());
+        }
+        let usage_at = all.len();
+        let usage = &self.usage;
+        if !usage.owners.is_empty() {
+            all.push(
+                statement!(sql::USAGE_COUNT; usage.ids => TEXT_ARRAY, usage.owners => TEXT_ARRAY,
+                usage.requests => INT8_ARRAY, usage.input => INT8_ARRAY, usage.output => INT8_ARRAY,
+                self.at => TIMESTAMPTZ),
+            );
+        }
+        if self.metrics.is_something() {
+            all.push(self.metrics.statement()); // the last, because it may make others wait until the commit
+        }
+        (all, usage_at)
+    }
+
+    fn add_chats<'s>(&'s self, all: &mut Vec<Statement<'s>>) {
+        let (begun, grown, lapsed) = (&self.begun, &self.grown, &self.lapsed);
+        if !begun.ids.is_empty() {
+            all.push(
+                statement!(sql::CHATS_INSERT; begun.ids => TEXT_ARRAY, self.guests => TEXT_ARRAY,
+                begun.titles => TEXT_ARRAY, begun.hashes => TEXT_ARRAY, begun.counts => INT8_ARRAY,
+                begun.tokens => INT8_ARRAY, begun.list_from => INT8_ARRAY,
+                begun.list_expires_at => TIMESTAMPTZ_ARRAY, self.at => TIMESTAMPTZ,
+                self.expires_at => TIMESTAMPTZ),
+            );
+        }
+        if !grown.ids.is_empty() {
+            all.push(
+                statement!(sql::CHATS_UPDATE; grown.ids => TEXT_ARRAY, grown.titles => TEXT_ARRAY,
+                grown.hashes => TEXT_ARRAY, grown.counts => INT8_ARRAY, grown.tokens => INT8_ARRAY,
+                grown.list_from => INT8_ARRAY, grown.list_expires_at => TIMESTAMPTZ_ARRAY,
+                self.at => TIMESTAMPTZ, self.expires_at => TIMESTAMPTZ),
+            );
+        }
+        if !lapsed.ids.is_empty() {
+            all.push(statement!(sql::MAPPINGS_UNSYNC; lapsed.ids => TEXT_ARRAY, lapsed.below => INT8_ARRAY));
+        }
+    }
+
+    fn add_messages<'s>(&'s self, all: &mut Vec<Statement<'s>>) {
+        let (messages, vectors, notes) = (&self.messages, &self.vectors, &self.notes);
+        if messages.ids.is_empty() {
+            return;
+        }
+        all.push(statement!(sql::MESSAGES_INSERT; messages.ids => TEXT_ARRAY,
+            messages.conversations => TEXT_ARRAY, messages.roles => TEXT_ARRAY,
+            messages.contents => TEXT_ARRAY, messages.hashes => TEXT_ARRAY, messages.tokens => INT8_ARRAY,
+            messages.sequences => INT8_ARRAY, messages.metadata => TEXT_ARRAY,
+            messages.sent_at => TIMESTAMPTZ_ARRAY, self.at => TIMESTAMPTZ));
+        all.push(statement!(sql::MAPPINGS_INSERT; messages.ids => TEXT_ARRAY, messages.guests => TEXT_ARRAY,
+            self.cache_backend => TEXT, self.at => TIMESTAMPTZ));
+        if !vectors.ids.is_empty() {
+            all.push(statement!(sql::VECTORS_PUT; vectors.ids => TEXT_ARRAY,
+                vectors.conversations => TEXT_ARRAY, vectors.bytes => BYTEA_ARRAY, self.model => TEXT,
+                self.at => TIMESTAMPTZ));
+        }
+        if !notes.ids.is_empty() {
+            all.push(
+                statement!(sql::NOTES_PUT; notes.ids => TEXT_ARRAY, notes.states => TEXT_ARRAY,
+                notes.attempts => INT8_ARRAY, notes.causes => TEXT_ARRAY, self.model => TEXT,
+                self.at => TIMESTAMPTZ),
+            );
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Removing chats with everything that hangs on them, any number at once.
+
+use super::error::Attempt;
+use super::first_count;
+use super::rows::moment;
+use super::session::{End, Session, statement};
+use super::{PostgresDatabase, sql};
+use crate::chat::{ConversationId, OwnerId, Timestamp};
+use crate::storage::database::Erased;
+use uuid::Uuid;
+
+/// Chats to be removed, whose rows the transaction holds.
+#[derive(Debug, Default)]
+pub(super) struct Doomed {
+    ids: Vec<String>,
+    owners: Vec<String>,
+}
+
+impl Doomed {
+    pub(super) fn add(&mut self, id: ConversationId, owner: &OwnerId) {
+        self.ids.push(id.to_string());
+        self.owners.push(owner.as_str().to_owned());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Removes them, and leaves their lists as debts; one round trip.
+    pub(super) async fn erase(
+        &self,
+        database: &PostgresDatabase,
+        session: &mut Session,
+        at: Timestamp,
+        end: End,
+    ) -> Attempt<Erased> {
+        let (hour, at) = (moment(at.hour()), moment(at));
+        let (id, part) = (Uuid::now_v7().to_string(), database.part());
+        let megabytes = database.megabytes();
+        let statements = [
+            statement!(sql::USAGE_LOCK; self.owners => TEXT_ARRAY),
+            statement!(sql::USAGE_SUBTRACT;
+                self.ids => TEXT_ARRAY, self.owners => TEXT_ARRAY, at => TIMESTAMPTZ),
+            statement!(sql::USAGE_ERASE; self.owners => TEXT_ARRAY),
+            statement!(sql::VECTORS_ERASE; self.ids => TEXT_ARRAY),
+            statement!(sql::NOTES_ERASE; self.ids => TEXT_ARRAY),
+            statement!(sql::MAPPINGS_ERASE; self.ids => TEXT_ARRAY),
+            statement!(sql::REMOVALS_ADD; self.owners => TEXT_ARRAY, at => TIMESTAMPTZ),
+            statement!(sql::MESSAGES_ERASE; self.ids => TEXT_ARRAY, id => TEXT, hour => TIMESTAMPTZ,
+                part => INT4, megabytes => FLOAT8),
+            statement!(sql::CHATS_ERASE; self.ids => TEXT_ARRAY),
+        ];
+        let rows = session.go_on(&statements, end).await?;
+        Ok(Erased {
+            usage: first_count(&rows[2])?,
+            embeddings: first_count(&rows[3])?,
+            mappings: first_count(&rows[5])?,
+            messages: first_count(&rows[7])?,
+            conversations: first_count(&rows[8])?,
+        })
+    }
+}

@@ -1,0 +1,277 @@
+//! Steps 2-7 of a batch of messages, in one transaction of two round trips.
+//!
+//! The first asks for everything at once: the rows of the batch's guests, locked, and the messages whose ids may repeat.
+//! What is to be written is then worked out here (`stage`), and the second sends all of it together with COMMIT.
+//!
+//! Transactions of other connections and nodes are kept out of each other's way by order: conversation rows are locked
+//! by id before anything is written, then written by guest, then usage rows are locked and written by owner, and the
+//! hour's counters come last. A guest that two transactions see for the first time at the same moment is decided by the
+//! unique index: the later one is undone and done again.
+//!
+//! **Invariant:** a commit whose answer was lost is looked up by message id before anything is answered.
+
+use super::columns::Columns;
+use super::error::{Attempt, Fault};
+use super::outbox::Marks;
+use super::rows::{count, get, id, text, time_or_none, window};
+use super::session::{Begin, End, Session, statement};
+use super::stage::{Found, Stage};
+use super::{PostgresDatabase, erase, first_count, sql};
+use crate::chat::{
+    ConversationId, EmbeddingState, GuestId, MessageId, OwnerId, RowState, Timestamp, Usage,
+};
+use crate::error::Result;
+use crate::storage::database::{Batch, Outcome};
+use crate::storage::open_chat::OpenChat;
+use std::collections::{BTreeMap, HashMap};
+use tokio_postgres::Row;
+
+/// How often a batch is tried again after another transaction came first or a connection was lost.
+const ATTEMPTS: usize = 6;
+
+/// How an attempt to store a batch ended.
+enum Ended {
+    /// It is stored.
+    Stored(Vec<Outcome>),
+    /// It is not, for this reason.
+    Failed(Fault),
+    /// COMMIT was sent and its answer is not known.
+    Unknown(Fault, Sent),
+}
+
+/// What was sent with a COMMIT whose answer is not known: enough to find out, and to answer.
+struct Sent {
+    ids: Vec<String>,
+    conversations: Vec<String>,
+    sequences: Vec<i64>,
+    outcomes: Vec<Outcome>,
+}
+
+impl PostgresDatabase {
+    pub(super) async fn record_batch(&self, batch: &Batch) -> Result<Vec<Outcome>> {
+        let mut unknown: Option<Sent> = None;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            if let Some(sent) = unknown.take() {
+                match self.is_stored(&sent).await {
+                    Ok(true) => return Ok(sent.outcomes),
+                    Ok(false) => unknown = Some(sent), // it may still be under way: what is stored now decides
+                    Err(fault) if attempts < ATTEMPTS && fault.is_lost() => {
+                        unknown = Some(sent);
+                        continue;
+                    }
+                    Err(fault) => return Err(fault.into_error("record")),
+                }
+            }
+            let fault = match self.attempt(batch).await {
+                Ended::Stored(outcomes) => return Ok(outcomes),
+                Ended::Failed(fault) => fault,
+                Ended::Unknown(fault, sent) => {
+                    tracing::warn!(
+                        messages = sent.ids.len(),
+                        "the answer to a commit was lost; it is being looked up"
+                    );
+                    unknown = Some(sent);
+                    fault
+                }
+            };
+            let again = match fault.repeated() {
+                // Ours, by the commit that was not answered, or another transaction's: looking again tells.
+                Some("message_cache_pkey") => unknown.is_some() || attempts == 1,
+                Some(_) => true,
+                None => fault.is_undone() || fault.is_lost(),
+            };
+            if !again || attempts >= ATTEMPTS {
+                return Err(fault.into_error("record"));
+            }
+        }
+    }
+
+    /// Whether everything that was sent is stored. All of it is, or nothing: it was one transaction.
+    async fn is_stored(&self, sent: &Sent) -> Attempt<bool> {
+        if sent.ids.is_empty() {
+            return Ok(false); // only notes, which may be written twice
+        }
+        let asked = [statement!(sql::MESSAGES_STORED;
+            sent.ids => TEXT_ARRAY, sent.conversations => TEXT_ARRAY, sent.sequences => INT8_ARRAY)];
+        let mut session = self.session().await?;
+        let rows = session.transact(Begin::Read, &asked, End::Commit).await?;
+        Ok(first_count(&rows[0])? == sent.ids.len() as u64)
+    }
+
+    async fn attempt(&self, batch: &Batch) -> Ended {
+        let mut session = match self.session().await {
+            Ok(session) => session,
+            Err(fault) => return Ended::Failed(fault),
+        };
+        let (chats, found) = match self.look(&mut session, batch).await {
+            Ok(seen) => seen,
+            Err(fault) => return Ended::Failed(fault),
+        };
+        let mut stage = Stage::new(batch.at, &self.0.settings, chats, found);
+        let mut outcomes = match stage.work_out(&batch.groups) {
+            Ok(outcomes) => outcomes,
+            Err(fault) => {
+                session.roll_back().await;
+                return Ended::Failed(fault);
+            }
+        };
+        let columns = Columns::of(self, &stage, batch);
+        let (statements, usage_at) = columns.statements();
+        match session.go_on(&statements, End::Commit).await {
+            Ok(rows) => {
+                let totals = rows.get(usage_at).map_or(&[][..], Vec::as_slice);
+                note_created(totals, &mut outcomes, &stage);
+                Ended::Stored(outcomes)
+            }
+            Err(fault) if fault.is_lost() => Ended::Unknown(fault, Sent::of(&columns, outcomes)),
+            Err(fault) => Ended::Failed(fault),
+        }
+    }
+
+    /// The first round trip: notes what rides along, locks and reads.
+    async fn look(
+        &self,
+        session: &mut Session,
+        batch: &Batch,
+    ) -> Attempt<(BTreeMap<GuestId, OpenChat>, HashMap<MessageId, Found>)> {
+        let guests = guests(batch);
+        let names: Vec<&str> = guests.iter().map(GuestId::as_str).collect();
+        let marks = Marks::of(&batch.settled, batch.at);
+        let ids = repeatable(batch);
+        let mut statements = vec![
+            statement!(sql::CHATS_LOCK; names => TEXT_ARRAY, marks.conversations => TEXT_ARRAY),
+        ];
+        marks.settle(&mut statements);
+        let find = statements.len();
+        if !ids.is_empty() {
+            statements.push(statement!(sql::MESSAGES_FIND; ids => TEXT_ARRAY));
+        }
+        let rows = session
+            .transact(Begin::Write, &statements, End::Open)
+            .await?;
+        let mut chats = BTreeMap::new();
+        let mut ended = erase::Doomed::default();
+        for row in &rows[0] {
+            match open_chat(row, &guests, batch.at)? {
+                Seen::Open(chat) => drop(chats.insert(chat.guest.clone(), chat)),
+                Seen::Ended(id, owner) => ended.add(id, &owner),
+                Seen::Another => {}
+            }
+        }
+        let mut found_rows = rows.into_iter().nth(find).unwrap_or_default();
+        if !ended.is_empty() {
+            // Retention has ended these chats: none of their messages may be found again.
+            ended.erase(self, session, batch.at, End::Open).await?;
+            if !ids.is_empty() {
+                let again = [statement!(sql::MESSAGES_FIND; ids => TEXT_ARRAY)];
+                found_rows = session.go_on(&again, End::Open).await?.remove(0);
+            }
+        }
+        let found: Attempt<_> = found_rows.iter().map(found_message).collect();
+        Ok((chats, found?))
+    }
+}
+
+fn guests(batch: &Batch) -> Vec<GuestId> {
+    let entries = batch.groups.iter().flat_map(|group| &group.0);
+    let mut guests: Vec<_> = entries.map(|entry| entry.message.guest.clone()).collect();
+    guests.sort_unstable();
+    guests.dedup();
+    guests
+}
+
+/// The ids that a client may have sent before.
+fn repeatable(batch: &Batch) -> Vec<String> {
+    let entries = batch.groups.iter().flat_map(|group| &group.0);
+    let repeatable = entries.filter(|entry| entry.message.may_repeat);
+    repeatable
+        .map(|entry| entry.message.id.to_string())
+        .collect()
+}
+
+/// What a locked row is to the batch.
+enum Seen {
+    /// The chat of one of its guests.
+    Open(OpenChat),
+    /// A chat that retention has ended.
+    Ended(ConversationId, OwnerId),
+    /// One that only a note is about.
+    Another,
+}
+
+fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<Seen> {
+    let owner = text(row, 1)?;
+    let is_guest = text(row, 2)? == "guest";
+    let place = guests.binary_search_by(|guest| guest.as_str().cmp(owner));
+    let (true, Ok(place)) = (is_guest, place) else {
+        return Ok(Seen::Another);
+    };
+    let id = ConversationId(id(row, 0)?);
+    if time_or_none(row, 7)?.is_some_and(|end| end <= at) {
+        return Ok(Seen::Ended(id, OwnerId::from(&guests[place])));
+    }
+    Ok(Seen::Open(OpenChat {
+        id,
+        guest: guests[place].clone(),
+        is_new: false,
+        title: get(row, 3)?,
+        has_user_message: get(row, 10)?,
+        hash: OpenChat::head(text(row, 4)?),
+        message_count: count(row, 5)?,
+        total_tokens: count(row, 6)?,
+        window: window(row, 8)?,
+        lapsed: false,
+        counted: Usage::default(),
+        first: None,
+    }))
+}
+
+fn found_message(row: &Row) -> Attempt<(MessageId, Found)> {
+    let noted: Option<&str> = get(row, 6)?;
+    let has_vector: bool = get(row, 7)?;
+    let found = Found {
+        conversation: ConversationId(id(row, 1)?),
+        sequence: count(row, 2)?,
+        role: get(row, 3)?,
+        hash: get(row, 4)?,
+        is_synced: get(row, 5)?,
+        embedding: if has_vector {
+            EmbeddingState::Stored
+        } else {
+            noted
+                .and_then(EmbeddingState::parse)
+                .unwrap_or(EmbeddingState::Off)
+        },
+        session: get(row, 8)?,
+        window: window(row, 9)?,
+    };
+    Ok((MessageId(id(row, 0)?), found))
+}
+
+impl Sent {
+    fn of(columns: &Columns<'_>, outcomes: Vec<Outcome>) -> Self {
+        let messages = &columns.messages;
+        Self {
+            ids: messages.ids.clone(),
+            conversations: messages.conversations.clone(),
+            sequences: messages.sequences.clone(),
+            outcomes,
+        }
+    }
+}
+
+/// Completes the outcomes with who got a usage row, from the answer to `USAGE_COUNT`: owner and requests.
+fn note_created(answers: &[Row], outcomes: &mut [Outcome], stage: &Stage<'_>) {
+    let total = |row: &Row| Some((text(row, 0).ok()?.to_owned(), count(row, 1).ok()?));
+    let totals: HashMap<String, u64> = answers.iter().filter_map(total).collect();
+    for chat in stage.grown() {
+        let is_created = totals.get(chat.guest.as_str()) == Some(&chat.counted.total_requests);
+        if let (true, Some((group, place))) = (is_created, chat.first)
+            && let Outcome::Stored(recorded) = &mut outcomes[group]
+        {
+            recorded[place].usage_row = RowState::Created;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Bringing the tables up to date, and what the database knows of itself. Any number of nodes may start at once: the first
+//! takes a lock, the others wait for it and find everything done.
+
+use super::error::{Attempt, Fault};
+use super::rows::text;
+use super::session::{Begin, End, Session, statement};
+use super::{NAME, sql};
+use crate::error::{Error, ErrorKind, Result};
+use refinery::{Migration, Runner};
+use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio_postgres::{Client, SimpleQueryMessage};
+use uuid::Uuid;
+
+/// Numbered, never edited once released; refinery keeps their checksums and refuses a database whose history differs.
+const MIGRATIONS: &[(&str, &str)] = &[(
+    "V1__tables",
+    include_str!("../../../schema/postgres/001_tables.sql"),
+)];
+
+/// One transaction that is already open, for refinery. Its own driver begins transactions itself, one for each step,
+/// under which no lock could be kept through a pooler, and names statements, which a pooler mixes up.
+struct OpenTransaction<'a>(&'a Client);
+
+impl AsyncTransaction for OpenTransaction<'_> {
+    type Error = tokio_postgres::Error;
+
+    async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
+        &'a mut self,
+        queries: T,
+    ) -> std::result::Result<usize, Self::Error> {
+        let mut count = 0;
+        for query in queries {
+            self.0.batch_execute(query).await?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl AsyncQuery<Vec<Migration>> for OpenTransaction<'_> {
+    async fn query<'a>(
+        &'a mut self,
+        query: &'a str,
+    ) -> std::result::Result<Vec<Migration>, Self::Error> {
+        let answered = self.0.simple_query(query).await?;
+        Ok(answered.iter().filter_map(applied).collect())
+    }
+}
+
+impl AsyncMigrate for OpenTransaction<'_> {}
+
+/// A row of refinery's own table; one that it did not write is none, and then its migration counts as missing.
+fn applied(message: &SimpleQueryMessage) -> Option<Migration> {
+    let SimpleQueryMessage::Row(row) = message else {
+        return None;
+    };
+    let version = row.get(0)?.parse().ok()?;
+    let at = OffsetDateTime::parse(row.get(2)?, &Rfc3339).ok()?;
+    let checksum = row.get(3)?.parse().ok()?;
+    Some(Migration::applied(
+        version,
+        row.get(1)?.to_owned(),
+        at,
+        checksum,
+    ))
+}
+
+/// Brings the tables up to date and returns the epoch of their content, in one transaction that other nodes wait for.
+pub(super) async fn prepare(mut session: Session) -> Result<Uuid> {
+    let fault = |fault: Fault| fault.into_error("open");
+    let begun = [statement!(sql::SCHEMA_LOCK)];
+    session
+        .transact(Begin::LongWrite, &begun, End::Open)
+        .await
+        .map_err(fault)?;
+    run(session.raw()).await?;
+    let epoch = epoch(&mut session).await.map_err(fault)?;
+    session.go_on(&[], End::Commit).await.map_err(fault)?;
+    Ok(epoch)
+}
+
+async fn run(client: &Client) -> Result<()> {
+    let known = |(name, sql): &(&str, &str)| Migration::unapplied(name, sql);
+    let migrations: std::result::Result<Vec<_>, _> = MIGRATIONS.iter().map(known).collect();
+    let refused = |cause: refinery::Error| {
+        let context = "the schema in the database is not one this version knows, or its role may not create tables: use \
+                       the version that wrote it, another database, or grant CREATE";
+        Error::caused(
+            ErrorKind::Unsupported,
+            NAME,
+            "migrate schema",
+            context,
+            cause,
+        )
+    };
+    let migrations = migrations.map_err(refused)?;
+    let runner = Runner::new(&migrations)
+        .set_abort_missing(true)
+        .set_abort_divergent(true);
+    let ran = runner.run_async(&mut OpenTransaction(client)).await;
+    ran.map(drop).map_err(refused)
+}
+
+async fn epoch(session: &mut Session) -> Attempt<Uuid> {
+    let fresh = Uuid::new_v4().to_string();
+    let key = "store_epoch";
+    let statements = [
+        statement!(sql::META_BEGIN; key => TEXT, fresh => TEXT),
+        statement!(sql::META_GET; key => TEXT),
+    ];
+    let rows = session.go_on(&statements, End::Open).await?;
+    let stored = rows[1]
+        .first()
+        .ok_or(Fault::Row("store_epoch is gone".into()))?;
+    Uuid::parse_str(text(stored, 0)?).map_err(|cause| Fault::Row(format!("store_epoch: {cause}")))
+}
+
+/// Makes `expires_at` of the chats that are there follow a changed `--retention`; does nothing when it has not changed.
+pub(super) async fn retain(mut session: Session, retention: Option<Duration>) -> Attempt<()> {
+    let wanted = retention.map_or_else(|| "off".to_owned(), |span| span.as_millis().to_string());
+    let key = "retention_ms";
+    let asked = [
+        statement!(sql::SCHEMA_LOCK),
+        statement!(sql::META_GET; key => TEXT),
+    ];
+    let rows = session
+        .transact(Begin::LongWrite, &asked, End::Open)
+        .await?;
+    let stored = match rows[1].first() {
+        Some(row) => text(row, 0)?,
+        None => "off",
+    };
+    if stored == wanted {
+        session.go_on(&[], End::Commit).await?;
+        return Ok(());
+    }
+    let seconds = retention.map_or(0.0, |span| span.as_secs_f64());
+    let change = match retention {
+        Some(_) => statement!(sql::RETAIN; seconds => FLOAT8),
+        None => statement!(sql::RETAIN_FOREVER),
+    };
+    let noted = statement!(sql::META_PUT; key => TEXT, wanted => TEXT);
+    session.go_on(&[change, noted], End::Commit).await?;
+    Ok(())
+}
+
+/// Settings of the server under which a commit that was answered could be lost in a crash, each with what it means.
+pub(super) async fn doubts(mut session: Session) -> Attempt<Vec<String>> {
+    let rows = session
+        .transact(Begin::Read, &[statement!(sql::DURABILITY)], End::Commit)
+        .await?;
+    let row = rows[0].first().ok_or(Fault::Row("no settings".into()))?;
+    let mut doubts = Vec::new();
+    for (at, name) in ["fsync", "full_page_writes", "synchronous_commit"]
+        .into_iter()
+        .enumerate()
+    {
+        if text(row, at)? == "off" {
+            doubts.push(format!("{name} is off"));
+        }
+    }
+    Ok(doubts)
+}

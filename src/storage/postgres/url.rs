@@ -1,0 +1,165 @@
+//! What a `postgres://` URL says: where the server is, and how far to trust the way there.
+
+use super::NAME;
+use super::tls::{self, Tls, Trust};
+use crate::error::{Error, ErrorKind, Result};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio_postgres::config::{Host, SslMode};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+/// How long sent bytes may stay unacknowledged: a server whose machine is gone is given up after this.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a PostgreSQL server is and how to speak to it. Shows no password.
+#[derive(Clone, Eq, PartialEq)]
+pub struct PostgresUrl {
+    config: tokio_postgres::Config,
+    trust: Trust,
+}
+
+impl PostgresUrl {
+    /// Reads `postgres://[user[:password]@]host[:port][,host…][/database][?…]`, as libpq does. `sslmode` is one of
+    /// disable, prefer (the default), require (encrypted, whoever answers), verify-ca, verify-full; `sslrootcert` is a
+    /// PEM file with the authority to trust, else the system's.
+    ///
+    /// # Errors
+    /// `Invalid`, without repeating the URL, which may hold a password.
+    pub fn parse(url: &str) -> Result<Self> {
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let (mut mode, mut authority, mut rest) = ("prefer", None, Vec::new());
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sslmode", value)) => mode = value,
+                Some(("sslrootcert", value)) => authority = Some(PathBuf::from(decoded(value))),
+                _ => rest.push(pair),
+            }
+        }
+        let trust = Trust::parse(mode, authority).ok_or_else(|| {
+            refused("sslmode is one of disable, prefer, require, verify-ca, verify-full")
+        })?;
+        let mut plain = base.to_owned();
+        if !rest.is_empty() {
+            plain = format!("{plain}?{}", rest.join("&"));
+        }
+        let mut config: tokio_postgres::Config = plain.parse().map_err(|_| {
+            refused(
+                "it is written like postgres://user:password@host:5432/database?sslmode=require",
+            )
+        })?;
+        if config.get_hosts().is_empty() {
+            return Err(refused("it names no host"));
+        }
+        config.ssl_mode(match &trust {
+            Trust::Plain => SslMode::Disable,
+            Trust::IfOffered => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("guestbook");
+        }
+        config.keepalives_idle(KEEPALIVE_IDLE);
+        config.tcp_user_timeout(USER_TIMEOUT);
+        Ok(Self { config, trust })
+    }
+
+    pub(super) fn config(&self) -> tokio_postgres::Config {
+        self.config.clone()
+    }
+
+    /// How connections are encrypted.
+    pub(super) fn tls(&self) -> Result<Tls> {
+        tls::open(&self.trust)
+    }
+}
+
+/// Percent signs of a URL; anything that is no escape stays as it is.
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let escape = (bytes[at] == b'%')
+            .then(|| text.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match escape {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn refused(reason: &str) -> Error {
+    let context = format!("--database-url: this is no URL of a PostgreSQL server: {reason}");
+    Error::new(ErrorKind::Invalid, NAME, "open", context)
+}
+
+/// The URL without user and password.
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ports = self.config.get_ports();
+        f.write_str("postgres://")?;
+        for (index, host) in self.config.get_hosts().iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            match host {
+                Host::Tcp(name) => f.write_str(name)?,
+                Host::Unix(path) => write!(f, "{}", path.display())?,
+            }
+            let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+            write!(f, ":{port}")?;
+        }
+        write!(f, "/{}", self.config.get_dbname().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        let url = PostgresUrl::parse("postgres://me:s3cret@db:5433/chats?sslmode=verify-full");
+        let url = url.unwrap();
+        assert_eq!(url.to_string(), "postgres://db:5433/chats");
+        assert!(!format!("{url:?}").contains("s3cret"));
+        assert_eq!(url.trust, Trust::Verified { authority: None });
+    }
+
+    #[test]
+    fn a_wrong_url_says_why_and_no_password() {
+        for url in [
+            "postgres://me:s3cret@db:port/x",
+            "postgres://me:s3cret@db/x?sslmode=perhaps",
+            "postgres://",
+        ] {
+            let error = PostgresUrl::parse(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn paths_may_be_escaped() {
+        assert_eq!(decoded("/a%20b%2Fc%"), "/a b/c%");
+    }
+}
