@@ -67,9 +67,9 @@ impl Keeper {
     pub(crate) fn start(&self, mut command: Command, ready: impl Fn() -> bool) {
         let mut process = lock(&self.process);
         assert!(process.is_none(), "{} runs already", self.name);
-        let mut options = File::options();
-        let log = options.create(true).append(true);
-        let log = log.clone().open(self.log_file()).unwrap();
+        let mut log = File::options();
+        let log = log.create(true).append(true).open(self.log_file());
+        let log = log.unwrap();
         command.stdin(Stdio::null()).process_group(0);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn();

@@ -12,12 +12,14 @@ mod keeper;
 mod pgbouncer;
 mod port;
 mod postgres;
+mod proxy;
 mod redis;
 mod shared;
 
 pub(crate) use certificates::Certificates;
 pub(crate) use pgbouncer::PgBouncer;
 pub(crate) use postgres::{Postgres, PostgresOptions};
+pub(crate) use proxy::Proxy;
 pub(crate) use redis::{Redis, RedisCluster, RedisOptions};
 pub(crate) use shared::{SharedDatabase, shared_postgres};
 

@@ -1,12 +1,12 @@
 //! A network that is slow, dead or cut, without any privilege: a TCP proxy before a server.
 
 use super::port::Port;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Shutdown};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak, mpsc as handover};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as handover};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::io::ErrorKind;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
@@ -38,9 +38,22 @@ struct Orders {
 #[derive(Debug, Default)]
 struct Counts {
     accepted: AtomicUsize,
-    open: AtomicUsize,
-    /// Whether the orders about listening are carried out.
-    refusing: watch::Sender<bool>,
+    /// For each connection there is, how many cuts came before it.
+    open: Mutex<Vec<usize>>,
+    /// What is, not what is ordered.
+    refusing: AtomicBool,
+}
+
+impl Counts {
+    fn open(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closed(&self, cuts: usize) {
+        let mut open = self.open();
+        let at = open.iter().position(|its| *its == cuts);
+        open.swap_remove(at.expect("it was open"));
+    }
 }
 
 /// Which way bytes go.
@@ -111,13 +124,16 @@ impl Proxy {
     /// Ends every present connection with a reset; what was under way is lost.
     pub(crate) fn cut(&self) {
         self.order(|orders| orders.cuts += 1);
-        self.wait_for("the connections to end", || self.open() == 0);
+        let cuts = self.orders.borrow().cuts;
+        self.wait_for("the connections to end", || {
+            self.counts.open().iter().all(|before| *before >= cuts)
+        });
     }
 
     /// Listens no more until [`Proxy::resume`]; present connections stay.
     pub(crate) fn refuse(&self) {
         self.order(|orders| orders.refusing = true);
-        self.wait_for("it to close", || *self.counts.refusing.borrow());
+        self.wait_for("it to close", || self.is_refusing());
     }
 
     /// Neither stalls nor refuses any more. Delays stay.
@@ -126,7 +142,7 @@ impl Proxy {
             orders.stalled = [false, false];
             orders.refusing = false;
         });
-        self.wait_for("it to listen", || !*self.counts.refusing.borrow());
+        self.wait_for("it to listen", || !self.is_refusing());
     }
 
     /// How many connections it has accepted so far.
@@ -136,7 +152,11 @@ impl Proxy {
 
     /// How many connections there are.
     pub(crate) fn open(&self) -> usize {
-        self.counts.open.load(Ordering::SeqCst)
+        self.counts.open().len()
+    }
+
+    fn is_refusing(&self) -> bool {
+        self.counts.refusing.load(Ordering::SeqCst)
     }
 
     fn order(&self, change: impl FnOnce(&mut Orders)) {
@@ -184,7 +204,7 @@ async fn serve(
             (false, false) => listener = Some(listen(port.number()).await),
             _ => {}
         }
-        counts.refusing.send_replace(now.refusing);
+        counts.refusing.store(now.refusing, Ordering::SeqCst);
         let accepted = async {
             match &listener {
                 Some(listener) => listener.accept().await,
@@ -195,14 +215,14 @@ async fn serve(
             _ = orders.changed() => {}
             Ok((client, _)) = accepted => {
                 counts.accepted.fetch_add(1, Ordering::SeqCst);
-                counts.open.fetch_add(1, Ordering::SeqCst);
-                // What is connected in the moment of a cut belongs to either side of it.
                 let cuts = orders.borrow().cuts;
+                counts.open().push(cuts);
                 let (server, orders) = (server.to_owned(), orders.clone());
                 let counts = Arc::clone(counts);
                 tokio::spawn(async move {
-                    connection(client, &server, orders, cuts).await;
-                    counts.open.fetch_sub(1, Ordering::SeqCst);
+                    // How it ended, its two sides have seen.
+                    let _ = connection(client, &server, orders, cuts).await;
+                    counts.closed(cuts);
                 });
             }
         }
@@ -213,42 +233,129 @@ async fn serve(
 async fn connection(
     client: TcpStream,
     server: &str,
-    mut orders: watch::Receiver<Orders>,
+    orders: watch::Receiver<Orders>,
     cuts: usize,
-) {
-    let client = Socket::new(client);
+) -> io::Result<()> {
+    let client = Socket::new(client)?;
     let mut cut = orders.clone();
-    let works = async {
-        // Whoever is stalled does not learn whether the server is there.
-        let _ = orders.wait_for(|orders| !orders.stalled[0]).await;
-        let Ok(server) = TcpStream::connect(server).await else {
-            client.reset();
-            return;
-        };
-        let server = Socket::new(server);
-        let both = async {
-            tokio::join!(
-                pass(&client, &server, Way::There, orders.clone()),
-                pass(&server, &client, Way::Back, orders.clone())
-            )
-        };
-        let mut cut = orders.clone();
-        tokio::select! {
-            (there, back) = both => {
-                if there.is_err() || back.is_err() {
-                    client.reset();
-                    server.reset();
-                }
+    tokio::select! {
+        _ = cut.wait_for(|orders| orders.cuts > cuts) => Ok(()),
+        ended = relay(client, server, orders) => ended,
+    }
+}
+
+async fn relay(
+    client: Socket,
+    server: &str,
+    mut orders: watch::Receiver<Orders>,
+) -> io::Result<()> {
+    // Whoever is stalled does not learn whether the server is there.
+    let _ = orders.wait_for(|orders| !orders.stalled[0]).await;
+    let server = Socket::new(TcpStream::connect(server).await?)?;
+    tokio::try_join!(
+        pass(&client, &server, Way::There, orders.clone()),
+        pass(&server, &client, Way::Back, orders.clone()),
+    )?;
+    client.is_done.store(true, Ordering::Relaxed);
+    server.is_done.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Passes bytes on in one direction, each when its time has come. A queue, so that a delay is no limit to how many come.
+async fn pass(
+    from: &Socket,
+    to: &Socket,
+    way: Way,
+    mut orders: watch::Receiver<Orders>,
+) -> io::Result<()> {
+    let (queue, mut queued) = mpsc::channel::<(Instant, Vec<u8>)>(PARTS);
+    let read_orders = orders.clone();
+    let reading = async move {
+        let mut part = vec![0; PART];
+        let mut latest = Instant::now();
+        loop {
+            let length = from.read(&mut part).await?;
+            let delay = read_orders.borrow().delays[way as usize];
+            // Also after the delay has become shorter.
+            latest = latest.max(Instant::now() + delay);
+            let sent = queue.send((latest, part[..length].to_vec())).await;
+            sent.map_err(|_| ErrorKind::BrokenPipe)?;
+            if length == 0 {
+                return Ok(());
             }
-            _ = cut.wait_for(|orders| orders.cuts > cuts) => server.reset(),
         }
     };
-    tokio::select! {
-        biased;
-        () = works => {}
-        _ = cut.wait_for(|orders| orders.cuts > cuts) => {}
+    let writing = async move {
+        while let Some((due, part)) = queued.recv().await {
+            if due > Instant::now() {
+                sleep_until(due).await;
+            }
+            let _ = orders
+                .wait_for(|orders| !orders.stalled[way as usize])
+                .await;
+            if part.is_empty() {
+                return to.end();
+            }
+            to.write(&part).await?;
+        }
+        Ok(())
+    };
+    tokio::try_join!(reading, writing)?;
+    Ok(())
+}
+
+/// One side of a connection. Dropping it resets it, unless both sides had said all.
+struct Socket {
+    stream: TcpStream,
+    /// The same one, which can be shut down through a shared reference.
+    twin: std::net::TcpStream,
+    is_done: AtomicBool,
+}
+
+impl Socket {
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let stream = stream.into_std()?;
+        let twin = stream.try_clone()?;
+        Ok(Self {
+            stream: TcpStream::from_std(stream)?,
+            twin,
+            is_done: AtomicBool::new(false),
+        })
     }
-    if orders_cut(&cut, cuts) {
-        client.reset();
+
+    /// Zero bytes are the end.
+    async fn read(&self, part: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.stream.readable().await?;
+            match self.stream.try_read(part) {
+                Err(cause) if cause.kind() == ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+
+    async fn write(&self, mut part: &[u8]) -> io::Result<()> {
+        while !part.is_empty() {
+            self.stream.writable().await?;
+            match self.stream.try_write(part) {
+                Err(cause) if cause.kind() == ErrorKind::WouldBlock => {}
+                written => part = &part[written?..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that no more bytes come.
+    fn end(&self) -> io::Result<()> {
+        self.twin.shutdown(Shutdown::Write)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if !self.is_done.load(Ordering::Relaxed) {
+            let _ = self.stream.set_zero_linger();
+        }
     }
 }
