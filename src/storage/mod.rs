@@ -14,6 +14,8 @@ pub mod open;
 mod open_chat;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod sled;
 pub mod sqlite;
 mod worker;

@@ -4,6 +4,8 @@ use super::database::TableSettings;
 use super::memory::{MemoryDatabase, MemoryLists};
 #[cfg(feature = "postgres")]
 use super::postgres::{PostgresDatabase, PostgresUrl};
+#[cfg(feature = "redis")]
+use super::redis::{RedisLists, RedisUrl};
 use super::sled::SledLists;
 use super::sqlite::SqliteDatabase;
 use super::{Database, ListCache, QueryRows};
@@ -28,6 +30,9 @@ pub enum DatabaseUrl {
 pub enum CacheUrl {
     /// A sled directory.
     Sled(PathBuf),
+    /// A Redis server or cluster.
+    #[cfg(feature = "redis")]
+    Redis(RedisUrl),
     /// Nowhere: gone when the process ends.
     Memory,
 }
@@ -38,13 +43,20 @@ const DATABASES: &str = "sqlite:PATH, postgres://…, memory:";
 const DATABASES: &str = "sqlite:PATH, memory:";
 
 /// Backends that exist and the feature that brings each, whether it is in this build or not.
-const FEATURES: [(&str, &str); 5] = [
+const FEATURES: [(&str, &str); 6] = [
     ("postgres", "postgres"),
     ("postgresql", "postgres"),
     ("redis", "redis"),
     ("rediss", "redis"),
     ("redis+cluster", "redis"),
+    ("rediss+cluster", "redis"),
 ];
+
+/// What a `--cache-url` of this build can be.
+const CACHES: &str = match cfg!(feature = "redis") {
+    true => "sled:PATH, redis://HOST, rediss://HOST, redis+cluster://HOST,HOST, memory:",
+    false => "sled:PATH, memory:",
+};
 
 impl DatabaseUrl {
     /// Reads a `--database-url`.
@@ -92,7 +104,10 @@ impl CacheUrl {
         match split(text) {
             ("sled", path) if !path.is_empty() => Ok(Self::Sled(path.into())),
             ("memory", "") => Ok(Self::Memory),
-            (scheme, _) => Err(unknown("--cache-url", scheme, "sled:PATH, memory:")),
+            (scheme, rest) => match networked(scheme, rest) {
+                Some(url) => url,
+                None => Err(unknown("--cache-url", scheme, CACHES)),
+            },
         }
     }
 
@@ -100,6 +115,8 @@ impl CacheUrl {
     pub fn backend(&self) -> &'static str {
         match self {
             Self::Sled(_) => "sled",
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => "redis",
             Self::Memory => "memory",
         }
     }
@@ -142,10 +159,13 @@ pub async fn database(
 /// Opens the lists.
 ///
 /// # Errors
-/// Those of the backend. A damaged store is no error: it is set aside, and the lists are rebuilt from the tables.
+/// Those of the backend. A damaged store is no error: it is set aside, and the lists are rebuilt from the tables. Nor is a
+/// server that is down: the lists follow when it is back.
 pub async fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
     Ok(match url {
         CacheUrl::Sled(path) => Arc::new(SledLists::open(path)?),
+        #[cfg(feature = "redis")]
+        CacheUrl::Redis(url) => Arc::new(RedisLists::new(url)?),
         CacheUrl::Memory => Arc::new(MemoryLists::new()),
     })
 }
@@ -165,6 +185,17 @@ pub async fn query(url: &DatabaseUrl, statement: &str) -> Result<QueryRows> {
             Err(Error::new(ErrorKind::Unsupported, "memory", "sql", context))
         }
     }
+}
+
+/// The URL of a list store that is reached over a network.
+#[cfg(feature = "redis")]
+fn networked(scheme: &str, rest: &str) -> Option<Result<CacheUrl>> {
+    Some(RedisUrl::parse(scheme, rest)?.map(CacheUrl::Redis))
+}
+
+#[cfg(not(feature = "redis"))]
+fn networked(_: &str, _: &str) -> Option<Result<CacheUrl>> {
+    None
 }
 
 fn split(url: &str) -> (&str, &str) {
