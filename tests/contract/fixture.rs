@@ -2,15 +2,19 @@
 //!
 //! To add a pair: an `open_…` function here, and one line at the end of main.rs.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
 use crate::servers;
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
 #[cfg(feature = "postgres")]
 use guestbook::storage::postgres::{PostgresDatabase, PostgresUrl};
+#[cfg(feature = "redis")]
+use guestbook::storage::redis::{RedisLists, RedisUrl};
 use guestbook::storage::sled::SledLists;
 use guestbook::storage::sqlite::SqliteDatabase;
 use guestbook::storage::{Database, ListCache};
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Two fresh, empty stores.
@@ -37,26 +41,60 @@ pub(crate) async fn open_memory(settings: TableSettings) -> (Guard, Fixture) {
 /// The embedded default, in a temporary folder.
 pub(crate) async fn open_sqlite_sled(settings: TableSettings) -> (Guard, Fixture) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let database = SqliteDatabase::open(&folder.path().join("guestbook.db"), settings);
     let fixture = Fixture {
-        database: Arc::new(database.expect("a new database")),
-        lists: Arc::new(SledLists::open(&folder.path().join("lists")).expect("new lists")),
+        database: sqlite(folder.path(), settings),
+        lists: sled(folder.path()),
         lists_expire_themselves: false,
     };
     (Box::new(folder), fixture)
 }
 
-/// PostgreSQL and sled.
+/// The tables in a file, the lists on a Redis server of their own.
+#[cfg(feature = "redis")]
+pub(crate) async fn open_sqlite_redis(settings: TableSettings) -> (Guard, Fixture) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (server, lists) = redis().await;
+    let fixture = Fixture {
+        database: sqlite(folder.path(), settings),
+        lists,
+        lists_expire_themselves: true,
+    };
+    (Box::new((folder, server)), fixture)
+}
+
+/// The tables on PostgreSQL, the lists in a folder: a node on a database server that has no Redis beside it.
 #[cfg(feature = "postgres")]
 pub(crate) async fn open_postgres_sled(settings: TableSettings) -> (Guard, Fixture) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (server, database) = postgres(settings).await;
     let fixture = Fixture {
         database,
-        lists: Arc::new(SledLists::open(&folder.path().join("lists")).expect("new lists")),
+        lists: sled(folder.path()),
         lists_expire_themselves: false,
     };
     (Box::new((folder, server)), fixture)
+}
+
+/// Both on servers, as several nodes share them.
+#[cfg(all(feature = "postgres", feature = "redis"))]
+pub(crate) async fn open_postgres_redis(settings: TableSettings) -> (Guard, Fixture) {
+    let (database_server, database) = postgres(settings).await;
+    let (list_server, lists) = redis().await;
+    let fixture = Fixture {
+        database,
+        lists,
+        lists_expire_themselves: true,
+    };
+    (Box::new((database_server, list_server)), fixture)
+}
+
+fn sqlite(folder: &Path, settings: TableSettings) -> Arc<dyn Database> {
+    let database = SqliteDatabase::open(&folder.join("guestbook.db"), settings);
+    Arc::new(database.expect("a new database"))
+}
+
+fn sled(folder: &Path) -> Arc<dyn ListCache> {
+    Arc::new(SledLists::open(&folder.join("lists")).expect("new lists"))
 }
 
 /// Connections of one fixture: more than one, so that writers really meet, and few, because many fixtures run at once.
@@ -70,4 +108,12 @@ async fn postgres(settings: TableSettings) -> (servers::SharedDatabase, Arc<dyn 
     let url = PostgresUrl::parse(&url).expect("the URL of the test server");
     let database = PostgresDatabase::open(&url, CONNECTIONS, settings).await;
     (server, Arc::new(database.expect("a new database")))
+}
+
+/// A server of its own: the keys are the contract's, so two fixtures cannot share one.
+#[cfg(feature = "redis")]
+async fn redis() -> (servers::Redis, Arc<dyn ListCache>) {
+    let server = servers::Redis::start().await;
+    let url = RedisUrl::parse(&server.url()).expect("the URL of the test server");
+    (server, Arc::new(RedisLists::new(&url).expect("new lists")))
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 
 mod fixture;
+#[cfg(any(feature = "postgres", feature = "redis"))]
 #[path = "../servers/mod.rs"]
 mod servers;
 mod words;
@@ -193,5 +194,9 @@ macro_rules! contract {
 
 contract!(memory, crate::fixture::open_memory);
 contract!(sqlite_sled, crate::fixture::open_sqlite_sled);
+#[cfg(feature = "redis")]
+contract!(sqlite_redis, crate::fixture::open_sqlite_redis);
 #[cfg(feature = "postgres")]
 contract!(postgres_sled, crate::fixture::open_postgres_sled);
+#[cfg(all(feature = "postgres", feature = "redis"))]
+contract!(postgres_redis, crate::fixture::open_postgres_redis);

@@ -11,6 +11,7 @@
 mod fixture;
 mod operations;
 mod random;
+#[cfg(any(feature = "postgres", feature = "redis"))]
 #[path = "../servers/mod.rs"]
 mod servers;
 mod side;
@@ -118,5 +119,9 @@ macro_rules! model {
 
 model!(memory, crate::fixture::open_memory);
 model!(sqlite_sled, crate::fixture::open_sqlite_sled);
+#[cfg(feature = "redis")]
+model!(sqlite_redis, crate::fixture::open_sqlite_redis);
 #[cfg(feature = "postgres")]
 model!(postgres_sled, crate::fixture::open_postgres_sled);
+#[cfg(all(feature = "postgres", feature = "redis"))]
+model!(postgres_redis, crate::fixture::open_postgres_redis);

@@ -61,9 +61,13 @@ impl Link {
         })
     }
 
-    /// Whether [`close`](Self::close) was called.
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    /// Fails once [`close`](Self::close) was called.
+    pub(super) fn check(&self, operation: &'static str) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            let context = "the list store has been closed";
+            return Err(failed(ErrorKind::Unavailable, operation, context));
+        }
+        Ok(())
     }
 
     /// Whether the server is a cluster.
@@ -80,10 +84,7 @@ impl Link {
     ) -> Result<Answers> {
         let mut is_repeated = false;
         loop {
-            if self.is_closed() {
-                let context = "the list store has been closed";
-                return Err(failed(ErrorKind::Unavailable, operation, context));
-            }
+            self.check(operation)?;
             let slot = Slot::clone(&self.slot());
             let is_old = slot.initialized();
             match self.send_over(&slot, commands).await {

@@ -43,12 +43,8 @@ impl Pages {
 impl RedisLists {
     /// At most `limit` guests after a given one.
     pub(super) async fn page(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>> {
-        let kept = match after {
-            // A store that was closed meanwhile must not answer from memory.
-            Some(_) if !self.link.is_closed() => self.pages.kept(),
-            _ => None,
-        };
-        let guests = match kept {
+        self.link.check("guests")?;
+        let guests = match after.and_then(|_| self.pages.kept()) {
             Some(guests) => guests,
             None => self.scan().await?,
         };
