@@ -13,6 +13,8 @@ use super::Service;
 use crate::chat::{GuestId, ListState, MessageId, NewMessage, OwnerId, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Embedding, Entry, Erased, Group, Migrated, Recorded};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -46,8 +48,8 @@ pub struct Saved {
 /// The entrance to the pipeline.
 #[derive(Debug)]
 pub(super) struct Ingest {
-    /// Taken when the service stops, after which nothing is accepted. The channel itself has no bound: `places` is it.
-    queue: Mutex<Option<mpsc::UnboundedSender<Queued>>>,
+    /// Taken when the service stops, after which nothing is accepted. The channels themselves have no bound: `places` is it.
+    lanes: Mutex<Option<Lanes>>,
     /// A place for each message that may wait: a request with many takes many, so that memory is bounded by messages.
     places: Arc<Semaphore>,
     capacity: u32,
@@ -105,50 +107,67 @@ pub(super) struct Erasure {
 }
 
 impl Ingest {
-    pub(super) fn new(capacity: usize) -> (Self, Queue) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    pub(super) fn new(capacity: usize, lanes: usize) -> (Self, Queues) {
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..lanes.max(1)).map(|_| mpsc::unbounded_channel()).unzip();
         let capacity = u32::try_from(capacity.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let ingest = Self {
-            queue: Mutex::new(Some(sender)),
+            lanes: Mutex::new(Some(Lanes(senders.into()))),
             places: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
         };
-        (ingest, Queue(receiver))
+        (ingest, Queues(receivers))
     }
 
     /// Accepts nothing more; what is queued is still done.
     pub(super) fn close(&self) {
         drop(
-            self.queue
+            self.lanes
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),
         );
     }
 
-    fn sender(&self) -> Result<mpsc::UnboundedSender<Queued>> {
-        let sender = self
-            .queue
+    fn lanes(&self) -> Result<Lanes> {
+        let lanes = self
+            .lanes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        sender.ok_or_else(|| busy(ErrorKind::Unavailable, "the service is stopping"))
+        lanes.ok_or_else(|| busy(ErrorKind::Unavailable, "the service is stopping"))
+    }
+}
+
+/// One way through the pipeline for each batch that the database can store at the same time. A guest always takes the
+/// same, so that what comes first is stored first.
+#[derive(Clone, Debug)]
+struct Lanes(Arc<[mpsc::UnboundedSender<Queued>]>);
+
+impl Lanes {
+    /// The lane of a guest.
+    fn of(&self, guest: &GuestId) -> usize {
+        let mut hasher = DefaultHasher::new();
+        guest.hash(&mut hasher);
+        (hasher.finish() % self.0.len() as u64) as usize
     }
 }
 
 /// The other end of the entrance.
-pub(super) struct Queue(mpsc::UnboundedReceiver<Queued>);
+pub(super) struct Queues(Vec<mpsc::UnboundedReceiver<Queued>>);
 
 /// Starts the pipeline.
-pub(super) fn spawn(service: &Service, queue: Queue, tasks: &mut JoinSet<()>) {
-    // A few batches deep: enough to keep the committer busy, too little to hide a stalled list store.
-    let (committed, apply) = mpsc::channel(4);
-    service.watch(
-        tasks,
-        "commit",
-        commit::run(service.clone(), queue.0, committed),
-    );
-    service.watch(tasks, "apply", apply::run(service.clone(), apply));
+pub(super) fn spawn(service: &Service, queues: Queues, tasks: &mut JoinSet<()>) {
+    for queue in queues.0 {
+        // A few batches deep: enough to keep the committer busy, too little to hide a stalled list store.
+        let (committed, apply) = mpsc::channel(4);
+        service.watch(
+            tasks,
+            "commit",
+            commit::run(service.clone(), queue, committed),
+        );
+        service.watch(tasks, "apply", apply::run(service.clone(), apply));
+    }
 }
 
 impl Service {
@@ -179,49 +198,81 @@ impl Service {
                     .collect(),
             )
         };
-        let groups = groups.into_iter().map(entries).collect();
-        let (reply, answer) = oneshot::channel();
-        self.queue(Job::Store { groups, reply }).await?;
+        let groups: Vec<Group> = groups.into_iter().map(entries).collect();
+        let parts = self.queue_groups(groups).await?;
         Ok(Waiting {
             service: self.clone(),
             owners,
             began,
-            answer,
+            parts,
         })
+    }
+
+    /// Queues each group in the lane of its guest.
+    async fn queue_groups(&self, groups: Vec<Group>) -> Result<Vec<Part>> {
+        let messages = groups.iter().map(|group| group.0.len()).sum();
+        let mut admission = self.admit(messages).await?;
+        let mut lanes: BTreeMap<usize, (Vec<usize>, Vec<Group>)> = BTreeMap::new();
+        for (place, group) in groups.into_iter().enumerate() {
+            let guest = group.0.first().map(|entry| &entry.message.guest);
+            let lane = guest.map_or(0, |guest| admission.lanes.of(guest));
+            let (places, groups) = lanes.entry(lane).or_default();
+            places.push(place);
+            groups.push(group);
+        }
+        let mut parts = Vec::with_capacity(lanes.len());
+        for (lane, (places, groups)) in lanes {
+            let (reply, answer) = oneshot::channel();
+            admission.send(lane, Job::Store { groups, reply })?;
+            parts.push(Part { places, answer });
+        }
+        Ok(parts)
     }
 
     pub(super) async fn pass_erase(&self, guest: GuestId) -> Result<Erasure> {
         let (reply, answer) = oneshot::channel();
-        self.pass(Job::Erase { guest, reply }, answer).await?
+        let lane_of = guest.clone();
+        self.pass(&lane_of, Job::Erase { guest, reply }, answer)
+            .await?
     }
 
     pub(super) async fn pass_migrate(&self, guest: GuestId, user: OwnerId) -> Result<Migrated> {
         let (reply, answer) = oneshot::channel();
-        self.pass(Job::Migrate { guest, user, reply }, answer)
+        let lane_of = guest.clone();
+        self.pass(&lane_of, Job::Migrate { guest, user, reply }, answer)
             .await?
     }
 
     /// Returns once everything accepted before is committed and the lists have been told; at once when nothing is accepted.
     pub(super) async fn pass_through(&self) {
-        let Ok(sender) = self.0.ingest.sender() else {
+        let Ok(lanes) = self.0.ingest.lanes() else {
             return;
         };
-        let (reply, answer) = oneshot::channel();
-        let job = Job::Pass { reply };
-        if sender.send(Queued { job, places: None }).is_ok() {
-            drop(sender); // a clone kept while waiting would keep the pipeline from ending
-            let _ = answer.await; // an error is a pipeline that has ended: nothing is on its way any more
+        let pass = |lane: &mpsc::UnboundedSender<Queued>| {
+            let (reply, answer) = oneshot::channel();
+            let job = Job::Pass { reply };
+            lane.send(Queued { job, places: None }).ok()?;
+            Some(answer)
+        };
+        let answers: Vec<_> = lanes.0.iter().filter_map(pass).collect();
+        drop(lanes); // kept while waiting, they would keep the pipeline from ending
+        for answer in answers {
+            let _ = answer.await; // an error is a lane that has ended: nothing is on its way any more
         }
     }
 
-    async fn pass<R>(&self, job: Job, answer: oneshot::Receiver<R>) -> Result<R> {
-        self.queue(job).await?;
+    async fn pass<R>(&self, guest: &GuestId, job: Job, answer: oneshot::Receiver<R>) -> Result<R> {
+        let mut admission = self.admit(1).await?;
+        let lane = admission.lanes.of(guest);
+        admission.send(lane, job)?;
+        drop(admission); // as above
         answer.await.map_err(|_| unanswered())
     }
 
-    async fn queue(&self, job: Job) -> Result<()> {
+    /// Waits for places in the queue, at most the admission time.
+    async fn admit(&self, messages: usize) -> Result<Admission> {
         let ingest = &self.0.ingest;
-        let wanted = u32::try_from(job.messages())
+        let wanted = u32::try_from(messages)
             .unwrap_or(u32::MAX)
             .clamp(1, ingest.capacity);
         let waiting = Arc::clone(&ingest.places).acquire_many_owned(wanted);
@@ -232,14 +283,12 @@ impl Service {
                 "too many requests are waiting; try again shortly",
             )
         };
-        let stopping = || busy(ErrorKind::Unavailable, "the service is stopping");
         let places = admitted.map_err(full)?.map_err(|_| stopping())?;
-        // Asked for only now, so that nobody who waits for a place keeps the pipeline from ending.
-        let queued = Queued {
-            job,
-            places: Some(places),
-        };
-        ingest.sender()?.send(queued).map_err(|_| stopping())
+        Ok(Admission {
+            // Asked for only now, so that nobody who waits for a place keeps the pipeline from ending.
+            lanes: ingest.lanes()?,
+            places,
+        })
     }
 
     /// Adds the vector where it is a matter of microseconds; a slower model is asked later.
@@ -252,12 +301,37 @@ impl Service {
     }
 }
 
+/// Places in the queue that are ours.
+struct Admission {
+    lanes: Lanes,
+    places: OwnedSemaphorePermit,
+}
+
+impl Admission {
+    /// Puts a job into a lane, with as many of the places as it takes.
+    fn send(&mut self, lane: usize, job: Job) -> Result<()> {
+        let wanted = job.messages().min(self.places.num_permits());
+        let places = self.places.split(wanted);
+        self.lanes.0[lane]
+            .send(Queued { job, places })
+            .map_err(|_| stopping())
+    }
+}
+
 /// Messages in the queue, and where their answers will come.
 #[derive(Debug)]
 pub struct Waiting {
     service: Service,
     owners: Vec<OwnerId>,
     began: Instant,
+    parts: Vec<Part>,
+}
+
+/// The groups of a request that went one way, and where their answers will come.
+#[derive(Debug)]
+struct Part {
+    /// Their places among all groups of the request.
+    places: Vec<usize>,
     answer: oneshot::Receiver<Vec<Answer>>,
 }
 
@@ -267,7 +341,13 @@ impl Waiting {
     /// # Errors
     /// `Unavailable` when the service stopped before it could answer.
     pub async fn answer(self) -> Result<Vec<Answer>> {
-        let answers = self.answer.await.map_err(|_| unanswered())?;
+        let mut answered = Vec::new();
+        for part in self.parts {
+            let answers = part.answer.await.map_err(|_| unanswered())?;
+            answered.extend(part.places.into_iter().zip(answers));
+        }
+        answered.sort_unstable_by_key(|(place, _)| *place);
+        let answers: Vec<_> = answered.into_iter().map(|(_, answer)| answer).collect();
         if answers
             .iter()
             .any(|answer| matches!(answer, Answer::Saved(_)))
@@ -277,6 +357,10 @@ impl Waiting {
         }
         Ok(answers)
     }
+}
+
+fn stopping() -> Error {
+    busy(ErrorKind::Unavailable, "the service is stopping")
 }
 
 fn unanswered() -> Error {

@@ -242,6 +242,9 @@ pub struct Migrated {
 /// The chats. Object-safe; share one as `Arc<dyn Database>`.
 #[async_trait]
 pub trait Database: Storage + Outbox + Vectors + Audit {
+    /// How many batches it can store at the same time with any gain: 1 where one file has one writer.
+    fn writers(&self) -> usize;
+
     /// Steps 2-7 of every message in one transaction; its commit is the acknowledgement. One outcome per group, in order.
     ///
     /// An error means nothing of the batch is stored. Kind `Invalid` means that some message is at fault: split the batch

@@ -6,10 +6,10 @@
 use crate::servers;
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
+#[cfg(feature = "redis")]
+use guestbook::storage::open::{CacheUrl, lists};
 #[cfg(feature = "postgres")]
 use guestbook::storage::postgres::{PostgresDatabase, PostgresUrl};
-#[cfg(feature = "redis")]
-use guestbook::storage::redis::{RedisLists, RedisUrl};
 use guestbook::storage::sled::SledLists;
 use guestbook::storage::sqlite::SqliteDatabase;
 use guestbook::storage::{Database, ListCache};
@@ -114,6 +114,6 @@ async fn postgres(settings: TableSettings) -> (servers::SharedDatabase, Arc<dyn 
 #[cfg(feature = "redis")]
 async fn redis() -> (servers::Redis, Arc<dyn ListCache>) {
     let server = servers::Redis::start().await;
-    let url = RedisUrl::parse(&server.url()).expect("the URL of the test server");
-    (server, Arc::new(RedisLists::new(&url).expect("new lists")))
+    let url = CacheUrl::parse(&server.url()).expect("the URL of the test server");
+    (server, lists(&url).await.expect("new lists"))
 }

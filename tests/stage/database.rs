@@ -75,6 +75,10 @@ impl Storage for FaultyDatabase {
 
 #[async_trait]
 impl Database for FaultyDatabase {
+    fn writers(&self) -> usize {
+        self.inner.writers()
+    }
+
     async fn record(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>> {
         let messages = batch.groups.iter().map(|group| group.0.len()).sum();
         self.batches.lock().unwrap().push(messages);

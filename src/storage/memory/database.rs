@@ -97,6 +97,10 @@ impl Storage for MemoryDatabase {
 
 #[async_trait]
 impl Database for MemoryDatabase {
+    fn writers(&self) -> usize {
+        1
+    }
+
     async fn record(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>> {
         self.run("record", |tables| tables.record(&batch))?
     }

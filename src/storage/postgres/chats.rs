@@ -18,6 +18,10 @@ const ABOVE_ALL: &str = "g";
 
 #[async_trait]
 impl Database for PostgresDatabase {
+    fn writers(&self) -> usize {
+        self.0.writers
+    }
+
     async fn record(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>> {
         self.record_batch(&batch).await
     }

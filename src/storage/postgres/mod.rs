@@ -45,6 +45,8 @@ use uuid::Uuid;
 const NAME: &str = "postgresql";
 /// How long to wait for a free connection, and for a new one.
 const CONNECTION_WAIT: Duration = Duration::from_secs(2);
+/// Batches under way at once at most. More would make each smaller, and it is the batch that makes a message cheap.
+const WRITERS: usize = 4;
 /// Parts of an hour's row in `cache_metrics_parts`: transactions that add to the same part wait for each other.
 const PARTS: u32 = 16;
 /// How often the size of the database is asked for; it takes the server a look at every file.
@@ -60,6 +62,7 @@ struct Inner {
     pool: Pool,
     epoch: Uuid,
     settings: TableSettings,
+    writers: usize,
     closed: AtomicBool,
     part: AtomicU32,
     size: Size,
@@ -118,6 +121,7 @@ impl PostgresDatabase {
             pool,
             epoch,
             settings,
+            writers: WRITERS.min(connections / 2).max(1),
             closed: AtomicBool::new(false),
             // Nodes begin at different parts.
             part: AtomicU32::new(Uuid::new_v4().as_fields().0 % PARTS),

@@ -17,6 +17,10 @@ const ABOVE_ALL: &str = "g";
 
 #[async_trait]
 impl Database for SqliteDatabase {
+    fn writers(&self) -> usize {
+        1
+    }
+
     async fn record(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>> {
         self.record_batch(batch).await
     }
