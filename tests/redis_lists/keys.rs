@@ -24,8 +24,8 @@ async fn both_keys_expire_by_themselves_at_the_end_of_the_list() {
     let lists = open(&server.url()).await;
     let ends = |server: &Server| {
         ["guest:abc", "{guest:abc}:head"].map(|key| {
-            let asked = redis::cmd("PEXPIRETIME").arg(key).query(&mut server.raw());
-            asked.unwrap()
+            let mut ask = redis::cmd("PEXPIRETIME");
+            ask.arg(key).query::<i64>(&mut server.raw()).unwrap()
         })
     };
     apply(&*lists, append("abc", 0..2)).await;

@@ -84,7 +84,13 @@ async fn a_missing_or_empty_file_of_authorities_is_a_wrong_url() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
     let file = tempfile::NamedTempFile::new().unwrap();
-    let url = format!("rediss://127.0.0.1:1?ca={}", file.path().display());
-    let error = lists(&CacheUrl::parse(&url).unwrap()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    for text in [
+        "",
+        "-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n",
+    ] {
+        std::fs::write(file.path(), text).unwrap();
+        let url = format!("rediss://127.0.0.1:1?ca={}", file.path().display());
+        let error = lists(&CacheUrl::parse(&url).unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
 }

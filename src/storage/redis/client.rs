@@ -13,6 +13,10 @@ use ::redis::{
 };
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a server may take to accept us.
@@ -133,13 +137,7 @@ fn certificates(trust: &Trust) -> Result<Option<TlsCertificates>> {
     let root_cert = match trust {
         Trust::Plain | Trust::Anybody => None,
         Trust::Machine => machine_authorities(),
-        Trust::File(file) => Some(std::fs::read(file).map_err(|cause| {
-            let context = format!(
-                "--cache-url: the file of ca= cannot be read: {}: {cause}",
-                file.display()
-            );
-            failed(ErrorKind::Invalid, "open", context)
-        })?),
+        Trust::File(file) => Some(authorities_in(file)?),
     };
     Ok(root_cert.map(|root_cert| TlsCertificates {
         client_tls: None,
@@ -147,11 +145,30 @@ fn certificates(trust: &Trust) -> Result<Option<TlsCertificates>> {
     }))
 }
 
+/// The text of a PEM file that holds a certificate at least.
+fn authorities_in(file: &Path) -> Result<Vec<u8>> {
+    let wrong = |what: String| {
+        let context = format!("--cache-url: ca={}: {what}", file.display());
+        failed(ErrorKind::Invalid, "open", context)
+    };
+    let text = std::fs::read(file).map_err(|cause| wrong(cause.to_string()))?;
+    let mut store = RootCertStore::empty();
+    for found in CertificateDer::pem_slice_iter(&text) {
+        let certificate = found.map_err(|cause| wrong(cause.to_string()))?;
+        let added = store.add(certificate);
+        added.map_err(|cause| wrong(cause.to_string()))?;
+    }
+    match store.is_empty() {
+        true => Err(wrong("there is no certificate in it".into())),
+        false => Ok(text),
+    }
+}
+
 /// The authorities of the machine (or of `SSL_CERT_FILE`) as PEM, which is all that the driver takes; `None` where there
 /// are none, as in a bare container.
 fn machine_authorities() -> Option<Vec<u8>> {
     let found = rustls_native_certs::load_native_certs().certs;
-    let mut store = rustls::RootCertStore::empty();
+    let mut store = RootCertStore::empty();
     // The driver refuses all of them for one that it cannot read.
     let readable = found.into_iter().filter(|it| store.add(it.clone()).is_ok());
     let pem = readable.map(|it| {

@@ -18,7 +18,7 @@
 //! | `records` | the keys and values that stand there |
 //! | `pages` | the guests in order, which Redis does not keep |
 //! | `incarnation` | how a server that lost its lists is recognised |
-//! | `link`, `client`, `url` | the connection, made again whenever it is lost |
+//! | `link`, `client`, `url`, `parts` | the connection, made again whenever it is lost |
 //! | `error` | what a server says, in our words |
 
 mod client;
@@ -27,6 +27,7 @@ mod incarnation;
 mod link;
 mod lists;
 mod pages;
+mod parts;
 mod records;
 mod scripts;
 mod url;

@@ -4,12 +4,10 @@
 //! `rediss+cluster://HOST,HOST`. With TLS, `?ca=FILE` trusts the authorities in that PEM file and no others, and
 //! `?insecure=true` (or `#insecure`) verifies nothing. No error and no form of printing repeats a password.
 
-use super::error::failed;
-use crate::error::{ErrorKind, Result};
+use super::parts::{credentials, db, host, invalid, odd, trust};
+use crate::error::Result;
 use std::fmt;
 use std::path::PathBuf;
-
-const PORT: u16 = 6379;
 
 /// A server or a cluster, and how to speak to it.
 #[derive(Clone, Eq, PartialEq)]
@@ -62,7 +60,7 @@ impl RedisUrl {
 fn parse(rest: &str, has_tls: bool, is_cluster: bool) -> Result<RedisUrl> {
     let (rest, is_anybody) = match rest.split_once('#') {
         Some((rest, "insecure")) => (rest, true),
-        Some(_) => return Err(invalid("nothing but `insecure` may follow a #")),
+        Some(_) => return Err(odd("nothing but `insecure` may follow a #")),
         None => (rest, false),
     };
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -86,117 +84,6 @@ fn parse(rest: &str, has_tls: bool, is_cluster: bool) -> Result<RedisUrl> {
         return Err(invalid("a cluster has no other database than 0"));
     }
     Ok(url)
-}
-
-/// `host`, `host:port` or `[address of IPv6]:port`.
-fn host(text: &str) -> Result<(String, u16)> {
-    let (name, port) = match text.strip_prefix('[').and_then(|it| it.split_once(']')) {
-        Some((name, rest)) => (
-            name,
-            rest.strip_prefix(':')
-                .or((!rest.is_empty()).then_some("no port")),
-        ),
-        None => match text.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
-            None => (text, None),
-        },
-    };
-    let port = match port.filter(|port| !port.is_empty()) {
-        Some(port) => port
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or_else(|| invalid("the port must be a number from 1 to 65535 (in a password, write / as %2F, ? as %3F, # as %23)"))?,
-        None => PORT,
-    };
-    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_legal) {
-        return Err(invalid("it has no host: redis://HOST:PORT"));
-    }
-    Ok((name.to_owned(), port))
-}
-
-fn credentials(text: &str) -> Result<Option<Credentials>> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let Some((user, password)) = text.split_once(':') else {
-        return Err(invalid(
-            "what stands before @ has no colon: redis://:PASSWORD@HOST or redis://USER:PASSWORD@HOST",
-        ));
-    };
-    Ok(Some(Credentials {
-        user: (!user.is_empty()).then(|| decode(user)).transpose()?,
-        password: decode(password)?,
-    }))
-}
-
-fn db(path: &str) -> Result<u16> {
-    match path.trim_end_matches('/') {
-        "" => Ok(0),
-        path => path
-            .parse()
-            .map_err(|_| invalid("what stands after the host must be the number of a database")),
-    }
-}
-
-fn trust(query: &str, has_tls: bool, is_anybody: bool) -> Result<Trust> {
-    let mut trust = match (has_tls, is_anybody) {
-        (true, false) => Trust::Machine,
-        (true, true) => Trust::Anybody,
-        (false, false) => Trust::Plain,
-        (false, true) => {
-            return Err(invalid(
-                "only rediss:// can be insecure: redis:// always is",
-            ));
-        }
-    };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        trust = match pair.split_once('=') {
-            Some(("ca" | "insecure", _)) if !has_tls => {
-                return Err(invalid(
-                    "`ca` and `insecure` are about TLS: write rediss://",
-                ));
-            }
-            Some(("ca", file)) if !file.is_empty() && trust == Trust::Machine => {
-                Trust::File(decode(file)?.into())
-            }
-            Some(("insecure", "true")) if matches!(trust, Trust::Machine | Trust::Anybody) => {
-                Trust::Anybody
-            }
-            Some(("insecure", "false")) => trust,
-            _ => {
-                return Err(invalid(
-                    "after ? can stand ca=FILE or insecure=true, not both",
-                ));
-            }
-        };
-    }
-    Ok(trust)
-}
-
-/// Undoes the `%41` of a URL.
-fn decode(text: &str) -> Result<String> {
-    let wrong =
-        || invalid("a % in it is not followed by two hexadecimal digits (a % itself is %25)");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-                let (high, low) = digit().zip(digit()).ok_or_else(wrong)?;
-                u8::try_from(high * 16 + low).map_err(|_| wrong())?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| invalid("what is escaped in it is no UTF-8"))
-}
-
-fn invalid(what: &str) -> crate::error::Error {
-    let context = format!("--cache-url is no URL of a Redis: {what}");
-    failed(ErrorKind::Invalid, "open", context)
 }
 
 /// The URL without credentials.
@@ -230,6 +117,7 @@ impl fmt::Debug for RedisUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn url(text: &str) -> Result<RedisUrl> {
         let (scheme, rest) = text.split_once("://").unwrap();
@@ -309,7 +197,9 @@ mod tests {
             ("redis://:s3cret@h#insecure", "rediss://"),
             ("rediss://:s3cret@h?ca=x&insecure=true", "not both"),
             ("rediss://:s3cret@h?timeout=1", "ca=FILE"),
-            ("rediss://:s3cret@h#s3cret", "#"),
+            ("rediss://:s3cret@h#s3cret", "%23"),
+            ("redis://:s3cret#more@h", "%23"),
+            ("redis://:s3cret?more@h", "%3F"),
             ("redis://:s3cret@[::1]s3cret", "port"),
         ];
         for (text, reason) in cases {
