@@ -290,8 +290,14 @@ fn positive_count(text: &str) -> Result<usize, String> {
 }
 
 fn version() -> &'static str {
-    concat!(
-        env!("CARGO_PKG_VERSION"),
-        " (stores: sqlite, sled, memory; embedders: static, openai)"
-    )
+    match cfg!(feature = "redis") {
+        true => concat!(
+            env!("CARGO_PKG_VERSION"),
+            " (stores: sqlite, sled, redis, memory; embedders: static, openai)"
+        ),
+        false => concat!(
+            env!("CARGO_PKG_VERSION"),
+            " (stores: sqlite, sled, memory; embedders: static, openai)"
+        ),
+    }
 }

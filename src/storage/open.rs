@@ -230,6 +230,13 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("feature `postgres`"), "{error}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
+        let error = CacheUrl::parse("rediss+cluster://:s3cret@a,b/none").unwrap_err();
+        let kind = match cfg!(feature = "redis") {
+            true => ErrorKind::Invalid,
+            false => ErrorKind::Unsupported,
+        };
+        assert_eq!(error.kind(), kind);
+        assert!(!error.to_string().contains("s3cret"), "{error}");
         let error = CacheUrl::parse("memcached://me:s3cret@host").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(!error.to_string().contains("s3cret"), "{error}");

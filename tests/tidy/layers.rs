@@ -65,7 +65,7 @@ fn none(found: Vec<String>, what_to_do: &str) {
     assert!(found.is_empty(), "{what_to_do}\n  {}", found.join("\n  "));
 }
 
-const DRIVERS: [&str; 7] = [
+const DRIVERS: [&str; 8] = [
     "axum",
     "hyper",
     "reqwest",
@@ -73,6 +73,7 @@ const DRIVERS: [&str; 7] = [
     "refinery",
     "sled",
     "tokio_postgres",
+    "redis",
 ];
 
 #[test]
@@ -207,6 +208,15 @@ fn each_driver_stays_in_the_folder_of_its_backend() {
             "sled",
             vec![
                 "src/storage/sled",
+                "src/storage/open.rs",
+                "src/storage/mod.rs",
+            ],
+        ),
+        // As with sled.
+        (
+            "redis",
+            vec![
+                "src/storage/redis",
                 "src/storage/open.rs",
                 "src/storage/mod.rs",
             ],

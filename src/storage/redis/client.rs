@@ -31,7 +31,7 @@ const CLUSTER_WAIT_MS: std::ops::RangeInclusive<u64> = 10..=200;
 #[derive(Debug)]
 pub(super) enum Dialer {
     Server(Client),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// A connection that many calls share.
@@ -48,7 +48,7 @@ impl Dialer {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let certificates = certificates(&url.trust)?;
         let made = if url.is_cluster {
-            cluster(url, certificates).map(Self::Cluster)
+            cluster(url, certificates).map(|client| Self::Cluster(Box::new(client)))
         } else {
             server(url, certificates).map(Self::Server)
         };

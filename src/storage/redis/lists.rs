@@ -25,7 +25,7 @@ impl ListCache for RedisLists {
     async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>> {
         let commands = in_order(&guests, |guest| guest, |guest| reading(&HEADS, guest));
         let answers = self.run("heads", &HEADS, commands).await?;
-        Ok(answers.iter().map(|answer| head(answer)).collect())
+        Ok(answers.iter().map(head).collect())
     }
 
     async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>> {
