@@ -6,8 +6,10 @@ use redis::{Commands, Connection};
 const LIST: &str = "guest:abc";
 const HEAD: &str = "{guest:abc}:head";
 
+type Damage = fn(&mut Connection);
+
 /// Each way in which a list can be damaged.
-const DAMAGES: [(&str, fn(&mut Connection)); 9] = [
+const DAMAGES: [(&str, Damage); 9] = [
     ("the list was evicted", |it| it.del(LIST).unwrap()),
     ("the head was evicted", |it| it.del(HEAD).unwrap()),
     ("both were evicted", |it| it.del(&[LIST, HEAD]).unwrap()),

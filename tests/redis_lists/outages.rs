@@ -154,6 +154,28 @@ async fn refused_credentials_are_called_so_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_database_that_the_server_does_not_have_is_called_so() {
+    let server = Server::start(&["--databases", "2"]);
+    let lists = open(&format!("{}/7", server.url())).await;
+    let error = lists.health().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        error.to_string().contains("no database of the number"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_hides_its_start_is_known_by_its_marker() {
+    let server = Server::start(&["--rename-command", "INFO", ""]);
+    let lists = open(&server.url()).await;
+    let before = lists.incarnation().await.unwrap();
+    assert_eq!(lists.incarnation().await.unwrap(), before);
+    let _: () = redis::cmd("FLUSHALL").query(&mut server.raw()).unwrap();
+    assert_ne!(lists.incarnation().await.unwrap(), before);
+}
+
+#[tokio::test]
 async fn a_replica_is_not_written_to_and_not_asked_for_ever() {
     let (master, replica) = (Server::start(&[]), Server::start(&[]));
     let lists = open(&replica.url()).await;

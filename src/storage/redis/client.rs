@@ -30,7 +30,7 @@ const CLUSTER_WAIT_MS: std::ops::RangeInclusive<u64> = 10..=200;
 /// What makes connections.
 #[derive(Debug)]
 pub(super) enum Dialer {
-    Server(Client),
+    Server(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
@@ -50,7 +50,7 @@ impl Dialer {
         let made = if url.is_cluster {
             cluster(url, certificates).map(|client| Self::Cluster(Box::new(client)))
         } else {
-            server(url, certificates).map(Self::Server)
+            server(url, certificates).map(|client| Self::Server(Box::new(client)))
         };
         made.map_err(|cause| convert("open", cause))
     }

@@ -7,6 +7,7 @@ use ::redis::{ErrorKind as Cause, RedisError, ServerErrorKind};
 pub(super) const NAME: &str = "redis";
 
 const REFUSED: &str = "the server refused the credentials; check user and password of --cache-url";
+const NO_DATABASE: &str = "the server has no database of the number in --cache-url";
 const FOREIGN_NODE: &str = "this server is one node of a cluster; begin --cache-url with redis+cluster:// or rediss+cluster://";
 
 /// The one place where a failure of the driver becomes one of ours.
@@ -32,14 +33,7 @@ pub(super) fn is_lost(cause: &RedisError) -> bool {
 /// Whether a command should be tried on another connection next time: this one leads to a server that has changed its
 /// part, or its users.
 pub(super) fn is_misplaced(cause: &RedisError) -> bool {
-    let changed = [
-        "READONLY",
-        "MASTERDOWN",
-        "CLUSTERDOWN",
-        "MOVED",
-        "NOAUTH",
-        "NOPERM",
-    ];
+    let changed = ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOAUTH"];
     changed.iter().any(|code| cause.code() == Some(code))
 }
 
@@ -65,6 +59,9 @@ fn judge(cause: &RedisError) -> (ErrorKind, &'static str) {
     ];
     if cause.kind() == Cause::AuthenticationFailed || has(&refusals) {
         return (ErrorKind::Unavailable, REFUSED);
+    }
+    if has(&["refused to switch database"]) {
+        return (ErrorKind::Unavailable, NO_DATABASE);
     }
     match cause.kind() {
         Cause::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => {

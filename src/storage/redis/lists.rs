@@ -96,8 +96,8 @@ impl RedisLists {
         let is_refused = |index: &usize| answers[*index].as_ref().is_err_and(is_unknown_script);
         let refused: Vec<usize> = (0..answers.len()).filter(is_refused).collect();
         if !refused.is_empty() {
-            let load = script.load();
-            self.ask::<String>(operation, load, Node::AsUsual).await?;
+            self.of_each_master::<String>(operation, script.load())
+                .await?;
             let again: Vec<_> = refused
                 .iter()
                 .map(|&index| commands[index].clone())
