@@ -290,14 +290,20 @@ fn positive_count(text: &str) -> Result<usize, String> {
 }
 
 fn version() -> &'static str {
-    match cfg!(feature = "redis") {
-        true => concat!(
-            env!("CARGO_PKG_VERSION"),
-            " (stores: sqlite, sled, redis, memory; embedders: static, openai)"
-        ),
-        false => concat!(
-            env!("CARGO_PKG_VERSION"),
-            " (stores: sqlite, sled, memory; embedders: static, openai)"
-        ),
+    macro_rules! version {
+        ($stores:literal) => {
+            concat!(
+                env!("CARGO_PKG_VERSION"),
+                " (stores: ",
+                $stores,
+                ", memory; embedders: static, openai)"
+            )
+        };
+    }
+    match (cfg!(feature = "postgres"), cfg!(feature = "redis")) {
+        (false, false) => version!("sqlite, sled"),
+        (true, false) => version!("sqlite, postgres, sled"),
+        (false, true) => version!("sqlite, sled, redis"),
+        (true, true) => version!("sqlite, postgres, sled, redis"),
     }
 }

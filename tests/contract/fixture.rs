@@ -2,10 +2,8 @@
 //!
 //! To add a pair: an `open_…` function here, and one line at the end of main.rs.
 
-#[cfg(feature = "redis")]
-#[path = "../redis_lists/server.rs"]
-mod server;
-
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use crate::servers;
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
 #[cfg(feature = "redis")]
@@ -55,9 +53,7 @@ pub(crate) async fn open_sqlite_sled(settings: TableSettings) -> (Guard, Fixture
 #[cfg(feature = "redis")]
 pub(crate) async fn open_sqlite_redis(settings: TableSettings) -> (Guard, Fixture) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let database = SqliteDatabase::open(&folder.path().join("guestbook.db"), settings);
-    let server = server::Server::start(&[]);
-    let url = CacheUrl::parse(&server.url()).expect("a URL");
+    let (server, lists) = redis().await;
     let fixture = Fixture {
         database: sqlite(folder.path(), settings),
         lists,

@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 
 mod fixture;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+#[path = "../servers/mod.rs"]
+mod servers;
 mod words;
 
 mod audit;
