@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 /// Below the ports that the system hands out by itself, also with [`BUS`] added.
 const PORTS: std::ops::Range<u16> = 11_000..21_500;
@@ -41,7 +41,8 @@ impl Port {
 
 fn hold(number: u16) -> Option<UdpSocket> {
     let held = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
-    // Someone who knows nothing of this may listen there.
-    TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
-    Some(held)
+    // Someone who knows nothing of this may listen there. (Listening to find out would leave the port taken for a moment, in
+    // whatever process another thread is just starting.)
+    let is_taken = TcpStream::connect((Ipv4Addr::LOCALHOST, number)).is_ok();
+    (!is_taken).then_some(held)
 }

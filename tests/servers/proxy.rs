@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Bytes read at once, and how many such parts may be under way in one direction of one connection.
 const PART: usize = 16 * 1024;
@@ -186,6 +186,16 @@ async fn listen(port: u16) -> TcpListener {
     listener.expect("a reserved port")
 }
 
+/// Waits until a port is closed: a process that another thread is just starting may have it open for a moment.
+async fn closed(port: u16) {
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .await
+        .is_ok()
+    {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
 async fn serve(
     listener: TcpListener,
     port: &Port,
@@ -200,7 +210,10 @@ async fn serve(
             return;
         }
         match (now.refusing, listener.is_some()) {
-            (true, true) => listener = None,
+            (true, true) => {
+                listener = None;
+                closed(port.number()).await;
+            }
             (false, false) => listener = Some(listen(port.number()).await),
             _ => {}
         }
