@@ -87,6 +87,7 @@ async fn every_operation_reaches_every_node() {
             .all(|head| head.is_some_and(|head| head.next == 2))
     );
     assert_holds(&*lists, "g117", 0..2).await;
+    lists.incarnation().await.unwrap();
     let stats = lists.stats().await.unwrap();
     assert_eq!(stats.entries, 200);
     assert!(stats.bytes > 1 << 20);

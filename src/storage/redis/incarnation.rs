@@ -63,14 +63,21 @@ impl RedisLists {
         Ok(markers.into_iter().map(Option::unwrap_or_default).collect())
     }
 
+    /// How many keys there are besides the lists.
+    pub(super) fn markers(&self) -> usize {
+        match self.link.is_cluster() {
+            true => MARKERS_OF_A_CLUSTER,
+            false => 1,
+        }
+    }
+
     fn on_markers(&self, command: impl Fn(String) -> ::redis::Cmd) -> Vec<Command> {
-        let keys: Vec<_> = match self.link.is_cluster() {
-            true => (0..MARKERS_OF_A_CLUSTER)
-                .map(|number| format!("guestbook:incarnation:{{{number}}}"))
-                .collect(),
-            false => vec!["guestbook:incarnation".to_owned()],
+        let key = |number| match self.link.is_cluster() {
+            true => format!("guestbook:incarnation:{{{number}}}"),
+            false => "guestbook:incarnation".to_owned(),
         };
-        let commands = keys.into_iter().enumerate().map(|(number, key)| Command {
+        let keys = (0..self.markers()).map(key);
+        let commands = keys.enumerate().map(|(number, key)| Command {
             cmd: command(key),
             node: Node::OfKey(number),
         });

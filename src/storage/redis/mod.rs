@@ -122,13 +122,13 @@ impl Storage for RedisLists {
         None
     }
 
-    /// Lists are taken for half of the keys: each has two, and a server of ours has no others.
+    /// Lists are taken for half of the keys: each has two, and besides there are only the markers of the incarnation.
     async fn stats(&self) -> Result<Stats> {
         let keys: u64 = self.ask("stats", cmd("DBSIZE"), Node::AsUsual).await?;
         let memory = self.info("stats", "memory").await?;
         let used = |info: &String| field(info, "used_memory").and_then(|it| it.parse::<u64>().ok());
         Ok(Stats {
-            entries: keys / 2,
+            entries: keys.saturating_sub(self.markers() as u64).div_ceil(2),
             bytes: memory.iter().filter_map(used).sum(),
         })
     }
