@@ -135,7 +135,7 @@ impl Service {
         Self::assemble(parts, settings).0
     }
 
-    fn assemble(mut parts: Parts, settings: Settings) -> (Self, ingest::Queues) {
+    fn assemble(mut parts: Parts, settings: Settings) -> (Self, ingest::Queue) {
         parts.lists = Arc::new(bounded::Bounded::new(parts.lists, settings.list_timeout));
         let (ingest, queue) = ingest::Ingest::new(settings.queue, parts.database.writers());
         let service = Self(Arc::new(Inner {

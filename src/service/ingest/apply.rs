@@ -1,4 +1,4 @@
-//! The applier: what has been committed goes into the lists, and everyone gets an answer.
+//! What has been committed goes into the lists, and everyone gets an answer.
 
 use super::super::Service;
 use super::{Answer, Erasure, Saved, receipt};
@@ -8,9 +8,9 @@ use crate::storage::database::{Batch, Entry, Erased, Migrated, Outcome, Recorded
 use crate::storage::list_cache::{Append, Applied, Head, Item, Origin};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-/// What the committer hands on.
+/// What a transaction has done.
 pub(super) enum Committed {
     Stored(Stored),
     Erased {
@@ -23,7 +23,6 @@ pub(super) enum Committed {
         result: Result<Migrated>,
         reply: oneshot::Sender<Result<Migrated>>,
     },
-    Passed(oneshot::Sender<()>),
 }
 
 /// A batch with its outcomes, one per group, and who waits for them.
@@ -33,43 +32,41 @@ pub(super) struct Stored {
     pub(super) replies: Vec<(usize, oneshot::Sender<Vec<Answer>>)>,
 }
 
-pub(super) async fn run(service: Service, mut committed: mpsc::Receiver<Committed>) {
-    while let Some(work) = committed.recv().await {
-        match work {
-            Committed::Stored(stored) => {
-                let pending = append(&service, &stored).await;
-                let listed = listed_again(&service, &stored).await;
-                answer(stored, &pending, &listed);
-            }
-            Committed::Passed(reply) => drop(reply.send(())),
-            Committed::Erased {
-                guest,
-                result,
-                reply,
-            } => {
-                let answer = match result {
-                    Ok(erased) => Ok(Erasure {
-                        erased,
-                        list_removed: service.remove_list(guest).await,
-                    }),
-                    Err(cause) => Err(failed(&service, "erase", &guest, cause)),
-                };
-                let _ = reply.send(answer); // a client that went away changes nothing
-            }
-            Committed::Migrated {
-                guest,
-                result,
-                reply,
-            } => {
-                let answer = match result {
-                    Ok(migrated) => {
-                        service.remove_list(guest).await;
-                        Ok(migrated)
-                    }
-                    Err(cause) => Err(failed(&service, "migrate", &guest, cause)),
-                };
-                let _ = reply.send(answer); // a client that went away changes nothing
-            }
+/// Tells the lists, then whoever waits.
+pub(super) async fn apply(service: &Service, committed: Committed) {
+    match committed {
+        Committed::Stored(stored) => {
+            let pending = append(service, &stored).await;
+            let listed = listed_again(service, &stored).await;
+            answer(stored, &pending, &listed);
+        }
+        Committed::Erased {
+            guest,
+            result,
+            reply,
+        } => {
+            let answer = match result {
+                Ok(erased) => Ok(Erasure {
+                    erased,
+                    list_removed: service.remove_list(guest).await,
+                }),
+                Err(cause) => Err(failed(service, "erase", &guest, cause)),
+            };
+            let _ = reply.send(answer); // a client that went away changes nothing
+        }
+        Committed::Migrated {
+            guest,
+            result,
+            reply,
+        } => {
+            let answer = match result {
+                Ok(migrated) => {
+                    service.remove_list(guest).await;
+                    Ok(migrated)
+                }
+                Err(cause) => Err(failed(service, "migrate", &guest, cause)),
+            };
+            let _ = reply.send(answer); // a client that went away changes nothing
         }
     }
 }

@@ -1,70 +1,59 @@
-//! The committer: what waits becomes a batch, a batch becomes a transaction.
+//! A batch becomes a transaction.
 
-use super::super::Service;
+use super::super::{Service, Settings};
 use super::apply::{Committed, Stored};
-use super::{Job, Queued};
+use super::{Answer, Erasure};
 use crate::chat::{GuestId, OwnerId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{Batch, Embedding, Group, Outcome};
+use crate::storage::database::{Batch, Embedding, Group, Migrated, Outcome};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 /// Most list marks that ride along with one batch: beyond, they would make the batch's own messages wait.
 const MARKS_PER_BATCH: usize = 512;
 
 type Outcomes = Vec<std::result::Result<Outcome, Error>>;
 
-pub(super) async fn run(
-    service: Service,
-    mut queue: mpsc::UnboundedReceiver<Queued>,
-    applier: mpsc::Sender<Committed>,
-) {
-    let mut next = None;
-    loop {
-        let job = match next.take() {
-            Some(job) => Some(job),
-            None => queue.recv().await.map(Queued::into_job),
-        };
-        let committed = match job {
-            None => return, // the service stops, and everything accepted has been committed
-            Some(Job::Store { groups, reply }) => {
-                let mut gathered = Gathered::default();
-                gathered.add(groups, reply);
-                next = gathered.fill(&service, &mut queue);
-                gathered.commit(&service).await
+/// Commits what has gathered, or carries out a job of its own kind.
+pub(super) async fn commit(service: &Service, work: Work) -> Committed {
+    match work {
+        Work::Store(gathered) => gathered.commit(service).await,
+        Work::Erase { guest, reply } => {
+            let result = service.0.parts.database.erase(&guest, service.now()).await;
+            Committed::Erased {
+                guest,
+                result,
+                reply,
             }
-            Some(Job::Pass { reply }) => Committed::Passed(reply),
-            Some(Job::Erase { guest, reply }) => {
-                let result = service.0.parts.database.erase(&guest, service.now()).await;
-                Committed::Erased {
-                    guest,
-                    result,
-                    reply,
-                }
+        }
+        Work::Migrate { guest, user, reply } => {
+            let database = &service.0.parts.database;
+            let result = database.migrate(&guest, &user, service.now()).await;
+            if let Err(cause) = &result {
+                note_failed_migration(service, &guest, &user, cause).await;
             }
-            Some(Job::Migrate { guest, user, reply }) => {
-                let result = service
-                    .0
-                    .parts
-                    .database
-                    .migrate(&guest, &user, service.now())
-                    .await;
-                if let Err(cause) = &result {
-                    note_failed_migration(&service, &guest, &user, cause).await;
-                }
-                Committed::Migrated {
-                    guest,
-                    result,
-                    reply,
-                }
+            Committed::Migrated {
+                guest,
+                result,
+                reply,
             }
-        };
-        if applier.send(committed).await.is_err() {
-            tracing::error!("the applier has ended; what is queued stays unanswered");
-            return;
         }
     }
+}
+
+/// What is carried out in one transaction.
+pub(super) enum Work {
+    Store(Gathered),
+    Erase {
+        guest: GuestId,
+        reply: oneshot::Sender<Result<Erasure>>,
+    },
+    Migrate {
+        guest: GuestId,
+        user: OwnerId,
+        reply: oneshot::Sender<Result<Migrated>>,
+    },
 }
 
 /// A try that failed leaves its row in `cache_migrations` too, also when the client has gone away.
@@ -80,16 +69,16 @@ async fn note_failed_migration(service: &Service, guest: &GuestId, user: &OwnerI
 
 /// A batch while it gathers.
 #[derive(Default)]
-struct Gathered {
+pub(super) struct Gathered {
     groups: Vec<Group>,
     /// How many of the groups belong to each waiting request, and where its answer goes.
-    replies: Vec<(usize, tokio::sync::oneshot::Sender<Vec<super::Answer>>)>,
+    replies: Vec<(usize, oneshot::Sender<Vec<Answer>>)>,
     messages: usize,
     bytes: usize,
 }
 
 impl Gathered {
-    fn add(&mut self, groups: Vec<Group>, reply: tokio::sync::oneshot::Sender<Vec<super::Answer>>) {
+    pub(super) fn add(&mut self, groups: Vec<Group>, reply: oneshot::Sender<Vec<Answer>>) {
         let entries = || groups.iter().flat_map(|group| &group.0);
         self.messages += entries().count();
         self.bytes += entries()
@@ -99,21 +88,9 @@ impl Gathered {
         self.groups.extend(groups);
     }
 
-    /// Takes what waits, up to the limits; returns a job that is not a store, which must come after this batch.
-    fn fill(
-        &mut self,
-        service: &Service,
-        queue: &mut mpsc::UnboundedReceiver<Queued>,
-    ) -> Option<Job> {
-        let settings = service.settings();
-        while self.messages < settings.batch_messages && self.bytes < settings.batch_bytes {
-            match queue.try_recv().map(Queued::into_job) {
-                Ok(Job::Store { groups, reply }) => self.add(groups, reply),
-                Ok(other) => return Some(other),
-                Err(_) => return None,
-            }
-        }
-        None
+    /// Whether there is room for more.
+    pub(super) fn has_room(&self, settings: &Settings) -> bool {
+        self.messages < settings.batch_messages && self.bytes < settings.batch_bytes
     }
 
     async fn commit(self, service: &Service) -> Committed {

@@ -45,8 +45,13 @@ use uuid::Uuid;
 const NAME: &str = "postgresql";
 /// How long to wait for a free connection, and for a new one.
 const CONNECTION_WAIT: Duration = Duration::from_secs(2);
-/// Batches under way at once at most. More would make each smaller, and it is the batch that makes a message cheap.
-const WRITERS: usize = 4;
+/// Batches under way at once on a server next to us. More would make each smaller, and it is the batch that makes a
+/// message cheap.
+const WRITERS: usize = 2;
+/// Another batch may be under way for each of these that the server is away, there and back: nobody works meanwhile.
+const WRITER_EVERY: Duration = Duration::from_millis(1);
+/// How often the way is measured; the shortest counts.
+const PINGS: usize = 3;
 /// Parts of an hour's row in `cache_metrics_parts`: transactions that add to the same part wait for each other.
 const PARTS: u32 = 16;
 /// How often the size of the database is asked for; it takes the server a look at every file.
@@ -116,12 +121,23 @@ impl PostgresDatabase {
             .await
             .map_err(|fault| fault.into_error("open"))?;
         let epoch = schema::prepare(session).await?;
+        let away = distance(&pool)
+            .await
+            .map_err(|fault| fault.into_error("open"))?;
+        let further =
+            usize::try_from(away.as_millis() / WRITER_EVERY.as_millis()).unwrap_or(usize::MAX);
+        // A quarter of the connections is for reading.
+        let writers = WRITERS
+            .saturating_add(further)
+            .min(connections * 3 / 4)
+            .max(1);
+        tracing::debug!(server = %url, ?away, writers, "connected");
         Ok(Self(Arc::new(Inner {
             url: url.clone(),
             pool,
             epoch,
             settings,
-            writers: WRITERS.min(connections / 2).max(1),
+            writers,
             closed: AtomicBool::new(false),
             // Nodes begin at different parts.
             part: AtomicU32::new(Uuid::new_v4().as_fields().0 % PARTS),
@@ -253,6 +269,18 @@ fn pool(url: &PostgresUrl, connections: usize) -> Result<Pool> {
         })
         .build();
     built.map_err(|cause| Error::caused(ErrorKind::Internal, NAME, "open", "no pool", cause))
+}
+
+/// How long the server is away, there and back.
+async fn distance(pool: &Pool) -> Attempt<Duration> {
+    let mut shortest = Duration::MAX;
+    for _ in 0..PINGS {
+        let mut session = session(pool).await?;
+        let began = Instant::now();
+        session.transact(Begin::Read, &[], End::Commit).await?;
+        shortest = shortest.min(began.elapsed());
+    }
+    Ok(shortest)
 }
 
 async fn session(pool: &Pool) -> Attempt<Session> {
