@@ -129,7 +129,8 @@ impl Places {
 
     /// Makes sure that no other process works on the same files.
     fn lock(&self) -> Result<Option<DataDir>, data_dir::Taken> {
-        self.database.folder().map(DataDir::lock).transpose()
+        let folder = self.database.folder().or(self.cache.folder());
+        folder.map(DataDir::lock).transpose()
     }
 
     /// Opens both stores and the embedder.

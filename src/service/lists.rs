@@ -8,10 +8,13 @@ use super::Service;
 use crate::chat::GuestId;
 use crate::error::Result;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The wait after a failed try to mend; it doubles to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// How often the list store is asked whether it is still the same: nobody tells us when it has lost its lists.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Makes list writes durable and notes them, again and again.
 pub(super) async fn settle_loop(service: Service) {
@@ -23,18 +26,19 @@ pub(super) async fn settle_loop(service: Service) {
     }
 }
 
-/// Mends what the lists lack: at the start, and whenever a list write has failed.
+/// Mends what the lists lack: at the start, whenever a list write has failed, and when the list store has lost lists.
 pub(super) async fn mend_loop(service: Service) {
     let mut wait = FIRST_WAIT;
-    let mut compared = false;
+    let mut compared = None;
     loop {
         let again = match service.mend_all(compared).await {
-            Ok(()) => {
-                compared = true;
+            Ok(incarnation) => {
+                compared = Some(incarnation);
                 wait = FIRST_WAIT;
                 tokio::select! {
                     () = service.0.lists.wake.notified() => true,
                     () = service.stopped() => false,
+                    () = service.lists_replaced(incarnation) => true,
                 }
             }
             Err(cause) => {
@@ -55,6 +59,24 @@ pub(super) async fn mend_loop(service: Service) {
 }
 
 impl Service {
+    /// Completes when the list store is another one than this, or cannot say.
+    async fn lists_replaced(&self, incarnation: Uuid) {
+        while self.pause(WATCH_INTERVAL).await {
+            match self.0.parts.lists.incarnation().await {
+                Ok(found) if found == incarnation => {}
+                Ok(_) => {
+                    tracing::warn!(
+                        step = "list",
+                        "the list store was emptied or started anew; every list is compared with the tables"
+                    );
+                    return;
+                }
+                Err(cause) => return self.0.lists.suspend(&cause.to_string()),
+            }
+        }
+        std::future::pending().await // the service stops, which whoever waits here sees as well
+    }
+
     /// Makes everything applied so far durable and notes it, without waiting for the interval.
     ///
     /// # Errors
@@ -112,6 +134,14 @@ impl Service {
         noted
     }
 
+    /// Has a list rebuilt whose chat has begun anew elsewhere in the moment before the old list was removed.
+    async fn begun_again(&self, guest: &GuestId) {
+        let row = self.0.parts.database.list_row(guest, self.now()).await;
+        if !matches!(row, Ok(None)) {
+            self.0.lists.doubt(guest.clone());
+        }
+    }
+
     /// Removes a guest's list at once if the store lets us, else later; whether it is gone already.
     pub(super) async fn remove_list(&self, guest: GuestId) -> bool {
         if self.0.lists.is_suspended() {
@@ -121,7 +151,8 @@ impl Service {
         let removing = self.0.parts.lists.remove(vec![guest.clone()]);
         match tokio::time::timeout(self.settings().list_budget, removing).await {
             Ok(Ok(())) => {
-                self.0.lists.note_removed(guest);
+                self.0.lists.note_removed(guest.clone());
+                self.begun_again(&guest).await;
                 true
             }
             Ok(Err(cause)) => {

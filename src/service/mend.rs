@@ -5,18 +5,22 @@ use crate::chat::{ConversationId, GuestId};
 use crate::error::Result;
 use crate::storage::database::{ChatKey, ListDebt, ListRow, Page, PageStart, Settled};
 use crate::storage::list_cache::{Append, Applied, Head, Item, Origin};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use uuid::Uuid;
 
 /// Messages read and written at a time while a list is rebuilt.
 const REBUILD_PAGE: usize = 1000;
 /// Lists looked at at a time.
 const SCAN_PAGE: usize = 256;
+/// Lists mended at a time.
+const MENDED_TOGETHER: usize = 8;
 /// How often a list may move on while it is being mended before the next wake takes over.
 const MEND_ROUNDS: usize = 8;
 
 impl Service {
-    /// Pays every debt of the tables to the lists. Unless that was done since the start, or the list store is another one
-    /// than last time, every list is compared with the tables as well.
-    pub(super) async fn mend_all(&self, compared: bool) -> Result<()> {
+    /// Pays every debt of the tables to the lists. Unless that was done since the start with this very list store, and
+    /// the tables know no other, every list is compared with the tables as well. Returns the store's incarnation.
+    pub(super) async fn mend_all(&self, compared: Option<Uuid>) -> Result<Uuid> {
         self.0.parts.lists.health().await?;
         self.0.lists.resume();
         self.settle().await?;
@@ -28,7 +32,7 @@ impl Service {
         self.pay_debts().await?;
         let incarnation = self.0.parts.lists.incarnation().await?;
         let known = self.0.parts.database.lists_incarnation().await?;
-        if !compared || known != Some(incarnation) {
+        if compared != Some(incarnation) || known != Some(incarnation) {
             self.compare_all().await?;
             // What the tables hold for durable was rebuilt just now, so that nothing is owed for it: without this, a power
             // cut would take the rebuilt lists and nobody would know.
@@ -41,7 +45,7 @@ impl Service {
                 .set_lists_incarnation(incarnation)
                 .await?;
         }
-        Ok(())
+        Ok(incarnation)
     }
 
     async fn pay_debts(&self) -> Result<()> {
@@ -54,18 +58,22 @@ impl Service {
                 .list_debts(after, self.now(), SCAN_PAGE)
                 .await?;
             let full = debts.len() == SCAN_PAGE;
+            let (mut guests, mut gone) = (Vec::with_capacity(debts.len()), Vec::new());
             for debt in debts {
                 match debt {
                     ListDebt::Behind(row) => {
                         after = Some(row.conversation);
-                        mended += u64::from(self.mend(&row.guest).await?);
+                        guests.push(row.guest);
                     }
                     ListDebt::Gone(guest) => {
-                        mended += u64::from(self.mend(&guest).await?);
-                        // Only now: whoever settles next strikes the debt out.
-                        self.0.lists.note_removed(guest);
+                        gone.push(guest.clone());
+                        guests.push(guest);
                     }
                 }
+            }
+            mended += self.mend_each(guests).await?;
+            for guest in gone {
+                self.0.lists.note_removed(guest); // only now: whoever settles next strikes the debt out
             }
             self.settle().await?;
             if !full || self.is_stopping() {
@@ -94,12 +102,12 @@ impl Service {
             after = Some(last.conversation);
             let guests = rows.iter().map(|row| row.guest.clone()).collect();
             let heads = self.0.parts.lists.heads(guests).await?;
-            for (row, head) in rows.iter().zip(heads) {
+            let wrong = rows.iter().zip(heads).filter(|(row, head)| {
                 let equal = head.is_some_and(|head| head.next == row.next);
-                if !equal || !self.is_current(row, head.as_ref()) {
-                    mended += u64::from(self.mend(&row.guest).await?);
-                }
-            }
+                !equal || !self.is_current(row, head.as_ref())
+            });
+            let wrong = wrong.map(|(row, _)| row.guest.clone()).collect();
+            mended += self.mend_each(wrong).await?;
         }
         if mended > 0 {
             tracing::warn!(
@@ -108,6 +116,19 @@ impl Service {
             );
         }
         Ok(())
+    }
+
+    /// Mends several lists at once, since a distant store mostly makes us wait; how many had to be changed.
+    async fn mend_each(&self, guests: Vec<GuestId>) -> Result<u64> {
+        let mending = stream::iter(guests).map(|guest| {
+            let service = self.clone();
+            async move { service.mend(&guest).await }
+        });
+        let mended: Vec<bool> = mending
+            .buffer_unordered(MENDED_TOGETHER)
+            .try_collect()
+            .await?;
+        Ok(mended.into_iter().map(u64::from).sum())
     }
 
     /// Makes a guest's list what the tables say, whatever it is now; whether anything had to be changed.

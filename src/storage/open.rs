@@ -120,6 +120,16 @@ impl CacheUrl {
             Self::Memory => "memory",
         }
     }
+
+    /// The folder that must belong to one process, if any.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Sled(path) => path.parent(),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => None,
+            Self::Memory => None,
+        }
+    }
 }
 
 /// What tables are opened for.

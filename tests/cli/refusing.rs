@@ -23,6 +23,12 @@ fn start(place: &Place, arguments: &[&str]) -> Command {
     command
 }
 
+/// What is said to the URL of a PostgreSQL with an unknown sslmode.
+const POSTGRES_IS_REFUSED: &str = match cfg!(feature = "postgres") {
+    true => "sslmode is one of",
+    false => "feature `postgres`",
+};
+
 /// What is said to the URL of a Redis without a number for its database.
 const REDIS_IS_REFUSED: &str = match cfg!(feature = "redis") {
     true => "number of a database",
@@ -109,13 +115,13 @@ fn a_url_of_another_build_names_the_feature_and_no_secret() {
     let cases = [
         (
             "--database-url",
-            "postgres://user:s3cret@db.example/app",
-            "feature `postgres`",
+            "postgres://user:s3cret@db.example/app?sslmode=perhaps",
+            POSTGRES_IS_REFUSED,
         ),
         (
             "--database-url",
-            "postgresql://user:s3cret@db.example/app",
-            "feature `postgres`",
+            "postgresql://user:s3cret@db.example/app?sslmode=perhaps",
+            POSTGRES_IS_REFUSED,
         ),
         (
             "--cache-url",
