@@ -33,7 +33,8 @@ struct Node {
 impl Node {
     fn start(database: &str, cache: &str) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_guestbook"))
-            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
+            .args(["--listen", "127.0.0.1:0"])
+            .args(["--log", &env::var("GUESTBOOK_LOG").unwrap_or("warn".into())])
             .args(["--database-url", database, "--cache-url", cache])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Batch, Embedding, Group, Migrated, Outcome};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Most list marks that ride along with one batch: beyond, they would make the batch's own messages wait.
@@ -101,11 +102,12 @@ impl Gathered {
             settled: service.0.lists.take_durable(MARKS_PER_BATCH),
             tally: service.0.metrics.take_due(),
         });
+        let began = Instant::now();
         let outcomes = match service.0.parts.database.record(Arc::clone(&batch)).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(cause) => rescue(service, &batch, cause).await,
         };
-        log_batch(&batch, &outcomes);
+        log_batch(&batch, &outcomes, began.elapsed());
         if batch
             .groups
             .iter()
@@ -168,7 +170,7 @@ async fn record_part(service: &Service, batch: &Batch, groups: Vec<Group>) -> Re
 }
 
 /// One `info` event per batch with a count per step, and at `debug` a line per message and step.
-fn log_batch(batch: &Batch, outcomes: &Outcomes) {
+fn log_batch(batch: &Batch, outcomes: &Outcomes, took: Duration) {
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
@@ -203,6 +205,7 @@ fn log_batch(batch: &Batch, outcomes: &Outcomes) {
         usage = of("messages"),
         replayed = of("replayed"),
         refused = of("refused"),
+        took_ms = took.as_secs_f64() * 1000.0,
         "batch committed"
     );
 }

@@ -119,8 +119,6 @@ struct Usage {
     requests: Vec<i64>,
     input: Vec<i64>,
     output: Vec<i64>,
-    /// The owners above and those whose times ride along.
-    locked: Vec<String>,
 }
 
 /// Response times that ride along.
@@ -249,11 +247,6 @@ impl<'a> Columns<'a> {
         for chat in stage.grown() {
             columns.add_chat(chat);
         }
-        columns.usage.locked = columns.usage.owners.clone();
-        columns
-            .usage
-            .locked
-            .extend(columns.times.owners.iter().cloned());
         columns
     }
 
@@ -301,77 +294,43 @@ impl<'a> Columns<'a> {
         self.usage.output.push(int(counted.total_output_tokens));
     }
 
-    /// Everything in the order in which it must happen, and where among it the answer about usage rows will be.
-    pub(super) fn statements(&self) -> (Vec<Statement<'_>>, usize) {
-        let mut all = Vec::with_capacity(12);
-        self.add_chats(&mut all);
-        self.add_messages(&mut all);
-        if !self.times.owners.is_empty() {
-            all.push(statement!(sql::USAGE_LOCK; self.usage.locked => TEXT_ARRAY));
+    /// Everything in the order in which it must happen; the answer about usage rows comes first.
+    pub(super) fn statements(&self) -> Vec<Statement<'_>> {
+        let mut all = Vec::with_capacity(2);
+        if !self.messages.ids.is_empty() {
+            all.push(self.record());
+        } else if !self.times.owners.is_empty() {
+            all.push(statement!(sql::USAGE_LOCK; self.times.owners => TEXT_ARRAY));
             all.push(self.times.statement());
-        }
-        let usage_at = all.len();
-        let usage = &self.usage;
-        if !usage.owners.is_empty() {
-            all.push(
-                statement!(sql::USAGE_COUNT; usage.ids => TEXT_ARRAY, usage.owners => TEXT_ARRAY,
-                usage.requests => INT8_ARRAY, usage.input => INT8_ARRAY, usage.output => INT8_ARRAY,
-                self.at => TIMESTAMPTZ),
-            );
         }
         if self.metrics.is_something() {
             all.push(self.metrics.statement()); // the last, because it may make others wait until the commit
         }
-        (all, usage_at)
+        all
     }
 
-    fn add_chats<'s>(&'s self, all: &mut Vec<Statement<'s>>) {
+    fn record(&self) -> Statement<'_> {
         let (begun, grown, lapsed) = (&self.begun, &self.grown, &self.lapsed);
-        if !begun.ids.is_empty() {
-            all.push(
-                statement!(sql::CHATS_INSERT; begun.ids => TEXT_ARRAY, self.guests => TEXT_ARRAY,
-                begun.titles => TEXT_ARRAY, begun.hashes => TEXT_ARRAY, begun.counts => INT8_ARRAY,
-                begun.tokens => INT8_ARRAY, begun.list_from => INT8_ARRAY,
-                begun.list_expires_at => TIMESTAMPTZ_ARRAY, self.at => TIMESTAMPTZ,
-                self.expires_at => TIMESTAMPTZ),
-            );
-        }
-        if !grown.ids.is_empty() {
-            all.push(
-                statement!(sql::CHATS_UPDATE; grown.ids => TEXT_ARRAY, grown.titles => TEXT_ARRAY,
-                grown.hashes => TEXT_ARRAY, grown.counts => INT8_ARRAY, grown.tokens => INT8_ARRAY,
-                grown.list_from => INT8_ARRAY, grown.list_expires_at => TIMESTAMPTZ_ARRAY,
-                self.at => TIMESTAMPTZ, self.expires_at => TIMESTAMPTZ),
-            );
-        }
-        if !lapsed.ids.is_empty() {
-            all.push(statement!(sql::MAPPINGS_UNSYNC; lapsed.ids => TEXT_ARRAY, lapsed.below => INT8_ARRAY));
-        }
-    }
-
-    fn add_messages<'s>(&'s self, all: &mut Vec<Statement<'s>>) {
         let (messages, vectors, notes) = (&self.messages, &self.vectors, &self.notes);
-        if messages.ids.is_empty() {
-            return;
-        }
-        all.push(statement!(sql::MESSAGES_INSERT; messages.ids => TEXT_ARRAY,
-            messages.conversations => TEXT_ARRAY, messages.roles => TEXT_ARRAY,
-            messages.contents => TEXT_ARRAY, messages.hashes => TEXT_ARRAY, messages.tokens => INT8_ARRAY,
-            messages.sequences => INT8_ARRAY, messages.metadata => TEXT_ARRAY,
-            messages.sent_at => TIMESTAMPTZ_ARRAY, self.at => TIMESTAMPTZ));
-        all.push(statement!(sql::MAPPINGS_INSERT; messages.ids => TEXT_ARRAY, messages.guests => TEXT_ARRAY,
-            self.cache_backend => TEXT, self.at => TIMESTAMPTZ));
-        if !vectors.ids.is_empty() {
-            all.push(statement!(sql::VECTORS_PUT; vectors.ids => TEXT_ARRAY,
-                vectors.conversations => TEXT_ARRAY, vectors.bytes => BYTEA_ARRAY, self.model => TEXT,
-                self.at => TIMESTAMPTZ));
-        }
-        if !notes.ids.is_empty() {
-            all.push(
-                statement!(sql::NOTES_PUT; notes.ids => TEXT_ARRAY, notes.states => TEXT_ARRAY,
-                notes.attempts => INT8_ARRAY, notes.causes => TEXT_ARRAY, self.model => TEXT,
-                self.at => TIMESTAMPTZ),
-            );
-        }
+        let (usage, times) = (&self.usage, &self.times);
+        statement!(sql::RECORD;
+            self.at => TIMESTAMPTZ, self.expires_at => TIMESTAMPTZ, self.cache_backend => TEXT, self.model => TEXT,
+            begun.ids => TEXT_ARRAY, self.guests => TEXT_ARRAY, begun.titles => TEXT_ARRAY,
+            begun.hashes => TEXT_ARRAY, begun.counts => INT8_ARRAY, begun.tokens => INT8_ARRAY,
+            begun.list_from => INT8_ARRAY, begun.list_expires_at => TIMESTAMPTZ_ARRAY,
+            grown.ids => TEXT_ARRAY, grown.titles => TEXT_ARRAY, grown.hashes => TEXT_ARRAY,
+            grown.counts => INT8_ARRAY, grown.tokens => INT8_ARRAY, grown.list_from => INT8_ARRAY,
+            grown.list_expires_at => TIMESTAMPTZ_ARRAY,
+            lapsed.ids => TEXT_ARRAY, lapsed.below => INT8_ARRAY,
+            messages.ids => TEXT_ARRAY, messages.conversations => TEXT_ARRAY, messages.guests => TEXT_ARRAY,
+            messages.roles => TEXT_ARRAY, messages.contents => TEXT_ARRAY, messages.hashes => TEXT_ARRAY,
+            messages.tokens => INT8_ARRAY, messages.sequences => INT8_ARRAY, messages.metadata => TEXT_ARRAY,
+            messages.sent_at => TIMESTAMPTZ_ARRAY,
+            vectors.ids => TEXT_ARRAY, vectors.conversations => TEXT_ARRAY, vectors.bytes => BYTEA_ARRAY,
+            notes.ids => TEXT_ARRAY, notes.states => TEXT_ARRAY, notes.attempts => INT8_ARRAY,
+            notes.causes => TEXT_ARRAY,
+            usage.ids => TEXT_ARRAY, usage.owners => TEXT_ARRAY, usage.requests => INT8_ARRAY,
+            usage.input => INT8_ARRAY, usage.output => INT8_ARRAY,
+            times.owners => TEXT_ARRAY, times.requests => INT8_ARRAY, times.total_ms => FLOAT8_ARRAY)
     }
 }

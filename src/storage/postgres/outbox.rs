@@ -44,11 +44,9 @@ impl Marks {
             return;
         }
         statements.push(
-            statement!(sql::MAPPINGS_SETTLE; self.conversations => TEXT_ARRAY,
-            self.first => INT8_ARRAY, self.next => INT8_ARRAY, self.at => TIMESTAMPTZ),
+            statement!(sql::SETTLE; self.conversations => TEXT_ARRAY, self.first => INT8_ARRAY,
+            self.next => INT8_ARRAY, self.at => TIMESTAMPTZ),
         );
-        statements.push(statement!(sql::LISTS_SETTLE;
-            self.conversations => TEXT_ARRAY, self.next => INT8_ARRAY));
     }
 }
 

@@ -118,10 +118,10 @@ impl PostgresDatabase {
             }
         };
         let columns = Columns::of(self, &stage, batch);
-        let (statements, usage_at) = columns.statements();
+        let statements = columns.statements();
         match session.go_on(&statements, End::Commit).await {
             Ok(rows) => {
-                let totals = rows.get(usage_at).map_or(&[][..], Vec::as_slice);
+                let totals = rows.first().map_or(&[][..], Vec::as_slice);
                 note_created(totals, &mut outcomes, &stage);
                 Ended::Stored(outcomes)
             }

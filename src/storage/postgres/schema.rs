@@ -15,10 +15,16 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
 /// Numbered, never edited once released; refinery keeps their checksums and refuses a database whose history differs.
-const MIGRATIONS: &[(&str, &str)] = &[(
-    "V1__tables",
-    include_str!("../../../schema/postgres/001_tables.sql"),
-)];
+const MIGRATIONS: &[(&str, &str)] = &[
+    (
+        "V1__tables",
+        include_str!("../../../schema/postgres/001_tables.sql"),
+    ),
+    (
+        "V2__functions",
+        include_str!("../../../schema/postgres/002_functions.sql"),
+    ),
+];
 
 /// One transaction that is already open, for refinery. Its own driver begins transactions itself, one for each step,
 /// under which no lock could be kept through a pooler, and names statements, which a pooler mixes up.

@@ -43,23 +43,9 @@ pub(super) const RETAIN_FOREVER: &str =
 
 // Recording, before anything is computed.
 
-/// The rows of the guests of a batch ($1) and of the conversations it has notes about ($2), all locked in one order,
-/// so that two batches never wait for each other.
-pub(super) const CHATS_LOCK: &str =
-    "SELECT c.id, c.user_id, c.platform, c.title, c.conversation_hash, c.message_count,
-        c.total_tokens, c.expires_at, c.list_from, c.list_expires_at,
-        c.title NOT LIKE 'Guest Chat - %' OR EXISTS
-            (SELECT FROM message_cache m WHERE m.conversation_id = c.id AND m.role = 'user')
-    FROM conversation_cache c
-    WHERE c.id IN (SELECT id FROM conversation_cache WHERE user_id = ANY ($1) AND platform = 'guest'
-        UNION ALL SELECT unnest($2))
-    ORDER BY c.id FOR UPDATE OF c";
-pub(super) const MESSAGES_FIND: &str = "SELECT m.id, m.conversation_id, m.sequence, m.role, m.message_hash,
-        coalesce(p.is_synced, false), n.state, e.id IS NOT NULL, c.session_id, c.list_from, c.list_expires_at
-    FROM message_cache m JOIN conversation_cache c ON c.id = m.conversation_id
-        LEFT JOIN cache_content_mapping p ON p.id = m.id
-        LEFT JOIN embedding_notes n ON n.message_id = m.id LEFT JOIN cache_embeddings e ON e.id = m.id
-    WHERE m.id = ANY ($1)";
+/// The rows of the guests of a batch and of the conversations it has notes about, locked.
+pub(super) const CHATS_LOCK: &str = "SELECT * FROM guestbook_lock($1, $2)";
+pub(super) const MESSAGES_FIND: &str = "SELECT * FROM guestbook_find($1)";
 /// Of messages that were to be stored, those that are.
 pub(super) const MESSAGES_STORED: &str = "SELECT count(*)
     FROM unnest($1, $2, $3) AS wanted (id, conversation_id, sequence)
@@ -68,27 +54,10 @@ pub(super) const MESSAGES_STORED: &str = "SELECT count(*)
 
 // Recording, all of it at once.
 
-pub(super) const CHATS_INSERT: &str = "INSERT INTO conversation_cache (id, user_id, session_id, title, conversation_hash,
-        message_count, total_tokens, platform, created_at, accessed_at, expires_at, list_from, list_synced, list_expires_at)
-    SELECT id, guest, guest, title, hash, messages, tokens, 'guest', $9, $9, $10, list_from, 0, list_expires_at
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
-        AS new (id, guest, title, hash, messages, tokens, list_from, list_expires_at)";
-pub(super) const CHATS_UPDATE: &str =
-    "UPDATE conversation_cache c SET title = new.title, conversation_hash = new.hash,
-        message_count = new.messages, total_tokens = new.tokens, accessed_at = $8, expires_at = $9,
-        list_from = new.list_from, list_expires_at = new.list_expires_at
-    FROM unnest($1, $2, $3, $4, $5, $6, $7)
-        AS new (id, title, hash, messages, tokens, list_from, list_expires_at)
-    WHERE c.id = new.id";
-pub(super) const MESSAGES_INSERT: &str =
-    "INSERT INTO message_cache (id, conversation_id, role, content, message_hash, tokens,
-        sequence, metadata, sent_at, created_at, updated_at)
-    SELECT id, conversation_id, role, content, hash, tokens, sequence, metadata, sent_at, $10, $10
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        AS new (id, conversation_id, role, content, hash, tokens, sequence, metadata, sent_at)";
-pub(super) const MAPPINGS_INSERT: &str = "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend,
-        content_backend, is_synced, created_at)
-    SELECT id, 'message', id, user_id, $3, 'postgresql', false, $4 FROM unnest($1, $2) AS new (id, user_id)";
+/// See schema/postgres/002_functions.sql.
+pub(super) const RECORD: &str = "SELECT * FROM guestbook_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+    $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
+    $38, $39, $40, $41, $42, $43, $44, $45, $46)";
 pub(super) const VECTORS_PUT: &str = "INSERT INTO cache_embeddings (id, conversation_id, message_id, embedding,
         embedding_model, embedding_dim, created_at)
     SELECT id, conversation_id, id, embedding, $4, length(embedding), $5
@@ -102,29 +71,7 @@ pub(super) const NOTES_PUT: &str = "INSERT INTO embedding_notes (message_id, sta
 /// In one order, before any of them is changed.
 pub(super) const USAGE_LOCK: &str =
     "SELECT user_id FROM usage_metrics WHERE user_id = ANY ($1) ORDER BY user_id FOR UPDATE";
-/// A POST counts one request and one miss per message. The month's counter starts anew with the UTC month.
-pub(super) const USAGE_COUNT: &str = "INSERT INTO usage_metrics AS u (id, user_id, total_requests, cache_hits, cache_misses,
-        total_input_tokens, total_output_tokens, total_tokens, tier, monthly_requests_used, created_at, updated_at)
-    SELECT id, owner, requests, 0, requests, input, output, input + output, 'guest', requests, $6, $6
-    FROM unnest($1, $2, $3, $4, $5) AS new (id, owner, requests, input, output)
-    ON CONFLICT (user_id) DO UPDATE SET total_requests = u.total_requests + excluded.total_requests,
-        cache_misses = u.cache_misses + excluded.cache_misses,
-        total_input_tokens = u.total_input_tokens + excluded.total_input_tokens,
-        total_output_tokens = u.total_output_tokens + excluded.total_output_tokens,
-        total_tokens = u.total_tokens + excluded.total_tokens,
-        cache_hit_rate = u.cache_hits::float8 / (u.cache_hits + u.cache_misses + excluded.cache_misses),
-        monthly_requests_used = excluded.monthly_requests_used + CASE
-            WHEN date_trunc('month', u.updated_at AT TIME ZONE 'UTC') = date_trunc('month', $6 AT TIME ZONE 'UTC')
-            THEN u.monthly_requests_used ELSE 0 END,
-        updated_at = $6
-    RETURNING user_id, total_requests";
-pub(super) const USAGE_TIME: &str =
-    "UPDATE usage_metrics u SET timed_requests = u.timed_requests + t.requests,
-        average_response_time_ms = (u.average_response_time_ms * u.timed_requests + t.total_ms)
-            / (u.timed_requests + t.requests)
-    FROM (SELECT owner, sum(requests)::bigint AS requests, sum(total_ms) AS total_ms
-        FROM unnest($1, $2, $3) AS one (owner, requests, total_ms) GROUP BY owner) t
-    WHERE u.user_id = t.owner AND t.requests > 0";
+pub(super) const USAGE_TIME: &str = "SELECT guestbook_ride($1, $2, $3)::text";
 /// Adds to one part of the hour's row; see the schema for why there are parts.
 pub(super) const METRICS_ADD: &str = "INSERT INTO cache_metrics_parts AS p (id, recorded_at, part, entries, cache_hits,
         cache_misses, timed_requests, timed_ms, storage_size_mb)
@@ -136,25 +83,9 @@ pub(super) const METRICS_ADD: &str = "INSERT INTO cache_metrics_parts AS p (id, 
 
 // The lists.
 
-/// A conversation that has lapsed, been migrated or erased meanwhile takes no mark, and a message that fell out of the
-/// window neither. A list has no holes, so everything before what is noted is there as well.
-pub(super) const MAPPINGS_SETTLE: &str = "UPDATE cache_content_mapping p SET is_synced = true, last_synced_at = $4
-    FROM unnest($1, $2, $3) AS done (conversation_id, first, next)
-        JOIN conversation_cache c ON c.id = done.conversation_id AND c.list_expires_at IS NOT NULL
-            AND c.message_count >= done.next
-        JOIN message_cache m ON m.conversation_id = c.id
-            AND m.sequence >= greatest(c.list_from, least(c.list_synced, done.first)) AND m.sequence < done.next
-    WHERE p.id = m.id AND NOT p.is_synced";
-pub(super) const LISTS_SETTLE: &str = "UPDATE conversation_cache c SET list_synced = done.next
-    FROM (SELECT o.id, max(n.next) AS next FROM unnest($1, $2) AS n (conversation_id, next)
-            JOIN conversation_cache o ON o.id = n.conversation_id AND o.message_count >= n.next GROUP BY o.id) done
-    WHERE c.id = done.id AND c.list_expires_at IS NOT NULL AND c.list_synced < done.next";
+pub(super) const SETTLE: &str = "SELECT guestbook_settle($1, $2, $3, $4)::text";
 pub(super) const SETTLED_LOCK: &str =
     "SELECT id FROM conversation_cache WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
-pub(super) const MAPPINGS_UNSYNC: &str = "UPDATE cache_content_mapping p SET is_synced = false
-    FROM unnest($1, $2) AS lapsed (conversation_id, below) JOIN message_cache m
-        ON m.conversation_id = lapsed.conversation_id AND m.sequence < lapsed.below
-    WHERE p.id = m.id AND p.is_synced";
 pub(super) const LIST_DEBTS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache
     WHERE list_synced < message_count AND list_expires_at IS NOT NULL AND list_expires_at > $2 AND id > $1
