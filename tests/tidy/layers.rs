@@ -202,7 +202,10 @@ fn backends_never_name_each_other() {
 fn each_driver_stays_in_the_folder_of_its_backend() {
     let homes = [
         ("rusqlite", vec!["src/storage/sqlite"]),
-        ("refinery", vec!["src/storage/sqlite"]),
+        (
+            "refinery",
+            vec!["src/storage/sqlite", "src/storage/postgres"],
+        ),
         // Also the name of our own module, which open.rs and mod.rs have to say.
         (
             "sled",

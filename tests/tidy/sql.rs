@@ -102,47 +102,55 @@ fn arguments(code: &str) -> &str {
 
 #[test]
 fn every_statement_is_used() {
-    let file = read(HOMES[0]);
-    let users: String = sources("src/storage/sqlite")
-        .into_iter()
-        .map(|file| file.code)
-        .collect();
-    let names = file.lines().filter_map(|line| {
-        let rest = line.strip_prefix("pub(super) const ")?;
-        Some(rest.split_once(':')?.0.to_owned())
-    });
-    let unused: Vec<_> = names
-        .filter(|name| !users.contains(&format!("sql::{name}")))
-        .collect();
-    assert!(
-        unused.is_empty(),
-        "nothing runs these statements of {}; remove them: {}",
-        HOMES[0],
-        unused.join(", ")
-    );
+    for home in HOMES {
+        let file = read(home);
+        let folder = home.trim_end_matches("/sql.rs");
+        let users: String = sources(folder).into_iter().map(|file| file.code).collect();
+        let names = file.lines().filter_map(|line| {
+            let rest = line.strip_prefix("pub(super) const ")?;
+            Some(rest.split_once(':')?.0.to_owned())
+        });
+        let unused: Vec<_> = names
+            .filter(|name| !users.contains(&format!("sql::{name}")))
+            .collect();
+        assert!(
+            unused.is_empty(),
+            "nothing runs these statements of {home}; remove them: {}",
+            unused.join(", ")
+        );
+    }
 }
 
 #[test]
 fn every_migration_is_applied_in_order() {
-    let mut names: Vec<String> = fs::read_dir(root().join("schema/sqlite"))
-        .expect("schema/sqlite")
+    for (folder, applied_by) in [
+        ("schema/sqlite", "src/storage/sqlite/open.rs"),
+        ("schema/postgres", "src/storage/postgres/schema.rs"),
+    ] {
+        applied_in_order(folder, applied_by);
+    }
+}
+
+fn applied_in_order(folder: &str, applied_by: &str) {
+    let mut names: Vec<String> = fs::read_dir(root().join(folder))
+        .expect(folder)
         .map(|entry| entry.expect("a readable entry").file_name())
         .map(|name| name.into_string().expect("a plain name"))
         .collect();
     names.sort();
-    let open = read("src/storage/sqlite/open.rs");
+    let open = read(applied_by);
     let mut last = 0;
     for (number, name) in (1..).zip(&names) {
         assert!(
             name.starts_with(&format!("{number:03}_")) && name.ends_with(".sql"),
-            "schema/sqlite/{name} must be named {number:03}_what.sql: numbers have no gap and are never used twice"
+            "{folder}/{name} must be named {number:03}_what.sql: numbers have no gap and are never used twice"
         );
-        let place = open.find(&format!("schema/sqlite/{name}\"")).unwrap_or_else(|| {
-            panic!("schema/sqlite/{name} is never applied: add it to MIGRATIONS in src/storage/sqlite/open.rs")
+        let place = open.find(&format!("{folder}/{name}\"")).unwrap_or_else(|| {
+            panic!("{folder}/{name} is never applied: add it to MIGRATIONS in {applied_by}")
         });
         assert!(
             place > last,
-            "MIGRATIONS in src/storage/sqlite/open.rs must list {name} after the files before it"
+            "MIGRATIONS in {applied_by} must list {name} after the files before it"
         );
         last = place;
     }
