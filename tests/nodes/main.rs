@@ -1,0 +1,27 @@
+//! `guestbook serve` as it runs where it matters: several processes, on PostgreSQL and Redis servers that are killed, frozen,
+//! emptied, slow, full or behind a pool. What was sent and answered is kept in a ledger, which is compared with every store
+//! in the end.
+#![cfg(all(feature = "postgres", feature = "redis"))]
+#![allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+
+#[path = "../site/client.rs"]
+#[allow(dead_code)] // this suite uses a part of it
+mod client;
+#[path = "../cli/process.rs"]
+#[allow(dead_code)] // as above
+mod process;
+#[path = "../servers/mod.rs"]
+mod servers;
+
+mod ledger;
+mod load;
+mod rig;
+
+mod commits;
+mod durability;
+mod parity;
+mod pooled;
+mod postgres_outages;
+mod redis_outages;
+mod tls;
+mod two_nodes;

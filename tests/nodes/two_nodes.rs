@@ -1,0 +1,107 @@
+//! Several nodes on the same stores.
+
+use crate::ledger::Ledger;
+use crate::load::{Load, Nodes, Plan, Talker};
+use crate::process::Running;
+use crate::rig::{Rig, stopped};
+use crate::servers::PgBouncer;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the two nodes get from 64 clients.
+fn heavy() -> Plan {
+    Plan {
+        clients: 64,
+        guests: 40,
+        requests: 90,
+        pause: Duration::ZERO,
+    }
+}
+
+/// Guests who come, are deleted or sign up, and come again.
+async fn come_and_go(ledger: Arc<Ledger>, nodes: Nodes) {
+    let mut talker = Talker::new(1000, &ledger, &nodes);
+    for round in 0..8 {
+        for step in 0..6 {
+            talker.say("leaver", step % 2 == 0).await;
+            talker.say("joiner", step % 2 == 0).await;
+        }
+        talker.delete("leaver").await;
+        talker
+            .migrate("joiner", &format!("user-{}", round % 2))
+            .await;
+    }
+    talker.say("joiner", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_are_one_guestbook_also_when_one_is_killed() {
+    let rig = Rig::fast().await;
+    let (a, b) = (rig.node(), rig.node());
+    let (ledger, nodes) = (Arc::new(Ledger::default()), Nodes::of(&[&a, &b]));
+    let since = Instant::now();
+    let load = Load::start(&ledger, &nodes, heavy());
+    let others = tokio::spawn(come_and_go(Arc::clone(&ledger), nodes.clone()));
+    ledger.progress(1500).await;
+    tokio::task::block_in_place(|| b.kill());
+    let b = rig.node();
+    nodes.set(1, &b);
+    load.complete().await;
+    others.await.unwrap();
+    println!(
+        "figure: {} messages from 64 clients over two nodes, one killed: {:.1?}",
+        ledger.book().saved,
+        since.elapsed()
+    );
+    {
+        let book = ledger.book();
+        assert_eq!(book.unavailable, 0, "a 503 without an outage: {book:?}");
+        assert!(book.died > 0, "the kill hit nobody");
+    }
+    ledger.assert_clean(&rig, &[&a.client, &b.client]).await;
+    stopped(a);
+    stopped(b);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_nodes_start_at_once_on_an_empty_database() {
+    let rig = Rig::fast().await;
+    ten_nodes(&rig, &rig.database_url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_nodes_start_at_once_through_a_pool() {
+    let rig = Rig::fast().await;
+    let pool = PgBouncer::start(&rig.postgres.address()).await;
+    ten_nodes(&rig, &pool.url(&rig.database)).await;
+}
+
+async fn ten_nodes(rig: &Rig, database_url: &str) {
+    let since = Instant::now();
+    let starting: Vec<_> = (0..10)
+        .map(|_| {
+            let mut command = rig.command("serve", database_url, &rig.redis.url());
+            command.args(["--database-connections", "4"]);
+            tokio::task::spawn_blocking(|| Running::start(command))
+        })
+        .collect();
+    let mut nodes = Vec::new();
+    for node in starting {
+        nodes.push(node.await.unwrap());
+    }
+    println!(
+        "figure: ten nodes on an empty database are up: {:.1?}",
+        since.elapsed()
+    );
+    let ledger = Arc::new(Ledger::default());
+    let places = Nodes::of(&nodes.iter().collect::<Vec<_>>());
+    let mut talker = Talker::new(0, &ledger, &places);
+    for step in 0..20 {
+        talker.say("everywhere", step % 2 == 0).await;
+    }
+    assert_eq!(ledger.book().saved, 20);
+    ledger
+        .assert_clean(rig, &[&nodes[0].client, &nodes[9].client])
+        .await;
+    nodes.into_iter().map(stopped).for_each(drop);
+}
