@@ -138,13 +138,24 @@ impl Session {
             commit,
         );
         let answered = tokio::time::timeout(self.patience, all).await;
-        let (begun, answers, committed) = answered.map_err(|_| Fault::Late)?;
+        let Ok((begun, answers, committed)) = answered else {
+            self.distrust_others();
+            return Err(Fault::Late);
+        };
         // After a statement that failed, COMMIT rolls back: either way no transaction is open.
         self.ended = end == End::Commit && committed.is_ok();
         begun?;
         let rows = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
         committed?;
         Ok(rows)
+    }
+
+    /// Closes the connections that wait in the pool. One that goes unanswered may have been forgotten by a firewall, or lead
+    /// to a machine that is gone; the others are then the same, and each would cost as long a wait.
+    fn distrust_others(&self) {
+        if let Some(pool) = Object::pool(self.client()) {
+            pool.retain(|_, _| false);
+        }
     }
 
     /// Undoes the open transaction, so that the connection can be used again.
