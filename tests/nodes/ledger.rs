@@ -177,21 +177,12 @@ impl Ledger {
     /// `guestbook verify`.
     pub(crate) async fn assert_clean(&self, rig: &Rig, nodes: &[&Client]) {
         self.until_listed(rig).await;
-        let rows = rig.rows().await;
-        let mut found = Findings::default();
-        found.compare(&self.book().entries, &rows);
-        found.counters(rig).await;
-        found.lists(rig, &rows).await;
-        for node in nodes {
-            found.answers(node, &rows).await;
-        }
-        let wrong = self.book().wrong.clone();
-        let counts = self.counts();
-        println!("ledger: {counts}; {} rows; {found}", rows.len());
+        let found = self.findings(rig, nodes).await;
+        let (counts, wrong) = (self.counts(), self.book().wrong.clone());
+        println!("ledger: {counts}; {found}");
         assert!(
             found.is_clean() && wrong.is_empty(),
-            "{counts}; {} rows; {found}; wrong answers: {}, such as {:#?}",
-            rows.len(),
+            "{counts}; {found}; wrong answers: {}, such as {:#?}",
             wrong.len(),
             &wrong[..wrong.len().min(SHOWN)]
         );
@@ -200,6 +191,19 @@ impl Ledger {
             assert_eq!(report["ok"], true, "{report:#}");
         }
         rig.assert_verified();
+    }
+
+    /// Everything that is not as it was answered, or not as another store has it.
+    pub(crate) async fn findings(&self, rig: &Rig, nodes: &[&Client]) -> Findings {
+        let rows = rig.rows().await;
+        let mut found = Findings::default();
+        found.compare(&self.book().entries, &rows);
+        found.counters(rig).await;
+        found.lists(rig, &rows).await;
+        for node in nodes {
+            found.answers(node, &rows).await;
+        }
+        found
     }
 
     fn counts(&self) -> String {
@@ -222,9 +226,10 @@ impl Ledger {
 
 /// What is not as it should be.
 #[derive(Debug, Default)]
-struct Findings(BTreeMap<&'static str, Vec<String>>);
+pub(crate) struct Findings(BTreeMap<&'static str, Vec<String>>);
 
-const KINDS: [&str; 11] = [
+/// What can be wrong.
+pub(crate) const KINDS: [&str; 11] = [
     "lost",
     "changed",
     "duplicated",
@@ -246,6 +251,11 @@ impl Findings {
 
     fn is_clean(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How often this is wrong.
+    pub(crate) fn count(&self, kind: &str) -> usize {
+        self.0.get(kind).map_or(0, Vec::len)
     }
 
     /// What was answered against what is stored.
@@ -377,7 +387,7 @@ impl Findings {
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for kind in KINDS {
-            write!(f, "{kind} {} ", self.0.get(kind).map_or(0, Vec::len))?;
+            write!(f, "{kind} {} ", self.count(kind))?;
         }
         for (kind, found) in &self.0 {
             for one in found.iter().take(SHOWN) {

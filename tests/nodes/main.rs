@@ -18,6 +18,7 @@ mod load;
 mod rig;
 
 mod commits;
+mod damage;
 mod durability;
 mod parity;
 mod pooled;

@@ -5,7 +5,7 @@ use crate::ledger::Ledger;
 use crate::load::{Load, Nodes, Plan};
 use crate::process::{finish, stderr, stdout};
 use crate::rig::{Rig, figure, stopped};
-use crate::servers::{PostgresOptions, RedisOptions};
+use crate::servers::{PostgresOptions, Proxy, RedisOptions};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,6 +118,53 @@ async fn a_postgres_that_hangs() {
     load.finish().await;
     figure(
         "the longest answer while PostgreSQL hung",
+        ledger.book().slowest,
+    );
+    ledger.assert_clean(&rig, &[&node.client]).await;
+    stopped(node);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_a_firewall_has_forgotten() {
+    let rig = Rig::fast().await;
+    let proxy = Proxy::start(&rig.postgres.address());
+    let node = rig.node_at(&proxy.before(&rig.database_url()), &rig.redis.url());
+    let ledger = Arc::new(Ledger::default());
+    let plan = Plan {
+        clients: 24,
+        ..Plan::light()
+    };
+    let load = Load::start(&ledger, &Nodes::of(&[&node]), plan);
+    ledger.progress(200).await;
+    // As many readers as it takes to have every connection of the pool.
+    let since = Instant::now();
+    while proxy.open() < 16 {
+        assert!(
+            since.elapsed() < DEADLINE,
+            "only {} connections",
+            proxy.open()
+        );
+        let reads = (0..64).map(|_| node.client.get("/v1/user/user-0/conversations"));
+        futures_util::future::join_all(reads).await;
+    }
+    let open = proxy.open();
+    proxy.forget();
+    let served = until_served(&node.client, &ledger).await;
+    figure(
+        &format!("served again after {open} connections were forgotten"),
+        served,
+    );
+    let since = Instant::now();
+    let unavailable = ledger.book().unavailable;
+    ledger.progress(600).await;
+    let unavailable = ledger.book().unavailable - unavailable;
+    figure(
+        &format!("600 messages after that, with {unavailable} answers of 503"),
+        since.elapsed(),
+    );
+    load.finish().await;
+    figure(
+        "the longest answer over forgotten connections",
         ledger.book().slowest,
     );
     ledger.assert_clean(&rig, &[&node.client]).await;

@@ -46,6 +46,11 @@ async fn two_nodes_are_one_guestbook_also_when_one_is_killed() {
     tokio::task::block_in_place(|| b.kill());
     let b = rig.node();
     nodes.set(1, &b);
+    // A verification while messages come in by two ways finds nothing wrong either.
+    for node in [&a, &b] {
+        let report = node.client.verify(None).await;
+        assert_eq!(report["ok"], true, "{report:#}");
+    }
     load.complete().await;
     others.await.unwrap();
     println!(

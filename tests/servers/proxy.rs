@@ -32,6 +32,8 @@ struct Orders {
     refusing: bool,
     /// Connections made before the last cut are to end.
     cuts: usize,
+    /// Connections of fewer than this many accepted before them pass nothing any more.
+    forgotten: usize,
     over: bool,
 }
 
@@ -128,6 +130,13 @@ impl Proxy {
         self.wait_for("the connections to end", || {
             self.counts.open().iter().all(|before| *before >= cuts)
         });
+    }
+
+    /// Passes nothing more over present connections and does not end them, as a firewall that has forgotten them; new ones are
+    /// as good as ever.
+    pub(crate) fn forget(&self) {
+        let accepted = self.accepted();
+        self.order(|orders| orders.forgotten = accepted);
     }
 
     /// Listens no more until [`Proxy::resume`]; present connections stay.
@@ -227,14 +236,14 @@ async fn serve(
         tokio::select! {
             _ = orders.changed() => {}
             Ok((client, _)) = accepted => {
-                counts.accepted.fetch_add(1, Ordering::SeqCst);
+                let number = counts.accepted.fetch_add(1, Ordering::SeqCst);
                 let cuts = orders.borrow().cuts;
                 counts.open().push(cuts);
                 let (server, orders) = (server.to_owned(), orders.clone());
                 let counts = Arc::clone(counts);
                 tokio::spawn(async move {
                     // How it ended, its two sides have seen.
-                    let _ = connection(client, &server, orders, cuts).await;
+                    let _ = connection(client, &server, orders, (number, cuts)).await;
                     counts.closed(cuts);
                 });
             }
@@ -247,13 +256,13 @@ async fn connection(
     client: TcpStream,
     server: &str,
     orders: watch::Receiver<Orders>,
-    cuts: usize,
+    (number, cuts): (usize, usize),
 ) -> io::Result<()> {
     let client = Socket::new(client)?;
     let mut cut = orders.clone();
     tokio::select! {
         _ = cut.wait_for(|orders| orders.cuts > cuts) => Ok(()),
-        ended = relay(client, server, orders) => ended,
+        ended = relay(client, server, orders, number) => ended,
     }
 }
 
@@ -261,13 +270,14 @@ async fn relay(
     client: Socket,
     server: &str,
     mut orders: watch::Receiver<Orders>,
+    number: usize,
 ) -> io::Result<()> {
     // Whoever is stalled does not learn whether the server is there.
     let _ = orders.wait_for(|orders| !orders.stalled[0]).await;
     let server = Socket::new(TcpStream::connect(server).await?)?;
     tokio::try_join!(
-        pass(&client, &server, Way::There, orders.clone()),
-        pass(&server, &client, Way::Back, orders.clone()),
+        pass(&client, &server, (Way::There, number), orders.clone()),
+        pass(&server, &client, (Way::Back, number), orders.clone()),
     )?;
     client.is_done.store(true, Ordering::Relaxed);
     server.is_done.store(true, Ordering::Relaxed);
@@ -278,7 +288,7 @@ async fn relay(
 async fn pass(
     from: &Socket,
     to: &Socket,
-    way: Way,
+    (way, number): (Way, usize),
     mut orders: watch::Receiver<Orders>,
 ) -> io::Result<()> {
     let (queue, mut queued) = mpsc::channel::<(Instant, Vec<u8>)>(PARTS);
@@ -304,7 +314,7 @@ async fn pass(
                 sleep_until(due).await;
             }
             let _ = orders
-                .wait_for(|orders| !orders.stalled[way as usize])
+                .wait_for(|orders| !orders.stalled[way as usize] && number >= orders.forgotten)
                 .await;
             if part.is_empty() {
                 return to.end();
