@@ -17,6 +17,7 @@ mod ledger;
 mod load;
 mod rig;
 
+mod chaos;
 mod commits;
 mod damage;
 mod durability;

@@ -1,0 +1,164 @@
+//! Failures of everything, in an order that nobody thought of.
+//!
+//! `GUESTBOOK_TEST_SEED` repeats a run, `GUESTBOOK_TEST_ROUNDS` makes it longer.
+
+use crate::ledger::Ledger;
+use crate::load::{Load, Nodes, Plan};
+use crate::process::Running;
+use crate::rig::{Rig, figure, stopped};
+use crate::servers::Proxy;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const ROUNDS: u64 = 8;
+
+/// Numbers that a seed decides.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % sides
+    }
+
+    fn moment(&mut self) -> Duration {
+        Duration::from_millis(self.roll(400))
+    }
+}
+
+fn given(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Both servers behind a bad network, and two nodes.
+struct Stage {
+    rig: Rig,
+    to_postgres: Proxy,
+    to_redis: Proxy,
+}
+
+impl Stage {
+    fn node(&self) -> Running {
+        let database = self.to_postgres.before(&self.rig.database_url());
+        let cache = self.to_redis.before(&self.rig.redis.url());
+        self.rig.node_at(&database, &cache)
+    }
+
+    async fn postgres_fails(&self, way: u64, moment: Duration) {
+        let postgres = &self.rig.postgres;
+        match way {
+            0 => {
+                postgres.kill().await;
+                tokio::time::sleep(moment).await;
+                postgres.start_again().await;
+            }
+            1 => {
+                postgres.stop().await;
+                tokio::time::sleep(moment).await;
+                postgres.start_again().await;
+            }
+            2 => {
+                postgres.pause().await;
+                tokio::time::sleep(moment * 2).await;
+                postgres.resume().await;
+            }
+            3 => {
+                self.to_postgres.stall_answers();
+                tokio::time::sleep(moment).await;
+                tokio::task::block_in_place(|| self.to_postgres.cut());
+                tokio::task::block_in_place(|| self.to_postgres.resume());
+            }
+            4 => tokio::task::block_in_place(|| self.to_postgres.cut()),
+            _ => {}
+        }
+    }
+
+    async fn redis_fails(&self, way: u64, moment: Duration) {
+        let redis = &self.rig.redis;
+        match way {
+            0 => {
+                redis.kill().await;
+                tokio::time::sleep(moment).await;
+                redis.start_again().await;
+            }
+            1 => drop(redis.command(&["FLUSHALL"]).await),
+            2 => {
+                redis.pause().await;
+                tokio::time::sleep(moment * 2).await;
+                redis.resume().await;
+            }
+            3 => {
+                self.to_redis.stall_answers();
+                tokio::time::sleep(moment).await;
+                tokio::task::block_in_place(|| self.to_redis.cut());
+                tokio::task::block_in_place(|| self.to_redis.resume());
+            }
+            4 => tokio::task::block_in_place(|| self.to_redis.cut()),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_fails_in_any_order() {
+    let seed =
+        given("GUESTBOOK_TEST_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let rounds = given("GUESTBOOK_TEST_ROUNDS").unwrap_or(ROUNDS);
+    println!("GUESTBOOK_TEST_SEED={seed}");
+    let mut dice = Dice(seed | 1);
+    let rig = Rig::durable().await;
+    let stage = Stage {
+        to_postgres: Proxy::start(&rig.postgres.address()),
+        to_redis: Proxy::start(&rig.redis.address()),
+        rig,
+    };
+    let mut nodes = [stage.node(), stage.node()];
+    let (ledger, places) = (
+        Arc::new(Ledger::default()),
+        Nodes::of(&[&nodes[0], &nodes[1]]),
+    );
+    let plan = Plan {
+        clients: 10,
+        requests: 100_000,
+        ..Plan::light()
+    };
+    let load = Load::start(&ledger, &places, plan);
+    for round in 0..rounds {
+        ledger.progress(30).await;
+        let (postgres, redis, node) = (dice.roll(6), dice.roll(6), dice.roll(4));
+        let moments = [dice.moment(), dice.moment(), dice.moment()];
+        println!("round {round}: PostgreSQL {postgres} Redis {redis} node {node} {moments:?}");
+        tokio::join!(
+            stage.postgres_fails(postgres, moments[0]),
+            stage.redis_fails(redis, moments[1]),
+            async {
+                tokio::time::sleep(moments[2] / 2).await;
+                match node {
+                    0 => nodes[1].signal("KILL"),
+                    1 => nodes[1].signal("TERM"),
+                    _ => {}
+                }
+            }
+        );
+        if node < 2 {
+            nodes[1] = stage.node();
+            places.set(1, &nodes[1]);
+        }
+    }
+    let since = Instant::now();
+    ledger.progress(30).await;
+    load.finish().await;
+    ledger.until_listed(&stage.rig).await;
+    figure(
+        "everything in its place after the last failure",
+        since.elapsed(),
+    );
+    ledger
+        .assert_clean(&stage.rig, &[&nodes[0].client, &nodes[1].client])
+        .await;
+    nodes.into_iter().map(stopped).for_each(drop);
+}
