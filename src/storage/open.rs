@@ -20,7 +20,7 @@ pub enum DatabaseUrl {
     Sqlite(PathBuf),
     /// A database on a PostgreSQL server.
     #[cfg(feature = "postgres")]
-    Postgres(PostgresUrl),
+    Postgres(Box<PostgresUrl>),
     /// Nowhere: gone when the process ends.
     Memory,
 }
@@ -69,7 +69,7 @@ impl DatabaseUrl {
             ("sqlite", path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             ("memory", "") => Ok(Self::Memory),
             #[cfg(feature = "postgres")]
-            ("postgres" | "postgresql", _) => Ok(Self::Postgres(PostgresUrl::parse(text)?)),
+            ("postgres" | "postgresql", _) => Ok(Self::Postgres(PostgresUrl::parse(text)?.into())),
             (scheme, _) => Err(unknown("--database-url", scheme, DATABASES)),
         }
     }
