@@ -3,13 +3,14 @@
 //! `GUESTBOOK_TEST_SEED` repeats a run, `GUESTBOOK_TEST_ROUNDS` makes it longer.
 
 use crate::ledger::Ledger;
-use crate::load::{Load, Nodes, Plan};
+use crate::load::{Load, Nodes, Plan, Talker};
 use crate::process::Running;
 use crate::rig::{Rig, figure, stopped};
 use crate::servers::Proxy;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const ROUNDS: u64 = 8;
@@ -103,6 +104,17 @@ impl Stage {
     }
 }
 
+/// Guests who are deleted or sign up, until it is over.
+async fn come_and_go(ledger: Arc<Ledger>, nodes: Nodes, over: Arc<AtomicBool>) {
+    let mut talker = Talker::new(1000, &ledger, &nodes);
+    for round in 0.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        talker.come_and_go(round).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_fails_in_any_order() {
     let seed =
@@ -127,6 +139,12 @@ async fn everything_fails_in_any_order() {
         ..Plan::light()
     };
     let load = Load::start(&ledger, &places, plan);
+    let over = Arc::new(AtomicBool::new(false));
+    let others = tokio::spawn(come_and_go(
+        Arc::clone(&ledger),
+        places.clone(),
+        Arc::clone(&over),
+    ));
     for round in 0..rounds {
         ledger.progress(30).await;
         let (postgres, redis, node) = (dice.roll(6), dice.roll(6), dice.roll(4));
@@ -151,6 +169,8 @@ async fn everything_fails_in_any_order() {
     }
     let since = Instant::now();
     ledger.progress(30).await;
+    over.store(true, Ordering::Relaxed);
+    others.await.unwrap();
     load.finish().await;
     ledger.until_listed(&stage.rig).await;
     figure(

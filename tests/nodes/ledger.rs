@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const DEADLINE: Duration = Duration::from_secs(90);
+/// How long a node may take to see that its lists are there again.
+const NOTICE: Duration = Duration::from_secs(20);
 /// Examples shown of each kind of fault.
 const SHOWN: usize = 4;
 
@@ -372,7 +374,7 @@ impl Findings {
                     format!("{guest}: {there} rows, {told} in the history"),
                 );
             }
-            let session = node.get(&format!("/v1/guest/session/{guest}")).await.ok();
+            let session = session(node, &guest).await;
             let items = session["messages"].as_array().unwrap();
             let told: Vec<_> = items.iter().map(words).collect();
             let there: Vec<_> = rows.iter().map(|row| (&*row.role, &*row.content)).collect();
@@ -395,6 +397,19 @@ impl fmt::Display for Findings {
             }
         }
         Ok(())
+    }
+}
+
+/// The list of a guest as a node tells it. One that has not noticed yet that Redis is back, because another has repaired the
+/// lists, is given time to.
+async fn session(node: &Client, guest: &str) -> Value {
+    let since = Instant::now();
+    loop {
+        let session = node.get(&format!("/v1/guest/session/{guest}")).await.ok();
+        if session["source"] == "redis" || since.elapsed() > NOTICE {
+            return session;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -245,6 +245,16 @@ impl Talker {
         panic!("{guest} is never migrated");
     }
 
+    /// A guest who comes and is deleted, and one who comes and signs up.
+    pub(crate) async fn come_and_go(&mut self, round: usize) {
+        for step in 0..6 {
+            self.say("leaver", step % 2 == 0).await;
+            self.say("joiner", step % 2 == 0).await;
+        }
+        self.delete("leaver").await;
+        self.migrate("joiner", &format!("user-{}", round % 2)).await;
+    }
+
     fn message(&self, number: usize, with_guest: bool) -> Value {
         let entry = self.ledger.entry(number);
         let mut message =

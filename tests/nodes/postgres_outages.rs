@@ -201,4 +201,7 @@ async fn a_node_without_postgres_does_not_start_and_says_why_in_a_line() {
     rig.postgres.stop().await;
     let said = refused(&url);
     assert!(said.contains("cannot be reached"), "{said}");
+    let (code, said) = rig.verify();
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("cannot be reached"), "{said}");
 }

@@ -1,7 +1,7 @@
 //! The lists go away and come back: no write fails, and they are repaired without being asked for.
 
 use crate::ledger::Ledger;
-use crate::load::{Load, Nodes, Plan};
+use crate::load::{Load, Nodes, Plan, Talker};
 use crate::process::Running;
 use crate::rig::{Rig, figure, stopped};
 use crate::servers::Proxy;
@@ -74,8 +74,37 @@ async fn ended(rig: Rig, node: Running, ledger: &Ledger) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_stopped_and_started() {
     let stage = Stage::start().await;
+    let mut talker = Talker::new(1000, &stage.ledger, &Nodes::of(&[&stage.node]));
+    for guest in ["leaver", "joiner", "leaver", "joiner"] {
+        talker.say(guest, true).await;
+    }
     stage.rig.redis.stop().await;
     stage.pending(60).await;
+    // Lists that have to go are remembered; who reads a list is answered from the tables; nobody calls it verified.
+    talker.delete("leaver").await;
+    talker.migrate("joiner", "member").await;
+    talker.say("joiner", true).await;
+    let client = &stage.node.client;
+    let session = client.get("/v1/guest/session/joiner").await.ok();
+    assert_eq!(
+        (
+            &session["source"],
+            session["messages"].as_array().unwrap().len()
+        ),
+        (&"postgresql".into(), 1)
+    );
+    let deleted = client.delete(&crate::client::chat("nobody")).await.ok();
+    assert_eq!(deleted["deleted_from"], serde_json::json!(["postgresql"]));
+    let verified = client.get("/v1/verify").await;
+    println!(
+        "verify without Redis: {} {:.300}",
+        verified.status,
+        verified.text()
+    );
+    assert!(verified.status == 503 || verified.ok()["ok"] == false);
+    let (code, said) = stage.rig.verify();
+    println!("guestbook verify without Redis: {code} {said}");
+    assert_ne!(code, 0, "{said}");
     let what = "lists repaired after Redis was started";
     stage
         .repaired(what, async |rig| rig.redis.start_again().await)

@@ -78,17 +78,16 @@ impl Rig {
 
     /// `guestbook verify` on the servers finds nothing wrong.
     pub(crate) fn assert_verified(&self) {
-        let mut command = guestbook(&["verify"]);
-        command.args([
-            "--database-url",
-            &self.database_url(),
-            "--cache-url",
-            &self.redis.url(),
-        ]);
-        command.current_dir(self.folder.path());
+        let (code, said) = self.verify();
+        assert_eq!(code, 0, "{said}");
+    }
+
+    /// Runs `guestbook verify`; its exit code and its words.
+    pub(crate) fn verify(&self) -> (i32, String) {
+        let command = self.command("verify", &self.database_url(), &self.redis.url());
         let output = tokio::task::block_in_place(|| finish(command));
         let said = format!("{}{}", stdout(&output), stderr(&output));
-        assert_eq!(output.status.code(), Some(0), "{said}");
+        (output.status.code().unwrap(), said)
     }
 
     pub(crate) async fn psql(&self, sql: &str) -> String {

@@ -22,14 +22,7 @@ fn heavy() -> Plan {
 async fn come_and_go(ledger: Arc<Ledger>, nodes: Nodes) {
     let mut talker = Talker::new(1000, &ledger, &nodes);
     for round in 0..8 {
-        for step in 0..6 {
-            talker.say("leaver", step % 2 == 0).await;
-            talker.say("joiner", step % 2 == 0).await;
-        }
-        talker.delete("leaver").await;
-        talker
-            .migrate("joiner", &format!("user-{}", round % 2))
-            .await;
+        talker.come_and_go(round).await;
     }
     talker.say("joiner", true).await;
 }
