@@ -8,6 +8,14 @@
 #[path = "../stage/mod.rs"]
 mod stage;
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+#[path = "../contract/fixture.rs"]
+#[allow(dead_code)] // the embedded pairs are opened by the stage
+mod fixture;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+#[path = "../servers/mod.rs"]
+mod servers;
+
 mod hanging;
 mod ledger;
 mod lists_down;

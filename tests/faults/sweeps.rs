@@ -1,10 +1,17 @@
 //! A failure at each call of a workload in turn.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use crate::fixture::{self, Fixture};
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use crate::stage::Pair;
 use crate::stage::control::When;
 use crate::stage::{Plan, Stage};
 use crate::workload::{self, GUESTS};
 use futures_util::future::join_all;
 use guestbook::error::ErrorKind;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use guestbook::storage::database::TableSettings;
+use std::any::Any;
 
 /// Runs side by side, because each mostly waits for the back-off of the mending.
 const TOGETHER: usize = 16;
@@ -15,6 +22,9 @@ const KINDS: [ErrorKind; 5] = [
     ErrorKind::Corrupt,
     ErrorKind::Internal,
 ];
+
+/// Whatever must live as long as the stores.
+type Guard = Box<dyn Any + Send>;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Store {
@@ -76,15 +86,20 @@ async fn run(plan: Plan, failure: Option<Failure>) -> Stage {
     stage
 }
 
-/// Every call in turn; `stride` 1 takes each.
-async fn sweep(
-    make: impl Fn() -> (Option<tempfile::TempDir>, Plan),
+/// Calls that a sweep over servers passes over: each run has a database of its own there, which takes its time.
+/// `GUESTBOOK_SWEEP_STRIDE` says otherwise; 1 takes every call.
+const SERVER_STRIDE: usize = 6;
+
+/// Every call in turn, or one of each `stride`.
+async fn sweep<Made: Future<Output = (Guard, Plan)>>(
+    make: impl Fn() -> Made,
+    stride: usize,
     store: Store,
     when: When,
     lasting: bool,
 ) {
     let make = &make;
-    let (guard, plan) = make();
+    let (guard, plan) = make().await;
     let clean = run(plan, None).await;
     let calls = match store {
         Store::Tables => clean.tables.calls(),
@@ -93,10 +108,10 @@ async fn sweep(
     clean.stop().await;
     drop(guard);
     assert!(calls > 10, "the workload has calls to fail");
-    let all: Vec<usize> = (0..calls).collect();
+    let all: Vec<usize> = (0..calls).step_by(stride).collect();
     for part in all.chunks(TOGETHER) {
         join_all(part.iter().map(|&nth| async move {
-            let (_guard, plan) = make();
+            let (_guard, plan) = make().await;
             let failure = Failure {
                 store,
                 nth,
@@ -109,37 +124,76 @@ async fn sweep(
     }
 }
 
-fn memory() -> (Option<tempfile::TempDir>, Plan) {
-    (None, workload::plan(Plan::memory()))
+async fn memory() -> (Guard, Plan) {
+    (Box::new(()), workload::plan(Plan::memory()))
 }
 
-fn sqlite_sled() -> (Option<tempfile::TempDir>, Plan) {
+async fn sqlite_sled() -> (Guard, Plan) {
     let folder = tempfile::tempdir().unwrap();
     let plan = workload::plan(Plan::folder(&folder));
-    (Some(folder), plan)
+    (Box::new(folder), plan)
 }
 
-/// One test per line: name, stores, what fails, on which side of the effect, and whether it goes on failing.
+/// A plan on the stores of a fixture.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+async fn on<Opened: Future<Output = (Guard, Fixture)>>(
+    open: impl Fn(TableSettings) -> Opened,
+) -> (Guard, Plan) {
+    let mut plan = workload::plan(Plan::memory());
+    let (guard, stores) = open(plan.tables()).await;
+    plan.pair = Pair::Open(stores.database, stores.lists);
+    (guard, plan)
+}
+
+#[cfg(feature = "redis")]
+async fn sqlite_redis() -> (Guard, Plan) {
+    on(fixture::open_sqlite_redis).await
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres_sled() -> (Guard, Plan) {
+    on(fixture::open_postgres_sled).await
+}
+
+#[cfg(all(feature = "postgres", feature = "redis"))]
+async fn postgres_redis() -> (Guard, Plan) {
+    on(fixture::open_postgres_redis).await
+}
+
+fn server_stride() -> usize {
+    let given = std::env::var("GUESTBOOK_SWEEP_STRIDE");
+    given.map_or(SERVER_STRIDE, |text| text.parse().unwrap())
+}
+
+/// Every sweep on one pair. What fails, on which side of the effect, and whether it goes on failing, is in the names.
 macro_rules! sweeps {
-    ($($name:ident: $make:ident, $store:ident, $when:ident, $lasting:literal;)*) => {$(
+    ($pair:ident, $stride:expr) => {
+        mod $pair {
+            use super::{Store, When, sweep};
+
+            sweeps! { $pair, $stride;
+                a_failure_of_the_tables_at_any_call_loses_and_doubles_nothing: Tables, Before, false;
+                an_unknown_outcome_at_any_call_of_the_tables_loses_and_doubles_nothing: Tables, After, false;
+                a_failure_of_the_lists_at_any_call_fails_no_request: Lists, Before, false;
+                an_unknown_outcome_at_any_call_of_the_lists_fails_no_request: Lists, After, false;
+                tables_that_fail_from_any_call_on_lose_and_double_nothing: Tables, Before, true;
+                lists_that_fail_from_any_call_on_fail_no_request: Lists, Before, true;
+            }
+        }
+    };
+    ($pair:ident, $stride:expr; $($name:ident: $store:ident, $when:ident, $lasting:literal;)*) => {$(
         #[tokio::test]
         async fn $name() {
-            sweep($make, Store::$store, When::$when, $lasting).await;
+            sweep(super::$pair, $stride, Store::$store, When::$when, $lasting).await;
         }
     )*};
 }
 
-sweeps! {
-    a_failure_of_the_tables_at_any_call_loses_and_doubles_nothing_memory: memory, Tables, Before, false;
-    a_failure_of_the_tables_at_any_call_loses_and_doubles_nothing_sqlite_sled: sqlite_sled, Tables, Before, false;
-    an_unknown_outcome_at_any_call_of_the_tables_loses_and_doubles_nothing_memory: memory, Tables, After, false;
-    an_unknown_outcome_at_any_call_of_the_tables_loses_and_doubles_nothing_sqlite_sled: sqlite_sled, Tables, After, false;
-    a_failure_of_the_lists_at_any_call_fails_no_request_memory: memory, Lists, Before, false;
-    a_failure_of_the_lists_at_any_call_fails_no_request_sqlite_sled: sqlite_sled, Lists, Before, false;
-    an_unknown_outcome_at_any_call_of_the_lists_fails_no_request_memory: memory, Lists, After, false;
-    an_unknown_outcome_at_any_call_of_the_lists_fails_no_request_sqlite_sled: sqlite_sled, Lists, After, false;
-    tables_that_fail_from_any_call_on_lose_and_double_nothing_memory: memory, Tables, Before, true;
-    tables_that_fail_from_any_call_on_lose_and_double_nothing_sqlite_sled: sqlite_sled, Tables, Before, true;
-    lists_that_fail_from_any_call_on_fail_no_request_memory: memory, Lists, Before, true;
-    lists_that_fail_from_any_call_on_fail_no_request_sqlite_sled: sqlite_sled, Lists, Before, true;
-}
+sweeps!(memory, 1);
+sweeps!(sqlite_sled, 1);
+#[cfg(feature = "redis")]
+sweeps!(sqlite_redis, super::server_stride());
+#[cfg(feature = "postgres")]
+sweeps!(postgres_sled, super::server_stride());
+#[cfg(all(feature = "postgres", feature = "redis"))]
+sweeps!(postgres_redis, super::server_stride());

@@ -34,6 +34,8 @@ pub(crate) enum Pair {
     Memory,
     /// SQLite and sled in this folder.
     Folder(PathBuf),
+    /// These, opened with [`Plan::tables`] before.
+    Open(Arc<dyn Database>, Arc<dyn ListCache>),
 }
 
 /// How to set the stage.
@@ -90,15 +92,21 @@ impl Plan {
         Self::new(Pair::Folder(folder.path().to_owned()))
     }
 
-    /// Opens the stores without a service on them.
-    pub(crate) fn stores(&self) -> (Arc<dyn Database>, Arc<dyn ListCache>) {
-        let tables = TableSettings {
+    /// What the tables are opened with.
+    pub(crate) fn tables(&self) -> TableSettings {
+        TableSettings {
             list_ttl: self.settings.list_ttl,
             retention: self.retention,
             model: self.embedder.as_ref().map(|model| model.model().clone()),
             cache_backend: "lists",
-        };
+        }
+    }
+
+    /// Opens the stores without a service on them.
+    pub(crate) fn stores(&self) -> (Arc<dyn Database>, Arc<dyn ListCache>) {
+        let tables = self.tables();
         match &self.pair {
+            Pair::Open(database, lists) => (Arc::clone(database), Arc::clone(lists)),
             Pair::Memory => (
                 Arc::new(MemoryDatabase::new(tables)),
                 Arc::new(MemoryLists::new()),
