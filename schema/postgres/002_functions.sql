@@ -153,3 +153,20 @@ BEGIN
             updated_at = in_at
         RETURNING u.user_id, u.total_requests;
 END $$;
+
+-- Fails with GB001 unless these conversations are guests' and as they are thought to be: a node that was the last to write
+-- them need not read them again. The rows must be locked before.
+CREATE FUNCTION guestbook_expect(in_ids text[], in_hashes text[], in_messages bigint[], in_tokens bigint[],
+    in_list_from bigint[], in_at timestamptz)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM unnest(in_ids, in_hashes, in_messages, in_tokens, in_list_from)
+                AS known (id, hash, messages, tokens, list_from)
+            LEFT JOIN conversation_cache c ON c.id = known.id AND c.platform = 'guest'
+                AND c.conversation_hash = known.hash AND c.message_count = known.messages
+                AND c.total_tokens = known.tokens AND c.list_from = known.list_from AND c.list_expires_at IS NOT NULL
+                AND (c.expires_at IS NULL OR c.expires_at > in_at)
+            WHERE c.id IS NULL) THEN
+        RAISE EXCEPTION 'a conversation has moved on' USING ERRCODE = 'GB001';
+    END IF;
+END $$;

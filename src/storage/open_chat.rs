@@ -7,7 +7,7 @@ use crate::chat::{
 };
 
 /// A guest's conversation while the batch adds to it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OpenChat {
     pub(super) id: ConversationId,
     pub(super) guest: GuestId,

@@ -52,6 +52,11 @@ impl Fault {
         self.code().is_some_and(|code| again.contains(code))
     }
 
+    /// Whether a conversation was not what this node had thought it to be.
+    pub(super) fn is_stale(&self) -> bool {
+        self.code().is_some_and(|code| code.code() == "GB001")
+    }
+
     /// The constraint that a row broke by being there already.
     pub(super) fn repeated(&self) -> Option<&str> {
         let Self::Server(cause) = self else {

@@ -12,6 +12,7 @@ mod chats;
 mod columns;
 mod erase;
 mod error;
+mod known;
 mod migrate;
 mod outbox;
 mod query;
@@ -68,6 +69,7 @@ struct Inner {
     epoch: Uuid,
     settings: TableSettings,
     writers: usize,
+    known: known::Known,
     closed: AtomicBool,
     part: AtomicU32,
     size: Size,
@@ -138,6 +140,7 @@ impl PostgresDatabase {
             epoch,
             settings,
             writers,
+            known: known::Known::default(),
             closed: AtomicBool::new(false),
             // Nodes begin at different parts.
             part: AtomicU32::new(Uuid::new_v4().as_fields().0 % PARTS),

@@ -1,7 +1,8 @@
-//! Steps 2-7 of a batch of messages, in one transaction of two round trips.
+//! Steps 2-7 of a batch of messages, in one transaction of at most two round trips.
 //!
 //! The first asks for everything at once: the rows of the batch's guests, locked, and the messages whose ids may repeat.
-//! What is to be written is then worked out here (`stage`), and the second sends all of it together with COMMIT.
+//! What is to be written is then worked out here (`stage`), and the second sends all of it together with COMMIT. Where this
+//! node was the last to write every conversation of the batch (`known`), the first is left out.
 //!
 //! Transactions of other connections and nodes are kept out of each other's way by order: conversation rows are locked
 //! by id before anything is written, then written by guest, then usage rows are locked and written by owner, and the
@@ -12,6 +13,7 @@
 
 use super::columns::Columns;
 use super::error::{Attempt, Fault};
+use super::known::Expected;
 use super::outbox::Marks;
 use super::rows::{count, get, id, text, time_or_none, window};
 use super::session::{Begin, End, Session, statement};
@@ -101,6 +103,12 @@ impl PostgresDatabase {
     }
 
     async fn attempt(&self, batch: &Batch) -> Ended {
+        if let Some(chats) = self.0.known.take(&guests(batch)) {
+            match self.at_once(batch, chats).await {
+                Ended::Failed(fault) if fault.is_stale() || fault.repeated().is_some() => {}
+                ended => return ended,
+            }
+        }
         let mut session = match self.session().await {
             Ok(session) => session,
             Err(fault) => return Ended::Failed(fault),
@@ -110,7 +118,7 @@ impl PostgresDatabase {
             Err(fault) => return Ended::Failed(fault),
         };
         let mut stage = Stage::new(batch.at, &self.0.settings, chats, found);
-        let mut outcomes = match stage.work_out(&batch.groups) {
+        let outcomes = match stage.work_out(&batch.groups) {
             Ok(outcomes) => outcomes,
             Err(fault) => {
                 session.roll_back().await;
@@ -118,14 +126,56 @@ impl PostgresDatabase {
             }
         };
         let columns = Columns::of(self, &stage, batch);
-        let statements = columns.statements();
-        match session.go_on(&statements, End::Commit).await {
+        let answered = session.go_on(&columns.statements(), End::Commit).await;
+        self.ended(answered, 0, outcomes, &columns, stage)
+    }
+
+    /// One round trip, for guests whose conversations this node was the last to write, and ids that are new. Should either
+    /// not be so, the server undoes it, and everything is read first.
+    async fn at_once(&self, batch: &Batch, chats: BTreeMap<GuestId, OpenChat>) -> Ended {
+        let expected = Expected::of(&chats, batch.at);
+        let marks = Marks::of(&batch.settled, batch.at);
+        let locked: Vec<&String> = expected.ids.iter().chain(&marks.conversations).collect();
+        let nobody: Vec<&str> = Vec::new();
+        let mut stage = Stage::new(batch.at, &self.0.settings, chats, HashMap::new());
+        let outcomes = match stage.work_out(&batch.groups) {
+            Ok(outcomes) => outcomes,
+            Err(fault) => return Ended::Failed(fault),
+        };
+        let columns = Columns::of(self, &stage, batch);
+        let mut statements =
+            vec![statement!(sql::CHATS_LOCK; nobody => TEXT_ARRAY, locked => TEXT_ARRAY)];
+        statements.push(expected.statement());
+        marks.settle(&mut statements);
+        let usage_at = statements.len();
+        statements.extend(columns.statements());
+        let mut session = match self.session().await {
+            Ok(session) => session,
+            Err(fault) => return Ended::Failed(fault),
+        };
+        let answered = session
+            .transact(Begin::Write, &statements, End::Commit)
+            .await;
+        self.ended(answered, usage_at, outcomes, &columns, stage)
+    }
+
+    /// How it ended, from the answers to everything up to COMMIT.
+    fn ended(
+        &self,
+        answered: Attempt<Vec<Vec<Row>>>,
+        usage_at: usize,
+        mut outcomes: Vec<Outcome>,
+        columns: &Columns<'_>,
+        stage: Stage<'_>,
+    ) -> Ended {
+        match answered {
             Ok(rows) => {
-                let totals = rows.first().map_or(&[][..], Vec::as_slice);
+                let totals = rows.get(usage_at).map_or(&[][..], Vec::as_slice);
                 note_created(totals, &mut outcomes, &stage);
+                self.0.known.keep(stage.chats);
                 Ended::Stored(outcomes)
             }
-            Err(fault) if fault.is_lost() => Ended::Unknown(fault, Sent::of(&columns, outcomes)),
+            Err(fault) if fault.is_lost() => Ended::Unknown(fault, Sent::of(columns, outcomes)),
             Err(fault) => Ended::Failed(fault),
         }
     }

@@ -54,6 +54,7 @@ pub(super) const MESSAGES_STORED: &str = "SELECT count(*)
 
 // Recording, all of it at once.
 
+pub(super) const EXPECT: &str = "SELECT guestbook_expect($1, $2, $3, $4, $5, $6)::text";
 /// See schema/postgres/002_functions.sql.
 pub(super) const RECORD: &str = "SELECT * FROM guestbook_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
     $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,

@@ -1,0 +1,83 @@
+//! Conversations as this node left them. Who wrote last need not read again: a batch of such guests goes in one round trip,
+//! and the server refuses it when another node has been there meanwhile.
+
+use super::rows::{int, moment};
+use super::session::{Statement, statement};
+use super::sql;
+use crate::chat::{GuestId, Timestamp, Usage};
+use crate::storage::open_chat::OpenChat;
+use chrono::{DateTime, Utc};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Conversations kept at most, about 5 MiB; then all are forgotten, and read again when they are needed.
+const KEPT: usize = 16_384;
+
+/// The conversations that this node was the last to write, as far as it knows.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<GuestId, OpenChat>>);
+
+impl Known {
+    /// The conversations of these guests, if all are known. They are forgotten until they are written again.
+    pub(super) fn take(&self, guests: &[GuestId]) -> Option<BTreeMap<GuestId, OpenChat>> {
+        let mut known = self.known();
+        let found: Vec<_> = guests
+            .iter()
+            .filter_map(|guest| known.remove_entry(guest))
+            .collect();
+        (found.len() == guests.len()).then(|| found.into_iter().collect())
+    }
+
+    /// Remembers what has been committed.
+    pub(super) fn keep(&self, chats: BTreeMap<GuestId, OpenChat>) {
+        let mut known = self.known();
+        if known.len() + chats.len() > KEPT {
+            known.clear();
+        }
+        for (guest, mut chat) in chats {
+            if chat.message_count > 0 {
+                chat.is_new = false;
+                chat.lapsed = false;
+                chat.counted = Usage::default();
+                chat.first = None;
+                known.insert(guest, chat);
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<GuestId, OpenChat>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What conversations are thought to be, as columns.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub(super) ids: Vec<String>,
+    hashes: Vec<String>,
+    messages: Vec<i64>,
+    tokens: Vec<i64>,
+    list_from: Vec<i64>,
+    at: DateTime<Utc>,
+}
+
+impl Expected {
+    pub(super) fn of(chats: &BTreeMap<GuestId, OpenChat>, at: Timestamp) -> Self {
+        let each = || chats.values();
+        Self {
+            ids: each().map(|chat| chat.id.to_string()).collect(),
+            hashes: each().map(|chat| chat.hash.to_hex()).collect(),
+            messages: each().map(|chat| int(chat.message_count)).collect(),
+            tokens: each().map(|chat| int(chat.total_tokens)).collect(),
+            list_from: each()
+                .map(|chat| int(chat.window.map_or(0, |window| window.from)))
+                .collect(),
+            at: moment(at),
+        }
+    }
+
+    pub(super) fn statement(&self) -> Statement<'_> {
+        statement!(sql::EXPECT; self.ids => TEXT_ARRAY, self.hashes => TEXT_ARRAY, self.messages => INT8_ARRAY,
+            self.tokens => INT8_ARRAY, self.list_from => INT8_ARRAY, self.at => TIMESTAMPTZ)
+    }
+}
