@@ -21,7 +21,10 @@ pub(super) async fn commit(service: &Service, work: Work) -> Committed {
     match work {
         Work::Store(gathered) => gathered.commit(service).await,
         Work::Erase { guest, reply } => {
-            let result = service.0.parts.database.erase(&guest, service.now()).await;
+            let result = match reply.is_closed() {
+                true => Err(given_up("erase")),
+                false => service.0.parts.database.erase(&guest, service.now()).await,
+            };
             Committed::Erased {
                 guest,
                 result,
@@ -30,7 +33,10 @@ pub(super) async fn commit(service: &Service, work: Work) -> Committed {
         }
         Work::Migrate { guest, user, reply } => {
             let database = &service.0.parts.database;
-            let result = database.migrate(&guest, &user, service.now()).await;
+            let result = match reply.is_closed() {
+                true => Err(given_up("migrate")),
+                false => database.migrate(&guest, &user, service.now()).await,
+            };
             if let Err(cause) = &result {
                 note_failed_migration(service, &guest, &user, cause).await;
             }
@@ -55,6 +61,13 @@ pub(super) enum Work {
         user: OwnerId,
         reply: oneshot::Sender<Result<Migrated>>,
     },
+}
+
+/// Nobody waits any more. Whoever asked may have repeated it on another node and gone on speaking there: done now, it would
+/// take messages along that were answered as saved since.
+fn given_up(operation: &'static str) -> Error {
+    let context = "it waited too long and was given up";
+    Error::new(ErrorKind::Busy, "service", operation, context)
 }
 
 /// A try that failed leaves its row in `cache_migrations` too, also when the client has gone away.
