@@ -1,10 +1,12 @@
 //! Several nodes on the same stores.
 
+use crate::client::{chat, said};
 use crate::ledger::Ledger;
 use crate::load::{Load, Nodes, Plan, Talker};
 use crate::process::Running;
 use crate::rig::{Rig, stopped};
-use crate::servers::PgBouncer;
+use crate::servers::{PgBouncer, Proxy};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,6 +59,52 @@ async fn two_nodes_are_one_guestbook_also_when_one_is_killed() {
         assert!(book.died > 0, "the kill hit nobody");
     }
     ledger.assert_clean(&rig, &[&a.client, &b.client]).await;
+    stopped(a);
+    stopped(b);
+}
+
+/// A client that gave a deletion up and repeated it elsewhere goes on speaking: what it says then must not be deleted by the
+/// first try, which waited on the other node all the while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_was_given_up_is_not_done_later() {
+    let rig = Rig::fast().await;
+    let proxy = Proxy::start(&rig.postgres.address());
+    let (a, b) = (
+        rig.node_at(&proxy.before(&rig.database_url()), &rig.redis.url()),
+        rig.node(),
+    );
+    for guest in ["leaver", "joiner"] {
+        a.client.say(guest, "before").await;
+    }
+    proxy.stall();
+    let (path, migration) = (chat("leaver"), json!({"authenticated_user_id": "member"}));
+    let (hanging, migrating) = (said("user", "hanging"), "/v1/guest/migrate/joiner");
+    // Whatever comes later to this node waits behind these.
+    let first = tokio::join!(
+        a.client.message("leaver", &hanging),
+        a.client.message("joiner", &hanging),
+        async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::join!(a.client.delete(&path), a.client.post(migrating, &migration))
+        }
+    );
+    let (deletion, try_migrating) = first.2;
+    for given_up in [first.0, first.1, deletion, try_migrating] {
+        given_up.problem(503);
+    }
+    b.client.delete(&path).await.ok();
+    b.client.post(migrating, &migration).await.ok();
+    for guest in ["leaver", "joiner"] {
+        b.client.say(guest, "after").await;
+    }
+    tokio::task::block_in_place(|| proxy.resume());
+    for guest in ["leaver", "joiner"] {
+        // A guest's requests keep their order on a node: after this one, whatever hung there is done or never will be.
+        a.client.say(guest, "in the end").await;
+        let history = b.client.history(guest).await;
+        let contents = crate::client::contents(&history);
+        assert!(contents.contains(&"after"), "{guest}: {contents:?}");
+    }
     stopped(a);
     stopped(b);
 }
