@@ -88,6 +88,7 @@ async fn run(plan: Plan, failure: Option<Failure>) -> Stage {
 
 /// Calls that a sweep over servers passes over: each run has a database of its own there, which takes its time.
 /// `GUESTBOOK_SWEEP_STRIDE` says otherwise; 1 takes every call.
+#[cfg(any(feature = "postgres", feature = "redis"))]
 const SERVER_STRIDE: usize = 6;
 
 /// Every call in turn, or one of each `stride`.
@@ -160,6 +161,7 @@ async fn postgres_redis() -> (Guard, Plan) {
     on(fixture::open_postgres_redis).await
 }
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
 fn server_stride() -> usize {
     let given = std::env::var("GUESTBOOK_SWEEP_STRIDE");
     given.map_or(SERVER_STRIDE, |text| text.parse().unwrap())
