@@ -234,19 +234,17 @@ fn unknown(flag: &str, scheme: &str, known: &str) -> Error {
 mod tests {
     use super::*;
 
+    #[cfg(not(feature = "postgres"))]
     #[test]
     fn a_url_of_another_build_names_its_feature_and_no_password() {
         let error = DatabaseUrl::parse("postgres://me:s3cret@host/db").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("feature `postgres`"), "{error}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
-        let error = CacheUrl::parse("rediss+cluster://:s3cret@a,b/none").unwrap_err();
-        let kind = match cfg!(feature = "redis") {
-            true => ErrorKind::Invalid,
-            false => ErrorKind::Unsupported,
-        };
-        assert_eq!(error.kind(), kind);
-        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_url_is_refused_without_its_password() {
         let error = CacheUrl::parse("memcached://me:s3cret@host").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(!error.to_string().contains("s3cret"), "{error}");
