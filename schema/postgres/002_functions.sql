@@ -95,6 +95,14 @@ BEGIN
         FROM unnest(begun_ids, begun_guests, begun_titles, begun_hashes, begun_messages, begun_tokens, begun_list_from,
             begun_list_expires_at) AS n (id, guest, title, hash, messages, tokens, list_from, list_expires_at);
     END IF;
+    IF cardinality(lapsed_ids) > 0 THEN
+        -- Before list_from moves on: what is below it has been taken back before.
+        UPDATE cache_content_mapping p SET is_synced = false
+        FROM unnest(lapsed_ids, lapsed_below) AS lapsed (conversation_id, below)
+            JOIN conversation_cache c ON c.id = lapsed.conversation_id
+            JOIN message_cache m ON m.conversation_id = c.id AND m.sequence >= c.list_from AND m.sequence < lapsed.below
+        WHERE p.id = m.id AND p.is_synced;
+    END IF;
     IF cardinality(grown_ids) > 0 THEN
         UPDATE conversation_cache c SET title = n.title, conversation_hash = n.hash, message_count = n.messages,
             total_tokens = n.tokens, accessed_at = in_at, expires_at = in_expires_at, list_from = n.list_from,
@@ -102,12 +110,6 @@ BEGIN
         FROM unnest(grown_ids, grown_titles, grown_hashes, grown_messages, grown_tokens, grown_list_from,
             grown_list_expires_at) AS n (id, title, hash, messages, tokens, list_from, list_expires_at)
         WHERE c.id = n.id;
-    END IF;
-    IF cardinality(lapsed_ids) > 0 THEN
-        UPDATE cache_content_mapping p SET is_synced = false
-        FROM unnest(lapsed_ids, lapsed_below) AS lapsed (conversation_id, below)
-            JOIN message_cache m ON m.conversation_id = lapsed.conversation_id AND m.sequence < lapsed.below
-        WHERE p.id = m.id AND p.is_synced;
     END IF;
     INSERT INTO message_cache (id, conversation_id, role, content, message_hash, tokens, sequence, metadata, sent_at,
         created_at, updated_at)

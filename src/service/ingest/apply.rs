@@ -170,7 +170,11 @@ async fn listed_again(service: &Service, stored: &Stored) -> HashSet<MessageId> 
         .iter()
         .zip(heads)
         .filter(|((_, recorded), head)| head.as_ref().is_some_and(|head| has(head, recorded)));
-    found.map(|((_, recorded), _)| recorded.id).collect()
+    let listed: HashSet<_> = found.map(|((_, recorded), _)| recorded.id).collect();
+    if listed.len() < unsure.len() {
+        service.0.lists.wake(); // their first answer may have been lost, and with it what the list is owed
+    }
+    listed
 }
 
 /// One append per conversation, with what to note once it is durable. Replayed messages owe the list nothing.

@@ -2,7 +2,7 @@
 
 use super::erase::Doomed;
 use super::error::Attempt;
-use super::rows::{id, int, limit as rows_limit, moment, text, time_or_none};
+use super::rows::{count, id, int, limit as rows_limit, moment, text, time_or_none};
 use super::session::{Begin, End, statement};
 use super::{PostgresDatabase, first_count, rows, sql};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// Above every id: where reading the newest conversations begins.
 const ABOVE_ALL: &str = "g";
+/// Messages erased in one transaction by retention, about: their rows are locked as long as it takes.
+const ERASED_TOGETHER: u64 = 5_000;
 
 #[async_trait]
 impl Database for PostgresDatabase {
@@ -88,12 +90,18 @@ impl Database for PostgresDatabase {
     }
 
     async fn erase(&self, guest: &GuestId, at: Timestamp) -> Result<Erased> {
-        let erased = self.erase_guest(guest, at).await;
+        let erased = match self.erase_guest(guest, at).await {
+            Err(fault) if fault.is_undone() => self.erase_guest(guest, at).await,
+            other => other,
+        };
         erased.map_err(|fault| fault.into_error("erase"))
     }
 
     async fn migrate(&self, guest: &GuestId, user: &OwnerId, at: Timestamp) -> Result<Migrated> {
-        let migrated = self.migrate_guest(guest, user, at).await;
+        let migrated = match self.migrate_guest(guest, user, at).await {
+            Err(fault) if fault.is_undone() => self.migrate_guest(guest, user, at).await,
+            other => other,
+        };
         migrated.map_err(|fault| fault.into_error("migrate"))
     }
 
@@ -145,7 +153,12 @@ impl PostgresDatabase {
         let locked = [statement!(sql::EXPIRED_LOCK; at => TIMESTAMPTZ, limit => INT8)];
         let rows = session.transact(Begin::Write, &locked, End::Open).await?;
         let mut doomed = Doomed::default();
+        let mut messages = 0;
         for row in &rows[0] {
+            if messages > ERASED_TOGETHER {
+                break; // the next call goes on from here
+            }
+            messages += count(row, 2)?;
             doomed.add(
                 ConversationId(id(row, 0)?),
                 &OwnerId::from_stored(text(row, 1)?),

@@ -71,7 +71,9 @@ pub(super) struct Messages<'a> {
     guests: Vec<&'a str>,
     roles: Vec<&'static str>,
     contents: Vec<&'a str>,
-    hashes: Vec<String>,
+    pub(super) hashes: Vec<String>,
+    /// Whether the id is of our own making.
+    pub(super) is_ours: Vec<bool>,
     tokens: Vec<i64>,
     metadata: Vec<Option<&'a str>>,
     sent_at: Vec<DateTime<Utc>>,
@@ -87,6 +89,7 @@ impl<'a> Messages<'a> {
         self.roles.push(message.role.as_str());
         self.contents.push(message.content.as_str());
         self.hashes.push(message.hash.to_hex());
+        self.is_ours.push(!message.may_repeat);
         self.tokens.push(int(message.tokens));
         self.metadata
             .push(message.metadata.as_ref().map(|metadata| metadata.as_str()));

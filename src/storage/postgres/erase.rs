@@ -37,7 +37,10 @@ impl Doomed {
         let (hour, at) = (moment(at.hour()), moment(at));
         let (id, part) = (Uuid::now_v7().to_string(), database.part());
         let megabytes = database.megabytes();
+        session.take_time();
         let statements = [
+            statement!(sql::TAKE_TIME),
+            statement!(sql::MESSAGES_LOCK; self.ids => TEXT_ARRAY),
             statement!(sql::USAGE_LOCK; self.owners => TEXT_ARRAY),
             statement!(sql::USAGE_SUBTRACT;
                 self.ids => TEXT_ARRAY, self.owners => TEXT_ARRAY, at => TIMESTAMPTZ),
@@ -52,11 +55,11 @@ impl Doomed {
         ];
         let rows = session.go_on(&statements, end).await?;
         Ok(Erased {
-            usage: first_count(&rows[2])?,
-            embeddings: first_count(&rows[3])?,
-            mappings: first_count(&rows[5])?,
-            messages: first_count(&rows[7])?,
-            conversations: first_count(&rows[8])?,
+            usage: first_count(&rows[4])?,
+            embeddings: first_count(&rows[5])?,
+            mappings: first_count(&rows[7])?,
+            messages: first_count(&rows[9])?,
+            conversations: first_count(&rows[10])?,
         })
     }
 }

@@ -267,7 +267,7 @@ fn pool(url: &PostgresUrl, connections: usize) -> Result<Pool> {
         .runtime(Runtime::Tokio1)
         .timeouts(Timeouts {
             wait: Some(CONNECTION_WAIT),
-            create: Some(CONNECTION_WAIT),
+            create: Some(url.connect_time() + CONNECTION_WAIT),
             recycle: Some(CONNECTION_WAIT),
         })
         .build();

@@ -18,7 +18,7 @@ use super::outbox::Marks;
 use super::rows::{count, get, id, text, time_or_none, window};
 use super::session::{Begin, End, Session, statement};
 use super::stage::{Found, Stage};
-use super::{PostgresDatabase, erase, first_count, sql};
+use super::{PostgresDatabase, erase, sql};
 use crate::chat::{
     ConversationId, EmbeddingState, GuestId, MessageId, OwnerId, RowState, Timestamp, Usage,
 };
@@ -26,6 +26,7 @@ use crate::error::Result;
 use crate::storage::database::{Batch, Outcome};
 use crate::storage::open_chat::OpenChat;
 use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
 /// How often a batch is tried again after another transaction came first or a connection was lost.
@@ -46,41 +47,62 @@ struct Sent {
     ids: Vec<String>,
     conversations: Vec<String>,
     sequences: Vec<i64>,
+    hashes: Vec<String>,
+    /// Whether the id is of our own making, so that nobody else can have stored it.
+    is_ours: Vec<bool>,
     outcomes: Vec<Outcome>,
+}
+
+/// How long a commit of unknown outcome is looked up. Whoever asked has been told by then that it is not known.
+const LOOKUP: Duration = Duration::from_secs(15);
+
+/// A pause before looking again; an error, which never says that nothing was stored, once it has taken too long.
+async fn look_again_later(began: Instant, attempts: usize) -> Result<()> {
+    if began.elapsed() > LOOKUP {
+        return Err(Fault::Late.into_error("record"));
+    }
+    tokio::time::sleep(Duration::from_millis(50 * attempts.min(10) as u64)).await;
+    Ok(())
 }
 
 impl PostgresDatabase {
     pub(super) async fn record_batch(&self, batch: &Batch) -> Result<Vec<Outcome>> {
+        let began = Instant::now();
         let mut unknown: Option<Sent> = None;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            if let Some(sent) = unknown.take() {
-                match self.is_stored(&sent).await {
-                    Ok(true) => return Ok(sent.outcomes),
-                    Ok(false) => unknown = Some(sent), // it may still be under way: what is stored now decides
-                    Err(fault) if attempts < ATTEMPTS && fault.is_lost() => {
-                        unknown = Some(sent);
+            if let Some(sent) = &unknown {
+                match self.is_stored(sent).await {
+                    Ok(false) => {} // it may still be under way: storing it again decides
+                    Ok(true) => {
+                        return Ok(unknown.take().map_or_else(Vec::new, |sent| sent.outcomes));
+                    }
+                    Err(_) => {
+                        look_again_later(began, attempts).await?;
                         continue;
                     }
-                    Err(fault) => return Err(fault.into_error("record")),
                 }
             }
             let fault = match self.attempt(batch).await {
                 Ended::Stored(outcomes) => return Ok(outcomes),
                 Ended::Failed(fault) => fault,
                 Ended::Unknown(fault, sent) => {
+                    let messages = sent.ids.len();
                     tracing::warn!(
-                        messages = sent.ids.len(),
+                        messages,
                         "the answer to a commit was lost; it is being looked up"
                     );
                     unknown = Some(sent);
                     fault
                 }
             };
+            if unknown.is_some() {
+                look_again_later(began, attempts).await?;
+                continue;
+            }
             let again = match fault.repeated() {
-                // Ours, by the commit that was not answered, or another transaction's: looking again tells.
-                Some("message_cache_pkey") => unknown.is_some() || attempts == 1,
+                Some("message_cache_pkey") => attempts == 1, // another transaction's: looking again tells
                 Some(_) => true,
                 None => fault.is_undone() || fault.is_lost(),
             };
@@ -90,16 +112,22 @@ impl PostgresDatabase {
         }
     }
 
-    /// Whether everything that was sent is stored. All of it is, or nothing: it was one transaction.
+    /// Whether what was sent is stored. All of it is, or nothing: it was one transaction. A message with an id of our own
+    /// making is proof; ids that a client chose may have been stored by another node, so then all must be there.
     async fn is_stored(&self, sent: &Sent) -> Attempt<bool> {
         if sent.ids.is_empty() {
             return Ok(false); // only notes, which may be written twice
         }
-        let asked = [statement!(sql::MESSAGES_STORED;
-            sent.ids => TEXT_ARRAY, sent.conversations => TEXT_ARRAY, sent.sequences => INT8_ARRAY)];
+        let asked = [
+            statement!(sql::MESSAGES_STORED; sent.ids => TEXT_ARRAY, sent.conversations => TEXT_ARRAY,
+            sent.sequences => INT8_ARRAY, sent.hashes => TEXT_ARRAY, sent.is_ours => BOOL_ARRAY),
+        ];
         let mut session = self.session().await?;
         let rows = session.transact(Begin::Read, &asked, End::Commit).await?;
-        Ok(first_count(&rows[0])? == sent.ids.len() as u64)
+        let row = rows[0]
+            .first()
+            .ok_or_else(|| Fault::Row("no count".into()))?;
+        Ok(count(row, 1)? > 0 || count(row, 0)? == sent.ids.len() as u64)
     }
 
     async fn attempt(&self, batch: &Batch) -> Ended {
@@ -307,6 +335,8 @@ impl Sent {
             ids: messages.ids.clone(),
             conversations: messages.conversations.clone(),
             sequences: messages.sequences.clone(),
+            hashes: messages.hashes.clone(),
+            is_ours: messages.is_ours.clone(),
             outcomes,
         }
     }

@@ -99,6 +99,11 @@ impl Session {
         self.send(Some(begin), statements, end).await
     }
 
+    /// Waits longer for the answers of this transaction.
+    pub(super) fn take_time(&mut self) {
+        self.patience = LONG_PATIENCE;
+    }
+
     /// Goes on in the transaction that is open.
     pub(super) async fn go_on(
         &mut self,
@@ -114,6 +119,7 @@ impl Session {
         statements: &[Statement<'_>],
         end: End,
     ) -> Attempt<Vec<Vec<Row>>> {
+        self.ended = false;
         let client = self.client();
         let begin = async {
             match begin {

@@ -46,11 +46,11 @@ pub(super) const RETAIN_FOREVER: &str =
 /// The rows of the guests of a batch and of the conversations it has notes about, locked.
 pub(super) const CHATS_LOCK: &str = "SELECT * FROM guestbook_lock($1, $2)";
 pub(super) const MESSAGES_FIND: &str = "SELECT * FROM guestbook_find($1)";
-/// Of messages that were to be stored, those that are.
-pub(super) const MESSAGES_STORED: &str = "SELECT count(*)
-    FROM unnest($1, $2, $3) AS wanted (id, conversation_id, sequence)
+/// Of messages that were to be stored, how many are, and how many of them have an id of our own making.
+pub(super) const MESSAGES_STORED: &str = "SELECT count(*), count(*) FILTER (WHERE is_ours)
+    FROM unnest($1, $2, $3, $4, $5) AS wanted (id, conversation_id, sequence, hash, is_ours)
         JOIN message_cache m ON m.id = wanted.id AND m.conversation_id = wanted.conversation_id
-            AND m.sequence = wanted.sequence";
+            AND m.sequence = wanted.sequence AND m.message_hash = wanted.hash";
 
 // Recording, all of it at once.
 
@@ -69,6 +69,11 @@ pub(super) const NOTES_PUT: &str = "INSERT INTO embedding_notes (message_id, sta
     SELECT id, state, $5, attempts, cause, $6 FROM unnest($1, $2, $3, $4) AS new (id, state, attempts, cause)
     ON CONFLICT (message_id) DO UPDATE SET state = excluded.state, model = excluded.model, attempts = excluded.attempts,
         cause = excluded.cause, updated_at = excluded.updated_at";
+/// Erasing takes the time it takes: a chat may be long, and half of it cannot be erased.
+pub(super) const TAKE_TIME: &str = "SET LOCAL statement_timeout = '10min'";
+/// Before anything that hangs on the messages, in the order in which vectors are written.
+pub(super) const MESSAGES_LOCK: &str = "SELECT count(*) FROM
+    (SELECT FROM message_cache WHERE conversation_id = ANY ($1) ORDER BY id FOR UPDATE) locked";
 /// In one order, before any of them is changed.
 pub(super) const USAGE_LOCK: &str =
     "SELECT user_id FROM usage_metrics WHERE user_id = ANY ($1) ORDER BY user_id FOR UPDATE";
@@ -89,12 +94,12 @@ pub(super) const SETTLED_LOCK: &str =
     "SELECT id FROM conversation_cache WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
 pub(super) const LIST_DEBTS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache
-    WHERE list_synced < message_count AND list_expires_at IS NOT NULL AND list_expires_at > $2 AND id > $1
+    WHERE platform = 'guest' AND list_synced < message_count AND list_expires_at IS NOT NULL AND list_expires_at > $2 AND id > $1
         AND (expires_at IS NULL OR expires_at > $2)
     ORDER BY id LIMIT $3";
 pub(super) const LIST_ROWS: &str =
     "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
-    FROM conversation_cache WHERE list_expires_at > $2 AND id > $1
+    FROM conversation_cache WHERE platform = 'guest' AND list_expires_at > $2 AND id > $1
         AND (expires_at IS NULL OR expires_at > $2) ORDER BY id LIMIT $3";
 pub(super) const LIST_ROW: &str =
     "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
@@ -103,11 +108,11 @@ pub(super) const LIST_ROW: &str =
 pub(super) const LISTS_LAPSED: &str =
     "SELECT 1 FROM conversation_cache WHERE list_expires_at <= $1 LIMIT 1";
 /// Rows that another transaction holds are left for the next sweep.
-pub(super) const LISTS_LAPSE: &str = "WITH due AS (SELECT id FROM conversation_cache WHERE list_expires_at <= $1
+pub(super) const LISTS_LAPSE: &str = "WITH due AS (SELECT id, list_from FROM conversation_cache WHERE list_expires_at <= $1
             ORDER BY list_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED),
         gone AS (UPDATE conversation_cache c SET list_expires_at = NULL FROM due WHERE c.id = due.id RETURNING c.id),
         unsynced AS (UPDATE cache_content_mapping p SET is_synced = false FROM message_cache m, due
-            WHERE m.conversation_id = due.id AND p.id = m.id AND p.is_synced)
+            WHERE m.conversation_id = due.id AND m.sequence >= due.list_from AND p.id = m.id AND p.is_synced)
     SELECT count(*) FROM gone";
 pub(super) const REMOVALS: &str = "SELECT guest_id FROM list_removals ORDER BY guest_id LIMIT $1";
 pub(super) const REMOVALS_ADD: &str =
@@ -148,7 +153,7 @@ pub(super) const GUEST_LOCK: &str = "SELECT id, expires_at FROM conversation_cac
 pub(super) const EXPIRED: &str =
     "SELECT 1 FROM conversation_cache WHERE expires_at <= $1 AND platform = 'guest' LIMIT 1";
 /// Rows that another transaction holds are left for the next sweep.
-pub(super) const EXPIRED_LOCK: &str = "SELECT id, user_id FROM conversation_cache
+pub(super) const EXPIRED_LOCK: &str = "SELECT id, user_id, message_count FROM conversation_cache
     WHERE expires_at <= $1 AND platform = 'guest' ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED";
 /// Where a user has the same id and conversations of its own, only the chat's share goes.
 pub(super) const USAGE_SUBTRACT: &str = "UPDATE usage_metrics u SET
@@ -345,7 +350,7 @@ pub(super) const REPAIR_COUNTERS: &str =
     WHERE id = $1 AND conversation_hash = $4";
 pub(super) const REPAIR_WINDOW: &str =
     "UPDATE conversation_cache SET list_from = $2, list_expires_at = $3
-    WHERE id = $1 AND conversation_hash = $4";
+    WHERE platform = 'guest' AND id = $1 AND conversation_hash = $4";
 pub(super) const REPAIR_USAGE: &str = "INSERT INTO usage_metrics AS u (id, user_id, total_requests, cache_hits, cache_misses,
         total_input_tokens, total_output_tokens, total_tokens, tier, monthly_requests_used, created_at, updated_at)
     VALUES ($1, $2, $3, 0, $4, $5, $6, $5 + $6, CASE WHEN EXISTS (SELECT FROM conversation_cache

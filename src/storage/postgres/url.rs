@@ -72,6 +72,13 @@ impl PostgresUrl {
         self.config.clone()
     }
 
+    /// How long it may take to try every host; a name may stand for two addresses.
+    pub(super) fn connect_time(&self) -> Duration {
+        let each = self.config.get_connect_timeout().copied();
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1);
+        each.unwrap_or(CONNECT_TIMEOUT) * hosts * 2
+    }
+
     /// How connections are encrypted.
     pub(super) fn tls(&self) -> Result<Tls> {
         tls::open(&self.trust)

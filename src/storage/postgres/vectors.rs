@@ -55,7 +55,10 @@ impl Vectors for PostgresDatabase {
         updates: Vec<VectorUpdate>,
         at: Timestamp,
     ) -> Result<()> {
-        let updated = self.update(model, &updates, at).await;
+        let updated = match self.update(model, &updates, at).await {
+            Err(fault) if fault.is_undone() => self.update(model, &updates, at).await,
+            other => other,
+        };
         updated.map_err(|fault| fault.into_error("vectors_update"))
     }
 }

@@ -114,12 +114,12 @@ pub(super) const MAPPINGS_UNSYNC: &str = "UPDATE cache_content_mapping SET is_sy
     WHERE is_synced = 1 AND id IN (SELECT id FROM message_cache WHERE conversation_id = ?1 AND sequence < ?2)";
 pub(super) const LIST_DEBTS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache INDEXED BY conversation_list_debt
-    WHERE list_synced < message_count AND list_expires_at IS NOT NULL AND list_expires_at > ?2 AND id > ?1
+    WHERE list_synced < message_count AND list_expires_at IS NOT NULL AND list_expires_at > ?2 AND id > ?1 AND platform = 'guest'
         AND (expires_at IS NULL OR expires_at > ?2)
     ORDER BY id LIMIT ?3";
 pub(super) const LIST_ROWS: &str =
     "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
-    FROM conversation_cache WHERE list_expires_at > ?2 AND id > ?1
+    FROM conversation_cache WHERE list_expires_at > ?2 AND id > ?1 AND platform = 'guest'
         AND (expires_at IS NULL OR expires_at > ?2) ORDER BY id LIMIT ?3";
 pub(super) const LIST_ROW: &str =
     "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
@@ -308,7 +308,7 @@ pub(super) const REPAIR_COUNTERS: &str =
     WHERE id = ?1 AND conversation_hash = ?4";
 pub(super) const REPAIR_WINDOW: &str =
     "UPDATE conversation_cache SET list_from = ?2, list_expires_at = ?3
-    WHERE id = ?1 AND conversation_hash = ?4";
+    WHERE id = ?1 AND platform = 'guest' AND conversation_hash = ?4";
 pub(super) const REPAIR_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, total_requests, cache_hits, cache_misses,
         total_input_tokens, total_output_tokens, total_tokens, tier, monthly_requests_used, created_at, updated_at)
     VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?5 + ?6, iif(EXISTS (SELECT 1 FROM conversation_cache
