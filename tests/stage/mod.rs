@@ -157,8 +157,11 @@ impl Plan {
 impl Stage {
     /// Waits until the look at the lists that comes with every start is over, so that it is not in the way of counting.
     pub(crate) async fn ready(self) -> Self {
+        // Every list is compared with the tables, page by page, and what was rebuilt is flushed.
         until("the first look at the lists is over", || async {
-            self.tables.count("list_debts") > 0
+            let log = self.log.lock().unwrap();
+            let last = |call| log.iter().rposition(|logged| *logged == call);
+            last(("tables", "list_rows")).is_some_and(|rows| last(("lists", "flush")) > Some(rows))
         })
         .await;
         until("nothing is owed at the start", || async {

@@ -52,6 +52,11 @@ impl Fault {
         self.code().is_some_and(|code| again.contains(code))
     }
 
+    /// Whether the server takes no writes: it has become a standby, and every connection to it is of no use.
+    pub(super) fn is_demoted(&self) -> bool {
+        self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
     /// Whether a conversation was not what this node had thought it to be.
     pub(super) fn is_stale(&self) -> bool {
         self.code().is_some_and(|code| code.code() == "GB001")

@@ -151,7 +151,13 @@ impl Session {
         // After a statement that failed, COMMIT rolls back: either way no transaction is open.
         self.ended = end == End::Commit && committed.is_ok();
         begun?;
-        let rows = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let rows = answers.into_iter().collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(Fault::Server);
+        if rows.as_ref().is_err_and(Fault::is_demoted) {
+            self.distrust_others();
+            self.ended = false; // this one neither: the next connection may lead to the new primary
+        }
+        let rows = rows?;
         committed?;
         Ok(rows)
     }
