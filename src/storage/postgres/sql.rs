@@ -365,8 +365,7 @@ pub(super) const REPAIR_USAGE: &str = "INSERT INTO usage_metrics AS u (id, user_
 pub(super) const REPAIR_MAPPING: &str =
     "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend,
         content_backend, is_synced, last_synced_at, created_at)
-    SELECT m.id, 'message', m.id, $2, $3, 'postgresql', $4, NULL, $5
-    FROM message_cache m JOIN conversation_cache c ON c.id = m.conversation_id AND c.user_id = $2 WHERE m.id = $1
+    SELECT id, 'message', id, $2, $3, 'postgresql', $4, NULL, $5 FROM message_cache WHERE id = $1
     ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, is_synced = excluded.is_synced";
 pub(super) const REPAIR_HOURS: &str = "INSERT INTO cache_metrics_parts (id, recorded_at, part, entries, cache_hits, cache_misses,
         timed_requests, timed_ms, storage_size_mb)
