@@ -215,7 +215,7 @@ pub struct LogArgs {
         long,
         global = true,
         env = "GUESTBOOK_LOG",
-        default_value = "info,sled=warn,refinery_core=warn",
+        default_value = "info,sled=warn,refinery_core=warn,tokio_postgres=warn",
         value_name = "FILTER"
     )]
     pub log: String,

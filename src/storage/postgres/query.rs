@@ -54,6 +54,11 @@ async fn run(mut session: Session, statement: &str) -> Attempt<QueryRows> {
 
 /// What the server said of the statement is the person's to read, whatever it is.
 fn unaccepted(fault: Fault) -> Error {
+    if fault.is_demoted() {
+        let context =
+            "only statements that change nothing are run; tables are changed through the service";
+        return Error::new(ErrorKind::Invalid, NAME, "sql", context);
+    }
     let is_lost = fault.is_lost();
     let error = fault.into_error("sql");
     if is_lost {
