@@ -3,6 +3,7 @@
 use super::NAME;
 use super::tls::{self, Tls, Trust};
 use crate::error::{Error, ErrorKind, Result};
+use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +34,7 @@ impl PostgresUrl {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some(("sslmode", value)) => mode = value,
-                Some(("sslrootcert", value)) => authority = Some(PathBuf::from(decoded(value))),
+                Some(("sslrootcert", value)) => authority = Some(path(value)),
                 _ => rest.push(pair),
             }
         }
@@ -85,27 +86,9 @@ impl PostgresUrl {
     }
 }
 
-/// Percent signs of a URL; anything that is no escape stays as it is.
-fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let escape = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match escape {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+/// A path as it stands in a URL.
+fn path(escaped: &str) -> PathBuf {
+    PathBuf::from(&*percent_decode_str(escaped).decode_utf8_lossy())
 }
 
 fn refused(reason: &str) -> Error {
@@ -167,6 +150,6 @@ mod tests {
 
     #[test]
     fn paths_may_be_escaped() {
-        assert_eq!(decoded("/a%20b%2Fc%"), "/a b/c%");
+        assert_eq!(path("/a%20b%2Fc%"), PathBuf::from("/a b/c%"));
     }
 }
