@@ -2,8 +2,8 @@
 //! store of tables.
 
 use crate::chat::{
-    ConversationId, Digest, GuestId, NewMessage, Role, Timestamp, Ttl, Usage, Window, chain_link,
-    chain_start, content_hash, title,
+    ConversationId, Digest, GuestId, ListState, NewMessage, Role, Timestamp, Ttl, Usage, Window,
+    chain_link, chain_start, content_hash, title,
 };
 
 /// A guest's conversation while the batch adds to it.
@@ -71,5 +71,21 @@ impl OpenChat {
     /// verify still tells.
     pub(super) fn head(stored: &str) -> Digest {
         Digest::from_hex(stored).unwrap_or_else(|| content_hash(stored))
+    }
+}
+
+/// What a list had of a message that is stored, when its id came again.
+pub(super) fn listed_as(
+    window: Option<Window>,
+    sequence: u64,
+    is_synced: bool,
+    at: Timestamp,
+) -> ListState {
+    let listed = window.is_some_and(|window| window.is_live(at) && window.from <= sequence);
+    // Expired goes before stored: a list may be gone before that was noted.
+    match (listed, is_synced) {
+        (false, _) => ListState::Expired,
+        (true, true) => ListState::Stored,
+        (true, false) => ListState::Pending,
     }
 }

@@ -2,11 +2,10 @@
 
 use super::error::{Attempt, Fault};
 use crate::chat::{
-    ConversationId, EmbeddingState, GuestId, ListState, MessageId, NewMessage, RowState, Timestamp,
-    Window,
+    ConversationId, EmbeddingState, GuestId, MessageId, NewMessage, RowState, Timestamp, Window,
 };
 use crate::storage::database::{Embedding, Entry, Group, Outcome, Recorded, TableSettings};
-use crate::storage::open_chat::OpenChat;
+use crate::storage::open_chat::{OpenChat, listed_as};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -116,14 +115,7 @@ impl<'a> Stage<'a> {
             .values()
             .find(|chat| chat.id == found.conversation);
         let window = touched.map_or(found.window, |chat| chat.window);
-        let listed =
-            window.is_some_and(|window| window.is_live(self.at) && window.from <= found.sequence);
-        // Expired goes before stored: a list may be gone before that was noted.
-        let list = match (listed, found.is_synced) {
-            (false, _) => ListState::Expired,
-            (true, true) => ListState::Stored,
-            (true, false) => ListState::Pending,
-        };
+        let list = listed_as(window, found.sequence, found.is_synced, self.at);
         let row = if found.sequence == 0 {
             RowState::Created
         } else {

@@ -3,10 +3,9 @@
 use super::record::Recorder;
 use super::rows::{self, Id};
 use super::sql;
-use crate::chat::{
-    ConversationId, EmbeddingState, ListState, MessageId, NewMessage, RowState, Window,
-};
+use crate::chat::{ConversationId, EmbeddingState, MessageId, NewMessage, RowState, Window};
 use crate::storage::database::{Entry, Group, Recorded};
+use crate::storage::open_chat::listed_as;
 use rusqlite::OptionalExtension;
 use std::collections::HashMap;
 
@@ -97,14 +96,7 @@ impl Recorder<'_> {
         };
         let Some(found) = found else { return Ok(None) };
         let (_, window) = self.session_of(found.conversation)?;
-        let listed =
-            window.is_some_and(|window| window.is_live(self.at) && window.from <= found.sequence);
-        // Expired goes before stored: a list may be gone before that was noted.
-        let list = match (listed, found.is_synced) {
-            (false, _) => ListState::Expired,
-            (true, true) => ListState::Stored,
-            (true, false) => ListState::Pending,
-        };
+        let list = listed_as(window, found.sequence, found.is_synced, self.at);
         let row = if found.sequence == 0 {
             RowState::Created
         } else {
