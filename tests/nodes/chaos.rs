@@ -2,8 +2,7 @@
 //!
 //! `GUESTBOOK_TEST_SEED` repeats a run, `GUESTBOOK_TEST_ROUNDS` makes it longer.
 
-use crate::ledger::Ledger;
-use crate::load::{Load, Nodes, Plan, Talker};
+use crate::ledger::{Ledger, Load, Nodes, Plan, Talker};
 use crate::process::Running;
 use crate::rig::{Rig, figure, stopped};
 use crate::servers::Proxy;

@@ -1,7 +1,6 @@
 //! The connection is cut while a commit is under way: whoever waits for the answer cannot know what became of it.
 
-use crate::ledger::Ledger;
-use crate::load::{Load, Nodes, Plan};
+use crate::ledger::{Ledger, Load, Nodes, Plan};
 use crate::rig::{Rig, stopped};
 use crate::servers::Proxy;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! The ledger notices every fault that it is there to notice: otherwise it would find nothing wrong in any other test.
 
-use crate::ledger::{KINDS, Ledger};
-use crate::load::{Nodes, Talker};
+use crate::ledger::{KINDS, Ledger, Nodes, Talker};
 use crate::rig::Rig;
 use std::sync::Arc;
 

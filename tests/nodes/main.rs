@@ -7,14 +7,14 @@
 #[path = "../site/client.rs"]
 #[allow(dead_code)] // this suite uses a part of it
 mod client;
+#[path = "../ledger/mod.rs"]
+mod ledger;
 #[path = "../cli/process.rs"]
 #[allow(dead_code)] // as above
 mod process;
 #[path = "../servers/mod.rs"]
 mod servers;
 
-mod ledger;
-mod load;
 mod rig;
 
 mod chaos;

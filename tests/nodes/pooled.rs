@@ -1,7 +1,6 @@
 //! A node behind PgBouncer, which gives each transaction another connection.
 
-use crate::ledger::Ledger;
-use crate::load::{Load, Nodes, Plan, Talker};
+use crate::ledger::{Ledger, Load, Nodes, Plan, Talker};
 use crate::rig::{Rig, figure, stopped};
 use crate::servers::PgBouncer;
 use std::sync::Arc;

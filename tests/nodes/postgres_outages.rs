@@ -1,8 +1,7 @@
 //! The tables go away and come back.
 
 use crate::client::{Client, chat, said};
-use crate::ledger::Ledger;
-use crate::load::{Load, Nodes, Plan};
+use crate::ledger::{Ledger, Load, Nodes, Plan, Stores};
 use crate::process::{finish, stderr, stdout};
 use crate::rig::{Rig, figure, stopped};
 use crate::servers::{PostgresOptions, Proxy, RedisOptions};
@@ -201,7 +200,7 @@ async fn a_node_without_postgres_does_not_start_and_says_why_in_a_line() {
     rig.postgres.stop().await;
     let said = refused(&url);
     assert!(said.contains("cannot be reached"), "{said}");
-    let (code, said) = rig.verify();
+    let (code, said) = rig.verify().await;
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("cannot be reached"), "{said}");
 }

@@ -1,7 +1,6 @@
 //! The lists go away and come back: no write fails, and they are repaired without being asked for.
 
-use crate::ledger::Ledger;
-use crate::load::{Load, Nodes, Plan, Talker};
+use crate::ledger::{Ledger, Load, Nodes, Plan, Stores, Talker};
 use crate::process::Running;
 use crate::rig::{Rig, figure, stopped};
 use crate::servers::Proxy;
@@ -97,7 +96,7 @@ async fn a_redis_that_is_stopped_and_started() {
     assert_eq!(deleted["deleted_from"], serde_json::json!(["postgresql"]));
     let verified = client.verify(None).await;
     assert_eq!(verified["ok"], false, "{verified:#}");
-    let (code, said) = stage.rig.verify();
+    let (code, said) = stage.rig.verify().await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("the list cannot be read"), "{said}");
     let what = "lists repaired after Redis was started";

@@ -1,8 +1,7 @@
 //! Several nodes on the same stores.
 
 use crate::client::{chat, said};
-use crate::ledger::Ledger;
-use crate::load::{Load, Nodes, Plan, Talker};
+use crate::ledger::{Ledger, Load, Nodes, Plan, Talker};
 use crate::process::Running;
 use crate::rig::{Rig, stopped};
 use crate::servers::{PgBouncer, Proxy};

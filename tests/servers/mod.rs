@@ -13,6 +13,7 @@ mod pgbouncer;
 mod port;
 mod postgres;
 mod proxy;
+mod raw_lists;
 mod redis;
 mod shared;
 

@@ -111,6 +111,13 @@ impl Postgres {
         name
     }
 
+    /// The cells of each row that a statement finds, as text; none may have a `|` or an end of line in it.
+    pub(crate) async fn rows(&self, database: &str, sql: &str) -> Vec<Vec<String>> {
+        let told = self.psql(database, sql).await;
+        let cells = |line: &str| line.split('|').map(str::to_owned).collect();
+        told.lines().map(cells).collect()
+    }
+
     /// Runs SQL and returns the rows, one a line, cells separated by `|`.
     pub(crate) async fn psql(&self, database: &str, sql: &str) -> String {
         let connection = self.inner.connection(database);

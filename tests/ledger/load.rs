@@ -1,6 +1,6 @@
 //! Clients that speak to nodes, each one thing after the other, and note everything in the ledger.
 
-use crate::ledger::Ledger;
+use super::Ledger;
 use crate::process::Running;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ pub(crate) struct Talker {
 /// How a request ended.
 enum Answer {
     Done(String),
-    /// A 503, or a connection that ended before an answer.
+    /// A 503 or 507, or a connection that ended before an answer.
     NotKnown,
     /// Another error; it is in the ledger already.
     Wrong,
@@ -317,11 +317,18 @@ impl Talker {
         }
         // A line of many has a problem of its own.
         self.ledger.unknown(number);
-        match answer["status"] == 503 {
-            true => self.ledger.book().unavailable += 1,
-            false => self.ledger.book().wrong.push(answer.to_string()),
+        let mut book = self.ledger.book();
+        match answer["status"].as_u64() {
+            Some(status @ (503 | 507)) => {
+                book.unavailable += 1;
+                book.full += usize::from(status == 507);
+                false
+            }
+            _ => {
+                book.wrong.push(answer.to_string());
+                true
+            }
         }
-        answer["status"] != 503
     }
 
     /// Asks the next node.
@@ -356,8 +363,9 @@ impl Talker {
                 book.died += 1;
                 Answer::NotKnown
             }
-            Ok((503, headers, _)) if headers.contains_key(RETRY_AFTER) => {
+            Ok((status @ (503 | 507), headers, _)) if headers.contains_key(RETRY_AFTER) => {
                 book.unavailable += 1;
+                book.full += usize::from(status == 507);
                 Answer::NotKnown
             }
             Ok((200, _, text)) => Answer::Done(text),

@@ -1,0 +1,242 @@
+//! What was sent, what was answered, and what is there in the end: the one checker of every test that breaks something.
+//!
+//! [`Load`] sends and notes, whatever happens to the servers meanwhile; [`Ledger::assert_clean`] then compares the notes with
+//! every store of a pair ([`Stores`]). `tests/nodes/damage.rs` shows that each kind of fault is noticed.
+
+#![allow(dead_code, unused_imports, clippy::unwrap_used)] // shared; a test says what is wrong by panicking
+
+mod findings;
+mod load;
+mod on_disk;
+mod stores;
+
+pub(crate) use findings::{Findings, KINDS};
+pub(crate) use load::{Load, Nodes, Plan, Talker};
+pub(crate) use on_disk::{OnDisk, sessions};
+pub(crate) use stores::{Row, Stores};
+
+use crate::client::Client;
+use serde_json::Value;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+const DEADLINE: Duration = Duration::from_secs(90);
+/// Examples shown of each kind of fault.
+const SHOWN: usize = 4;
+
+/// A message, from before it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) client: usize,
+    pub(crate) guest: String,
+    /// Chosen by the client; without one the message may not be sent again.
+    pub(crate) id: Option<Uuid>,
+    pub(crate) role: &'static str,
+    /// Unlike any other.
+    pub(crate) content: String,
+    fate: Fate,
+    /// Covered by a deletion that was answered.
+    gone: bool,
+    /// Whose it is after a migration that was answered.
+    user: Option<String>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Fate {
+    Sent,
+    /// The connection died, or the answer was a 503 or 507: it may be stored, whole and once, or not.
+    Unknown,
+    Saved(Place),
+}
+
+/// Where an answer says that a message is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Place {
+    id: String,
+    conversation: String,
+    sequence: u64,
+}
+
+/// Everything that was sent and answered.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Book>);
+
+/// The counts of a run so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Book {
+    entries: Vec<Entry>,
+    pub(crate) saved: usize,
+    /// Of these, how many said that the list follows later.
+    pub(crate) pending: usize,
+    pub(crate) replayed: usize,
+    /// Answers of 503 and 507 that said when to try again.
+    pub(crate) unavailable: usize,
+    /// Of these, how many said that the disk is full.
+    pub(crate) full: usize,
+    pub(crate) died: usize,
+    pub(crate) reads: usize,
+    pub(crate) slowest: Duration,
+    /// Answers that must never come: other errors, a 503 or 507 without Retry-After, none at all.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Ledger {
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a message that is about to be sent; its number.
+    pub(crate) fn sent(&self, client: usize, guest: &str, with_id: bool) -> usize {
+        let mut book = self.book();
+        let number = book.entries.len();
+        book.entries.push(Entry {
+            client,
+            guest: guest.to_owned(),
+            id: with_id.then(Uuid::new_v4),
+            role: if number.is_multiple_of(3) {
+                "assistant"
+            } else {
+                "user"
+            },
+            content: format!("message {number} of client {client} to {guest}, a day at the sea"),
+            fate: Fate::Sent,
+            gone: false,
+            user: None,
+        });
+        number
+    }
+
+    pub(crate) fn entry(&self, number: usize) -> Entry {
+        self.book().entries[number].clone()
+    }
+
+    /// Notes that it is not known what became of a message.
+    pub(crate) fn unknown(&self, number: usize) {
+        self.book().entries[number].fate = Fate::Unknown;
+    }
+
+    /// Notes that a message was answered as saved.
+    pub(crate) fn saved(&self, number: usize, answer: &Value) {
+        let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
+        let place = Place {
+            id: text("message_id"),
+            conversation: text("conversation_id"),
+            sequence: answer["sequence"].as_u64().unwrap_or(u64::MAX),
+        };
+        let mut book = self.book();
+        book.saved += 1;
+        book.pending += usize::from(answer["receipt"]["list"] == "pending");
+        book.replayed += usize::from(answer["replayed"] == true);
+        book.entries[number].fate = Fate::Saved(place);
+    }
+
+    /// Notes that a guest's chat was answered as deleted.
+    pub(crate) fn deleted(&self, guest: &str) {
+        let mut book = self.book();
+        let of_guest = |entry: &&mut Entry| entry.guest == guest && entry.user.is_none();
+        book.entries
+            .iter_mut()
+            .filter(of_guest)
+            .for_each(|entry| entry.gone = true);
+    }
+
+    /// Notes that a guest's chat was answered as migrated.
+    pub(crate) fn migrated(&self, guest: &str, user: &str) {
+        let mut book = self.book();
+        let of_guest = |entry: &&mut Entry| entry.guest == guest && !entry.gone;
+        book.entries
+            .iter_mut()
+            .filter(of_guest)
+            .for_each(|entry| entry.user = entry.user.take().or(Some(user.to_owned())));
+    }
+
+    /// Waits until the counts are as wanted.
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&Book) -> bool) {
+        let since = Instant::now();
+        while !is_so(&self.book()) {
+            assert!(
+                since.elapsed() < DEADLINE,
+                "never: {what}: {}",
+                self.counts()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until this many more messages are saved.
+    pub(crate) async fn progress(&self, more: usize) {
+        let wanted = self.book().saved + more;
+        self.until("more saved messages", |book| book.saved >= wanted)
+            .await;
+    }
+
+    /// Waits until the lists are as the tables say and are noted as such, asking no node; how long it took.
+    pub(crate) async fn until_listed(&self, stores: &impl Stores) -> Duration {
+        let since = Instant::now();
+        loop {
+            let mut found = Findings::default();
+            found.lists(stores, &stores.rows().await).await;
+            if found.is_clean() {
+                return since.elapsed();
+            }
+            assert!(
+                since.elapsed() < DEADLINE,
+                "the lists never settle: {found}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Compares the ledger with every store once the lists have settled: by SQL, by LRANGE, by asking every node, and by
+    /// `guestbook verify`.
+    pub(crate) async fn assert_clean(&self, stores: &impl Stores, nodes: &[&Client]) {
+        self.until_listed(stores).await;
+        let found = self.findings(stores, nodes).await;
+        let (counts, wrong) = (self.counts(), self.book().wrong.clone());
+        println!("ledger: {counts}; {found}");
+        assert!(
+            found.is_clean() && wrong.is_empty(),
+            "{counts}; {found}; wrong answers: {}, such as {:#?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(SHOWN)]
+        );
+        for node in nodes {
+            let report = node.verify(None).await;
+            assert_eq!(report["ok"], true, "{report:#}");
+        }
+        let (code, said) = stores.verify().await;
+        assert_eq!(code, 0, "{said}");
+    }
+
+    /// Everything that is not as it was answered, or not as another store has it.
+    pub(crate) async fn findings(&self, stores: &impl Stores, nodes: &[&Client]) -> Findings {
+        let rows = stores.rows().await;
+        let mut found = Findings::default();
+        found.compare(&self.book().entries, &rows);
+        found.counters(stores).await;
+        found.lists(stores, &rows).await;
+        for node in nodes {
+            found.answers(node, &rows, stores.list_store()).await;
+        }
+        found
+    }
+
+    fn counts(&self) -> String {
+        let book = self.book();
+        let unknown = book.entries.iter();
+        let unknown = unknown.filter(|entry| entry.fate == Fate::Unknown).count();
+        format!(
+            "sent {} saved {} (list pending {}, replayed {}) unknown {unknown}; 503 {} 507 {} died {} reads {} slowest {:?}",
+            book.entries.len(),
+            book.saved,
+            book.pending,
+            book.replayed,
+            book.unavailable - book.full,
+            book.full,
+            book.died,
+            book.reads,
+            book.slowest
+        )
+    }
+}

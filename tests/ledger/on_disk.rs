@@ -1,0 +1,98 @@
+//! SQLite and sled in a folder, while their server runs.
+
+use super::stores::Stores;
+use crate::client::Client;
+use crate::process::{Place, Running, finish, guestbook, stderr, stdout};
+use async_trait::async_trait;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The tables by a connection of our own, the lists by the server that has them: nobody else may open those.
+#[derive(Debug)]
+pub(crate) struct OnDisk {
+    data: PathBuf,
+    client: Client,
+}
+
+impl OnDisk {
+    pub(crate) fn new(place: &Place, node: &Running) -> Self {
+        Self::at(&place.data(), &node.client)
+    }
+
+    /// In this data folder, with its server.
+    pub(crate) fn at(data: &Path, client: &Client) -> Self {
+        Self {
+            data: data.to_owned(),
+            client: client.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Stores for OnDisk {
+    async fn query(&self, sql: &str) -> Vec<Vec<String>> {
+        rows(&self.data.join("guestbook.db"), sql)
+    }
+
+    fn list_store(&self) -> &'static str {
+        "sled"
+    }
+
+    async fn lists(&self, guests: &[String]) -> Vec<Vec<Value>> {
+        sessions(&self.client, guests, self.list_store()).await
+    }
+
+    /// Only `guestbook verify` can tell of a list too many.
+    async fn listed_guests(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn verify(&self) -> (i32, String) {
+        let mut command = guestbook(&["verify", "--data-dir"]);
+        command.arg(&self.data);
+        let output = tokio::task::spawn_blocking(|| finish(command))
+            .await
+            .unwrap();
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        (output.status.code().unwrap(), said)
+    }
+}
+
+/// What a statement finds in a SQLite file, also while its server runs.
+pub(crate) fn rows(file: &Path, sql: &str) -> Vec<Vec<String>> {
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let width = statement.column_count();
+    let cells = |row: &rusqlite::Row<'_>| (0..width).map(|at| Ok(text(row.get_ref(at)?))).collect();
+    let rows = statement.query_map([], cells).unwrap();
+    rows.collect::<rusqlite::Result<_>>().unwrap()
+}
+
+fn text(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => String::new(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        ValueRef::Blob(bytes) => format!("{bytes:?}"),
+    }
+}
+
+/// The lists as a server tells them. One that is told from the tables, because the list is not right yet, counts as empty.
+pub(crate) async fn sessions(
+    client: &Client,
+    guests: &[String],
+    list_store: &str,
+) -> Vec<Vec<Value>> {
+    let mut lists = Vec::with_capacity(guests.len());
+    for guest in guests {
+        let answer = client.get(&format!("/v1/guest/session/{guest}")).await;
+        let session = answer.json();
+        let messages = session["messages"].as_array().cloned();
+        let is_raw = answer.status == 200 && session["source"] == list_store;
+        lists.push(messages.filter(|_| is_raw).unwrap_or_default());
+    }
+    lists
+}

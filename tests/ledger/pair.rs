@@ -1,0 +1,148 @@
+//! A pair of stores of its own, and servers of ours on it.
+
+use crate::client::Client;
+use crate::ledger::{OnDisk, Stores, sessions};
+use crate::process::{Place, Running, finish, stderr, stdout};
+use crate::servers::{Postgres, PostgresOptions, Redis, RedisOptions};
+use async_trait::async_trait;
+use serde_json::Value;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Where the tables are.
+#[derive(Debug)]
+pub(crate) enum Tables {
+    /// In the data folder.
+    Sqlite,
+    Postgres {
+        server: Postgres,
+        database: String,
+    },
+}
+
+/// Where the lists are.
+#[derive(Debug)]
+pub(crate) enum Lists {
+    /// In the data folder.
+    Sled,
+    Redis(Redis),
+}
+
+/// Two stores and a data folder.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) place: Place,
+    pub(crate) tables: Tables,
+    pub(crate) lists: Lists,
+    /// The server that runs now.
+    asked: Mutex<Option<Client>>,
+}
+
+impl Pair {
+    pub(crate) async fn sqlite_sled() -> Self {
+        Self::of(Tables::Sqlite, Lists::Sled)
+    }
+
+    pub(crate) async fn sqlite_redis() -> Self {
+        Self::of(Tables::Sqlite, a_redis().await)
+    }
+
+    pub(crate) async fn postgres_sled() -> Self {
+        Self::of(a_postgres().await, Lists::Sled)
+    }
+
+    pub(crate) async fn postgres_redis() -> Self {
+        let (tables, lists) = tokio::join!(a_postgres(), a_redis());
+        Self::of(tables, lists)
+    }
+
+    fn of(tables: Tables, lists: Lists) -> Self {
+        Self {
+            place: Place::new(),
+            tables,
+            lists,
+            asked: Mutex::default(),
+        }
+    }
+
+    /// A command on these stores.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.place.command(arguments);
+        if let Tables::Postgres { server, database } = &self.tables {
+            command.args(["--database-url", &server.url(database)]);
+        }
+        if let Lists::Redis(server) = &self.lists {
+            command.args(["--cache-url", &server.url()]);
+        }
+        command
+    }
+
+    /// Starts a server.
+    pub(crate) fn serve(&self) -> Running {
+        self.start(self.command(&["--listen", "127.0.0.1:0"]))
+    }
+
+    /// Starts a server by this command.
+    pub(crate) fn start(&self, command: Command) -> Running {
+        let running = tokio::task::block_in_place(|| Running::start(command));
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.client.clone());
+        running
+    }
+
+    fn client(&self) -> Client {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.clone().expect("a server that was started")
+    }
+}
+
+#[async_trait]
+impl Stores for Pair {
+    async fn query(&self, sql: &str) -> Vec<Vec<String>> {
+        match &self.tables {
+            Tables::Sqlite => {
+                OnDisk::at(&self.place.data(), &self.client())
+                    .query(sql)
+                    .await
+            }
+            Tables::Postgres { server, database } => server.rows(database, sql).await,
+        }
+    }
+
+    fn list_store(&self) -> &'static str {
+        match self.lists {
+            Lists::Sled => "sled",
+            Lists::Redis(_) => "redis",
+        }
+    }
+
+    async fn lists(&self, guests: &[String]) -> Vec<Vec<Value>> {
+        match &self.lists {
+            Lists::Sled => sessions(&self.client(), guests, "sled").await,
+            Lists::Redis(server) => server.lists(guests).await,
+        }
+    }
+
+    async fn listed_guests(&self) -> Vec<String> {
+        match &self.lists {
+            Lists::Sled => Vec::new(), // only `guestbook verify` can tell of a list too many
+            Lists::Redis(server) => server.listed_guests().await,
+        }
+    }
+
+    async fn verify(&self) -> (i32, String) {
+        let command = self.command(&["verify"]);
+        let output = tokio::task::block_in_place(|| finish(command));
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        (output.status.code().unwrap(), said)
+    }
+}
+
+async fn a_postgres() -> Tables {
+    let server = Postgres::start_with(PostgresOptions::default()).await;
+    let database = server.create_database().await;
+    Tables::Postgres { server, database }
+}
+
+async fn a_redis() -> Lists {
+    Lists::Redis(Redis::start_with(RedisOptions::default()).await)
+}

@@ -1,0 +1,103 @@
+//! Where the ledger looks: a pair of stores, read past the service.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// A stored message with what belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) platform: String,
+    pub(crate) owner: String,
+    pub(crate) conversation: String,
+    pub(crate) id: String,
+    pub(crate) sequence: u64,
+    pub(crate) role: String,
+    pub(crate) content: String,
+    /// The content is what its hash says.
+    pub(crate) is_whole: bool,
+    pub(crate) is_synced: bool,
+}
+
+/// A pair of stores.
+#[async_trait]
+pub(crate) trait Stores: Sync {
+    /// The cells of each row that a statement finds in the tables, as text.
+    async fn query(&self, sql: &str) -> Vec<Vec<String>>;
+
+    /// The name of the list store as sessions tell it.
+    fn list_store(&self) -> &'static str;
+
+    /// The lists of guests, in their order, as raw as they can be had.
+    async fn lists(&self, guests: &[String]) -> Vec<Vec<Value>>;
+
+    /// The guests that have a list, where that can be asked past the service.
+    async fn listed_guests(&self) -> Vec<String>;
+
+    /// Runs `guestbook verify`; its exit code and its words.
+    async fn verify(&self) -> (i32, String);
+
+    /// Every message, by conversation and sequence.
+    async fn rows(&self) -> Vec<Row> {
+        self.query(ROWS).await.into_iter().map(row).collect()
+    }
+
+    /// One line for each counter that differs from the messages, and for each row that lacks another one.
+    async fn counters(&self) -> Vec<String> {
+        let lines = self.query(COUNTERS).await.into_iter();
+        lines.map(|cells| cells.join(" ")).collect()
+    }
+}
+
+fn row(cells: Vec<String>) -> Row {
+    let cells: [String; 9] = cells.try_into().unwrap();
+    let [
+        platform,
+        owner,
+        conversation,
+        id,
+        sequence,
+        role,
+        is_synced,
+        hash,
+        content,
+    ] = cells;
+    let digest = Sha256::digest(&content);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Row {
+        platform,
+        owner,
+        conversation,
+        id,
+        sequence: sequence.parse().unwrap(),
+        role,
+        is_synced: matches!(is_synced.as_str(), "t" | "1"),
+        is_whole: hash == digest,
+        content,
+    }
+}
+
+// Both statements are of both dialects.
+
+const ROWS: &str = "
+    SELECT c.platform, c.user_id, c.id, m.id, m.sequence, m.role, coalesce(p.is_synced, false), m.message_hash, m.content
+    FROM message_cache m JOIN conversation_cache c ON c.id = m.conversation_id
+    LEFT JOIN cache_content_mapping p ON p.id = m.id ORDER BY c.id, m.sequence";
+
+const COUNTERS: &str = "
+    SELECT 'conversation ' || c.id || ' of ' || c.user_id || ' says ' || c.message_count || ' of ' || count(m.id)
+        FROM conversation_cache c LEFT JOIN message_cache m ON m.conversation_id = c.id GROUP BY c.id
+        HAVING c.message_count <> count(m.id) OR c.total_tokens <> coalesce(sum(m.tokens), 0)
+    UNION ALL SELECT 'usage of ' || user_id || ': ' || coalesce(u.cache_misses, -1) || ' of ' || coalesce(m.messages, -1)
+        FROM usage_metrics u FULL JOIN (SELECT c.user_id, count(*) AS messages, sum(m.tokens) AS tokens,
+            sum(m.tokens) FILTER (WHERE m.role = 'assistant') AS output
+            FROM conversation_cache c JOIN message_cache m ON m.conversation_id = c.id GROUP BY 1) m USING (user_id)
+        WHERE (u.cache_misses, u.total_requests, u.total_tokens, u.total_output_tokens) IS DISTINCT FROM
+            (m.messages, m.messages, m.tokens, coalesce(m.output, 0))
+    UNION ALL SELECT 'mapping of ' || coalesce(m.id, p.id) FROM message_cache m
+        FULL JOIN cache_content_mapping p ON p.cache_id = m.id WHERE m.id IS NULL OR p.id IS NULL
+    UNION ALL SELECT 'vector of ' || coalesce(m.id, v.message_id) FROM message_cache m
+        FULL JOIN (SELECT message_id FROM cache_embeddings UNION ALL SELECT message_id FROM embedding_notes) v
+            ON v.message_id = m.id WHERE m.id IS NULL OR v.message_id IS NULL
+    UNION ALL SELECT 'cache_metrics says ' || total_entries FROM (SELECT total_entries FROM cache_metrics
+        ORDER BY recorded_at DESC LIMIT 1) last WHERE total_entries <> (SELECT count(*) FROM message_cache)";
