@@ -292,11 +292,19 @@ fn positive_count(text: &str) -> Result<usize, String> {
 fn version() -> &'static str {
     macro_rules! version {
         ($stores:literal) => {
+            match cfg!(feature = "failpoints") {
+                true => version!($stores, "; for tests: failpoints"),
+                false => version!($stores, ""),
+            }
+        };
+        ($stores:literal, $more:literal) => {
             concat!(
                 env!("CARGO_PKG_VERSION"),
                 " (stores: ",
                 $stores,
-                ", memory; embedders: static, openai)"
+                ", memory; embedders: static, openai",
+                $more,
+                ")"
             )
         };
     }

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod embed;
 pub mod error;
+pub mod failpoint;
 pub mod http;
 pub mod service;
 pub mod storage;

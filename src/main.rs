@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let _armed = guestbook::failpoint::arm();
     guestbook::cli::run(guestbook::config::Cli::read())
 }

@@ -17,6 +17,7 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
         .map_err(|cause| format!("cannot listen on {address}: {cause}; choose another --listen"))?;
     let mut folder = places.lock().map_err(|taken| taken.to_string())?;
     let parts = places.open(cli, Purpose::Serve).await?;
+    crate::failpoint::reach("open.after");
     let mut stop = StopSignals::new()?;
     let service = Service::start(parts, cli.service_settings());
     let server = Server::start(listener, service.clone(), cli.http_settings())

@@ -7,6 +7,7 @@
 use super::Service;
 use crate::chat::GuestId;
 use crate::error::Result;
+use crate::failpoint;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -99,11 +100,13 @@ impl Service {
         if applied.is_empty() && removed.is_empty() {
             return Ok(());
         }
+        failpoint::reach("flush.before");
         if let Err(cause) = self.0.parts.lists.flush().await {
             // The notes are dropped: the tables still say that these lists lack something.
             self.0.lists.suspend(&cause.to_string());
             return Err(cause);
         }
+        failpoint::reach("flush.after");
         self.0.lists.put_back_durable(applied);
         let removed = self.0.lists.still_removed(removed);
         if !removed.is_empty() {

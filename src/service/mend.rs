@@ -3,6 +3,7 @@
 use super::Service;
 use crate::chat::{ConversationId, GuestId};
 use crate::error::Result;
+use crate::failpoint;
 use crate::storage::database::{ChatKey, ListDebt, ListRow, Page, PageStart, Settled};
 use crate::storage::list_cache::{Append, Applied, Head, Item, Origin};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -71,7 +72,11 @@ impl Service {
                     }
                 }
             }
+            let owed = !guests.is_empty();
             mended += self.mend_each(guests).await?;
+            if owed {
+                failpoint::reach("replay.mid");
+            }
             for guest in gone {
                 self.0.lists.note_removed(guest); // only now: whoever settles next strikes the debt out
             }
@@ -211,6 +216,7 @@ impl Service {
             } else if self.0.parts.lists.apply(vec![list].into()).await? == [Applied::Gap] {
                 return Ok(()); // changed underneath; the next round of mending sees it
             }
+            failpoint::reach("replace.mid");
             first = next;
         }
         Ok(())

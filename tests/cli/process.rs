@@ -41,7 +41,7 @@ pub(crate) fn guestbook(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guestbook"));
     for variable in VARIABLES
         .iter()
-        .chain(&["GUESTBOOK_LOG", "GUESTBOOK_LOG_FORMAT"])
+        .chain(&["GUESTBOOK_LOG", "GUESTBOOK_LOG_FORMAT", "FAILPOINTS"])
     {
         command.env_remove(variable);
     }
@@ -154,27 +154,31 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::try_start(command)
+            .unwrap_or_else(|(status, log)| panic!("no banner, {status}: {log}"))
+    }
+
+    /// As [`Self::start`]; how a process ended that never said where it listens, and what it logged.
+    pub(crate) fn try_start(mut command: Command) -> Result<Self, (ExitStatus, String)> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = drain(child.stderr.take());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let banner: Vec<_> = lines.by_ref().take(6).map(Result::unwrap).collect();
         let Some(first) = banner.first() else {
-            wait(&mut child);
-            panic!(
-                "no banner: {}",
-                String::from_utf8_lossy(&stderr.join().unwrap())
-            );
+            let status = wait(&mut child);
+            let log = String::from_utf8_lossy(&stderr.join().unwrap()).into_owned();
+            return Err((status, log));
         };
         let address = first.rsplit_once("http://").expect("an address").1;
         let address: SocketAddr = address.trim().parse().unwrap();
-        Self {
+        Ok(Self {
             child,
             banner: banner.join("\n"),
             client: Client::new(address),
             stderr: Some(stderr),
-        }
+        })
     }
 
     /// Sends a signal by its name.

@@ -169,7 +169,7 @@ impl Talker {
     }
 
     /// Several messages of one guest, all or nothing.
-    async fn say_together(&mut self, guest: &str, count: usize, with_id: bool) {
+    pub(crate) async fn say_together(&mut self, guest: &str, count: usize, with_id: bool) {
         let numbers: Vec<_> = (0..count)
             .map(|_| self.ledger.sent(self.number, guest, with_id))
             .collect();

@@ -5,11 +5,13 @@
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used)] // shared; a test says what is wrong by panicking
 
+mod dice;
 mod findings;
 mod load;
 mod on_disk;
 mod stores;
 
+pub(crate) use dice::{Dice, given, rounds};
 pub(crate) use findings::{Findings, KINDS};
 pub(crate) use load::{Load, Nodes, Plan, Talker};
 pub(crate) use on_disk::{OnDisk, sessions};

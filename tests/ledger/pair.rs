@@ -6,7 +6,7 @@ use crate::process::{Place, Running, finish, stderr, stdout};
 use crate::servers::{Postgres, PostgresOptions, Redis, RedisOptions};
 use async_trait::async_trait;
 use serde_json::Value;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, PoisonError};
 
 /// Where the tables are.
@@ -56,6 +56,28 @@ impl Pair {
         Self::of(tables, lists)
     }
 
+    /// Empty stores again, on the same servers.
+    pub(crate) async fn renew(&mut self) {
+        self.place = Place::new();
+        if let Tables::Postgres { server, database } = &mut self.tables {
+            *database = server.create_database().await;
+        }
+        self.empty_lists().await;
+    }
+
+    /// Takes every list away, while no server runs.
+    pub(crate) async fn empty_lists(&self) {
+        match &self.lists {
+            Lists::Sled => {
+                let lists = self.place.data().join("lists");
+                if lists.exists() {
+                    std::fs::remove_dir_all(lists).unwrap();
+                }
+            }
+            Lists::Redis(server) => drop(server.command(&["FLUSHALL"]).await),
+        }
+    }
+
     fn of(tables: Tables, lists: Lists) -> Self {
         Self {
             place: Place::new(),
@@ -84,9 +106,15 @@ impl Pair {
 
     /// Starts a server by this command.
     pub(crate) fn start(&self, command: Command) -> Running {
-        let running = tokio::task::block_in_place(|| Running::start(command));
+        self.try_start(command)
+            .unwrap_or_else(|(status, log)| panic!("no banner, {status}: {log}"))
+    }
+
+    /// As [`Self::start`]; how a process ended that never served, and what it logged.
+    pub(crate) fn try_start(&self, command: Command) -> Result<Running, (ExitStatus, String)> {
+        let running = tokio::task::block_in_place(|| Running::try_start(command))?;
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.client.clone());
-        running
+        Ok(running)
     }
 
     fn client(&self) -> Client {

@@ -1,38 +1,14 @@
 //! Failures of everything, in an order that nobody thought of.
 //!
-//! `GUESTBOOK_TEST_SEED` repeats a run, `GUESTBOOK_TEST_ROUNDS` makes it longer.
+//! `GUESTBOOK_TEST_SEED` repeats a run, `GUESTBOOK_TEST_ROUNDS` or `GUESTBOOK_TEST_LONG` make it longer.
 
-use crate::ledger::{Ledger, Load, Nodes, Plan, Talker};
+use crate::ledger::{Dice, Ledger, Load, Nodes, Plan, Talker, rounds};
 use crate::process::Running;
 use crate::rig::{Rig, figure, stopped};
 use crate::servers::Proxy;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-const ROUNDS: u64 = 8;
-
-/// Numbers that a seed decides.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % sides
-    }
-
-    fn moment(&mut self) -> Duration {
-        Duration::from_millis(self.roll(400))
-    }
-}
-
-fn given(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
 
 /// Both servers behind a bad network, and two nodes.
 struct Stage {
@@ -116,11 +92,8 @@ async fn come_and_go(ledger: Arc<Ledger>, nodes: Nodes, over: Arc<AtomicBool>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_fails_in_any_order() {
-    let seed =
-        given("GUESTBOOK_TEST_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
-    let rounds = given("GUESTBOOK_TEST_ROUNDS").unwrap_or(ROUNDS);
-    println!("GUESTBOOK_TEST_SEED={seed}");
-    let mut dice = Dice(seed | 1);
+    let rounds = rounds(8, 60);
+    let mut dice = Dice::thrown();
     let rig = Rig::durable().await;
     let stage = Stage {
         to_postgres: Proxy::start(&rig.postgres.address()),
@@ -147,7 +120,7 @@ async fn everything_fails_in_any_order() {
     for round in 0..rounds {
         ledger.progress(30).await;
         let (postgres, redis, node) = (dice.roll(6), dice.roll(6), dice.roll(4));
-        let moments = [dice.moment(), dice.moment(), dice.moment()];
+        let moments = [(); 3].map(|()| dice.between(Duration::ZERO, Duration::from_millis(400)));
         println!("round {round}: PostgreSQL {postgres} Redis {redis} node {node} {moments:?}");
         tokio::join!(
             stage.postgres_fails(postgres, moments[0]),

@@ -4,6 +4,7 @@ use super::super::Service;
 use super::{Answer, Erasure, Saved, receipt};
 use crate::chat::{ConversationId, GuestId, ListState, MessageId};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::storage::database::{Batch, Entry, Erased, Migrated, Outcome, Recorded, Settled};
 use crate::storage::list_cache::{Append, Applied, Head, Item, Origin};
 use std::collections::{HashMap, HashSet};
@@ -36,7 +37,9 @@ pub(super) struct Stored {
 pub(super) async fn apply(service: &Service, committed: Committed) {
     match committed {
         Committed::Stored(stored) => {
+            failpoint::reach("list.before");
             let pending = append(service, &stored).await;
+            failpoint::reach("list.after");
             let listed = listed_again(service, &stored).await;
             answer(stored, &pending, &listed);
         }

@@ -53,6 +53,7 @@ impl Doomed {
                 part => INT4, megabytes => FLOAT8),
             statement!(sql::CHATS_ERASE; self.ids => TEXT_ARRAY),
         ];
+        crate::failpoint::reach("erase.mid");
         let rows = session.go_on(&statements, end).await?;
         Ok(Erased {
             usage: first_count(&rows[4])?,

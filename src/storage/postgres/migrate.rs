@@ -73,6 +73,7 @@ impl PostgresDatabase {
             statement!(sql::OWNS_AS_USER; name => TEXT),
         ];
         let rows = session.go_on(&asked, End::Open).await?;
+        crate::failpoint::reach("migrate.mid");
         let counted = rows[1]
             .first()
             .ok_or_else(|| Fault::Row("no count".into()))?;

@@ -83,6 +83,7 @@ pub(super) async fn prepare(mut session: Session) -> Result<Uuid> {
         .await
         .map_err(fault)?;
     run(session.raw()).await?;
+    crate::failpoint::reach("schema.mid");
     let epoch = epoch(&mut session).await.map_err(fault)?;
     session.go_on(&[], End::Commit).await.map_err(fault)?;
     Ok(epoch)

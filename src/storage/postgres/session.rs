@@ -6,6 +6,7 @@
 
 use super::error::{Attempt, Fault};
 use super::sql;
+use crate::failpoint;
 use deadpool_postgres::Object;
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -120,6 +121,9 @@ impl Session {
         end: End,
     ) -> Attempt<Vec<Vec<Row>>> {
         self.ended = false;
+        if end == End::Commit {
+            failpoint::reach("commit.before");
+        }
         let client = self.client();
         let begin = async {
             match begin {
@@ -150,6 +154,9 @@ impl Session {
         };
         // After a statement that failed, COMMIT rolls back: either way no transaction is open.
         self.ended = end == End::Commit && committed.is_ok();
+        if self.ended {
+            failpoint::reach("commit.after");
+        }
         begun?;
         let rows = answers.into_iter().collect::<Result<Vec<_>, _>>();
         let rows = rows.map_err(Fault::Server);

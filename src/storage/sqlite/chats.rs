@@ -183,6 +183,7 @@ pub(super) fn erase_conversation(
     let embeddings = remove(sql::ERASE_VECTORS)?;
     remove(sql::ERASE_NOTES)?;
     let mappings = remove(sql::ERASE_MAPPINGS)?;
+    crate::failpoint::reach("erase.mid");
     let messages = remove(sql::ERASE_MESSAGES)?;
     let conversations = remove(sql::ERASE_CONVERSATION)?;
     tx.prepare_cached(sql::REMOVAL_ADD)?
@@ -271,6 +272,7 @@ fn migrate(
     };
     let share = Share::of(tx, id)?;
     migrate_usage(tx, guest, user, &share, at)?;
+    crate::failpoint::reach("migrate.mid");
     tx.execute(sql::MIGRATE_CONVERSATION, params![Id(id.0), user.as_str()])?;
     tx.execute(sql::MIGRATE_MAPPINGS, params![Id(id.0), user.as_str()])?;
     tx.execute(sql::REMOVAL_ADD, params![guest.as_str(), Time(at)])?;

@@ -23,6 +23,7 @@ use super::database::TableSettings;
 use super::worker::{Poison, Worker};
 use super::{Stats, Storage};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use async_trait::async_trait;
 use error::convert;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -142,7 +143,9 @@ impl Writer {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let answer = work(&transaction, settings)?;
+            failpoint::reach("commit.before");
             transaction.commit()?;
+            failpoint::reach("commit.after");
             Ok(answer)
         };
         run(&mut self.connection, &self.settings).map_err(|cause| {

@@ -28,6 +28,7 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid)> {
         .map_err(convert(OPEN))?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     migrate(&mut connection)?;
+    crate::failpoint::reach("schema.mid");
     let epoch = epoch(&connection).map_err(convert(OPEN))?;
     Ok((connection, epoch))
 }
