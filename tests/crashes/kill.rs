@@ -3,7 +3,9 @@
 //! After every twentieth kill the ledger is compared with every store, and new stores are begun. `GUESTBOOK_TEST_SEED`
 //! repeats a run; `GUESTBOOK_TEST_LONG` makes it ten times as long.
 //!
-//! Defects put in to see it fail: DEFECTS_KILL
+//! Defects that it catches when they are put in:
+//! - `PRAGMA journal_mode = MEMORY` (no journal on disk to undo half a commit): "the database file is damaged" after a few kills;
+//! - no mending at the start (`mend_loop` waits for the stop): "the lists never settle: divergent …".
 
 use crate::ledger::{Dice, Ledger, Load, Nodes, Plan, Talker, rounds};
 use crate::pair::Pair;

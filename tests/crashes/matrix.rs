@@ -1,7 +1,8 @@
 //! The process is aborted at every place that `src/failpoint.rs` names, on every pair of stores, the first time that the
 //! place is reached and a later time: what was answered as saved is there, whole, once, and every store agrees.
 //!
-//! Defects put in to see it fail: DEFECTS_MATRIX
+//! A defect that it catches when it is put in: no mending at the start (`mend_loop` waits for the stop). The lists of the
+//! first aborted place never settle, and `replay.mid` is never reached ("the process did not end").
 
 use crate::ledger::{Dice, Ledger, Load, Nodes, Plan, Talker};
 use crate::pair::Pair;
