@@ -49,9 +49,21 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// Reads a JSON document. What is no JSON is a 400; JSON of another shape is a 422.
 pub(in crate::http) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|cause| match cause.classify() {
-        serde_json::error::Category::Data => InvalidField::new("body", shape(&cause)).into(),
-        _ => Problem::malformed(format!("the body is not valid JSON: {cause}")),
+        serde_json::error::Category::Data => misshapen(text, &cause),
+        _ => malformed(&cause),
     })
+}
+
+/// Reading ended at the first thing of a wrong shape. What follows may be no JSON at all, which is the graver fault.
+fn misshapen(text: &str, cause: &serde_json::Error) -> Problem {
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => InvalidField::new("body", shape(cause)).into(),
+        Err(cause) => malformed(&cause),
+    }
+}
+
+fn malformed(cause: &serde_json::Error) -> Problem {
+    Problem::malformed(format!("the body is not valid JSON: {cause}"))
 }
 
 /// Reads a JSON object. An array is none, though serde would take its elements for the fields.
