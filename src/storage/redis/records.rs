@@ -43,8 +43,11 @@ pub(super) fn encode_item(item: &Item) -> Vec<u8> {
 
 /// Reads an item; the error says what is wrong with it.
 pub(super) fn decode_item(json: &[u8]) -> Result<Item, &'static str> {
-    let item: ItemJson<'_> =
-        serde_json::from_slice(json).map_err(|_| "it is not the JSON of a message")?;
+    // serde would take the elements of an array for the fields of an object.
+    let item: ItemJson<'_> = Some(json)
+        .filter(|json| json.trim_ascii_start().starts_with(b"{"))
+        .and_then(|json| serde_json::from_slice(json).ok())
+        .ok_or("it is not the JSON of a message")?;
     Ok(Item {
         role: Role::parse(item.role).map_err(|_| "its role is unknown")?,
         content: Content::from_stored(&item.content),
@@ -90,6 +93,10 @@ mod tests {
         let cases = [
             ("", "it is not the JSON of a message"),
             (r#"{"role":"user"}"#, "it is not the JSON of a message"),
+            (
+                r#"["user","hi","2025-12-21T12:00:00Z"]"#,
+                "it is not the JSON of a message",
+            ),
             (
                 r#"{"role":"robot","content":"","timestamp":"2025-12-21T12:00:00Z"}"#,
                 "its role is unknown",
