@@ -30,6 +30,12 @@ impl PostgresUrl {
     /// `Invalid`, without repeating the URL, which may hold a password.
     pub fn parse(url: &str) -> Result<Self> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        // Else a part of an unescaped password would be taken for a host or a database, and those are shown.
+        if has_stray_at(base) {
+            return Err(refused(
+                "it has an @ too many (in a user's name or password, write @ as %40 and / as %2F)",
+            ));
+        }
         let (mut mode, mut authority, mut rest) = ("prefer", None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
@@ -86,6 +92,13 @@ impl PostgresUrl {
     }
 }
 
+/// Whether an @ stands anywhere but between credentials and host.
+fn has_stray_at(base: &str) -> bool {
+    let after_scheme = base.split_once("://").map_or(base, |parts| parts.1);
+    let (authority, path) = after_scheme.split_once('/').unwrap_or((after_scheme, ""));
+    authority.matches('@').count() > 1 || path.contains('@')
+}
+
 /// A path as it stands in a URL.
 fn path(escaped: &str) -> PathBuf {
     PathBuf::from(&*percent_decode_str(escaped).decode_utf8_lossy())
@@ -140,6 +153,8 @@ mod tests {
         for url in [
             "postgres://me:s3cret@db:port/x",
             "postgres://me:s3cret@db/x?sslmode=perhaps",
+            "postgres://me:12/s3cret@db/x",
+            "postgres://me:pass@s3cret@db/x",
             "postgres://",
         ] {
             let error = PostgresUrl::parse(url).unwrap_err();
