@@ -6,17 +6,18 @@ mod extract;
 mod messages;
 mod operations;
 mod problem;
+mod routes;
 mod server;
 mod users;
 mod wire;
 
 pub use problem::Problem;
+pub use routes::{Access, Route, routes};
 pub use server::{Server, bind};
 
 use crate::error::Result as StoreResult;
 use crate::service::Service;
 use axum::Router;
-use axum::routing::{get, post};
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,51 +62,13 @@ struct App {
     settings: Arc<HttpSettings>,
 }
 
-/// Every route there is.
+/// What answers every request: the routes of [`routes()`], behind the key where they are guarded, within the limits.
 pub fn router(service: Service, settings: HttpSettings) -> Router {
     let app = App {
         service,
         settings: Arc::new(settings),
     };
-    let open = Router::new()
-        .route("/health", get(operations::health))
-        .route("/readyz", get(operations::ready));
-    let guarded = Router::new()
-        .route(
-            "/v1/guest/chat/{guest_id}",
-            get(chats::history)
-                .post(messages::post)
-                .delete(chats::delete),
-        )
-        .route(
-            "/v1/guest/chat/{guest_id}/batch",
-            post(messages::post_guest_batch),
-        )
-        .route("/v1/messages/batch", post(messages::post_batch))
-        .route("/v1/guest/session/{guest_id}", get(chats::session))
-        .route("/v1/guest/migrate/{guest_id}", post(users::migrate))
-        .route(
-            "/v1/user/{user_id}/conversations",
-            get(users::conversations),
-        )
-        .route("/v1/conversation/{id}", get(users::conversation))
-        .route(
-            "/v1/guest/verify/{guest_id}",
-            get(operations::verify_guest).post(operations::repair_guest),
-        )
-        .route(
-            "/v1/verify",
-            get(operations::verify).post(operations::repair),
-        )
-        // Before the layer, so that a wrong method is told only to who has the key.
-        .method_not_allowed_fallback(problem::no_such_method)
-        .layer(axum::middleware::from_fn_with_state(
-            app.clone(),
-            auth::require_key,
-        ));
-    open.merge(guarded)
-        .fallback(problem::no_such_route)
-        .method_not_allowed_fallback(problem::no_such_method)
+    routes::guarded(&app)
         .layer(axum::extract::DefaultBodyLimit::max(
             app.settings.body_limit,
         ))

@@ -194,10 +194,10 @@ macro_rules! contract {
                     a_service_that_stops_is_a_503,
                 }
                 auth with crate::auth::with_a_key {
-                    every_route_but_health_wants_the_right_key,
+                    every_cell_but_that_of_the_right_key_has_one_and_the_same_401,
+                    only_health_and_readiness_are_open,
                     the_right_key_opens_every_route,
-                    a_method_a_route_does_not_have_wants_the_key_as_well,
-                    an_unknown_route_is_a_404_with_and_without_key,
+                    an_unknown_route_is_a_404_for_who_has_the_key,
                     nothing_is_stored_or_read_without_the_key,
                 }
                 raw with crate::raw::impatient {
@@ -216,6 +216,14 @@ macro_rules! contract {
                     a_client_that_leaves_before_the_answer_changes_nothing,
                     dots_alone_are_guest_ids_too,
                     fifty_stalled_connections_keep_no_one_waiting,
+                }
+            }
+            mod keyless {
+                tests! {
+                    $pair;
+                    auth with crate::site::server::Plan::default {
+                        a_server_without_a_key_asks_nobody_for_one,
+                    }
                 }
             }
             mod limits {

@@ -1,26 +1,9 @@
 //! Answers to what there is no route for, and to what fails on our side.
 
+use crate::auth::paths;
 use crate::site::client::{Answer, chat, json_body, said};
 use crate::site::server::Site;
 use serde_json::{Value, json};
-
-/// Every route with the methods it has.
-pub(crate) const ROUTES: [(&str, &[&str]); 11] = [
-    ("/health", &["GET"]),
-    ("/readyz", &["GET"]),
-    ("/v1/guest/chat/g1", &["GET", "POST", "DELETE"]),
-    ("/v1/guest/chat/g1/batch", &["POST"]),
-    ("/v1/messages/batch", &["POST"]),
-    ("/v1/guest/session/g1", &["GET"]),
-    ("/v1/guest/migrate/g1", &["POST"]),
-    ("/v1/user/u1/conversations", &["GET"]),
-    (
-        "/v1/conversation/0192f0c1-2345-7000-8000-0123456789ab",
-        &["GET"],
-    ),
-    ("/v1/guest/verify/g1", &["GET", "POST"]),
-    ("/v1/verify", &["GET", "POST"]),
-];
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
@@ -65,15 +48,16 @@ pub(crate) async fn an_unknown_route_is_a_404(site: &Site) {
 }
 
 pub(crate) async fn a_method_a_route_does_not_have_is_a_405_that_lists_those_it_has(site: &Site) {
-    for (path, methods) in ROUTES {
-        for method in METHODS.iter().filter(|method| !methods.contains(method)) {
-            let answer = Answer::of(site.client.request(method, path)).await;
+    for (path, (methods, _)) in paths() {
+        let has = |method: &str| methods.iter().any(|has| has == method);
+        for method in METHODS.iter().filter(|method| !has(method)) {
+            let answer = Answer::of(site.client.request(method, &path)).await;
             answer.problem(405);
             let allow = answer.header("allow").unwrap_or("");
             let mut allowed: Vec<_> = allow.split(',').map(str::trim).collect();
             allowed.retain(|method| *method != "HEAD");
             allowed.sort_unstable();
-            let mut expected = methods.to_vec();
+            let mut expected = methods.clone();
             expected.sort_unstable();
             assert_eq!(allowed, expected, "{method} {path}");
         }

@@ -320,3 +320,31 @@ fn features_are_asked_for_in_few_places_only() {
         "cfg(feature) stands only where backends are opened, declared, and listed by --version, and in src/failpoint.rs",
     );
 }
+
+#[test]
+fn routes_are_added_in_one_table() {
+    let mut found = Vec::new();
+    for file in sources("src/http")
+        .iter()
+        .filter(|file| !file.is_in("src/http/routes.rs"))
+    {
+        for adding in [
+            ".route(",
+            ".route_service(",
+            ".nest(",
+            ".nest_service(",
+            ".merge(",
+            "Router::new",
+        ] {
+            for (index, line) in file.code.lines().enumerate() {
+                if line.contains(adding) {
+                    found.push(format!("{} has {adding}", file.at(index + 1)));
+                }
+            }
+        }
+    }
+    none(
+        found,
+        "add a route to the table of src/http/routes.rs: what stands beside it is not guarded by the key, and no test knows it",
+    );
+}

@@ -1,0 +1,128 @@
+//! Every route there is, in one table: the router is made from it, and so are the tests of who may use what. A route cannot be
+//! added anywhere else, and whoever adds one has to say whether it is open.
+
+use super::{App, auth, chats, messages, operations, problem, users};
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, on};
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Everyone: what watches the process has no key.
+    Open,
+    /// Who carries the key, where the server has one.
+    Guarded,
+}
+
+/// What can be asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Route {
+    /// How.
+    pub method: Method,
+    /// Where; `{name}` stands for a segment.
+    pub path: &'static str,
+    /// By whom.
+    pub access: Access,
+}
+
+/// Every route of [`super::router`].
+pub fn routes() -> Vec<Route> {
+    table().routes
+}
+
+fn table() -> Table {
+    let chat = "/v1/guest/chat/{guest_id}";
+    let verify = "/v1/guest/verify/{guest_id}";
+    Table::default()
+        .open(Method::GET, "/health", operations::health)
+        .open(Method::GET, "/readyz", operations::ready)
+        .guarded(Method::GET, chat, chats::history)
+        .guarded(Method::POST, chat, messages::post)
+        .guarded(Method::DELETE, chat, chats::delete)
+        .guarded(
+            Method::POST,
+            "/v1/guest/chat/{guest_id}/batch",
+            messages::post_guest_batch,
+        )
+        .guarded(Method::POST, "/v1/messages/batch", messages::post_batch)
+        .guarded(Method::GET, "/v1/guest/session/{guest_id}", chats::session)
+        .guarded(Method::POST, "/v1/guest/migrate/{guest_id}", users::migrate)
+        .guarded(
+            Method::GET,
+            "/v1/user/{user_id}/conversations",
+            users::conversations,
+        )
+        .guarded(Method::GET, "/v1/conversation/{id}", users::conversation)
+        .guarded(Method::GET, verify, operations::verify_guest)
+        .guarded(Method::POST, verify, operations::repair_guest)
+        .guarded(Method::GET, "/v1/verify", operations::verify)
+        .guarded(Method::POST, "/v1/verify", operations::repair)
+}
+
+/// Routes as a list and as the two routers they are in.
+#[derive(Default)]
+struct Table {
+    routes: Vec<Route>,
+    open: Router<App>,
+    guarded: Router<App>,
+}
+
+impl Table {
+    fn open<H: Handler<T, App>, T: 'static>(
+        self,
+        method: Method,
+        path: &'static str,
+        handler: H,
+    ) -> Self {
+        self.add(Access::Open, method, path, handler)
+    }
+
+    fn guarded<H: Handler<T, App>, T: 'static>(
+        self,
+        method: Method,
+        path: &'static str,
+        handler: H,
+    ) -> Self {
+        self.add(Access::Guarded, method, path, handler)
+    }
+
+    fn add<H: Handler<T, App>, T: 'static>(
+        mut self,
+        access: Access,
+        method: Method,
+        path: &'static str,
+        handler: H,
+    ) -> Self {
+        let filter = MethodFilter::try_from(method.clone())
+            .expect("the methods of the table are HTTP's own");
+        match access {
+            Access::Open => self.open = self.open.route(path, on(filter, handler)),
+            Access::Guarded => self.guarded = self.guarded.route(path, on(filter, handler)),
+        }
+        self.routes.push(Route {
+            method,
+            path,
+            access,
+        });
+        self
+    }
+}
+
+/// The table as a router. What is not in it is guarded, too: without the key nobody learns which routes there are, and which
+/// methods they have.
+pub(super) fn guarded(app: &App) -> Router<App> {
+    let Table { open, guarded, .. } = table();
+    let guarded = guarded
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .with_state(app.clone());
+    // A layer on the routes themselves would be within them, and each would add its `Allow` to the refusal.
+    let guarded = Router::new()
+        .fallback_service(guarded)
+        .layer(from_fn_with_state(app.clone(), auth::require_key));
+    open.method_not_allowed_fallback(problem::no_such_method)
+        .merge(guarded)
+}
