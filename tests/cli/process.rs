@@ -195,6 +195,12 @@ impl Running {
         (status, String::from_utf8(log).unwrap())
     }
 
+    /// Sends a signal by its name and waits for the end.
+    pub(crate) fn ended_by(self, signal: &str) -> (ExitStatus, String) {
+        self.signal(signal);
+        self.ended()
+    }
+
     /// Stops it as a service manager does; it must end well.
     pub(crate) fn stop(self) {
         self.signal("TERM");
