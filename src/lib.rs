@@ -4,6 +4,8 @@
 pub mod chat;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod corpus;
 pub mod embed;
 pub mod error;
 pub mod failpoint;

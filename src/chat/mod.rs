@@ -6,6 +6,9 @@
 
 mod content;
 mod conversation;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod ids;
 mod message;

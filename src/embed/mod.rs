@@ -7,6 +7,9 @@
 
 mod call;
 pub mod endpoint;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod open;
 pub mod openai;
 mod reply;

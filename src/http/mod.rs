@@ -3,6 +3,9 @@
 mod auth;
 mod chats;
 mod extract;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod messages;
 mod operations;
 mod problem;

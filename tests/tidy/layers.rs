@@ -321,6 +321,26 @@ fn features_are_asked_for_in_few_places_only() {
     );
 }
 
+/// Each layer shows its decoders to the fuzzer in a module of its own, so that none has to know another for it.
+#[test]
+fn what_is_shown_to_the_fuzzer_is_in_no_build_of_the_program() {
+    let declared = "#[cfg(any(test, fuzzing))]\n#[doc(hidden)]\npub mod fuzzing;";
+    let mut found = Vec::new();
+    for file in sources("src") {
+        let all = file.code.matches("mod fuzzing").count();
+        let hidden = file.text.matches(declared).count();
+        let names = file.code.matches("fuzzing::").count();
+        let is_one = file.path.ends_with("/fuzzing.rs");
+        if all != hidden || (names > 0 && !is_one) {
+            found.push(file.path.clone());
+        }
+    }
+    none(
+        found,
+        "laws for the fuzzer stand in fuzzing.rs of their layer, declared with cfg(any(test, fuzzing)) and doc(hidden)",
+    );
+}
+
 #[test]
 fn routes_are_added_in_one_table() {
     let mut found = Vec::new();

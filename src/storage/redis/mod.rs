@@ -23,6 +23,9 @@
 
 mod client;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod incarnation;
 mod link;
 mod lists;

@@ -14,6 +14,9 @@
 
 mod changes;
 mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod keys;
 mod lists;
