@@ -90,6 +90,13 @@ impl Control {
         state.fired
     }
 
+    /// As [`Self::lift`], and forgets them: how many have failed since the last time.
+    pub(crate) fn lift_all(&self) -> usize {
+        let mut state = self.state.lock().unwrap();
+        state.fault = None;
+        std::mem::take(&mut state.fired)
+    }
+
     /// Makes calls of these methods wait before their effect.
     pub(crate) fn hold(&self, methods: &'static [&'static str]) {
         self.state.lock().unwrap().held = methods;
