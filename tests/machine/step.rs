@@ -5,6 +5,7 @@ use crate::stage::control::When;
 use crate::stage::words::{DAY, HOUR, guest, noon};
 use guestbook::chat::{Content, MessageId, NewMessage, Role};
 use guestbook::error::ErrorKind;
+use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -61,6 +62,31 @@ pub(crate) enum Step {
     Reopen,
     /// Dies while it stores these, and is started again.
     Die(Death, Vec<NewMessage>),
+}
+
+/// A line for a person.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |group: &Vec<NewMessage>| {
+            let message = |message: &NewMessage| {
+                let id = message.id.to_string();
+                format!(
+                    "{} {:?} {}",
+                    message.guest,
+                    message.content.as_str(),
+                    &id[..8]
+                )
+            };
+            group.iter().map(message).collect::<Vec<_>>()
+        };
+        match self {
+            Self::Store(groups) => {
+                write!(f, "Store {:?}", groups.iter().map(told).collect::<Vec<_>>())
+            }
+            Self::Die(death, messages) => write!(f, "Die {death:?} {:?}", told(messages)),
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 /// The steps of a sequence, one after the other.
