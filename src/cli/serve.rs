@@ -2,23 +2,36 @@
 
 use super::{FATAL, Places, Refusal};
 use crate::config::Cli;
+use crate::error::{Error, ErrorKind};
 use crate::http::{Server, bind};
 use crate::service::{Parts, Service};
 use crate::storage::open::Purpose;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long a stop may take altogether, also when a store hangs: service managers kill what is still there after 10 s.
+/// What is left of the 10 is for threads that hang.
+const STOP_WITHIN: Duration = Duration::from_millis(8_500);
 
 pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let address = cli.serving.listen;
     let places = Places::of(cli)?;
     require_key_beyond_loopback(cli)?;
+    let mut stop = StopSignals::new()?;
     let listener = bind(address)
         .map_err(|cause| format!("cannot listen on {address}: {cause}; choose another --listen"))?;
     let mut folder = places.lock().map_err(|taken| taken.to_string())?;
-    let parts = places.open(cli, Purpose::Serve).await?;
+    let parts = tokio::select! {
+        biased;
+        parts = places.open(cli, Purpose::Serve) => parts?,
+        name = stop.received() => {
+            tracing::info!(signal = name, "stopped before it had started; nothing was changed");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     crate::failpoint::reach("open.after");
-    let mut stop = StopSignals::new()?;
     let service = Service::start(parts, cli.service_settings());
     let server = Server::start(listener, service.clone(), cli.http_settings())
         .map_err(|cause| format!("cannot serve on {address}: {cause}"))?;
@@ -36,8 +49,11 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
         }
         fatal = service.fatal() => Some(fatal),
     };
+    let since = Instant::now();
     server.stop().await;
-    let stopped = service.stop().await;
+    let left = STOP_WITHIN.saturating_sub(since.elapsed());
+    let stopped = tokio::time::timeout(left, service.stop()).await;
+    let stopped = stopped.unwrap_or_else(|_| Err(hung()));
     drop(folder);
     Ok(match (fatal, stopped) {
         (Some(cause), _) => {
@@ -56,6 +72,13 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
             ExitCode::SUCCESS
         }
     })
+}
+
+/// Nothing was answered that is not stored, so whoever waited sends again, and the next start mends the lists.
+fn hung() -> Error {
+    let context =
+        format!("a store does not answer; it was waited for within {STOP_WITHIN:?} in all");
+    Error::new(ErrorKind::Unavailable, "service", "stop", context)
 }
 
 fn require_key_beyond_loopback(cli: &Cli) -> Result<(), Refusal> {

@@ -53,7 +53,8 @@ impl Default for HttpSettings {
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(8),
+            // Longer than a request may take, so that each is answered, and short enough to close the stores afterwards.
+            drain_timeout: Duration::from_secs(6),
         }
     }
 }
