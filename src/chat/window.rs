@@ -13,11 +13,21 @@ pub struct Window {
 
 impl Window {
     /// The window after one more message. A message that comes at or after the expiry begins the list anew, as Redis does.
+    ///
+    /// A list never goes before it was said to, though clocks may be set back and nodes differ: what was promised until a
+    /// later moment stays promised. A clock that was far ahead binds nobody for ever: at most one TTL is kept beyond what
+    /// the message itself gives.
     pub fn advance(before: Option<Self>, sequence: u64, created_at: Timestamp, ttl: Ttl) -> Self {
-        let alive = before.filter(|window| created_at < window.expires_at);
-        Self {
-            from: alive.map_or(sequence, |window| window.from),
-            expires_at: created_at.plus(ttl.0),
+        let expires_at = created_at.plus(ttl.0);
+        match before.filter(|window| created_at < window.expires_at) {
+            None => Self {
+                from: sequence,
+                expires_at,
+            },
+            Some(alive) => Self {
+                from: alive.from,
+                expires_at: alive.expires_at.clamp(expires_at, expires_at.plus(ttl.0)),
+            },
         }
     }
 
@@ -56,5 +66,25 @@ mod tests {
         let window = at(&[0, 10]).unwrap();
         assert_eq!((window.from, window.expires_at.ms()), (1, 20));
         assert!(window.is_live(Timestamp::from_ms(19)) && !window.is_live(Timestamp::from_ms(20)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_no_promise_back_and_one_that_was_far_ahead_binds_for_one_ttl_more()
+     {
+        let ttl = Ttl(Duration::from_millis(10));
+        let said = |ms: &[i64]| {
+            let times = ms.iter().map(|&ms| Timestamp::from_ms(ms));
+            let window = window_of((0..).zip(times), ttl).unwrap();
+            (window.from, window.expires_at.ms())
+        };
+        assert_eq!(said(&[100, 95]), (0, 110), "set back by less than a TTL");
+        assert_eq!(said(&[100, 95, 101]), (0, 111), "and right again");
+        assert_eq!(said(&[100, 108, 99]), (0, 118), "ahead for one message");
+        assert_eq!(
+            said(&[100, 5_000, 101]),
+            (1, 121),
+            "far ahead for one message"
+        );
+        assert_eq!(said(&[100, 5_000, 101, 121]), (3, 131), "and silent since");
     }
 }
