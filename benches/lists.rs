@@ -109,5 +109,6 @@ fn new_list(length: usize) -> Append {
         first: 0,
         items: items.collect(),
         expires_at: now().plus(Duration::from_secs(86_400)),
+        at: now(),
     }
 }

@@ -209,6 +209,7 @@ impl Service {
                 first,
                 items: page,
                 expires_at: row.window.expires_at,
+                at: self.now(),
             };
             let next = first + list.items.len() as u64;
             if first == row.window.from {

@@ -47,6 +47,9 @@ pub struct Append {
     pub items: Vec<Item>,
     /// When the list goes; replaces the expiry it had.
     pub expires_at: Timestamp,
+    /// When this is asked for, by the clock that told `expires_at`. A store that expires by a clock of its own keeps the list
+    /// for the span between the two, so that it does not matter which of the clocks is wrong.
+    pub at: Timestamp,
 }
 
 /// What became of an [`Append`].

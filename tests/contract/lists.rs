@@ -32,6 +32,7 @@ fn append(name: &str, from: u64, sequences: Range<u64>) -> Append {
         from,
         first: sequences.start,
         expires_at: at(sequences.end).plus(TTL),
+        at: at(sequences.end),
         items: sequences.map(item).collect(),
     }
 }

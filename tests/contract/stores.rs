@@ -74,6 +74,7 @@ pub(crate) async fn closed_lists_refuse_everything(f: &Fixture) {
             timestamp: noon(),
         }],
         expires_at: noon().plus(TTL),
+        at: noon(),
     };
     lists.close().await.unwrap();
     refuses_as_a_store(&**lists).await;

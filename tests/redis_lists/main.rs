@@ -59,6 +59,7 @@ fn append(name: &str, sequences: Range<u64>) -> Append {
         first: sequences.start,
         items: items(sequences),
         expires_at: at(1000),
+        at: at(0),
     }
 }
 

@@ -118,6 +118,7 @@ async fn shorten(cache: &dyn ListCache) {
         first: 0,
         items: list.items[..1].to_vec(),
         expires_at: list.head.expires_at,
+        at: noon(),
     };
     cache.replace(shorter).await.unwrap();
 }

@@ -73,6 +73,7 @@ async fn a_list_that_is_behind_is_mended_before_it_is_shown() {
         first: 0,
         items: list.items[..1].to_vec(),
         expires_at: list.head.expires_at,
+        at: noon(),
     };
     stage.cache.replace(shorter).await.unwrap();
     assert_eq!(stage.listed("ada").await.unwrap(), ["one"]);

@@ -57,6 +57,7 @@ fn append(name: &str, sequences: Range<u64>) -> Append {
         first: sequences.start,
         items: items(sequences),
         expires_at: at(END),
+        at: at(0),
     }
 }
 

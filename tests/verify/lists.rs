@@ -37,6 +37,7 @@ async fn relist(stage: &Stage, name: &str, change: impl FnOnce(Vec<Item>) -> Vec
         first: 0,
         items: change(list.items),
         expires_at: list.head.expires_at,
+        at: noon(),
     };
     stage.cache.replace(changed).await.unwrap();
 }

@@ -200,6 +200,7 @@ fn appends(service: &Service, stored: &Stored) -> (Vec<Append>, Vec<Settled>) {
                 first: recorded.sequence,
                 items: Vec::new(),
                 expires_at: window.expires_at,
+                at: stored.batch.at,
             });
             settled.push(Settled {
                 conversation: recorded.conversation,

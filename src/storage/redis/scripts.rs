@@ -84,7 +84,8 @@ pub(super) fn writing(script: &Script, append: &Append) -> Cmd {
         .arg(append.from)
         .arg(append.first)
         .arg(append.first + append.items.len() as u64)
-        .arg(append.expires_at.ms());
+        .arg(append.expires_at.ms())
+        .arg(append.expires_at.ms() - append.at.ms());
     for item in &append.items {
         command.arg(encode_item(item));
     }

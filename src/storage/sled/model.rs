@@ -52,6 +52,7 @@ prop_compose! {
             first: (from + skip).saturating_sub(2),
             items: texts.into_iter().map(item).collect(),
             expires_at: Timestamp::from_ms(end),
+            at: Timestamp::from_ms(0),
         }
     }
 }

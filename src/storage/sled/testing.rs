@@ -34,6 +34,7 @@ pub(super) fn append(name: &str, sequences: Range<u64>) -> Append {
         first: sequences.start,
         items: items(sequences),
         expires_at: Timestamp::from_ms(1_000),
+        at: Timestamp::from_ms(0),
     }
 }
 
