@@ -34,6 +34,11 @@ pub(super) struct Opened {
 
 /// Opens or creates the store; a damaged one is moved aside and replaced by an empty one.
 pub(super) fn open(path: &Path) -> Result<Opened> {
+    if is_misshapen(path) {
+        let context =
+            "the list store is damaged: something else is in the place of one of its files";
+        return begin_anew(path, &Error::new(ErrorKind::Corrupt, NAME, "open", context));
+    }
     check_place(path)?;
     let fault = match attempt(path) {
         Ok(lists) => {
@@ -45,16 +50,29 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
         Err(fault) => fault,
     };
     let damaged = fault.is_damage();
-    let error = fault.into_error("open");
+    let error = located(path, fault);
     if !damaged {
         return Err(error);
     }
-    let moved = set_aside(path, &error)?;
-    let lists = attempt(path).map_err(|fault| fault.into_error("open"))?;
+    begin_anew(path, &error)
+}
+
+fn begin_anew(path: &Path, cause: &Error) -> Result<Opened> {
+    let moved = set_aside(path, cause)?;
+    let lists = attempt(path).map_err(|fault| located(path, fault))?;
     Ok(Opened {
         lists,
         set_aside: Some(moved),
     })
+}
+
+/// The failure with where it happened, which whoever is to do something about it has to know.
+fn located(path: &Path, fault: Fault) -> Error {
+    let error = fault.into_error("open");
+    let told = error.to_string();
+    let what = told.strip_prefix("sled open: ").unwrap_or(&told);
+    let context = format!("{}: {what}", path.display());
+    Error::new(error.kind(), NAME, "open", context)
 }
 
 /// Moves a damaged store out of the way, beside where it was; its new place.
@@ -176,8 +194,17 @@ fn check_place(path: &Path) -> Result<()> {
         Ok(true) => refuse(format!(
             "{shown} is open already; stop the other process or give this one its own directory"
         )),
-        Err(cause) => Err(Fault::Io("opening the list store failed", cause).into_error("open")),
+        Err(cause) => Err(located(
+            path,
+            Fault::Io("opening the list store failed", cause),
+        )),
     }
+}
+
+/// Whether a folder or worse is where sled keeps a file. It would call that an error of the machine.
+fn is_misshapen(path: &Path) -> bool {
+    let is_no_file = |name: &str| path.join(name).metadata().is_ok_and(|it| !it.is_file());
+    ["db", "conf"].into_iter().any(is_no_file)
 }
 
 fn is_locked(path: &Path) -> io::Result<bool> {
@@ -258,5 +285,26 @@ mod tests {
         ]);
         left.sort();
         assert_eq!(names(), left);
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_a_file_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lists");
+        drop(open(&path).unwrap());
+        wait_until_free(&path);
+        fs::remove_file(path.join("conf")).unwrap();
+        fs::create_dir(path.join("conf")).unwrap();
+        let opened = open(&path).unwrap();
+        assert!(opened.set_aside.unwrap().join("conf").is_dir());
+    }
+
+    #[test]
+    fn a_refusal_names_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lists");
+        std::os::unix::fs::symlink("/nowhere/at/all", &path).unwrap();
+        let refused = open(&path).unwrap_err().to_string();
+        assert!(refused.contains(path.to_str().unwrap()), "{refused}");
     }
 }
