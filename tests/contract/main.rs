@@ -12,6 +12,7 @@ mod servers;
 mod words;
 
 mod audit;
+mod clock;
 mod erase;
 mod expiry;
 mod history;
@@ -103,6 +104,13 @@ macro_rules! contract {
                         a_lapsed_list_begins_anew_with_the_next_message,
                         lapse_takes_at_most_what_it_is_asked_for,
                         a_replay_tells_what_its_list_has_now,
+                    }
+                    clock with forever {
+                        a_clock_set_back_takes_no_promise_back,
+                        a_clock_that_was_far_ahead_binds_for_one_ttl_more,
+                        messages_keep_their_order_whatever_their_ids_and_times,
+                        entries_are_counted_right_when_an_hour_comes_again,
+                        a_clock_over_the_edge_of_a_month_and_back_counts_right_from_then_on,
                     }
                     retention with a_week {
                         each_message_prolongs_the_chat,

@@ -37,11 +37,14 @@ impl Hour {
 
 impl Hours {
     /// Advances the row of the hour `at` lies in: messages stored, reads and timings, and how many messages there are now.
+    /// Where the clock has been set back, the rows of later hours tell how many there are as well.
     pub(super) fn advance(&mut self, at: Timestamp, stored: u64, tally: &Tally, entries: u64) {
         let row = self.0.entry(at.hour()).or_default();
         row.count_stored(stored);
         row.count_tally(tally);
-        row.total_entries = entries;
+        for (_, row) in self.0.range_mut(at.hour()..) {
+            row.total_entries = entries;
+        }
     }
 
     /// Inserts a row for an hour that has none, from the messages stored in it.
