@@ -19,6 +19,7 @@ pub(crate) use stores::{Row, Stores};
 
 use crate::client::Client;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -222,6 +223,17 @@ impl Ledger {
             found.answers(node, &rows, stores.list_store()).await;
         }
         found
+    }
+
+    /// The rows of messages that were sent and not answered as saved, so far.
+    pub(crate) fn unanswered<'a>(&self, rows: &'a [Row]) -> Vec<&'a Row> {
+        let book = self.book();
+        let is_saved = |entry: &&Entry| matches!(entry.fate, Fate::Saved(_));
+        let saved = book.entries.iter().filter(is_saved);
+        let saved: HashSet<&str> = saved.map(|entry| &*entry.content).collect();
+        rows.iter()
+            .filter(|row| !saved.contains(&*row.content))
+            .collect()
     }
 
     fn counts(&self) -> String {

@@ -34,6 +34,8 @@ pub(crate) struct Pair {
     pub(crate) place: Place,
     pub(crate) tables: Tables,
     pub(crate) lists: Lists,
+    /// Settings of every command on these stores.
+    pub(crate) settings: Vec<&'static str>,
     /// The server that runs now.
     asked: Mutex<Option<Client>>,
 }
@@ -83,6 +85,7 @@ impl Pair {
             place: Place::new(),
             tables,
             lists,
+            settings: Vec::new(),
             asked: Mutex::default(),
         }
     }
@@ -90,6 +93,7 @@ impl Pair {
     /// A command on these stores.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.place.command(arguments);
+        command.args(&self.settings);
         if let Tables::Postgres { server, database } = &self.tables {
             command.args(["--database-url", &server.url(database)]);
         }
