@@ -5,6 +5,8 @@ use crate::error::{Error, ErrorKind};
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
 
+const NO_ROOM: &str = "the disk has no room left; free some, nothing else is needed";
+
 /// Converts what SQLite said while doing `operation`.
 pub(super) fn convert(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |cause| {
@@ -25,6 +27,12 @@ pub(super) fn is_fatal(cause: &rusqlite::Error) -> bool {
     code.is_some_and(|code| fatal.contains(&code) || fatal.contains(&(code & 0xff)))
 }
 
+/// The index of the journal is made longer by writing to it; SQLite has a code of its own for what fails then.
+fn has_no_room_for_index(cause: &rusqlite::Error) -> bool {
+    let code = cause.sqlite_error().map(|error| error.extended_code);
+    code == Some(ffi::SQLITE_IOERR_SHMSIZE)
+}
+
 fn classify(cause: &rusqlite::Error) -> (ErrorKind, &'static str) {
     if matches!(cause, rusqlite::Error::ToSqlConversionFailure(_)) {
         return (ErrorKind::Invalid, "a value cannot be stored");
@@ -32,11 +40,11 @@ fn classify(cause: &rusqlite::Error) -> (ErrorKind, &'static str) {
     let Some(code) = cause.sqlite_error_code() else {
         return (ErrorKind::Internal, "a statement could not be run");
     };
+    if has_no_room_for_index(cause) {
+        return (ErrorKind::Full, NO_ROOM);
+    }
     match code {
-        ErrorCode::DiskFull => (
-            ErrorKind::Full,
-            "the disk has no room left; free some, nothing else is needed",
-        ),
+        ErrorCode::DiskFull => (ErrorKind::Full, NO_ROOM),
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             (ErrorKind::Busy, "another process holds the database")
         }
@@ -52,7 +60,7 @@ fn classify(cause: &rusqlite::Error) -> (ErrorKind, &'static str) {
         ),
         ErrorCode::CannotOpen => (
             ErrorKind::Unavailable,
-            "the database cannot be opened; check that its folder exists",
+            "the database cannot be opened; check that its folder exists and that the disk has room",
         ),
         ErrorCode::SystemIoFailure => (
             ErrorKind::Unavailable,

@@ -6,6 +6,7 @@
 mod audit;
 mod chat_row;
 mod chats;
+mod checkpoint;
 mod error;
 mod open;
 mod outbox;
@@ -22,9 +23,10 @@ pub use open::query;
 use super::database::TableSettings;
 use super::worker::{Poison, Worker};
 use super::{Stats, Storage};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use async_trait::async_trait;
+use checkpoint::Checkpoints;
 use error::convert;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
@@ -50,8 +52,11 @@ pub struct SqliteDatabase {
 #[derive(Debug)]
 struct Writer {
     connection: Connection,
+    checkpoints: Checkpoints,
     settings: Arc<TableSettings>,
     poison: Poison,
+    /// The last failure for want of room. Only a write that changes something shows that there is room again.
+    full: Option<Error>,
 }
 
 impl SqliteDatabase {
@@ -78,9 +83,10 @@ impl SqliteDatabase {
     fn start(
         path: &Path,
         settings: TableSettings,
-        connection: Connection,
+        mut connection: Connection,
         epoch: Uuid,
     ) -> Result<Self> {
+        let checkpoints = Checkpoints::of(&mut connection).map_err(convert("open"))?;
         let threads = std::thread::available_parallelism()
             .map_or(2, usize::from)
             .clamp(2, 8);
@@ -90,8 +96,10 @@ impl SqliteDatabase {
         let poison = Poison::default();
         let writer = Writer {
             connection,
+            checkpoints,
             settings: Arc::new(settings),
             poison: poison.clone(),
+            full: None,
         };
         Ok(Self {
             path: path.to_owned(),
@@ -148,14 +156,47 @@ impl Writer {
             failpoint::reach("commit.after");
             Ok(answer)
         };
-        run(&mut self.connection, &self.settings).map_err(|cause| {
-            let fatal = error::is_fatal(&cause);
-            let failure = convert(operation)(cause);
-            if fatal {
-                self.poison.set(failure.clone());
-            }
-            failure
-        })
+        let done = run(&mut self.connection, &self.settings);
+        let answer = done.map_err(|cause| self.failed(operation, cause))?;
+        self.look_at_checkpoint()?;
+        Ok(answer)
+    }
+
+    fn failed(&mut self, operation: &'static str, cause: rusqlite::Error) -> Error {
+        let fatal = error::is_fatal(&cause);
+        let failure = convert(operation)(cause);
+        if fatal {
+            self.poison.set(failure.clone());
+        }
+        if failure.kind() == ErrorKind::Full {
+            self.full = Some(failure.clone());
+        }
+        failure
+    }
+
+    /// What was committed is safe in the journal, whatever became of the checkpoint after it. But once an fsync has failed,
+    /// nothing more is acknowledged, and that begins with this commit: its client hears that the outcome is not known.
+    fn look_at_checkpoint(&mut self) -> Result<()> {
+        let Some(cause) = self.checkpoints.take_failure() else {
+            return Ok(());
+        };
+        let failure = self.failed("checkpoint", cause);
+        self.poison.check()?;
+        tracing::warn!(cause = %failure, "the journal could not be moved into the database file; it grows until that is done");
+        Ok(())
+    }
+
+    /// Whether there is room again, after there was none. A write is tried for this, because nothing else can tell.
+    fn look_for_room(&mut self) -> Result<()> {
+        if self.full.is_none() {
+            return Ok(());
+        }
+        self.transact("health", |tx, _| {
+            tx.execute(sql::META_PUT, ["room", "1"])?;
+            tx.execute(sql::META_DELETE, ["room"]).map(drop)
+        })?;
+        self.full = None;
+        Ok(())
     }
 }
 
@@ -170,7 +211,7 @@ impl Storage for SqliteDatabase {
     }
 
     async fn health(&self) -> Result<()> {
-        self.writer.call("health", |_| Ok(())).await?;
+        self.writer.call("health", Writer::look_for_room).await?;
         self.read("health", |tx| tx.query_row(sql::SIZE, [], |_| Ok(())))
             .await
     }

@@ -3,11 +3,12 @@
 // Connection settings.
 
 /// For the connection that writes. FULL: a commit is on disk when it returns. The WAL is cut back to 64 MiB after a peak.
+/// Checkpoints are done in `checkpoint.rs`, where their errors are seen.
 pub(super) const WRITER_PRAGMAS: &str = "
     PRAGMA auto_vacuum = INCREMENTAL;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
-    PRAGMA wal_autocheckpoint = 4000;
+    PRAGMA wal_autocheckpoint = 0;
     PRAGMA journal_size_limit = 67108864;
     PRAGMA cache_size = -32000;
     PRAGMA temp_store = MEMORY;
@@ -30,6 +31,7 @@ pub(super) const READER_PRAGMAS: &str = "
 pub(super) const META_GET: &str = "SELECT value FROM guestbook_meta WHERE key = ?1";
 pub(super) const META_PUT: &str = "INSERT INTO guestbook_meta (key, value) VALUES (?1, ?2)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+pub(super) const META_DELETE: &str = "DELETE FROM guestbook_meta WHERE key = ?1";
 pub(super) const SIZE: &str =
     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
 pub(super) const ENTRIES: &str = "SELECT coalesce((SELECT total_entries FROM cache_metrics ORDER BY recorded_at DESC LIMIT 1), 0)";
