@@ -6,6 +6,9 @@ use std::io;
 /// The backend's name in receipts and errors.
 pub(super) const NAME: &str = "sled";
 
+const UNCONFIRMED: &str =
+    "the disk did not do what it was asked, so that the list store cannot be trusted any more";
+
 /// The result of everything below the traits.
 pub(super) type Outcome<T> = std::result::Result<T, Fault>;
 
@@ -16,6 +19,11 @@ pub(super) enum Fault {
     Sled(sled::Error),
     /// The operating system refused something that we asked of it ourselves.
     Io(&'static str, io::Error),
+    /// The disk did not confirm what was written. The kernel says so once, and from then on shows pages as written that are
+    /// nowhere but in memory: what is read back proves nothing.
+    Unsynced(io::Error),
+    /// The store was opened again since, and what was written before may not be in it.
+    Reopened,
     /// sled panicked, which is how it often reports damage.
     Panic(String),
     /// The files held data, but sled found no store in them: garbage looks to it like a log that was never begun.
@@ -47,11 +55,13 @@ impl Fault {
     /// What is to be done with the store it happened in.
     pub(super) fn remedy(&self) -> Remedy {
         match self {
-            Self::Record(_) | Self::Unwritable(_) => Remedy::Keep,
+            Self::Record(_) | Self::Unwritable(_) | Self::Reopened => Remedy::Keep,
             Self::Io(..) => Remedy::Reopen,
             Self::Sled(sled::Error::Io(cause)) if comes_from_content(cause.kind()) => {
                 Remedy::SetAside
             }
+            Self::Unsynced(_) => Remedy::SetAside,
+            Self::Sled(sled::Error::Io(cause)) if is_failed_disk(cause) => Remedy::SetAside,
             Self::Sled(sled::Error::Io(_)) => Remedy::Reopen,
             Self::Sled(sled::Error::ReportableBug(text)) if is_dead_pool(text) => Remedy::Reopen,
             Self::Sled(_) | Self::Forgotten => Remedy::SetAside,
@@ -73,6 +83,15 @@ impl Fault {
         };
         let damaged = self.is_damage();
         match self {
+            Self::Sled(sled::Error::Io(cause)) if is_failed_disk(&cause) => {
+                caused(ErrorKind::Unavailable, UNCONFIRMED, cause.into())
+            }
+            Self::Unsynced(cause) => caused(explain(&cause).0, UNCONFIRMED, cause.into()),
+            Self::Reopened => plain(
+                ErrorKind::Unavailable,
+                "the list store was opened again, and what was written just before may be gone"
+                    .into(),
+            ),
             Self::Sled(cause) if damaged => caused(
                 ErrorKind::Corrupt,
                 "the list store is damaged",
@@ -116,15 +135,23 @@ fn comes_from_content(kind: io::ErrorKind) -> bool {
     matches!(kind, InvalidData | InvalidInput | NotFound | UnexpectedEof)
 }
 
+/// An error of the device. sled asks the kernel to write, and waits for that, with every write of its own, so that this may be
+/// the only word of pages that were lost. It passes its errors on as texts.
+fn is_failed_disk(cause: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    cause.raw_os_error() == Some(EIO) || cause.to_string().contains("Os { code: 5,")
+}
+
 /// After a panic of one of its I/O threads sled refuses every store in the process, sound or not.
 fn is_dead_pool(text: &str) -> bool {
     text.contains("IO thread")
 }
 
 /// A panic whose text carries an error of the operating system (no space, no file handles …) says nothing about the
-/// store's content. A missing file (error 2) does.
+/// store's content. A missing file (error 2) and a disk that fails (error 5) do.
 fn names_an_os_error(text: &str) -> bool {
-    text.contains("Os { code:") && !text.contains("Os { code: 2,")
+    let is_of_content = ["Os { code: 2,", "Os { code: 5,"];
+    text.contains("Os { code:") && !is_of_content.iter().any(|it| text.contains(it))
 }
 
 fn explain(cause: &io::Error) -> (ErrorKind, &'static str) {
@@ -195,6 +222,27 @@ mod tests {
                 Remedy::SetAside,
                 ErrorKind::Corrupt,
             ),
+            (
+                Fault::Sled(sled::Error::Io(io::Error::from_raw_os_error(5))),
+                Remedy::SetAside,
+                ErrorKind::Unavailable,
+            ),
+            (
+                Fault::Sled(sled::Error::Io(io::Error::from_raw_os_error(5)).clone()),
+                Remedy::SetAside,
+                ErrorKind::Unavailable,
+            ),
+            (
+                Fault::Panic("unwrap: Io(Os { code: 5, kind: Uncategorized })".into()),
+                Remedy::SetAside,
+                ErrorKind::Corrupt,
+            ),
+            (
+                Fault::Unsynced(io::Error::from_raw_os_error(5)),
+                Remedy::SetAside,
+                ErrorKind::Unavailable,
+            ),
+            (Fault::Reopened, Remedy::Keep, ErrorKind::Unavailable),
             (Fault::Forgotten, Remedy::SetAside, ErrorKind::Corrupt),
             (
                 Fault::Record("crc".into()),

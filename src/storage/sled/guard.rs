@@ -6,7 +6,7 @@
 
 use super::fault::{Fault, NAME, Outcome, Remedy};
 use super::lists::Lists;
-use super::open;
+use super::open::{self, NotOpened};
 use crate::error::{Error, ErrorKind, Result};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -94,13 +94,21 @@ impl Guarded {
                 if opened.set_aside.is_some() {
                     self.set_aside_at = Some(Instant::now());
                 }
-                self.state = State::Open(opened.lists);
+                self.state = State::Open(opened.lists.in_place_of_another());
             }
-            Err(cause) => {
-                tracing::warn!(%cause, "the list store could not be opened again");
-                self.fail(cause, self.pauses.after_io_error);
+            Err(failure) => {
+                tracing::warn!(cause = %failure.cause, "the list store could not be opened again");
+                self.stay_closed(failure);
             }
         }
+    }
+
+    fn stay_closed(&mut self, failure: NotOpened) {
+        if failure.after_setting_aside {
+            self.set_aside_at = Some(Instant::now());
+            return self.fail(failure.cause, self.pauses.after_damage);
+        }
+        self.fail(failure.cause, self.pauses.after_io_error);
     }
 
     fn recover(&mut self, operation: &'static str, fault: Fault) -> Error {
@@ -126,10 +134,12 @@ impl Guarded {
             return;
         }
         self.set_aside_at = Some(Instant::now());
-        let opened = open::set_aside(&self.path, cause).and_then(|_| open::open(&self.path));
-        match opened {
-            Ok(opened) => self.state = State::Open(opened.lists),
-            Err(cause) => self.fail(cause, self.pauses.after_io_error),
+        if let Err(cause) = open::set_aside(&self.path, cause) {
+            return self.fail(cause, self.pauses.after_io_error);
+        }
+        match open::open(&self.path) {
+            Ok(opened) => self.state = State::Open(opened.lists.in_place_of_another()),
+            Err(failure) => self.stay_closed(failure),
         }
     }
 
@@ -220,6 +230,45 @@ mod tests {
         open::wait_until_free(&guarded.path);
         assert_eq!(guests(&mut guarded).unwrap(), [list.guest]);
         assert_eq!(bad_stores(&folder), 0);
+    }
+
+    #[test]
+    fn the_first_flush_after_a_failure_does_not_vouch_for_what_was_written_before() {
+        let (_folder, mut guarded) = a_store(pauses(0));
+        let list = append("g", 0..3);
+        guarded
+            .run("replace", |lists| lists.replace(&list))
+            .unwrap();
+        fail_with(&mut guarded, io::ErrorKind::StorageFull);
+        open::wait_until_free(&guarded.path);
+        let flush = |guarded: &mut Guarded| guarded.run("flush", |lists| lists.begin_flush());
+        let error = flush(&mut guarded).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        flush(&mut guarded).unwrap();
+    }
+
+    #[test]
+    fn a_flush_that_was_under_way_when_the_store_was_set_aside_is_no_flush_of_the_new_one() {
+        let (_folder, mut guarded) = a_store(pauses(3_600));
+        let list = append("g", 0..3);
+        guarded
+            .run("replace", |lists| lists.replace(&list))
+            .unwrap();
+        let flush = guarded.run("flush", |lists| lists.begin_flush()).unwrap();
+        panic_in(&mut guarded);
+        let ended = guarded.run("flush", |lists| lists.end_flush(&flush.unwrap()));
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    /// What a disk that has refused an fsync shows on reading may be in memory only.
+    #[test]
+    fn a_store_whose_fsync_failed_is_set_aside() {
+        let (folder, mut guarded) = a_store(pauses(3_600));
+        let cause = io::Error::from_raw_os_error(5);
+        let error = guarded.run::<()>("flush", |_| Err(Fault::Unsynced(cause)));
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(bad_stores(&folder), 1);
+        assert!(guests(&mut guarded).unwrap().is_empty());
     }
 
     #[test]

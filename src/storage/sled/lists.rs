@@ -35,6 +35,8 @@ pub(super) struct Lists {
     /// Transactions written since the store was opened, and how many of them are on disk.
     written: u64,
     synced: u64,
+    /// Set after a failure, until a flush was refused for it: whoever asks for one may mean writes of an earlier opening.
+    may_lack_earlier_writes: bool,
 }
 
 impl Lists {
@@ -59,10 +61,17 @@ impl Lists {
             opening: Uuid::new_v4(),
             written: 1, // opening may have written too
             synced: 0,
+            may_lack_earlier_writes: false,
         };
         store.sync_names()?;
         store.flush()?;
         Ok(store)
+    }
+
+    /// This store takes the place of one that failed.
+    pub(super) fn in_place_of_another(mut self) -> Self {
+        self.may_lack_earlier_writes = true;
+        self
     }
 
     /// The store's id.
@@ -168,19 +177,26 @@ impl Lists {
             .collect()
     }
 
-    /// Returns once everything written survives a power cut.
+    /// Returns once everything written since the store was opened survives a power cut.
     pub(super) fn flush(&mut self) -> Outcome<()> {
-        let Some(flush) = self.begin_flush()? else {
+        let Some(flush) = self.hand_over()? else {
             return Ok(());
         };
         flush.sync()?;
-        self.end_flush(&flush);
-        Ok(())
+        self.end_flush(&flush)
     }
 
     /// Hands everything written to the kernel; what is left is to wait for the disk, which needs no hold on the store.
-    /// `None` when there is nothing to wait for. sled's own flush does not wait: it only asks the kernel to begin writing.
+    /// `None` when there is nothing to wait for.
     pub(super) fn begin_flush(&mut self) -> Outcome<Option<Flush>> {
+        if std::mem::take(&mut self.may_lack_earlier_writes) {
+            return Err(Fault::Reopened);
+        }
+        self.hand_over()
+    }
+
+    /// sled's own flush does not wait for the disk: it only asks the kernel to begin writing.
+    fn hand_over(&mut self) -> Outcome<Option<Flush>> {
         if self.synced == self.written {
             return Ok(None);
         }
@@ -192,11 +208,13 @@ impl Lists {
         }))
     }
 
-    /// Notes a flush that has reached the disk.
-    pub(super) fn end_flush(&mut self, flush: &Flush) {
-        if flush.opening == self.opening {
-            self.synced = self.synced.max(flush.written);
+    /// Notes a flush that has reached the disk, if it was of this store and not of one before it.
+    pub(super) fn end_flush(&mut self, flush: &Flush) -> Outcome<()> {
+        if flush.opening != self.opening {
+            return Err(Fault::Reopened);
         }
+        self.synced = self.synced.max(flush.written);
+        Ok(())
     }
 
     fn change<R>(&mut self, plan: impl FnOnce(&mut Changes<'_>) -> Outcome<R>) -> Outcome<R> {
@@ -303,6 +321,7 @@ fn read_item(guest: &GuestId, sequence: u64, record: &[u8]) -> Outcome<Item> {
 }
 
 fn sync(path: &Path) -> Outcome<()> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|cause| Fault::Io("writing to the disk failed", cause))
+    let failed = |cause| Fault::Io("a file of the store cannot be opened", cause);
+    let file = File::open(path).map_err(failed)?;
+    file.sync_all().map_err(Fault::Unsynced)
 }

@@ -69,11 +69,11 @@ impl SledLists {
                 opened.set_aside,
             ),
             // As when it becomes full later: messages are saved, and the lists follow when there is room again.
-            Err(cause) if cause.kind() == ErrorKind::Full => {
+            Err(open::NotOpened { cause, .. }) if cause.kind() == ErrorKind::Full => {
                 tracing::error!(%cause, "the list store cannot be opened yet; messages are saved and their lists follow later");
                 (Guarded::closed(path.to_owned(), cause), None)
             }
-            Err(cause) => return Err(cause),
+            Err(open::NotOpened { cause, .. }) => return Err(cause),
         };
         Ok(Self {
             path: path.to_owned(),
@@ -134,11 +134,8 @@ impl Storage for SledLists {
             ))
         };
         let synced = waiting.unwrap_or_else(ended);
-        self.call("flush", move |lists| {
-            lists.end_flush(&synced?);
-            Ok(())
-        })
-        .await
+        self.call("flush", move |lists| lists.end_flush(&synced?))
+            .await
     }
 
     async fn close(&self) -> Result<()> {

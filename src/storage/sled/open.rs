@@ -32,14 +32,26 @@ pub(super) struct Opened {
     pub(super) set_aside: Option<PathBuf>,
 }
 
+/// A store that could not be opened.
+#[derive(Debug)]
+pub(super) struct NotOpened {
+    pub(super) cause: Error,
+    /// A damaged store was moved away, and the new one fails as well.
+    pub(super) after_setting_aside: bool,
+}
+
 /// Opens or creates the store; a damaged one is moved aside and replaced by an empty one.
-pub(super) fn open(path: &Path) -> Result<Opened> {
+pub(super) fn open(path: &Path) -> std::result::Result<Opened, NotOpened> {
+    let not_opened = |cause| NotOpened {
+        cause,
+        after_setting_aside: false,
+    };
     if is_misshapen(path) {
         let context =
             "the list store is damaged: something else is in the place of one of its files";
         return begin_anew(path, &Error::new(ErrorKind::Corrupt, NAME, "open", context));
     }
-    check_place(path)?;
+    check_place(path).map_err(not_opened)?;
     let fault = match attempt(path) {
         Ok(lists) => {
             return Ok(Opened {
@@ -52,14 +64,20 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
     let damaged = fault.is_damage();
     let error = located(path, fault);
     if !damaged {
-        return Err(error);
+        return Err(not_opened(error));
     }
     begin_anew(path, &error)
 }
 
-fn begin_anew(path: &Path, cause: &Error) -> Result<Opened> {
-    let moved = set_aside(path, cause)?;
-    let lists = attempt(path).map_err(|fault| located(path, fault))?;
+fn begin_anew(path: &Path, cause: &Error) -> std::result::Result<Opened, NotOpened> {
+    let moved = set_aside(path, cause).map_err(|cause| NotOpened {
+        cause,
+        after_setting_aside: false,
+    })?;
+    let lists = attempt(path).map_err(|fault| NotOpened {
+        cause: located(path, fault),
+        after_setting_aside: true,
+    })?;
     Ok(Opened {
         lists,
         set_aside: Some(moved),
