@@ -19,7 +19,9 @@ pub(super) async fn health() -> Json<serde_json::Value> {
     Json(serde_json::json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// `GET /readyz`: 200 while messages can be stored and read, which needs the database and not the lists.
+/// `GET /readyz`: 200 while messages can be read, and stored as long as there is room; this needs the database and not the
+/// lists. A full disk is 200 and `degraded`: to send the readers elsewhere, or to start again, would help nobody, and every
+/// message says 507.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     let parts = app.service.parts();
     let (database, lists) = tokio::join!(
@@ -30,7 +32,14 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     let (code, status) = match (&database, &lists) {
         (Ok(()), Ok(())) => (StatusCode::OK, "ready"),
         (Ok(()), Err(_)) => (StatusCode::OK, "degraded"),
+        (Err(cause), _) if cause.kind() == ErrorKind::Full => (StatusCode::OK, "degraded"),
         (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let without_database = match &database {
+        Err(cause) if cause.kind() == ErrorKind::Full => {
+            "the disk is full: messages can be read and none can be stored; free some room, nothing else is needed"
+        }
+        _ => "messages can be neither stored nor read",
     };
     for cause in [&database, &lists]
         .into_iter()
@@ -40,11 +49,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     }
     let answer = ReadyAnswer {
         status,
-        database: BackendAnswer::new(
-            parts.database.name(),
-            &database,
-            "messages can be neither stored nor read",
-        ),
+        database: BackendAnswer::new(parts.database.name(), &database, without_database),
         lists: BackendAnswer::new(
             parts.lists.name(),
             &lists,

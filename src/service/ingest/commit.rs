@@ -142,6 +142,9 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
     service.note_fatal();
     service.0.lists.put_back_durable(batch.settled.clone());
     service.0.metrics.put_back(batch.tally.clone());
+    if cause.kind() == ErrorKind::Full {
+        return without_room(service, batch, &cause).await;
+    }
     if !is_of_one_message(&cause) || batch.groups.len() == 1 {
         // The answer may have been lost and not the commit: then the lists lack what nobody has told them.
         service.0.lists.wake();
@@ -164,6 +167,26 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
                 waiting.extend([second, groups]); // the first half is taken first, so the order is kept
             }
         }
+    }
+    outcomes
+}
+
+/// There is no room for anything new. Messages that are stored already are answered all the same, which takes no room: each
+/// group that may be a repetition is asked about by itself. Whoever repeats a message only wants to know.
+async fn without_room(service: &Service, batch: &Batch, cause: &Error) -> Outcomes {
+    tracing::error!(step = "record", messages = batch.groups.len(), %cause, "there is no room for a batch");
+    service.0.lists.wake(); // as in `rescue`
+    let mut outcomes = Vec::with_capacity(batch.groups.len());
+    for group in &batch.groups {
+        let may_repeat = group.0.iter().all(|entry| entry.message.may_repeat);
+        let outcome = match may_repeat {
+            true => record_part(service, batch, vec![group.clone()]).await,
+            false => Err(cause.clone()),
+        };
+        outcomes.extend(match outcome {
+            Ok(outcome) => outcome.into_iter().map(Ok).collect(),
+            Err(cause) => vec![Err(cause)],
+        });
     }
     outcomes
 }
