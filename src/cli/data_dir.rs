@@ -51,8 +51,7 @@ impl DataDir {
         let mut lock = opened.map_err(|cause| unusable("written", cause))?;
         match lock.try_lock() {
             Ok(()) => {
-                lock.set_len(0)
-                    .map_err(|cause| unusable("written", cause))?;
+                blank(&mut lock).map_err(|cause| unusable("written", cause))?;
                 Ok(Self { lock })
             }
             Err(TryLockError::WouldBlock) => Err(Taken::InUse {
@@ -65,10 +64,19 @@ impl DataDir {
 
     /// Tells other processes where this one listens.
     pub(super) fn announce(&mut self, address: SocketAddr) -> std::io::Result<()> {
-        self.lock.set_len(0)?;
+        let text = format!("{}\n{address}\n", std::process::id());
         self.lock.seek(SeekFrom::Start(0))?;
-        writeln!(self.lock, "{}\n{address}", std::process::id())
+        self.lock.write_all(text.as_bytes())?;
+        self.lock.set_len(text.len() as u64)
     }
+}
+
+/// What the last process wrote is not true any more. It is written over, because a file that was cut to nothing may not get
+/// its room back on a full disk.
+fn blank(lock: &mut File) -> std::io::Result<()> {
+    let length = lock.metadata()?.len();
+    lock.seek(SeekFrom::Start(0))?;
+    lock.write_all(&vec![b'\n'; usize::try_from(length).unwrap_or(0)])
 }
 
 fn address(lock: &mut File) -> Option<SocketAddr> {

@@ -35,11 +35,10 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let service = Service::start(parts, cli.service_settings());
     let server = Server::start(listener, service.clone(), cli.http_settings())
         .map_err(|cause| format!("cannot serve on {address}: {cause}"))?;
-    if let Some(folder) = &mut folder {
-        let announced = folder.announce(server.address());
-        announced.map_err(|cause| {
-            format!("the lock file of the data folder cannot be written: {cause}")
-        })?;
+    if let Some(folder) = &mut folder
+        && let Err(cause) = folder.announce(server.address())
+    {
+        tracing::error!(%cause, "the lock file of the data folder cannot be written; other commands do not find this server");
     }
     print_banner(cli, server.address(), service.parts());
     let fatal = tokio::select! {

@@ -6,8 +6,8 @@
 //! that fails again and again lets the journal grow until the disk is full. Hence the same checkpoint at the same place,
 //! with its error kept for the writer.
 
-use rusqlite::hooks::Wal;
 use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, PoisonError};
 

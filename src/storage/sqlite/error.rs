@@ -27,6 +27,16 @@ pub(super) fn is_fatal(cause: &rusqlite::Error) -> bool {
     code.is_some_and(|code| fatal.contains(&code) || fatal.contains(&(code & 0xff)))
 }
 
+/// What is to be said of a failure that comes from the disk and not from what was asked for.
+pub(super) fn of_the_disk(cause: &rusqlite::Error) -> Option<(ErrorKind, &'static str)> {
+    let (kind, context) = classify(cause);
+    let is_of_the_disk = matches!(
+        kind,
+        ErrorKind::Full | ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Busy
+    );
+    is_of_the_disk.then_some((kind, context))
+}
+
 /// The index of the journal is made longer by writing to it; SQLite has a code of its own for what fails then.
 fn has_no_room_for_index(cause: &rusqlite::Error) -> bool {
     let code = cause.sqlite_error().map(|error| error.extended_code);
@@ -52,7 +62,7 @@ fn classify(cause: &rusqlite::Error) -> (ErrorKind, &'static str) {
         ErrorCode::TooBig => (ErrorKind::Invalid, "a value is larger than SQLite can hold"),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => (
             ErrorKind::Corrupt,
-            "the database file is damaged; restore a copy of it",
+            "the database file is damaged, or the disk cannot read it; if a restart does not help, restore a copy",
         ),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => (
             ErrorKind::Unavailable,

@@ -1,6 +1,6 @@
 //! Opening the file: settings, migrations, and what the database knows of itself.
 
-use super::error::convert;
+use super::error::{self, convert};
 use super::{NAME, sql};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::QueryRows;
@@ -12,6 +12,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const OPEN: &str = "open";
+/// What SQLite calls it.
+const INCREMENTAL: i64 = 2;
 /// The statements of a batch, and room for the rest.
 const CACHED_STATEMENTS: usize = 128;
 /// Numbered, never edited once released; refinery keeps their checksums in the file and refuses a file whose history differs.
@@ -23,6 +25,13 @@ const MIGRATIONS: &[(&str, &str)] = &[(
 /// Opens the connection that writes, and the epoch of its content.
 pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid)> {
     let mut connection = Connection::open(path).map_err(convert(OPEN))?;
+    let auto_vacuum = connection.query_row(sql::AUTO_VACUUM, [], |row| row.get::<_, i64>(0));
+    if auto_vacuum.map_err(convert(OPEN))? != INCREMENTAL {
+        // Before anything is in the file, and not at every start: a full disk has no room for it.
+        connection
+            .execute_batch(sql::SET_AUTO_VACUUM)
+            .map_err(convert(OPEN))?;
+    }
     connection
         .execute_batch(sql::WRITER_PRAGMAS)
         .map_err(convert(OPEN))?;
@@ -107,6 +116,11 @@ fn migrate(connection: &mut Connection) -> Result<Report> {
         runner.run(connection)
     });
     run.map_err(|cause| {
+        if let refinery::error::Kind::Connection(_, source) = cause.kind()
+            && let Some((kind, context)) = source.downcast_ref().and_then(error::of_the_disk)
+        {
+            return Error::caused(kind, NAME, "migrate schema", context, cause);
+        }
         let context = "the schema of the file is not one this version knows: it was written by a newer version, or edited \
                        by hand; use that version, or another --data-dir";
         Error::caused(ErrorKind::Unsupported, NAME, "migrate schema", context, cause)

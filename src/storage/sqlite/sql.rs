@@ -2,10 +2,14 @@
 
 // Connection settings.
 
+/// 2 is incremental.
+pub(super) const AUTO_VACUUM: &str = "PRAGMA auto_vacuum";
+/// Writes to the file also when nothing changes.
+pub(super) const SET_AUTO_VACUUM: &str = "PRAGMA auto_vacuum = INCREMENTAL";
+
 /// For the connection that writes. FULL: a commit is on disk when it returns. The WAL is cut back to 64 MiB after a peak.
 /// Checkpoints are done in `checkpoint.rs`, where their errors are seen.
 pub(super) const WRITER_PRAGMAS: &str = "
-    PRAGMA auto_vacuum = INCREMENTAL;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA wal_autocheckpoint = 0;
