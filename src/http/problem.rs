@@ -113,6 +113,11 @@ impl From<Error> for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the storage does not answer; try again shortly, and a message with the same id or Idempotency-Key: should it have been stored, it is not stored twice".into(),
             ),
+            // A disk that cannot be read looks like damage, too: that may pass, or be over with a restart.
+            ErrorKind::Corrupt => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the storage cannot be read, and the server's log says why; a message with an id or Idempotency-Key may be sent again, it is not stored twice".into(),
+            ),
             ErrorKind::Unsupported => (
                 StatusCode::NOT_IMPLEMENTED,
                 "this server cannot do that".into(),
