@@ -122,6 +122,20 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Ve
     })
 }
 
+/// The lines that say where it listens; none when it ended instead. It must do one or the other.
+fn read_banner(child: &mut Child) -> Vec<String> {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let banner: Vec<_> = lines.by_ref().take(6).map_while(Result::ok).collect();
+        let _ = tell.send(banner);
+    });
+    told.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+        child.kill().unwrap();
+        panic!("the process neither says where it listens nor ends");
+    })
+}
+
 fn wait(child: &mut Child) -> ExitStatus {
     let since = Instant::now();
     loop {
@@ -164,8 +178,7 @@ impl Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = drain(child.stderr.take());
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let banner: Vec<_> = lines.by_ref().take(6).map(Result::unwrap).collect();
+        let banner = read_banner(&mut child);
         let Some(first) = banner.first() else {
             let status = wait(&mut child);
             let log = String::from_utf8_lossy(&stderr.join().unwrap()).into_owned();
@@ -175,8 +188,8 @@ impl Running {
         let address: SocketAddr = address.trim().parse().unwrap();
         Ok(Self {
             child,
-            banner: banner.join("\n"),
             client: Client::new(address),
+            banner: banner.join("\n"),
             stderr: Some(stderr),
         })
     }
@@ -184,6 +197,11 @@ impl Running {
     /// The number of the process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Sends a signal by its name.

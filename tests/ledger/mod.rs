@@ -89,6 +89,11 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is known so far, to go on from it more than once.
+    pub(crate) fn copy(&self) -> Self {
+        Self(Mutex::new(self.book().clone()))
+    }
+
     /// Notes a message that is about to be sent; its number.
     pub(crate) fn sent(&self, client: usize, guest: &str, with_id: bool) -> usize {
         let mut book = self.book();

@@ -1,0 +1,60 @@
+//! `guestbook serve` on disks that lose power, fail and fill up. What was sent and answered is kept in the shared ledger,
+//! which is compared with every store in the end.
+//!
+//! | module | what happens to the disk |
+//! |---|---|
+//! | `power_cut` | everything that was not synced is gone |
+//! | `write_faults` | the Nth write, fsync, rename … fails |
+//! | `full` | it has no room, or no inodes |
+//!
+//! Needs root, loop devices and strace; a test that cannot run prints SKIP and why, and fails where `GUESTBOOK_REQUIRE_RIGS`
+//! is set. `GUESTBOOK_TEST_LONG` asks for the long forms, `GUESTBOOK_TEST_SEED` repeats a run.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+
+#[path = "../site/client.rs"]
+#[allow(dead_code)] // this suite uses a part of it
+mod client;
+#[path = "../ledger/mod.rs"]
+mod ledger;
+#[path = "../cli/process.rs"]
+#[allow(dead_code)] // as above
+mod process;
+#[path = "../model/random.rs"]
+#[allow(dead_code)] // as above
+mod random;
+
+mod mount;
+
+mod full;
+mod power_cut;
+
+use crate::random::Random;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Whether the long form of a rig is asked for.
+fn is_long() -> bool {
+    std::env::var_os("GUESTBOOK_TEST_LONG").is_some()
+}
+
+/// The dice of a run, after saying how to throw them again.
+fn dice() -> Random {
+    let given = std::env::var("GUESTBOOK_TEST_SEED");
+    let given = given.ok().map(|seed| seed.parse().expect("a number"));
+    let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    println!("GUESTBOOK_TEST_SEED={seed}");
+    Random::new(seed)
+}
+
+/// What a rig needs; without it the test says so and is left out, or fails where that is not allowed.
+fn needed<T>(rig: Result<T, String>) -> Option<T> {
+    match rig {
+        Ok(rig) => Some(rig),
+        Err(reason) => {
+            println!("SKIP: {reason}");
+            let required = std::env::var_os("GUESTBOOK_REQUIRE_RIGS").is_some();
+            assert!(!required, "GUESTBOOK_REQUIRE_RIGS is set, but: {reason}");
+            None
+        }
+    }
+}
