@@ -28,6 +28,7 @@ mod mount;
 
 mod full;
 mod power_cut;
+mod write_faults;
 
 use crate::random::Random;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -89,6 +89,9 @@ impl Load {
         }
     }
 
+    /// Leaves the clients to themselves: what they were doing is not known.
+    pub(crate) fn abandon(self) {}
+
     /// Waits until every client has sent everything.
     pub(crate) async fn complete(mut self) {
         while let Some(ended) = self.clients.join_next().await {
