@@ -54,6 +54,7 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let stopped = tokio::time::timeout(left, service.stop()).await;
     let stopped = stopped.unwrap_or_else(|_| Err(hung()));
     drop(folder);
+    let fatal = fatal.or_else(|| service.parts().database.fatal()); // it may have come with the last write
     Ok(match (fatal, stopped) {
         (Some(cause), _) => {
             eprintln!(

@@ -1,6 +1,7 @@
 //! Is it alive, can it serve, is everything where it belongs?
 
 use super::extract::GuestPath;
+use super::problem::without_database;
 use super::wire::{BackendAnswer, ReadyAnswer};
 use super::{App, Problem};
 use crate::error::{Error, ErrorKind, Result as StoreResult};
@@ -20,8 +21,7 @@ pub(super) async fn health() -> Json<serde_json::Value> {
 }
 
 /// `GET /readyz`: 200 while messages can be read, and stored as long as there is room; this needs the database and not the
-/// lists. A full disk is 200 and `degraded`: to send the readers elsewhere, or to start again, would help nobody, and every
-/// message says 507.
+/// lists.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     let parts = app.service.parts();
     let (database, lists) = tokio::join!(
@@ -29,17 +29,10 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
         in_time(parts.lists.health())
     );
     let database = app.service.failure().map_or(database, Err);
-    let (code, status) = match (&database, &lists) {
-        (Ok(()), Ok(())) => (StatusCode::OK, "ready"),
-        (Ok(()), Err(_)) => (StatusCode::OK, "degraded"),
-        (Err(cause), _) if cause.kind() == ErrorKind::Full => (StatusCode::OK, "degraded"),
-        (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-    };
-    let without_database = match &database {
-        Err(cause) if cause.kind() == ErrorKind::Full => {
-            "the disk is full: messages can be read and none can be stored; free some room, nothing else is needed"
-        }
-        _ => "messages can be neither stored nor read",
+    let (code, status, without_database) = match (&database, &lists) {
+        (Ok(()), Ok(())) => (StatusCode::OK, "ready", ""),
+        (Ok(()), Err(_)) => (StatusCode::OK, "degraded", ""),
+        (Err(cause), _) => without_database(cause),
     };
     for cause in [&database, &lists]
         .into_iter()

@@ -134,6 +134,23 @@ impl From<Error> for Problem {
     }
 }
 
+/// What a database that is not well means for the readiness of the whole, and what is to be said of it. On a full disk it is
+/// only `degraded`: to send the readers elsewhere, or to start again, would help nobody, and every new message is told 507.
+pub(super) fn without_database(cause: &Error) -> (StatusCode, &'static str, &'static str) {
+    match cause.kind() {
+        ErrorKind::Full => (
+            StatusCode::OK,
+            "degraded",
+            "the disk is full: messages can be read and none can be stored; free some room, nothing else is needed",
+        ),
+        _ => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "messages can be neither stored nor read",
+        ),
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();

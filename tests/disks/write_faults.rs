@@ -5,8 +5,8 @@
 //! tables nothing more is acknowledged and the process ends with 70. The server begins with a journal that is nearly full,
 //! so that its first commits are followed by a checkpoint.
 //!
-//! Shown to fail: with SQLite's own checkpoints, which swallow their errors, `tables: fsync of guestbook.db` said that the process
-//! went on after a failed fsync.
+//! Shown to fail: with SQLite's own checkpoints, which swallow their errors, a failed fsync of `guestbook.db` was followed by 26
+//! more committed batches and exit code 0 instead of 70.
 
 use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan};
 use crate::process::{Running, guestbook};
@@ -27,6 +27,9 @@ const COUNTS: u32 = 200;
 const MISSES: u32 = 8;
 /// Bytes of a journal that a few commits more lead to a checkpoint.
 const FULL_JOURNAL: u64 = 3_900 * (4_096 + 24);
+/// How long a server is spoken to, so that it makes the call that is to fail.
+const SPEECH: Duration = Duration::from_millis(500);
+const SPEECH_PER_CALL: Duration = Duration::from_millis(8);
 /// Runs at a time.
 const TOGETHER: usize = 2;
 
@@ -171,7 +174,7 @@ async fn run(template: &Template, task: Task) -> Outcome {
     match started(faulty(&serve(&data), &data, &trace, task)).await {
         Ok(node) => {
             let load = Load::start(&ledger, &Nodes::of(&[&node]), Plan::light());
-            let (status, log) = spoken_to(node).await;
+            let (status, log) = spoken_to(node, task.count).await;
             load.abandon();
             outcome.failed = injected(&trace);
             outcome.ended_itself = status.code() == Some(70);
@@ -207,10 +210,9 @@ async fn run(template: &Template, task: Task) -> Outcome {
 }
 
 /// Lets the load speak to a server for a while, and stops it unless it has stopped itself.
-async fn spoken_to(mut node: Running) -> (ExitStatus, String) {
-    let speech = Duration::from_millis(if is_long() { 2_500 } else { 600 });
+async fn spoken_to(mut node: Running, count: u32) -> (ExitStatus, String) {
     let since = Instant::now();
-    while since.elapsed() < speech && !node.has_ended() {
+    while since.elapsed() < SPEECH + count * SPEECH_PER_CALL && !node.has_ended() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::task::spawn_blocking(move || {
@@ -274,17 +276,18 @@ fn strace() -> Result<(), String> {
     }
 }
 
-/// What is to be done: everything, or of each kind one call at random on either beginning.
+/// What is to be done: everything, or of each kind one call at random, on either beginning.
 fn tasks(dice: &mut Random) -> Vec<Task> {
     let mut tasks = Vec::new();
-    for beginning in [Beginning::Chats, Beginning::Nothing] {
-        for kind in KINDS {
-            let some = 1 + dice.number() as u32 % kind.usual;
-            let counts = if is_long() { 1..=COUNTS } else { some..=some };
-            tasks.extend(counts.map(|count| Task {
+    for count in 1..=if is_long() { COUNTS } else { 1 } {
+        for beginning in [Beginning::Chats, Beginning::Nothing] {
+            tasks.extend(KINDS.map(|kind| Task {
                 beginning,
                 kind,
-                count,
+                count: match is_long() {
+                    true => count,
+                    false => 1 + dice.number() as u32 % kind.usual,
+                },
             }));
         }
     }

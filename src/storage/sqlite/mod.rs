@@ -186,6 +186,12 @@ impl Writer {
         Ok(())
     }
 
+    /// The last checkpoint. SQLite would do it when the connection is closed, and keep its errors to itself.
+    fn empty_journal(&mut self) -> Result<()> {
+        let done = self.connection.query_row(sql::CHECKPOINT, [], |_| Ok(()));
+        done.map_err(|cause| self.failed("checkpoint", cause))
+    }
+
     /// Whether there is room again, after there was none. A write is tried for this, because nothing else can tell.
     fn look_for_room(&mut self) -> Result<()> {
         if self.full.is_none() {
@@ -235,9 +241,11 @@ impl Storage for SqliteDatabase {
         self.writer.call("flush", |_| Ok(())).await
     }
 
+    /// A journal that cannot be moved into the file is left for the next start; only a failed fsync is an error.
     async fn close(&self) -> Result<()> {
         self.readers.close().await;
+        let moved = self.writer.call("close", Writer::empty_journal).await;
         self.writer.close().await;
-        Ok(())
+        moved.or_else(|_| self.poison.check())
     }
 }

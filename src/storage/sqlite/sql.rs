@@ -21,6 +21,8 @@ pub(super) const WRITER_PRAGMAS: &str = "
     PRAGMA cell_size_check = ON;
     PRAGMA foreign_keys = ON;";
 
+pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
 /// For the connections that read. They never checkpoint.
 pub(super) const READER_PRAGMAS: &str = "
     PRAGMA query_only = ON;
