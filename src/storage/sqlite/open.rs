@@ -110,7 +110,10 @@ fn migrate(connection: &mut Connection) -> Result<Report> {
         .map(known)
         .collect::<std::result::Result<Vec<_>, _>>();
     let run = migrations.and_then(|migrations| {
+        // In one transaction with the note that it was done, which refinery would otherwise write in one of its own: a
+        // process that ends between the two could never be started again.
         let runner = Runner::new(&migrations)
+            .set_grouped(true)
             .set_abort_missing(true)
             .set_abort_divergent(true);
         runner.run(connection)
