@@ -20,9 +20,6 @@ mod ledger;
 #[path = "../cli/process.rs"]
 #[allow(dead_code)] // as above
 mod process;
-#[path = "../model/random.rs"]
-#[allow(dead_code)] // as above
-mod random;
 
 mod mount;
 
@@ -30,21 +27,9 @@ mod full;
 mod power_cut;
 mod write_faults;
 
-use crate::random::Random;
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 /// Whether the long form of a rig is asked for.
 fn is_long() -> bool {
     std::env::var_os("GUESTBOOK_TEST_LONG").is_some()
-}
-
-/// The dice of a run, after saying how to throw them again.
-fn dice() -> Random {
-    let given = std::env::var("GUESTBOOK_TEST_SEED");
-    let given = given.ok().map(|seed| seed.parse().expect("a number"));
-    let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-    println!("GUESTBOOK_TEST_SEED={seed}");
-    Random::new(seed)
 }
 
 /// What a rig needs; without it the test says so and is left out, or fails where that is not allowed.

@@ -6,10 +6,10 @@
 //! [`without_fsync_messages_are_lost`] is the proof that the rig can fail: with fsync, fdatasync and sync_file_range made to do
 //! nothing it must lose. (It printed `figure: power cut without fsync: 2 of 2 rounds lost, 1046 of 1046 acknowledged messages`.)
 
-use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan};
+use crate::ledger::{Dice, Ledger, Load, Nodes, OnDisk, Plan};
 use crate::mount::Disk;
 use crate::process::{Running, guestbook};
-use crate::{dice, is_long, needed};
+use crate::{is_long, needed};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::process::Command;
@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 
 /// Large enough for the files of one disk's rounds, small enough to be made in no time.
 const MEGABYTES: u64 = 256;
-/// When the power goes, in milliseconds after the load began.
-const MOMENTS: std::ops::Range<u64> = 50..1_500;
+/// When the power goes, after the load began.
+const EARLIEST: Duration = Duration::from_millis(50);
+const LATEST: Duration = Duration::from_millis(1_500);
 
 fn busy() -> Plan {
     Plan {
@@ -49,7 +50,7 @@ fn end(node: Running) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_survives_a_power_cut() {
-    let mut dice = dice();
+    let mut dice = Dice::thrown();
     // A disk lives through some cuts before the next one begins empty: what is on it is compared after each.
     let (cuts, cuts_per_disk) = if is_long() { (100, 10) } else { (20, 2) };
     let (mut saved, mut ready) = (0, Vec::new());
@@ -62,8 +63,7 @@ async fn what_was_answered_survives_a_power_cut() {
         let nodes = Nodes::of(&[&node]);
         for _ in 0..cuts_per_disk {
             let load = Load::start(&ledger, &nodes, busy());
-            let moment = MOMENTS.start + dice.number() % (MOMENTS.end - MOMENTS.start);
-            tokio::time::sleep(Duration::from_millis(moment)).await;
+            tokio::time::sleep(dice.between(EARLIEST, LATEST)).await;
             disk.cut();
             end(node);
             disk.start_again();

@@ -8,10 +8,9 @@
 //! Shown to fail: with SQLite's own checkpoints, which swallow their errors, a failed fsync of `guestbook.db` was followed by 26
 //! more committed batches and exit code 0 instead of 70.
 
-use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan};
+use crate::ledger::{Dice, Ledger, Load, Nodes, OnDisk, Plan};
 use crate::process::{Running, guestbook};
-use crate::random::Random;
-use crate::{dice, is_long, needed};
+use crate::{is_long, needed};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -277,7 +276,7 @@ fn strace() -> Result<(), String> {
 }
 
 /// What is to be done: everything, or of each kind one call at random, on either beginning.
-fn tasks(dice: &mut Random) -> Vec<Task> {
+fn tasks(dice: &mut Dice) -> Vec<Task> {
     let mut tasks = Vec::new();
     for count in 1..=if is_long() { COUNTS } else { 1 } {
         for beginning in [Beginning::Chats, Beginning::Nothing] {
@@ -286,7 +285,7 @@ fn tasks(dice: &mut Random) -> Vec<Task> {
                 kind,
                 count: match is_long() {
                     true => count,
-                    false => 1 + dice.number() as u32 % kind.usual,
+                    false => 1 + dice.roll(u64::from(kind.usual)) as u32,
                 },
             }));
         }
@@ -330,7 +329,7 @@ async fn a_call_that_fails_costs_nothing_that_was_acknowledged() {
     if needed(strace()).is_none() {
         return;
     }
-    let mut waiting = tasks(&mut dice()).into_iter();
+    let mut waiting = tasks(&mut Dice::thrown()).into_iter();
     let template = Arc::new(Template::make().await);
     let (mut runs, mut totals) = (JoinSet::new(), Totals::default());
     loop {
