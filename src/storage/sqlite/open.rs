@@ -162,3 +162,41 @@ pub(super) fn retain(connection: &mut Connection, retention: Option<Duration>) -
     };
     run(connection).map_err(convert(OPEN))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    #[test]
+    fn a_schema_that_was_begun_and_not_finished_is_begun_again() {
+        for allowed in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("guestbook.db");
+            let mut connection = Connection::open(&path).unwrap();
+            let left = Arc::new(AtomicI64::new(allowed));
+            let counted = Arc::clone(&left);
+            let refuses = move || counted.fetch_sub(1, Ordering::SeqCst) <= 0;
+            connection.commit_hook(Some(refuses)).unwrap();
+            let made = migrate(&mut connection);
+            drop(connection);
+            writer(&path).unwrap();
+            if made.is_ok() {
+                assert!(allowed > 0, "nothing was refused");
+                return;
+            }
+        }
+    }
+
+    /// There is no room for it on a full disk, and a server that was killed there has to start.
+    #[test]
+    fn a_start_with_nothing_to_do_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guestbook.db");
+        drop(writer(&path).unwrap());
+        let _connection = writer(&path).unwrap();
+        let journal = folder.path().join("guestbook.db-wal");
+        assert_eq!(journal.metadata().map_or(0, |file| file.len()), 0);
+    }
+}
