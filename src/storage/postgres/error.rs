@@ -222,6 +222,10 @@ fn classify(cause: &tokio_postgres::Error) -> (ErrorKind, &'static str) {
             ErrorKind::Unavailable,
             "the server has run out of something it needs",
         ),
+        Some("58") => (
+            ErrorKind::Unavailable,
+            "the server's disk did not do what it was asked",
+        ),
         Some("XX") => (ErrorKind::Corrupt, "the server found damage in its files"),
         _ => (ErrorKind::Internal, "a statement could not be run"),
     }
