@@ -4,6 +4,7 @@
 //! | module | what happens to the disk |
 //! |---|---|
 //! | `power_cut` | everything that was not synced is gone |
+//! | `power_cut_servers` | the same under PostgreSQL; long form only |
 //! | `write_faults` | the Nth write, fsync, rename … fails |
 //! | `full` | it has no room, or no inodes |
 //!
@@ -21,10 +22,20 @@ mod ledger;
 #[allow(dead_code)] // as above
 mod process;
 
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[path = "../ledger/pair.rs"]
+#[allow(dead_code)] // as above
+mod pair;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[path = "../servers/mod.rs"]
+mod servers;
+
 mod mount;
 
 mod full;
 mod power_cut;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod power_cut_servers;
 mod write_faults;
 
 /// Whether the long form of a rig is asked for.

@@ -4,17 +4,18 @@
 //! and every test first clears away what a killed one has left.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const PREFIX: &str = "guestbook-disk-";
 /// How long a file system may be in use after its last process has ended.
 const RELEASE: Duration = Duration::from_secs(10);
-/// `FS_IOC_SHUTDOWN` with `NOLOGFLUSH`: whatever is not on the device by now never will be.
-const SHUT_DOWN: &str = r#"open F, "<", $ARGV[0] or die "$ARGV[0]: $!"; $how = pack("L", 2); ioctl(F, 0x8004587d, $how) or die "ioctl: $!""#;
+/// `FS_IOC_SHUTDOWN` with `NOLOGFLUSH`, once it is told to: whatever is not on the device by then never will be.
+const SHUT_DOWN: &str = r#"$| = 1; open F, "<", $ARGV[0] or die "$ARGV[0]: $!"; $how = pack("L", 2); print "armed\n"; <STDIN>;
+    ioctl(F, 0x8004587d, $how) or die "ioctl: $!""#;
 
 /// A mounted file system, gone when this is dropped.
 #[derive(Debug)]
@@ -66,12 +67,20 @@ impl Disk {
         &self.point
     }
 
-    /// Cuts the power: everything that was not synced is lost at once, and from then on nothing is written.
-    pub(crate) fn cut(&self) {
-        let cut = run(Command::new("perl")
-            .args(["-e", SHUT_DOWN])
-            .arg(&self.point));
-        cut.unwrap();
+    /// Makes everything ready, so that the power goes in the moment in which [`Switch::off`] is called.
+    pub(crate) fn switch(&self) -> Switch {
+        let mut command = Command::new("perl");
+        command.args(["-e", SHUT_DOWN]).arg(&self.point);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut armed = [0; 6];
+        process
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut armed)
+            .unwrap();
+        Switch { process }
     }
 
     /// What a machine does that has power again. Nobody may have a file open.
@@ -101,6 +110,19 @@ impl Disk {
             while file.write_all(&vec![1; size]).is_ok() {}
         }
         ballast
+    }
+}
+
+/// A finger on the mains switch.
+pub(crate) struct Switch {
+    process: Child,
+}
+
+impl Switch {
+    /// Cuts the power: everything that was not synced is lost at once, and from then on nothing is written.
+    pub(crate) fn off(mut self) {
+        self.process.stdin.take().unwrap().write_all(b"\n").unwrap();
+        assert!(self.process.wait().unwrap().success());
     }
 }
 

@@ -1,7 +1,10 @@
 //! The power goes at any moment: what was answered is there afterwards, and nothing is half there.
 //!
 //! An ext4 in a file loses everything that was not synced, while 32 clients are speaking; the server is killed, the file system
-//! mounted again and the server started on it. What this cannot show is a disk that lies about what it has written.
+//! mounted again and the server started on it. What this cannot show is a disk that lies about what it has written. Answers
+//! that come when the power is gone do not count, because a machine would not have given them: an fsync that meets the
+//! end of the file system half way may say that it went well (jbd2 waits for no transaction that an abort has ended). One
+//! message in 11 cuts was taken for lost before that was left out.
 //!
 //! [`without_fsync_messages_are_lost`] is the proof that the rig can fail: with fsync, fdatasync and sync_file_range made to do
 //! nothing it must lose. (It printed `figure: power cut without fsync: 2 of 2 rounds lost, 1046 of 1046 acknowledged messages`.)
@@ -19,10 +22,10 @@ use std::time::{Duration, Instant};
 /// Large enough for the files of one disk's rounds, small enough to be made in no time.
 const MEGABYTES: u64 = 256;
 /// When the power goes, after the load began.
-const EARLIEST: Duration = Duration::from_millis(50);
-const LATEST: Duration = Duration::from_millis(1_500);
+pub(crate) const EARLIEST: Duration = Duration::from_millis(50);
+pub(crate) const LATEST: Duration = Duration::from_millis(1_500);
 
-fn busy() -> Plan {
+pub(crate) fn busy() -> Plan {
     Plan {
         clients: 32,
         guests: 24,
@@ -42,7 +45,7 @@ fn start(command: Command) -> Running {
 }
 
 /// The power is gone for the process, too. It may have seen its disk fail and ended by itself.
-fn end(node: Running) {
+pub(crate) fn end(node: Running) {
     node.signal("KILL");
     let (status, log) = tokio::task::block_in_place(|| node.ended());
     assert!(matches!(status.code(), None | Some(70)), "{status}: {log}");
@@ -63,9 +66,12 @@ async fn what_was_answered_survives_a_power_cut() {
         let nodes = Nodes::of(&[&node]);
         for _ in 0..cuts_per_disk {
             let load = Load::start(&ledger, &nodes, busy());
+            let switch = disk.switch();
             tokio::time::sleep(dice.between(EARLIEST, LATEST)).await;
-            disk.cut();
+            let answered = ledger.book().saved;
+            switch.off();
             end(node);
+            ledger.doubt_since(answered);
             disk.start_again();
             let since = Instant::now();
             node = start(serve(&disk));
@@ -98,8 +104,9 @@ async fn without_fsync_messages_are_lost() {
         let ledger = Arc::new(Ledger::default());
         let node = start(without_fsync(&serve(&disk)));
         let load = Load::start(&ledger, &Nodes::of(&[&node]), busy());
+        let switch = disk.switch();
         ledger.progress(300).await;
-        disk.cut();
+        switch.off();
         end(node);
         drop(load); // nobody starts the server again
         disk.start_again();

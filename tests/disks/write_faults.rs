@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -209,19 +209,13 @@ async fn run(template: &Template, task: Task) -> Outcome {
 }
 
 /// Lets the load speak to a server for a while, and stops it unless it has stopped itself.
-async fn spoken_to(mut node: Running, count: u32) -> (ExitStatus, String) {
-    let since = Instant::now();
-    while since.elapsed() < SPEECH + count * SPEECH_PER_CALL && !node.has_ended() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    tokio::task::spawn_blocking(move || {
-        if !node.has_ended() {
-            node.signal("TERM");
-        }
+async fn spoken_to(node: Running, count: u32) -> (ExitStatus, String) {
+    tokio::time::sleep(SPEECH + count * SPEECH_PER_CALL).await;
+    let ending = tokio::task::spawn_blocking(move || {
+        node.signal("TERM");
         node.ended()
-    })
-    .await
-    .unwrap()
+    });
+    ending.await.unwrap()
 }
 
 /// Batches that the log has after the word that the tables are beyond use. One may have been committed before, and be logged

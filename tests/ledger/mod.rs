@@ -70,6 +70,8 @@ pub(crate) struct Ledger(Mutex<Book>);
 pub(crate) struct Book {
     entries: Vec<Entry>,
     pub(crate) saved: usize,
+    /// Which messages they were, in their order.
+    answered: Vec<usize>,
     /// Of these, how many said that the list follows later.
     pub(crate) pending: usize,
     pub(crate) replayed: usize,
@@ -137,6 +139,16 @@ impl Ledger {
         book.pending += usize::from(answer["receipt"]["list"] == "pending");
         book.replayed += usize::from(answer["replayed"] == true);
         book.entries[number].fate = Fate::Saved(place);
+        book.answered.push(number);
+    }
+
+    /// Takes back all answers after so many that were saved: a machine without power would not have given them.
+    pub(crate) fn doubt_since(&self, saved: usize) {
+        let mut book = self.book();
+        for number in book.answered.split_off(saved) {
+            book.entries[number].fate = Fate::Unknown;
+        }
+        book.saved = saved;
     }
 
     /// Notes that a guest's chat was answered as deleted.

@@ -8,6 +8,11 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often a list is asked for, and the wait between.
+const TRIES: usize = 10;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The tables by a connection of our own, the lists by the server that has them: nobody else may open those.
 #[derive(Debug)]
@@ -94,11 +99,23 @@ pub(crate) async fn sessions(
     }
     let mut lists = Vec::with_capacity(guests.len());
     for guest in guests {
-        let answer = client.get(&format!("/v1/guest/session/{guest}")).await;
-        let session = answer.json();
-        let messages = session["messages"].as_array().cloned();
-        let is_raw = answer.status == 200 && session["source"] == list_store;
-        lists.push(messages.filter(|_| is_raw).unwrap_or_default());
+        lists.push(session(client, guest, list_store).await);
     }
     lists
+}
+
+/// A server that is busy tells a list from the tables now and then, also when nothing is wrong with it.
+async fn session(client: &Client, guest: &str, list_store: &str) -> Vec<Value> {
+    for _ in 0..TRIES {
+        let answer = client.get(&format!("/v1/guest/session/{guest}")).await;
+        if answer.status != 200 {
+            break;
+        }
+        let session = answer.json();
+        if session["source"] == list_store {
+            return session["messages"].as_array().cloned().unwrap_or_default();
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Vec::new()
 }

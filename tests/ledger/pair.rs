@@ -80,7 +80,7 @@ impl Pair {
         }
     }
 
-    fn of(tables: Tables, lists: Lists) -> Self {
+    pub(crate) fn of(tables: Tables, lists: Lists) -> Self {
         Self {
             place: Place::new(),
             tables,

@@ -23,6 +23,8 @@ pub(crate) struct PostgresOptions {
     pub(crate) password: Option<String>,
     /// TLS is offered beside plain TCP.
     pub(crate) tls: bool,
+    /// Where its files are to be, if not in a folder of its own: on a disk that fails, say.
+    pub(crate) data: Option<PathBuf>,
 }
 
 impl PostgresOptions {
@@ -50,6 +52,7 @@ pub(crate) struct Postgres {
 struct Inner {
     port: Port,
     keeper: Keeper,
+    data: PathBuf,
     password: Option<String>,
     certificates: Option<Certificates>,
     databases: AtomicUsize,
@@ -171,6 +174,7 @@ impl Inner {
         });
         let inner = Self {
             port: Port::reserve(),
+            data: options.data.unwrap_or_else(|| keeper.folder().join("data")),
             keeper,
             password: options.password,
             certificates,
@@ -181,14 +185,12 @@ impl Inner {
         inner
     }
 
-    fn data(&self) -> PathBuf {
-        self.keeper.folder().join("data")
-    }
-
     fn initialize(&self) {
+        fs::create_dir(&self.data).unwrap();
+        give(&self.data);
         let mut command = Command::new(program("initdb", PACKAGE));
         command.args(["--no-sync", "-U", "guestbook", "-E", "UTF8", "--locale=C"]);
-        command.arg("-D").arg(self.data()).arg("--auth-local=trust");
+        command.arg("-D").arg(&self.data).arg("--auth-local=trust");
         match &self.password {
             None => {
                 command.arg("--auth-host=trust");
@@ -220,13 +222,13 @@ impl Inner {
         lines.extend_from_slice(settings);
         let file = File::options()
             .append(true)
-            .open(self.data().join("postgresql.conf"));
+            .open(self.data.join("postgresql.conf"));
         writeln!(file.unwrap(), "{}", lines.join("\n")).unwrap();
     }
 
     fn start(&self) {
         let mut command = Command::new(program("postgres", PACKAGE));
-        command.arg("-D").arg(self.data());
+        command.arg("-D").arg(&self.data);
         command.current_dir(self.keeper.folder());
         not_as_root(&mut command);
         let mut question = Command::new(program("pg_isready", "postgresql-client"));
