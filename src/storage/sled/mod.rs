@@ -142,7 +142,11 @@ impl Storage for SledLists {
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        let flushed = self.flush().await;
+        let flushed = match self.flush().await {
+            // It may have been refused for what was written before an earlier failure, which nobody asks about any more.
+            Err(_) => self.flush().await,
+            done => done,
+        };
         self.worker.close().await;
         flushed
     }
