@@ -7,6 +7,7 @@
 mod client;
 
 mod ending;
+#[allow(dead_code)] // as above
 mod process;
 mod reading;
 mod refusing;

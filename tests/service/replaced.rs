@@ -1,6 +1,6 @@
 //! A list store that is another one than last time, or has lost some of what it had.
 
-use crate::stage::words::{guest, until};
+use crate::stage::words::{guest, noon, until};
 use crate::stage::{Plan, Stage};
 use guestbook::storage::list_cache::{Append, ListCache};
 use guestbook::storage::memory::MemoryLists;
@@ -105,11 +105,7 @@ async fn a_list_that_was_lost_whole_is_rebuilt_with_the_next_message() {
 /// Cuts the list of `ada` to its first item.
 async fn shorten(cache: &dyn ListCache) {
     let name = guest("ada");
-    let list = cache
-        .range(&name, crate::stage::words::noon())
-        .await
-        .unwrap()
-        .unwrap();
+    let list = cache.range(&name, noon()).await.unwrap().unwrap();
     cache.remove(vec![name.clone()]).await.unwrap();
     let shorter = Append {
         guest: name,

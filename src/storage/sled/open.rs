@@ -322,7 +322,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lists");
         std::os::unix::fs::symlink("/nowhere/at/all", &path).unwrap();
-        let refused = open(&path).unwrap_err().to_string();
+        let refused = open(&path).unwrap_err().cause.to_string();
         assert!(refused.contains(path.to_str().unwrap()), "{refused}");
     }
 }
