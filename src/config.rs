@@ -54,6 +54,16 @@ pub enum Command {
     },
     /// Compute every vector that is missing or of another model; can be interrupted and run again
     Reembed,
+    /// Copy the SQLite tables to one new file, also while a server is using them
+    Backup {
+        /// The file to make
+        path: PathBuf,
+    },
+    /// Make the SQLite tables of a data folder without a database from a backup; the lists are rebuilt at the next start
+    Restore {
+        /// The backup, which is only read
+        path: PathBuf,
+    },
     /// Run one read-only SQL statement on the tables, also while a server is using them
     Sql {
         /// The statement, e.g. "SELECT count(*) FROM message_cache"

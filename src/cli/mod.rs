@@ -1,8 +1,11 @@
 //! The commands, one file each, and what they share: the way from settings to open stores.
 
+mod backup;
+mod copying;
 mod data_dir;
 mod reembed;
 mod remote;
+mod restore;
 mod serve;
 mod sql;
 mod verify;
@@ -55,6 +58,8 @@ pub fn run(cli: Cli) -> ExitCode {
                 json,
             } => verify::run(&cli, guest.as_deref(), repair, json).await,
             Command::Reembed => reembed::run(&cli).await,
+            Command::Backup { path } => backup::run(&cli, path).await,
+            Command::Restore { path } => restore::run(&cli, path).await,
             Command::Sql { statement } => sql::run(&cli, &statement).await,
         }
     });

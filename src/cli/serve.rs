@@ -57,8 +57,12 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let fatal = fatal.or_else(|| service.parts().database.fatal()); // it may have come with the last write
     Ok(match (fatal, stopped) {
         (Some(cause), _) => {
+            let next = match cause.kind() {
+                ErrorKind::Corrupt => "", // the cause says what to do
+                _ => "; start it again to recover",
+            };
             eprintln!(
-                "guestbook: stopped, because nothing more may be acknowledged: {cause}; start it again to recover"
+                "guestbook: stopped, because nothing more may be acknowledged: {cause}{next}"
             );
             ExitCode::from(FATAL)
         }
@@ -102,13 +106,14 @@ fn require_key_beyond_loopback(cli: &Cli) -> Result<(), Refusal> {
     ))
 }
 
-struct StopSignals {
+/// What a service manager or a person at a terminal sends.
+pub(super) struct StopSignals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl StopSignals {
-    fn new() -> Result<Self, Refusal> {
+    pub(super) fn new() -> Result<Self, Refusal> {
         let listen =
             |kind| signal(kind).map_err(|cause| format!("signals cannot be handled: {cause}"));
         Ok(Self {
@@ -117,7 +122,7 @@ impl StopSignals {
         })
     }
 
-    async fn received(&mut self) -> &'static str {
+    pub(super) async fn received(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

@@ -7,11 +7,13 @@ use super::postgres::{PostgresDatabase, PostgresUrl};
 #[cfg(feature = "redis")]
 use super::redis::{RedisLists, RedisUrl};
 use super::sled::SledLists;
-use super::sqlite::SqliteDatabase;
+use super::sqlite::{self, SqliteDatabase};
 use super::{Database, ListCache, QueryRows};
 use crate::error::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use super::sqlite::{Copied, Step, Stop, Watch};
 
 /// Where the tables are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -186,7 +188,7 @@ pub async fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
 /// `Unsupported` for tables that are not in a file, `Invalid` with the database's own words for a bad statement.
 pub async fn query(url: &DatabaseUrl, statement: &str) -> Result<QueryRows> {
     match url {
-        DatabaseUrl::Sqlite(path) => super::sqlite::query(path, statement),
+        DatabaseUrl::Sqlite(path) => sqlite::query(path, statement),
         #[cfg(feature = "postgres")]
         DatabaseUrl::Postgres(url) => super::postgres::query(url, statement).await,
         DatabaseUrl::Memory => {
@@ -195,6 +197,44 @@ pub async fn query(url: &DatabaseUrl, statement: &str) -> Result<QueryRows> {
             Err(Error::new(ErrorKind::Unsupported, "memory", "sql", context))
         }
     }
+}
+
+/// Copies the tables to one file that was not there before, also while a server is using them. Blocks until it is done.
+///
+/// # Errors
+/// Those of the backend; `Unsupported` for tables that are not in a file. Nothing of `target` is left then.
+pub fn save(url: &DatabaseUrl, target: &Path, watch: &mut Watch) -> Result<Copied> {
+    sqlite::save(file(url, "backup")?, target, watch)
+}
+
+/// Makes the tables, which must not be there, of such a file, as the beginning of another history: lists that know them are
+/// rebuilt. Blocks until it is done.
+///
+/// # Errors
+/// As [`save`]; there are no tables then, as before.
+pub fn restore(url: &DatabaseUrl, backup: &Path, watch: &mut Watch) -> Result<Copied> {
+    sqlite::restore(backup, file(url, "restore")?, watch)
+}
+
+/// The file that the tables are in.
+fn file<'a>(url: &'a DatabaseUrl, operation: &'static str) -> Result<&'a Path> {
+    let context = match url {
+        DatabaseUrl::Sqlite(path) => return Ok(path),
+        #[cfg(feature = "postgres")]
+        DatabaseUrl::Postgres(_) => {
+            "the tables are on a PostgreSQL server: save them with pg_dump, and bring them back with pg_restore or psql; the \
+             lists heal by themselves"
+        }
+        DatabaseUrl::Memory => {
+            "tables in memory are gone when their process ends: there is nothing to copy, or to copy to"
+        }
+    };
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        url.backend(),
+        operation,
+        context,
+    ))
 }
 
 /// The URL of a list store that is reached over a network.

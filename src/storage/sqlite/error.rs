@@ -4,6 +4,7 @@ use super::NAME;
 use crate::error::{Error, ErrorKind};
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
+use std::path::Path;
 
 const NO_ROOM: &str = "the disk has no room left; free some, nothing else is needed";
 
@@ -11,6 +12,19 @@ const NO_ROOM: &str = "the disk has no room left; free some, nothing else is nee
 pub(super) fn convert(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |cause| {
         let (kind, context) = classify(&cause);
+        Error::caused(kind, NAME, operation, context, cause)
+    }
+}
+
+/// As [`convert`], naming the file it is about.
+pub(super) fn convert_at(
+    operation: &'static str,
+    path: &Path,
+) -> impl Fn(rusqlite::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |cause| {
+        let (kind, context) = classify(&cause);
+        let context = format!("{}: {context}", path.display());
         Error::caused(kind, NAME, operation, context, cause)
     }
 }
@@ -62,7 +76,7 @@ fn classify(cause: &rusqlite::Error) -> (ErrorKind, &'static str) {
         ErrorCode::TooBig => (ErrorKind::Invalid, "a value is larger than SQLite can hold"),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => (
             ErrorKind::Corrupt,
-            "the database file is damaged, or the disk cannot read it; if a restart does not help, restore a copy",
+            "the database file is damaged, or the disk cannot read it; if a restart does not help, restore a backup with `guestbook restore`",
         ),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => (
             ErrorKind::Unavailable,

@@ -4,12 +4,15 @@
 //! one: that is what makes it fast. See `sql.rs` for every statement.
 
 mod audit;
+mod backup;
 mod chat_row;
 mod chats;
+mod check;
 mod checkpoint;
 mod error;
 mod open;
 mod outbox;
+mod partial;
 #[cfg(test)]
 mod plans;
 mod record;
@@ -18,6 +21,8 @@ mod rows;
 mod sql;
 mod vectors;
 
+pub use backup::{Copied, Step, Watch, restore, save};
+pub use check::Stop;
 pub use open::query;
 
 use super::database::TableSettings;
@@ -26,8 +31,10 @@ use super::{Stats, Storage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use async_trait::async_trait;
+use check::Background;
 use checkpoint::Checkpoints;
 use error::convert;
+use open::Opened;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +53,8 @@ pub struct SqliteDatabase {
     poison: Poison,
     writer: Worker<Writer>,
     readers: Worker<Connection>,
+    /// Under way after a stop that was not clean.
+    check: Option<Background>,
 }
 
 /// What the writing thread owns.
@@ -66,9 +75,9 @@ impl SqliteDatabase {
     /// `Unavailable` when the file cannot be opened or written, `Unsupported` when it was written by a newer version,
     /// `Corrupt` when it is no database.
     pub fn open(path: &Path, settings: TableSettings) -> Result<Self> {
-        let (mut connection, epoch) = open::writer(path)?;
-        open::retain(&mut connection, settings.retention)?;
-        Self::start(path, settings, connection, epoch)
+        let mut opened = open::writer(path)?;
+        open::retain(&mut opened.connection, settings.retention)?;
+        Self::start(path, settings, opened)
     }
 
     /// As [`Self::open`], but leaves the retention of the chats as it is: for looking at what a server will serve.
@@ -76,17 +85,11 @@ impl SqliteDatabase {
     /// # Errors
     /// As [`Self::open`].
     pub fn inspect(path: &Path, settings: TableSettings) -> Result<Self> {
-        let (connection, epoch) = open::writer(path)?;
-        Self::start(path, settings, connection, epoch)
+        Self::start(path, settings, open::writer(path)?)
     }
 
-    fn start(
-        path: &Path,
-        settings: TableSettings,
-        mut connection: Connection,
-        epoch: Uuid,
-    ) -> Result<Self> {
-        let checkpoints = Checkpoints::of(&mut connection).map_err(convert("open"))?;
+    fn start(path: &Path, settings: TableSettings, mut opened: Opened) -> Result<Self> {
+        let checkpoints = Checkpoints::of(&mut opened.connection).map_err(convert("open"))?;
         let threads = std::thread::available_parallelism()
             .map_or(2, usize::from)
             .clamp(2, 8);
@@ -94,8 +97,12 @@ impl SqliteDatabase {
             .map(|_| open::reader(path))
             .collect::<Result<_>>()?;
         let poison = Poison::default();
+        let check = match opened.is_unchecked {
+            true => Some(Background::start(path, poison.clone())?),
+            false => None,
+        };
         let writer = Writer {
-            connection,
+            connection: opened.connection,
             checkpoints,
             settings: Arc::new(settings),
             poison: poison.clone(),
@@ -103,10 +110,11 @@ impl SqliteDatabase {
         };
         Ok(Self {
             path: path.to_owned(),
-            epoch,
+            epoch: opened.epoch,
             poison: poison.clone(),
             writer: Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
+            check,
         })
     }
 
@@ -243,9 +251,15 @@ impl Storage for SqliteDatabase {
 
     /// A journal that cannot be moved into the file is left for the next start; only a failed fsync is an error.
     async fn close(&self) -> Result<()> {
+        if let Some(check) = &self.check {
+            check.end();
+        }
         self.readers.close().await;
         let moved = self.writer.call("close", Writer::empty_journal).await;
         self.writer.close().await;
+        if let Some(cause) = self.fatal().filter(|it| it.kind() == ErrorKind::Corrupt) {
+            check::distrust(&self.path, &cause);
+        }
         moved.or_else(|_| self.poison.check())
     }
 }

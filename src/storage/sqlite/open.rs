@@ -1,9 +1,11 @@
 //! Opening the file: settings, migrations, and what the database knows of itself.
 
+use super::check::Trust;
 use super::error::{self, convert};
 use super::{NAME, sql};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::QueryRows;
+use chrono::DateTime;
 use refinery::{Migration, Report, Runner};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
@@ -14,6 +16,9 @@ use uuid::Uuid;
 const OPEN: &str = "open";
 /// What SQLite calls it.
 const INCREMENTAL: i64 = 2;
+const MIGRATE: &str = "migrate schema";
+const UNKNOWN_SCHEMA: &str = "the schema of the file is not one this version knows: it was written by a newer version, or edited \
+     by hand; use that version, or another --data-dir";
 /// The statements of a batch, and room for the rest.
 const CACHED_STATEMENTS: usize = 128;
 /// Numbered, never edited once released; refinery keeps their checksums in the file and refuses a file whose history differs.
@@ -22,8 +27,18 @@ const MIGRATIONS: &[(&str, &str)] = &[(
     include_str!("../../../schema/sqlite/001_tables.sql"),
 )];
 
-/// Opens the connection that writes, and the epoch of its content.
-pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid)> {
+/// The connection that writes, and what is known of its content.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) epoch: Uuid,
+    /// The last stop was not clean, and the file is too large to be checked first.
+    pub(super) is_unchecked: bool,
+}
+
+/// Opens the connection that writes.
+pub(super) fn writer(path: &Path) -> Result<Opened> {
+    let trust = Trust::of(path);
     let mut connection = Connection::open(path).map_err(convert(OPEN))?;
     let auto_vacuum = connection.query_row(sql::AUTO_VACUUM, [], |row| row.get::<_, i64>(0));
     if auto_vacuum.map_err(convert(OPEN))? != INCREMENTAL {
@@ -35,11 +50,16 @@ pub(super) fn writer(path: &Path) -> Result<(Connection, Uuid)> {
     connection
         .execute_batch(sql::WRITER_PRAGMAS)
         .map_err(convert(OPEN))?;
+    let is_unchecked = trust.settle(path, &mut connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     migrate(&mut connection)?;
     crate::failpoint::reach("schema.mid");
     let epoch = epoch(&connection).map_err(convert(OPEN))?;
-    Ok((connection, epoch))
+    Ok(Opened {
+        connection,
+        epoch,
+        is_unchecked,
+    })
 }
 
 /// Opens a connection that only reads.
@@ -104,30 +124,72 @@ fn text(value: ValueRef<'_>) -> Option<String> {
 }
 
 fn migrate(connection: &mut Connection) -> Result<Report> {
+    require_history(connection)?;
+    runner()
+        .and_then(|runner| runner.run(connection))
+        .map_err(unknown_schema)
+}
+
+/// That the schema of the file is one this version knows, or can bring up to date.
+pub(super) fn require_known(connection: &mut Connection) -> Result<()> {
+    require_history(connection)?;
+    let runner = runner().map_err(unknown_schema)?;
+    let applied = runner
+        .get_applied_migrations(connection)
+        .map_err(unknown_schema)?;
+    let known = runner.get_migrations();
+    if applied.iter().all(|migration| known.contains(migration)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        NAME,
+        MIGRATE,
+        UNKNOWN_SCHEMA,
+    ))
+}
+
+fn runner() -> std::result::Result<Runner, refinery::Error> {
     let known = |(name, sql): &(&str, &str)| Migration::unapplied(name, sql);
-    let migrations = MIGRATIONS
+    let migrations: Vec<_> = MIGRATIONS
         .iter()
         .map(known)
-        .collect::<std::result::Result<Vec<_>, _>>();
-    let run = migrations.and_then(|migrations| {
-        // In one transaction with the note that it was done, which refinery would otherwise write in one of its own: a
-        // process that ends between the two could never be started again.
-        let runner = Runner::new(&migrations)
-            .set_grouped(true)
-            .set_abort_missing(true)
-            .set_abort_divergent(true);
-        runner.run(connection)
-    });
-    run.map_err(|cause| {
-        if let refinery::error::Kind::Connection(_, source) = cause.kind()
-            && let Some((kind, context)) = source.downcast_ref().and_then(error::of_the_disk)
-        {
-            return Error::caused(kind, NAME, "migrate schema", context, cause);
+        .collect::<std::result::Result<_, _>>()?;
+    // In one transaction with the note that it was done, which refinery would otherwise write in one of its own: a process
+    // that ends between the two could never be started again.
+    let runner = Runner::new(&migrations).set_grouped(true);
+    Ok(runner.set_abort_missing(true).set_abort_divergent(true))
+}
+
+/// That the history of the schema can be read: refinery takes for granted that nobody but itself wrote it.
+fn require_history(connection: &Connection) -> Result<()> {
+    let is_readable = |row: &Row<'_>| {
+        let (applied_on, checksum): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(DateTime::parse_from_rfc3339(&applied_on).is_ok() && checksum.parse::<u64>().is_ok())
+    };
+    let run = || {
+        if !connection.query_row(sql::HAS_HISTORY, [], |row| row.get::<_, bool>(0))? {
+            return Ok(true); // a new file
         }
-        let context = "the schema of the file is not one this version knows: it was written by a newer version, or edited \
-                       by hand; use that version, or another --data-dir";
-        Error::caused(ErrorKind::Unsupported, NAME, "migrate schema", context, cause)
-    })
+        let mut history = connection.prepare(sql::HISTORY)?;
+        let rows = history.query_map([], is_readable)?;
+        rows.collect::<rusqlite::Result<Vec<_>>>()
+            .map(|rows| rows.into_iter().all(|is_readable| is_readable))
+    };
+    if run().map_err(convert(MIGRATE))? {
+        return Ok(());
+    }
+    let context = "the database file is damaged, the history of its schema cannot be read; restore a backup with `guestbook restore`";
+    Err(Error::new(ErrorKind::Corrupt, NAME, MIGRATE, context))
+}
+
+fn unknown_schema(cause: refinery::Error) -> Error {
+    if let refinery::error::Kind::Connection(_, source) = cause.kind()
+        && let Some((kind, context)) = source.downcast_ref().and_then(error::of_the_disk)
+    {
+        return Error::caused(kind, NAME, MIGRATE, context, cause);
+    }
+    Error::caused(ErrorKind::Unsupported, NAME, MIGRATE, UNKNOWN_SCHEMA, cause)
 }
 
 fn epoch(connection: &Connection) -> rusqlite::Result<Uuid> {

@@ -71,7 +71,9 @@ fn plan(connection: &Connection, statement: &str) -> Vec<String> {
 #[test]
 fn no_statement_of_the_request_path_reads_a_whole_table() {
     let folder = tempfile::tempdir().unwrap();
-    let (connection, _) = open::writer(&folder.path().join("guestbook.db")).unwrap();
+    let connection = open::writer(&folder.path().join("guestbook.db"))
+        .unwrap()
+        .connection;
     for statement in NO_SCAN {
         let plan = plan(&connection, statement);
         let scans: Vec<_> = plan

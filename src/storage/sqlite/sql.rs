@@ -32,8 +32,31 @@ pub(super) const READER_PRAGMAS: &str = "
     PRAGMA trusted_schema = OFF;
     PRAGMA cell_size_check = ON;";
 
+/// For a copy that is being made: it is nobody else's, and is thrown away when it fails.
+pub(super) const COPY_PRAGMAS: &str = "
+    PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA journal_mode = OFF;
+    PRAGMA synchronous = OFF;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA cell_size_check = ON;";
+/// Without a write-ahead log: nothing is kept beside the file.
+pub(super) const PLAIN_FILE: &str = "PRAGMA journal_mode = DELETE";
+
 // What the database knows of itself.
 
+/// One row: `ok`, or the first thing that is wrong.
+pub(super) const QUICK_CHECK: &str = "PRAGMA quick_check(1)";
+pub(super) const PAGE_SIZE: &str =
+    "SELECT page_size FROM pragma_page_size(), sqlite_schema LIMIT 1";
+pub(super) const IS_OURS: &str =
+    "SELECT count(*) = 4 FROM sqlite_schema WHERE type = 'table' AND name IN
+    ('guestbook_meta', 'conversation_cache', 'message_cache', 'refinery_schema_history')";
+pub(super) const HAS_HISTORY: &str = "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = 'refinery_schema_history'";
+pub(super) const HISTORY: &str = "SELECT applied_on, checksum FROM refinery_schema_history";
+pub(super) const MESSAGES_COUNT: &str = "SELECT count(*) FROM message_cache";
+pub(super) const CONVERSATIONS_COUNT: &str = "SELECT count(*) FROM conversation_cache";
+pub(super) const META_FORGET: &str = "DELETE FROM guestbook_meta WHERE key = ?1";
 pub(super) const META_GET: &str = "SELECT value FROM guestbook_meta WHERE key = ?1";
 pub(super) const META_PUT: &str = "INSERT INTO guestbook_meta (key, value) VALUES (?1, ?2)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
