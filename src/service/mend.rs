@@ -7,6 +7,7 @@ use crate::failpoint;
 use crate::storage::database::{ChatKey, ListDebt, ListRow, Page, PageStart, Settled};
 use crate::storage::list_cache::{Append, Applied, Head, Item, Origin};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// Messages read and written at a time while a list is rebuilt.
@@ -34,7 +35,10 @@ impl Service {
         let incarnation = self.0.parts.lists.incarnation().await?;
         let known = self.0.parts.database.lists_incarnation().await?;
         if compared != Some(incarnation) || known != Some(incarnation) {
-            self.compare_all().await?;
+            let listed = self.compare_all().await?;
+            if known != Some(incarnation) {
+                self.remove_strangers(&listed).await?;
+            }
             // What the tables hold for durable was rebuilt just now, so that nothing is owed for it: without this, a power
             // cut would take the rebuilt lists and nobody would know.
             self.0.parts.lists.flush().await?;
@@ -91,9 +95,10 @@ impl Service {
         Ok(())
     }
 
-    /// Compares every list with the tables.
-    async fn compare_all(&self) -> Result<()> {
+    /// Compares the list of every guest that should have one with the tables; the guests.
+    async fn compare_all(&self) -> Result<HashSet<GuestId>> {
         let (mut mended, mut after) = (0_u64, None);
+        let mut listed = HashSet::new();
         loop {
             let rows = self
                 .0
@@ -105,7 +110,8 @@ impl Service {
                 break;
             };
             after = Some(last.conversation);
-            let guests = rows.iter().map(|row| row.guest.clone()).collect();
+            let guests: Vec<_> = rows.iter().map(|row| row.guest.clone()).collect();
+            listed.extend(guests.iter().cloned());
             let heads = self.0.parts.lists.heads(guests).await?;
             let wrong = rows.iter().zip(heads).filter(|(row, head)| {
                 let equal = head.is_some_and(|head| head.next == row.next);
@@ -118,6 +124,31 @@ impl Service {
             tracing::warn!(
                 lists = mended,
                 "lists that were not what the tables say were rebuilt"
+            );
+        }
+        Ok(listed)
+    }
+
+    /// Removes the lists of guests that should have none: a store that the tables do not know may have been filled from
+    /// newer tables than these, or from others.
+    async fn remove_strangers(&self, listed: &HashSet<GuestId>) -> Result<()> {
+        let (mut mended, mut after) = (0_u64, None);
+        while !self.is_stopping() {
+            let page = self.0.parts.lists.guests(after.as_ref(), SCAN_PAGE).await;
+            let guests = page.unwrap_or_else(|cause| {
+                // No reason to do without the lists: nobody is answered from such a list, and it goes when it expires.
+                tracing::warn!(step = "list", %cause, "lists of guests that the tables do not know could not be looked for");
+                Vec::new()
+            });
+            let Some(last) = guests.last() else { break };
+            after = Some(last.clone());
+            let strangers = guests.into_iter().filter(|guest| !listed.contains(guest));
+            mended += self.mend_each(strangers.collect()).await?;
+        }
+        if mended > 0 {
+            tracing::warn!(
+                lists = mended,
+                "lists of guests that should have none were removed"
             );
         }
         Ok(())

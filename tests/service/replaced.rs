@@ -1,11 +1,13 @@
 //! A list store that is another one than last time, or has lost some of what it had.
 
-use crate::stage::words::{guest, noon, until};
+use crate::stage::words::{DAY, guest, noon, until};
 use crate::stage::{Plan, Stage};
-use guestbook::storage::list_cache::{Append, ListCache};
+use guestbook::chat::{Content, ConversationId, Role};
+use guestbook::storage::list_cache::{Append, Item, ListCache, Origin};
 use guestbook::storage::memory::MemoryLists;
 use std::path::Path;
 use std::sync::Arc;
+use uuid::Uuid;
 
 async fn chat(stage: &Stage) {
     for text in ["one", "two", "three"] {
@@ -99,6 +101,37 @@ async fn a_list_that_was_lost_whole_is_rebuilt_with_the_next_message() {
         ["one", "two", "three", "four"]
     );
     stage.assert_well().await;
+    stage.stop().await;
+}
+
+/// As when older tables, or others, are put beside the lists.
+#[tokio::test]
+async fn a_list_of_a_guest_that_the_tables_do_not_know_is_removed_from_an_unknown_store() {
+    let lists = Arc::new(MemoryLists::new());
+    let list = Append {
+        guest: guest("eve"),
+        origin: Origin {
+            epoch: Uuid::new_v4(),
+            conversation: ConversationId(Uuid::new_v4()),
+        },
+        from: 0,
+        first: 0,
+        items: vec![Item {
+            role: Role::User,
+            content: Content::parse("of another history", 100).unwrap(),
+            timestamp: noon(),
+        }],
+        expires_at: noon().plus(DAY),
+    };
+    lists.replace(list).await.unwrap();
+    let (database, _) = Plan::memory().stores();
+    let stage = Plan::memory().start_on((database, lists.clone()));
+    stage.say("ada", "one").await;
+    until("the list is removed", || async {
+        let guests = lists.guests(None, 10).await.unwrap();
+        guests == [guest("ada")]
+    })
+    .await;
     stage.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! Opening the file: settings, migrations, and what the database knows of itself.
 
 use super::check::Trust;
-use super::error::{self, convert};
+use super::error::{self, convert, convert_at};
 use super::{NAME, sql};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::QueryRows;
@@ -39,17 +39,17 @@ pub(super) struct Opened {
 /// Opens the connection that writes.
 pub(super) fn writer(path: &Path) -> Result<Opened> {
     let trust = Trust::of(path);
-    let mut connection = Connection::open(path).map_err(convert(OPEN))?;
+    let mut connection = Connection::open(path).map_err(convert_at(OPEN, path))?;
     let auto_vacuum = connection.query_row(sql::AUTO_VACUUM, [], |row| row.get::<_, i64>(0));
-    if auto_vacuum.map_err(convert(OPEN))? != INCREMENTAL {
+    if auto_vacuum.map_err(convert_at(OPEN, path))? != INCREMENTAL {
         // Before anything is in the file, and not at every start: a full disk has no room for it.
         connection
             .execute_batch(sql::SET_AUTO_VACUUM)
-            .map_err(convert(OPEN))?;
+            .map_err(convert_at(OPEN, path))?;
     }
     connection
         .execute_batch(sql::WRITER_PRAGMAS)
-        .map_err(convert(OPEN))?;
+        .map_err(convert_at(OPEN, path))?;
     let is_unchecked = trust.settle(path, &mut connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     migrate(&mut connection)?;
@@ -65,10 +65,10 @@ pub(super) fn writer(path: &Path) -> Result<Opened> {
 /// Opens a connection that only reads.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(convert(OPEN))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(convert_at(OPEN, path))?;
     connection
         .execute_batch(sql::READER_PRAGMAS)
-        .map_err(convert(OPEN))?;
+        .map_err(convert_at(OPEN, path))?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     Ok(connection)
 }
