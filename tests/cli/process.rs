@@ -206,6 +206,13 @@ impl Running {
         assert!(sent.unwrap().success());
     }
 
+    /// As [`Self::signal`], to a server that may have ended by itself.
+    #[allow(dead_code)] // as above
+    pub(crate) fn signal_if_there(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-s", name, &id]).output();
+    }
+
     /// Waits for the end; how it ended and what it logged.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let status = wait(&mut self.child);
