@@ -117,9 +117,9 @@ async fn outcome(place: &Place, ledger: &Arc<Ledger>, damage: Damage) -> Outcome
     let command = place.command(&["--listen", "127.0.0.1:0"]);
     let node = match tokio::task::block_in_place(|| Running::try_start(command)) {
         Ok(node) => node,
-        Err(output) => {
-            assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-            assert_one_line(&stderr(&output));
+        Err((status, said)) => {
+            assert_eq!(status.code(), Some(2), "{said}");
+            assert_one_line(&said);
             return Outcome::Refused;
         }
     };

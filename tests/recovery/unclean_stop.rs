@@ -6,8 +6,8 @@
 
 use crate::damage::{PAGE, page_of, write};
 use crate::ground::{Dice, back_up, fatten, restore};
-use crate::process::{Place, Running, stderr};
-use std::process::Output;
+use crate::process::{Place, Running};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// More than is checked first.
@@ -40,8 +40,8 @@ fn names(place: &Place) -> Vec<String> {
     names.collect()
 }
 
-/// A start that does not come about.
-fn refusal(place: &Place) -> Output {
+/// A start that does not come about; how it ended and what it said.
+fn refusal(place: &Place) -> (ExitStatus, String) {
     let command = place.command(&["--listen", "127.0.0.1:0"]);
     let started = tokio::task::block_in_place(|| Running::try_start(command));
     started.map(end).expect_err("it started")
@@ -53,9 +53,8 @@ fn end(node: Running) -> String {
     tokio::task::block_in_place(|| node.ended()).1
 }
 
-fn assert_damage_is_said(output: &Output) {
-    let said = stderr(output);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+fn assert_damage_is_said((status, said): &(ExitStatus, String)) {
+    assert_eq!(status.code(), Some(2), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     for word in ["damaged", "guestbook restore"] {
         assert!(said.contains(word), "{said}");

@@ -122,6 +122,7 @@ async fn a_list_of_a_guest_that_the_tables_do_not_know_is_removed_from_an_unknow
             timestamp: noon(),
         }],
         expires_at: noon().plus(DAY),
+        at: noon(),
     };
     lists.replace(list).await.unwrap();
     let (database, _) = Plan::memory().stores();

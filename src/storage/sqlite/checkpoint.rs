@@ -57,7 +57,7 @@ mod tests {
     fn a_journal_that_has_grown_is_moved_into_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guestbook.db");
-        let (mut connection, _) = open::writer(&path).unwrap();
+        let mut connection = open::writer(&path).unwrap().connection;
         let checkpoints = Checkpoints::every(&mut connection, 1).unwrap();
         let size = || path.metadata().unwrap().len();
         let before = size();
