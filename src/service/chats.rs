@@ -3,9 +3,9 @@
 use super::Service;
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{ChatKey, Erased, History, Migrated, Page, PageStart};
+use crate::storage::database::{ChatKey, Erased, Migrated, Page, PageStart};
 use crate::storage::list_cache::{Item, LiveList};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A guest's live list.
 #[derive(Clone, Debug)]
@@ -28,25 +28,6 @@ pub struct Deleted {
 }
 
 impl Service {
-    /// A page of a guest's chat or of a conversation, counted as a read; `None` when there is none.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn history(&self, chat: &ChatKey, page: Page) -> Result<Option<History>> {
-        let began = Instant::now();
-        let history = self
-            .0
-            .parts
-            .database
-            .history(chat, page, self.now())
-            .await?;
-        let found = history
-            .as_ref()
-            .is_some_and(|history| !history.messages.is_empty());
-        self.0.metrics.read(found, began.elapsed());
-        Ok(history)
-    }
-
     /// The conversations of a signed-in user, newest first.
     ///
     /// # Errors

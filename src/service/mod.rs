@@ -7,6 +7,7 @@
 mod bounded;
 mod chats;
 mod embedding;
+mod history;
 mod ingest;
 mod ledger;
 mod lists;

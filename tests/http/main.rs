@@ -132,6 +132,7 @@ macro_rules! contract {
                     links_lead_upwards_to_the_end,
                     links_lead_downwards_to_the_beginning,
                     a_page_is_capped_at_10_000_and_the_link_leads_on,
+                    a_page_ends_at_16_mib_and_the_link_leads_on,
                     what_is_no_number_is_refused_and_named,
                     before_and_after_together_are_refused,
                     unknown_parameters_are_ignored,

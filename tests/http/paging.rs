@@ -103,6 +103,25 @@ pub(crate) async fn a_page_is_capped_at_10_000_and_the_link_leads_on(site: &Site
     }
 }
 
+pub(crate) async fn a_page_ends_at_16_mib_and_the_link_leads_on(site: &Site) {
+    let content = "x".repeat(65_536);
+    let messages = vec![said("user", &content); 100];
+    for _ in 0..6 {
+        let path = format!("{}/batch", chat("g1"));
+        let body = json!({ "messages": messages });
+        site.client.post(&path, &body).await.list();
+    }
+    let lengths = |pages: Vec<Vec<u64>>| pages.iter().map(Vec::len).collect::<Vec<_>>();
+    // 256 messages of 64 KiB are 16 MiB.
+    let up = pages(site, "").await;
+    assert_eq!(up.concat(), (0..600).collect::<Vec<_>>());
+    assert_eq!(lengths(up), [256, 256, 88]);
+    let down = pages(site, "?before=600").await;
+    let upwards: Vec<_> = down.iter().rev().flatten().copied().collect();
+    assert_eq!(upwards, (0..600).collect::<Vec<_>>());
+    assert_eq!(lengths(down), [256, 256, 88]);
+}
+
 pub(crate) async fn what_is_no_number_is_refused_and_named(site: &Site) {
     for name in ["limit", "before", "after"] {
         for wrong in ["", "x", "-1", "1.5", "18446744073709551616"] {
