@@ -184,6 +184,9 @@ pub struct ServeArgs {
     /// Bytes of a request body at most
     #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES", value_parser = positive_count)]
     pub body_limit: usize,
+    /// Bytes of all request bodies at most that are being read or worked on at once, never less than --body-limit; more are turned away with 503
+    #[arg(long, global = true, env = "GUESTBOOK_BODIES_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = positive_count)]
+    pub bodies_limit: usize,
     /// Bytes of one message's content at most
     #[arg(
         long,
@@ -274,6 +277,7 @@ impl Cli {
         HttpSettings {
             api_key: serving.api_key.clone(),
             body_limit: serving.body_limit,
+            bodies_limit: serving.bodies_limit,
             content_limit: serving.content_limit,
             header_timeout: serving.header_timeout,
             body_timeout: serving.body_timeout,

@@ -1,50 +1,39 @@
 //! Bodies, paths and queries as checked types, each fault as a problem that names it.
 
+use super::bodies::Held;
 use super::{App, Problem};
 use crate::chat::{ConversationId, GuestId, InvalidField, OwnerId};
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// A whole request body of JSON text, within the limits of size and time.
-pub(super) struct JsonBody(pub(super) Bytes);
+/// A whole request body of JSON text, within the limits of size, time and memory.
+pub(super) struct JsonBody(Held);
 
 impl FromRequest<App> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         require_json(request.headers())?;
-        let limit = app.settings.body_limit;
-        let reading = Bytes::from_request(request, app);
-        match tokio::time::timeout(app.settings.body_timeout, reading).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(rejection)) => Err(unread(&rejection, limit)),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body took too long to arrive",
-            )),
-        }
+        let reading = app
+            .bodies
+            .read(request.into_body(), app.settings.body_limit);
+        let late = |_| {
+            let detail = "the body took too long to arrive";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+        };
+        let read = tokio::time::timeout(app.settings.body_timeout, reading).await;
+        Ok(Self(read.map_err(late)??))
     }
 }
 
 impl JsonBody {
     /// The text of the body.
     pub(super) fn text(&self) -> Result<&str, Problem> {
-        std::str::from_utf8(&self.0).map_err(|_| Problem::malformed("the body is not UTF-8"))
-    }
-}
-
-fn unread(rejection: &BytesRejection, limit: usize) -> Problem {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format!("the body is larger than {limit} bytes; send less at a time");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-        }
-        _ => Problem::malformed("the body could not be read to its end"),
+        std::str::from_utf8(&self.0.bytes).map_err(|_| Problem::malformed("the body is not UTF-8"))
     }
 }
 

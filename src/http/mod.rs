@@ -1,6 +1,7 @@
 //! The HTTP side: bytes become checked types, answers become JSON. No backend is named here.
 
 mod auth;
+mod bodies;
 mod chats;
 mod extract;
 #[cfg(any(test, fuzzing))]
@@ -8,6 +9,7 @@ mod extract;
 pub mod fuzzing;
 mod messages;
 mod operations;
+mod overload;
 mod problem;
 mod routes;
 mod server;
@@ -24,6 +26,7 @@ use axum::Router;
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How the HTTP side behaves; every value is a setting of the binary.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct HttpSettings {
     pub api_key: Option<SecretString>,
     /// Bytes of a request body at most.
     pub body_limit: usize,
+    /// Bytes of all request bodies at most that are being read or worked on at once; at least `body_limit`.
+    pub bodies_limit: usize,
     /// Bytes of one message's content at most.
     pub content_limit: usize,
     /// How long the head of a request may take to arrive, also on a connection kept alive.
@@ -49,6 +54,7 @@ impl Default for HttpSettings {
         Self {
             api_key: None,
             body_limit: 8 << 20,
+            bodies_limit: 64 << 20,
             content_limit: 65_536,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
@@ -64,13 +70,19 @@ impl Default for HttpSettings {
 struct App {
     service: Service,
     settings: Arc<HttpSettings>,
+    /// What request bodies may hold together.
+    bodies: bodies::Bodies,
+    /// One recount of everything at a time: each one reads every row.
+    recounting: Arc<Semaphore>,
 }
 
 /// What answers every request: the routes of [`routes()`], behind the key where they are guarded, within the limits.
 pub fn router(service: Service, settings: HttpSettings) -> Router {
     let app = App {
         service,
+        bodies: bodies::Bodies::new(settings.bodies_limit.max(settings.body_limit)),
         settings: Arc::new(settings),
+        recounting: Arc::new(Semaphore::new(1)),
     };
     routes::guarded(&app)
         .layer(axum::extract::DefaultBodyLimit::max(

@@ -10,7 +10,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A backend that has not answered by then is taken as not answering.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -70,13 +72,28 @@ async fn in_time(health: impl Future<Output = StoreResult<()>>) -> StoreResult<(
         .unwrap_or_else(|_| Err(late()))
 }
 
+impl App {
+    /// Waits, no longer than for any answer, until nobody else recounts everything.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let waiting = Arc::clone(&self.recounting).acquire_owned();
+        match tokio::time::timeout(self.settings.request_timeout, waiting).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Problem::turned_away(
+                "everything is being recounted already; try again when that is done",
+            )),
+        }
+    }
+}
+
 /// `GET /v1/verify`: recounts everything.
 pub(super) async fn verify(State(app): State<App>) -> Result<Json<Report>, Problem> {
+    let _turn = app.turn().await?;
     Ok(Json(app.service.verify(&Scope::All, Mode::Look).await?))
 }
 
 /// `POST /v1/verify`: recounts everything and rebuilds what is derived.
 pub(super) async fn repair(State(app): State<App>) -> Result<Json<Report>, Problem> {
+    let _turn = app.turn().await?;
     Ok(Json(app.service.verify(&Scope::All, Mode::Repair).await?))
 }
 

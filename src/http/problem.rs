@@ -1,5 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`. Old clients read `detail`.
 
+use super::overload;
 use crate::chat::{InvalidField, MessageId};
 use crate::error::{Error, ErrorKind, panic_text};
 use axum::Json;
@@ -76,6 +77,12 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    /// There is no room for this request now; nothing of it was done.
+    pub(super) fn turned_away(detail: &'static str) -> Self {
+        overload::note();
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -92,19 +99,18 @@ impl From<InvalidField> for Problem {
 /// The one place where a kind of error becomes a status. What a 5xx hides is in the log.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let (status, detail) = match error.kind() {
+        if error.kind() == ErrorKind::Busy {
+            return Self::turned_away(
+                "too many requests are waiting; nothing was stored, try again shortly",
+            );
+        }
+        let (status, detail): (_, Cow<'static, str>) = match error.kind() {
             ErrorKind::Invalid => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 error.context().to_owned().into(),
             ),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, error.context().to_owned().into()),
             ErrorKind::Conflict => (StatusCode::CONFLICT, error.context().to_owned().into()),
-            ErrorKind::Busy => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                Cow::Borrowed(
-                    "too many requests are waiting; nothing was stored, try again shortly",
-                ),
-            ),
             ErrorKind::Full => (
                 StatusCode::INSUFFICIENT_STORAGE,
                 "the server's disk is full; nothing was stored, reading still works".into(),

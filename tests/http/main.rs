@@ -10,6 +10,7 @@ mod site;
 
 mod auth;
 mod bodies;
+mod crowd;
 mod erase;
 mod guest_batch;
 mod input;
@@ -233,6 +234,14 @@ macro_rules! contract {
                     bodies with crate::bodies::small_bodies {
                     a_body_over_the_limit_is_a_413_and_one_of_it_is_taken,
                     a_chunked_body_over_the_limit_is_a_413,
+                    }
+                    crowd with crate::crowd::little_room {
+                    a_body_beyond_the_budget_is_a_503_and_stores_nothing,
+                    whoever_holds_most_makes_room_for_a_small_message,
+                    bodies_of_the_full_size_are_taken_one_after_the_other,
+                    }
+                    operations with crate::operations::hurried {
+                    everything_is_recounted_by_one_at_a_time,
                     }
                 }
             }

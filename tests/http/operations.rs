@@ -3,7 +3,9 @@
 use crate::site::client::{found, reasons, table};
 use crate::site::server::{Pair, Plan, Site};
 use guestbook::chat::GuestId;
+use guestbook::http::HttpSettings;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const TABLES: [&str; 7] = [
     "guest:{id} lists",
@@ -109,6 +111,42 @@ pub(crate) async fn a_repair_mends_a_lost_list_and_says_so(site: &Site) {
         (&report["ok"], &report["repaired"]),
         (&json!(true), &json!([]))
     );
+}
+
+/// Who waits for longer than this is turned away.
+const HURRY: Duration = Duration::from_millis(50);
+
+pub(crate) fn hurried() -> Plan {
+    Plan {
+        http: HttpSettings {
+            request_timeout: HURRY,
+            ..HttpSettings::default()
+        },
+        ..Plan::default()
+    }
+}
+
+/// A lost list is looked at four times, with a wait before each: longer than anyone waits for a turn here.
+pub(crate) async fn everything_is_recounted_by_one_at_a_time(site: &Site) {
+    site.client.say("g1", "one").await;
+    lose_the_list(site, "g1").await;
+    let asking: Vec<_> = (0..8)
+        .map(|_| {
+            let client = site.client.clone();
+            tokio::spawn(async move { client.get("/v1/verify").await })
+        })
+        .collect();
+    let mut turned_away = 0;
+    for answer in asking {
+        let answer = answer.await.unwrap();
+        if answer.status != 200 {
+            answer.problem(503);
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            turned_away += 1;
+        }
+    }
+    assert!((1..8).contains(&turned_away), "{turned_away} of 8");
+    site.client.post("/v1/verify", &json!({})).await.ok();
 }
 
 pub(crate) async fn a_repair_of_what_is_well_does_nothing(site: &Site) {

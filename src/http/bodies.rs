@@ -1,0 +1,210 @@
+//! The memory that request bodies may take together.
+//!
+//! One body is bounded by its own limit, a thousand of them are not. So every byte that has arrived is taken from one budget and
+//! given back when its request has been answered; what a head claims takes nothing. When there is no room, whoever
+//! holds most is refused first, if that is more than the one who asks would hold. So slow and greedy clients refuse each other,
+//! and keeping small messages out takes as many connections as small messages fit into the budget.
+//!
+//! **Invariant:** all bodies that are being read or worked on hold at most the budget.
+
+use super::Problem;
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
+use axum::http::StatusCode;
+use futures_util::StreamExt;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// How long a body waits for room. Those who are cut off give theirs back within microseconds.
+const ADMISSION: Duration = Duration::from_millis(500);
+/// What is set aside for a body whose end is not in sight; it grows with what arrives.
+const BEGINNING: usize = 16 << 10;
+
+/// The budget of all bodies. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub(super) struct Bodies(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// A permit for each byte.
+    room: Arc<Semaphore>,
+    unfinished: Mutex<Unfinished>,
+}
+
+/// Bodies that have begun to arrive, by the bytes they hold, and how to refuse each.
+#[derive(Debug, Default)]
+struct Unfinished {
+    by_size: BTreeMap<(usize, u64), oneshot::Sender<()>>,
+    next: u64,
+}
+
+/// A whole body, and its part of the budget until it is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Bodies {
+    /// A budget of so many bytes.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Shared {
+            room: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))),
+            unfinished: Mutex::default(),
+        }))
+    }
+
+    /// Reads a body of at most `limit` bytes to its end.
+    pub(super) async fn read(&self, body: Body, limit: usize) -> Result<Held, Problem> {
+        if body.size_hint().lower() > limit as u64 {
+            return Err(too_large(limit)); // said by the head: nothing of it is read
+        }
+        let mut stream = body.into_data_stream();
+        let Some(first) = next(&mut stream).await? else {
+            return self.hold(Bytes::new()).await;
+        };
+        if first.len() > limit {
+            return Err(too_large(limit));
+        }
+        let held = self.hold(first).await?;
+        if stream.is_end_stream() {
+            return Ok(held); // nearly every message: no copy, nothing noted
+        }
+        let (mut place, refused) = self.note(held.bytes.len());
+        tokio::select! {
+            biased;
+            _ = refused => Err(crowded()),
+            read = self.rest(held, stream, limit, &mut place) => read,
+        }
+    }
+
+    async fn hold(&self, bytes: Bytes) -> Result<Held, Problem> {
+        let room = self.take(bytes.len(), 0).await?;
+        Ok(Held { bytes, _room: room })
+    }
+
+    /// The rest of a body that did not come at once. It is copied, so that no larger buffer is kept for a few bytes of it.
+    async fn rest(
+        &self,
+        begun: Held,
+        mut stream: BodyDataStream,
+        limit: usize,
+        place: &mut Place,
+    ) -> Result<Held, Problem> {
+        let expected = stream.size_hint().upper().unwrap_or(0);
+        let expected = usize::try_from(expected)
+            .unwrap_or(BEGINNING)
+            .min(BEGINNING);
+        let mut text = Vec::with_capacity(begun.bytes.len() + expected);
+        text.extend_from_slice(&begun.bytes);
+        let Held {
+            bytes,
+            _room: mut room,
+        } = begun;
+        drop(bytes);
+        while let Some(more) = next(&mut stream).await? {
+            if text.len() + more.len() > limit {
+                return Err(too_large(limit));
+            }
+            room.merge(self.take(more.len(), text.len()).await?);
+            text.extend_from_slice(&more);
+            place.grow(more.len());
+        }
+        Ok(Held {
+            bytes: text.into(),
+            _room: room,
+        })
+    }
+
+    /// Room for `more` bytes of a body that holds `has`.
+    async fn take(&self, more: usize, has: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let wanted = u32::try_from(more).map_err(|_| crowded())?;
+        if let Ok(room) = Arc::clone(&self.0.room).try_acquire_many_owned(wanted) {
+            return Ok(room);
+        }
+        self.refuse_larger(more, has + more);
+        let waiting = Arc::clone(&self.0.room).acquire_many_owned(wanted);
+        match tokio::time::timeout(ADMISSION, waiting).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(crowded()),
+        }
+    }
+
+    /// Refuses those that hold most until `wanted` bytes are given back, or none holds more than `than`.
+    fn refuse_larger(&self, wanted: usize, than: usize) {
+        let mut unfinished = self.0.unfinished();
+        let mut given_back = 0;
+        while given_back < wanted {
+            let Some(most) = unfinished.by_size.last_entry() else {
+                return;
+            };
+            let (size, _) = *most.key();
+            if size <= than {
+                return;
+            }
+            given_back += size;
+            let _ = most.remove().send(()); // it has ended by itself just now
+        }
+    }
+
+    /// Notes a body that may take long; the receiver hears when it is refused for the sake of others.
+    fn note(&self, size: usize) -> (Place, oneshot::Receiver<()>) {
+        let (refuse, refused) = oneshot::channel();
+        let mut unfinished = self.0.unfinished();
+        let key = (size, unfinished.next);
+        unfinished.next += 1;
+        unfinished.by_size.insert(key, refuse);
+        let place = Place {
+            shared: Arc::clone(&self.0),
+            key,
+        };
+        (place, refused)
+    }
+}
+
+impl Shared {
+    fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
+        self.unfinished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where an unfinished body is noted, until it is dropped.
+struct Place {
+    shared: Arc<Shared>,
+    key: (usize, u64),
+}
+
+impl Place {
+    fn grow(&mut self, by: usize) {
+        let mut unfinished = self.shared.unfinished();
+        if let Some(refuse) = unfinished.by_size.remove(&self.key) {
+            self.key.0 += by;
+            unfinished.by_size.insert(self.key, refuse);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.unfinished().by_size.remove(&self.key);
+    }
+}
+
+async fn next(stream: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
+    let unread = |_| Problem::malformed("the body could not be read to its end");
+    stream.next().await.transpose().map_err(unread)
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body is larger than {limit} bytes; send less at a time");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+fn crowded() -> Problem {
+    Problem::turned_away(
+        "too many bytes of requests are on their way at once; nothing was stored, try again shortly",
+    )
+}
