@@ -1,7 +1,7 @@
 //! Storing messages: one, a guest's batch, many guests' lines.
 
 use super::extract::{GuestPath, JsonBody, is_ndjson};
-use super::wire::{IncomingBatch, IncomingMessage, SavedAnswer, read, read_object};
+use super::wire::{Elements, IncomingBatch, IncomingMessage, SavedAnswer, read, read_object};
 use super::{App, Problem};
 use crate::chat::{GuestId, IdempotencyKey, InvalidField, NewMessage};
 use crate::error::Result as StoreResult;
@@ -11,10 +11,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::value::RawValue;
 
 /// Messages of one guest at a time.
 const GUEST_BATCH: usize = 1000;
+/// Messages of many guests at a time. A body of the default limit cannot hold many more, but it can hold millions of lines that
+/// are none, and each has an answer.
+const LINES: usize = 100_000;
 /// Lines handed to the service at a time; the next ones are handed over while these wait for their commit.
 const LINES_AT_A_TIME: usize = 512;
 
@@ -49,21 +51,19 @@ pub(super) async fn post_guest_batch(
     let raw = batch
         .messages
         .ok_or_else(|| InvalidField::new("messages", "is required"))?;
-    let list: Vec<&RawValue> = serde_json::from_str(raw.get())
+    let list: Elements<'_, GUEST_BATCH> = serde_json::from_str(raw.get())
         .map_err(|_| InvalidField::new("messages", "must be an array"))?;
-    if list.is_empty() || list.len() > GUEST_BATCH {
-        let rule = format!(
-            "must hold 1 to {GUEST_BATCH} messages, and holds {}",
-            list.len()
-        );
+    if list.count == 0 || list.count > GUEST_BATCH {
+        let count = list.count;
+        let rule = format!("must hold 1 to {GUEST_BATCH} messages, and holds {count}");
         return Err(InvalidField::new("messages", rule).into());
     }
     let key = idempotency_key(&headers)?;
-    let mut messages = Vec::with_capacity(list.len());
-    for (index, raw) in list.into_iter().enumerate() {
+    let mut messages = Vec::with_capacity(list.count);
+    for (index, text) in list.first.into_iter().enumerate() {
         let place = format!("messages[{index}]");
-        let incoming: IncomingMessage<'_> = read_object(raw.get())
-            .map_err(|_| InvalidField::new(&*place, "must be a JSON object"))?;
+        let incoming: IncomingMessage<'_> =
+            read_object(text).map_err(|_| InvalidField::new(&*place, "must be a JSON object"))?;
         let key = key.as_ref().map(|key| key.of_part(index));
         let message = incoming.for_guest(&guest, key, app.settings.content_limit);
         messages.push(message.map_err(|fault| fault.within(&place))?);
@@ -82,21 +82,18 @@ pub(super) async fn post_batch(
 ) -> Result<Response, Problem> {
     let text = body.text()?;
     let as_lines = is_ndjson(&headers) || !text.trim_start().starts_with('[');
-    let parts: Vec<&str> = if as_lines {
-        text.lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect()
+    let parts: Elements<'_, LINES> = if as_lines {
+        Elements::of_lines(text)
     } else {
-        read::<Vec<&RawValue>>(text)?
-            .into_iter()
-            .map(RawValue::get)
-            .collect()
+        read(text)?
     };
+    if parts.count > LINES {
+        let count = parts.count;
+        let detail = format!("the body holds {count} messages; send at most {LINES} at a time");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
     let key = idempotency_key(&headers)?;
-    let key_of = |index| key.as_ref().map(|key| key.of_part(index));
-    let read = |(index, part)| one_of_many(part, key_of(index), app.settings.content_limit);
-    let parsed: Vec<_> = parts.into_iter().enumerate().map(read).collect();
-    let fates = store_many(&app, parsed).await;
+    let fates = store_many(&app, &parts.first, key.as_ref()).await;
     Ok(many_answers(&app, &fates, as_lines))
 }
 
@@ -138,14 +135,16 @@ struct Part {
 }
 
 /// Stores what could be read, each message a group of its own; one fate per line, in order.
-async fn store_many(app: &App, parsed: Vec<Result<NewMessage, Problem>>) -> Vec<Line> {
-    let count = parsed.len();
-    let mut parsed = parsed.into_iter();
-    let mut parts = Vec::with_capacity(count.div_ceil(LINES_AT_A_TIME));
-    // All are queued, in order, before the first is waited for: so each commit finds the next lines ready.
-    while parsed.len() > 0 {
-        let (mut lines, mut groups) = (Vec::new(), Vec::new());
-        for one in parsed.by_ref().take(LINES_AT_A_TIME) {
+async fn store_many(app: &App, texts: &[&str], key: Option<&IdempotencyKey>) -> Vec<Line> {
+    let mut parts = Vec::with_capacity(texts.len().div_ceil(LINES_AT_A_TIME));
+    // All are queued, in order, before the first is waited for: so each commit finds the next lines ready. They are read only
+    // when there is room in the queue for those before them.
+    for (part, texts) in texts.chunks(LINES_AT_A_TIME).enumerate() {
+        let (mut lines, mut groups) = (Vec::with_capacity(texts.len()), Vec::new());
+        for (place, text) in texts.iter().enumerate() {
+            let index = part * LINES_AT_A_TIME + place;
+            let key = key.map(|key| key.of_part(index));
+            let one = one_of_many(text, key, app.settings.content_limit);
             lines.push(one.map(|message| {
                 let guest = message.guest.clone();
                 groups.push(vec![message]);
@@ -155,7 +154,7 @@ async fn store_many(app: &App, parsed: Vec<Result<NewMessage, Problem>>) -> Vec<
         let stored = app.service.enqueue(groups).await.map_err(Problem::from);
         parts.push(Part { lines, stored });
     }
-    let mut fates = Vec::with_capacity(count);
+    let mut fates = Vec::with_capacity(texts.len());
     for part in parts {
         fates.extend(part.fates(app).await);
     }

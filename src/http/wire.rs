@@ -1,8 +1,10 @@
 //! The JSON that goes in and out.
 
+mod elements;
 mod incoming;
 mod outgoing;
 
+pub(super) use elements::Elements;
 pub(super) use incoming::{IncomingBatch, IncomingMessage, IncomingMigration, read, read_object};
 pub(super) use outgoing::{
     BackendAnswer, ConversationAnswer, DeletedAnswer, MessageAnswer, MigratedAnswer, ReadyAnswer,

@@ -124,3 +124,12 @@ pub(crate) async fn a_line_repeated_by_its_id_is_replayed_in_its_place(site: &Si
     assert_problem(&answers[2], 409);
     assert_eq!(site.client.stored().await, 1);
 }
+
+pub(crate) async fn more_than_100_000_messages_at_a_time_are_a_413(site: &Site) {
+    let lines = post_lines(site, "{}\n".repeat(100_001)).await;
+    lines.problem(413);
+    let array = format!("[{}]", vec!["{}"; 100_001].join(","));
+    site.client.post_text(PATH, array).await.problem(413);
+    let lines = post_lines(site, "{}\n\n".repeat(100_000)).await.lines();
+    assert_eq!(lines.len(), 100_000);
+}

@@ -121,6 +121,7 @@ macro_rules! contract {
                     a_line_that_is_no_json_is_a_400_in_its_place,
                     lines_may_end_with_a_carriage_return_and_the_last_without_an_end,
                     no_line_has_no_answer,
+                    more_than_100_000_messages_at_a_time_are_a_413,
                     the_order_of_a_guests_lines_is_kept,
                     a_line_repeated_by_its_id_is_replayed_in_its_place,
                 }

@@ -1,0 +1,54 @@
+//! Many messages in one body: taken apart as text, no more of them kept than may be stored.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// The first `KEPT` elements of an array or of lines, and how many there are. A body of a few MiB can hold millions.
+pub(in crate::http) struct Elements<'a, const KEPT: usize> {
+    pub(in crate::http) first: Vec<&'a str>,
+    pub(in crate::http) count: usize,
+}
+
+impl<'a, const KEPT: usize> Elements<'a, KEPT> {
+    /// The lines of a text that are not blank.
+    pub(in crate::http) fn of_lines(text: &'a str) -> Self {
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let first: Vec<_> = lines.by_ref().take(KEPT).collect();
+        let count = first.len() + lines.count();
+        Self { first, count }
+    }
+}
+
+impl<'de, const KEPT: usize> Deserialize<'de> for Elements<'de, KEPT> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Array)
+    }
+}
+
+struct Array<const KEPT: usize>;
+
+impl<'de, const KEPT: usize> Visitor<'de> for Array<KEPT> {
+    type Value = Elements<'de, KEPT>;
+
+    fn expecting(&self, words: &mut fmt::Formatter<'_>) -> fmt::Result {
+        words.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut first = Vec::new();
+        while first.len() < KEPT {
+            let Some(element) = elements.next_element::<&RawValue>()? else {
+                let count = first.len();
+                return Ok(Elements { first, count });
+            };
+            first.push(element.get());
+        }
+        let mut count = first.len();
+        while elements.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(Elements { first, count })
+    }
+}
