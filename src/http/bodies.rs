@@ -7,10 +7,13 @@
 //!
 //! **Invariant:** all bodies that are being read or worked on hold at most the budget.
 
+mod pieces;
+
 use super::Problem;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::http::StatusCode;
 use futures_util::StreamExt;
+use pieces::Pieces;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,8 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// How long a body waits for room. Those who are cut off give theirs back within microseconds.
 const ADMISSION: Duration = Duration::from_millis(500);
-/// What is set aside for a body whose end is not in sight; it grows with what arrives.
-const BEGINNING: usize = 16 << 10;
+/// What a connection holds besides its body while that one is on its way: what was read and not taken yet.
+const BUFFERS: usize = 16 << 10;
 
 /// The budget of all bodies. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -43,12 +46,14 @@ struct Unfinished {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    /// Given back when this is dropped.
+    room: OwnedSemaphorePermit,
 }
 
 impl Bodies {
-    /// A budget of so many bytes.
-    pub(super) fn new(bytes: usize) -> Self {
+    /// A budget of so many bytes, enough for a body of the largest size.
+    pub(super) fn new(bytes: usize, largest: usize) -> Self {
+        let bytes = bytes.max(largest.saturating_add(BUFFERS));
         Self(Arc::new(Shared {
             room: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))),
             unfinished: Mutex::default(),
@@ -81,7 +86,7 @@ impl Bodies {
 
     async fn hold(&self, bytes: Bytes) -> Result<Held, Problem> {
         let room = self.take(bytes.len(), 0).await?;
-        Ok(Held { bytes, _room: room })
+        Ok(Held { bytes, room })
     }
 
     /// The rest of a body that did not come at once. It is copied, so that no larger buffer is kept for a few bytes of it.
@@ -92,29 +97,25 @@ impl Bodies {
         limit: usize,
         place: &mut Place,
     ) -> Result<Held, Problem> {
-        let expected = stream.size_hint().upper().unwrap_or(0);
-        let expected = usize::try_from(expected)
-            .unwrap_or(BEGINNING)
-            .min(BEGINNING);
-        let mut text = Vec::with_capacity(begun.bytes.len() + expected);
-        text.extend_from_slice(&begun.bytes);
-        let Held {
-            bytes,
-            _room: mut room,
-        } = begun;
-        drop(bytes);
-        while let Some(more) = next(&mut stream).await? {
-            if text.len() + more.len() > limit {
-                return Err(too_large(limit));
+        let Held { bytes, room } = begun;
+        drop(room);
+        let mut room = self.take(BUFFERS, 0).await?;
+        let (mut pieces, mut part) = (Pieces::new(limit), bytes);
+        loop {
+            while !pieces.take(&mut part) {
+                let more = pieces.next_size().ok_or_else(|| too_large(limit))?;
+                let held = BUFFERS + pieces.capacity();
+                room.merge(self.take(more, held).await?);
+                pieces.grow(more);
+                place.grow(held + more);
             }
-            room.merge(self.take(more.len(), text.len()).await?);
-            text.extend_from_slice(&more);
-            place.grow(more.len());
+            match next(&mut stream).await? {
+                Some(more) => part = more,
+                None => break,
+            }
         }
-        Ok(Held {
-            bytes: text.into(),
-            _room: room,
-        })
+        let bytes = pieces.joined();
+        Ok(Held { bytes, room })
     }
 
     /// Room for `more` bytes of a body that holds `has`.
@@ -123,7 +124,9 @@ impl Bodies {
         if let Ok(room) = Arc::clone(&self.0.room).try_acquire_many_owned(wanted) {
             return Ok(room);
         }
-        self.refuse_larger(more, has + more);
+        if !self.refuse_larger(more, has + more) {
+            return Err(crowded());
+        }
         let waiting = Arc::clone(&self.0.room).acquire_many_owned(wanted);
         match tokio::time::timeout(ADMISSION, waiting).await {
             Ok(Ok(room)) => Ok(room),
@@ -131,21 +134,23 @@ impl Bodies {
         }
     }
 
-    /// Refuses those that hold most until `wanted` bytes are given back, or none holds more than `than`.
-    fn refuse_larger(&self, wanted: usize, than: usize) {
+    /// Refuses those that hold most until `wanted` bytes are given back; whether there are so many held by those who hold more
+    /// than `than`.
+    fn refuse_larger(&self, wanted: usize, than: usize) -> bool {
         let mut unfinished = self.0.unfinished();
-        let mut given_back = 0;
+        let mut given_back = self.0.room.available_permits();
         while given_back < wanted {
             let Some(most) = unfinished.by_size.last_entry() else {
-                return;
+                return false;
             };
             let (size, _) = *most.key();
             if size <= than {
-                return;
+                return false;
             }
             given_back += size;
             let _ = most.remove().send(()); // it has ended by itself just now
         }
+        true
     }
 
     /// Notes a body that may take long; the receiver hears when it is refused for the sake of others.
@@ -178,10 +183,10 @@ struct Place {
 }
 
 impl Place {
-    fn grow(&mut self, by: usize) {
+    fn grow(&mut self, size: usize) {
         let mut unfinished = self.shared.unfinished();
         if let Some(refuse) = unfinished.by_size.remove(&self.key) {
-            self.key.0 += by;
+            self.key.0 = size;
             unfinished.by_size.insert(self.key, refuse);
         }
     }

@@ -80,7 +80,7 @@ struct App {
 pub fn router(service: Service, settings: HttpSettings) -> Router {
     let app = App {
         service,
-        bodies: bodies::Bodies::new(settings.bodies_limit.max(settings.body_limit)),
+        bodies: bodies::Bodies::new(settings.bodies_limit, settings.body_limit),
         settings: Arc::new(settings),
         recounting: Arc::new(Semaphore::new(1)),
     };
