@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::http::{Server, bind};
 use crate::service::{Parts, Service};
 use crate::storage::open::Purpose;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const STOP_WITHIN: Duration = Duration::from_millis(8_500);
 
 pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
+    raise_file_limit();
     let address = cli.serving.listen;
     let places = Places::of(cli)?;
     require_key_beyond_loopback(cli)?;
@@ -83,6 +85,18 @@ fn hung() -> Error {
     let context =
         format!("a store does not answer; it was waited for within {STOP_WITHIN:?} in all");
     Error::new(ErrorKind::Unavailable, "service", "stop", context)
+}
+
+/// Each connection is a file, and many systems allow 1,024 unless a program asks for what it may have.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(cause) = setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!(%cause, files = limit.current, "the limit of open files could not be raised");
+    }
 }
 
 fn require_key_beyond_loopback(cli: &Cli) -> Result<(), Refusal> {

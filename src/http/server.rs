@@ -1,13 +1,25 @@
 //! The listener and the life of a connection.
 
-use super::{HttpSettings, router};
+use super::{HttpSettings, Problem, router};
 use crate::service::Service;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Version, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use hyper_util::rt::TokioTimer;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use tokio::task::JoinHandle;
+
+/// Bytes of the head of a request at most, and of a body that are read ahead of it: what a connection may take of our memory
+/// before anything is known of it. Ours have a few hundred bytes; a proxy adds some thousand at most.
+const HEAD_LIMIT: usize = 16 << 10;
+
+/// Connections that may wait to be accepted. With the usual 128 a crowd that comes at once makes others wait for a second, until
+/// they knock again.
+const BACKLOG: i32 = 4096;
 
 /// A running HTTP server.
 #[derive(Debug)]
@@ -25,6 +37,7 @@ pub struct Server {
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
 }
 
@@ -54,9 +67,10 @@ impl Server {
             .http_builder()
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout);
-        let app = router(service, settings).into_make_service();
-        let running = tokio::spawn(server.serve(app));
+            .header_read_timeout(settings.header_timeout)
+            .max_buf_size(HEAD_LIMIT);
+        let app = router(service, settings).layer(from_fn(refuse_ambiguous));
+        let running = tokio::spawn(server.serve(app.into_make_service()));
         Ok(Self {
             address,
             handle,
@@ -79,4 +93,30 @@ impl Server {
             Err(cause) => tracing::error!(%cause, "the HTTP server ended badly"),
         }
     }
+}
+
+/// Refuses what a proxy before us may take for another request than we do, and takes nothing more from its connection.
+async fn refuse_ambiguous(request: Request, next: Next) -> Response {
+    let Some(fault) = ambiguity(&request) else {
+        return next.run(request).await;
+    };
+    let mut response = Problem::malformed(fault).into_response();
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}
+
+/// What hyper lets pass and RFC 9112 does not: no host or several (3.2), and codings that we do not know or that come twice (6.1).
+fn ambiguity(request: &Request) -> Option<&'static str> {
+    let count = |name| request.headers().get_all(name).iter().count();
+    let hosts = count(header::HOST);
+    if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
+        return Some("the request must have one Host header");
+    }
+    let coding = request.headers().get(header::TRANSFER_ENCODING)?;
+    let is_plain = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if is_plain && count(header::TRANSFER_ENCODING) == 1 {
+        return None;
+    }
+    Some("the only Transfer-Encoding that is understood here is `chunked`, once")
 }
