@@ -1,0 +1,253 @@
+//! A thousand clients that never end: heads and bodies that trickle, and bodies that stop just before their end.
+
+use crate::measure::{Taken, mib};
+use crate::process::{Place, Running};
+use crate::row::{HELLO, post};
+use crate::wire::Wire;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const CLIENTS: usize = 1_000;
+
+/// What the server allows for a head, and for a body.
+const ALLOWED: Duration = Duration::from_secs(2);
+/// How much later a client may be closed that has been too slow.
+const IN_TIME: Duration = Duration::from_secs(8);
+/// The default of `--body-limit`.
+const BODY_LIMIT: u64 = 8 << 20;
+/// The default of `--bodies-limit`.
+const BODIES_LIMIT: u64 = 64 << 20;
+/// Between two visits of a client that was sent away.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long clients come again that were sent away.
+const INSISTENCE: Duration = Duration::from_secs(5);
+
+/// What a client does to stay.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// A byte of its head now and then.
+    Head,
+    /// A byte of its body now and then.
+    Body,
+    /// Nearly all of the largest body as fast as it goes, and never the rest.
+    Greed,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_slow_heads_keep_nobody_waiting_and_are_closed_in_time() {
+    let grown = Siege::new(&[]).hold("slow heads", Way::Head).await;
+    assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_slow_bodies_keep_nobody_waiting_and_are_closed_in_time() {
+    let grown = Siege::new(&[]).hold("slow bodies", Way::Body).await;
+    assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
+}
+
+/// All of them together would be 8 GB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_greedy_bodies_take_no_more_than_the_budget_and_keep_nobody_waiting() {
+    let grown = Siege::new(&[]).hold("greedy bodies", Way::Greed).await;
+    assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
+}
+
+/// A server with many clients around it.
+struct Siege {
+    _place: Place,
+    node: Running,
+    taken: Taken,
+}
+
+impl Siege {
+    fn new(flags: &[&str]) -> Self {
+        allow_files();
+        let place = Place::new();
+        let mut command = place.command(&[
+            "--listen",
+            "127.0.0.1:0",
+            "--header-timeout",
+            "2s",
+            "--body-timeout",
+            "2s",
+        ]);
+        command.args(flags);
+        let node = tokio::task::block_in_place(|| Running::start(command));
+        let taken = Taken(node.id());
+        // What any use of it takes is no growth.
+        tokio::task::block_in_place(|| warm(node.client.address));
+        Self {
+            _place: place,
+            node,
+            taken,
+        }
+    }
+
+    /// Lets every client have its way until it is closed; by how many bytes the memory of the server was larger at most.
+    async fn hold(self, what: &str, way: Way) -> u64 {
+        self.taken.forget_peak();
+        let (base, address) = (self.taken.peak(), self.node.client.address);
+        let files = self.taken.files();
+        let open = Arc::new(AtomicUsize::new(0));
+        let mut clients = JoinSet::new();
+        for _ in 0..CLIENTS {
+            clients.spawn(insist(address, way, Arc::clone(&open)));
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let others = tokio::task::spawn_blocking({
+            let (stop, open) = (Arc::clone(&stop), Arc::clone(&open));
+            move || others(address, &stop, &open)
+        });
+        let mut longest = Duration::ZERO;
+        while let Some(stayed) = clients.join_next().await {
+            longest = longest.max(stayed.unwrap());
+        }
+        stop.store(true, Ordering::Relaxed);
+        let served = others.await.unwrap();
+        let grown = self.taken.peak().saturating_sub(base);
+        println!(
+            "figure: {CLIENTS} {what}: others served {} times, {} of them while most were there, slowest {:.0?}; the last was closed \
+             after {longest:.1?}; memory grew by {} over {}",
+            served.times,
+            served.amid_most,
+            served.slowest,
+            mib(grown),
+            mib(base)
+        );
+        assert!(
+            served.amid_most > 0,
+            "nobody was served while most of them were there"
+        );
+        assert!(
+            longest < ALLOWED + IN_TIME,
+            "a client was there for {longest:?}"
+        );
+        self.let_go(files).await;
+        tokio::task::block_in_place(|| self.node.stop());
+        grown
+    }
+
+    /// Every connection is given back.
+    async fn let_go(&self, files: usize) {
+        let since = Instant::now();
+        while self.taken.files() > files + 2 {
+            assert!(
+                since.elapsed() < IN_TIME,
+                "{} files are open, {files} were",
+                self.taken.files()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Both ends of a connection are files.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, wanted).unwrap();
+}
+
+fn warm(address: SocketAddr) {
+    for _ in 0..20 {
+        let mut wire = Wire::open(address);
+        for _ in 0..20 {
+            say(&mut wire);
+        }
+    }
+}
+
+fn say(wire: &mut Wire) {
+    wire.send(post("other", "", HELLO).as_bytes());
+    let reply = wire.reply(false).expect("an answer to someone else");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+/// What others saw.
+struct Served {
+    times: usize,
+    amid_most: usize,
+    slowest: Duration,
+}
+
+/// Good clients, each on a new connection; all of them must be served.
+fn others(address: SocketAddr, stop: &AtomicBool, open: &AtomicUsize) -> Served {
+    let mut served = Served {
+        times: 0,
+        amid_most: 0,
+        slowest: Duration::ZERO,
+    };
+    while !stop.load(Ordering::Relaxed) {
+        let (since, most) = (Instant::now(), open.load(Ordering::Relaxed) > CLIENTS / 2);
+        let mut wire = Wire::open(address);
+        say(&mut wire);
+        say(&mut wire);
+        served.times += 1;
+        served.amid_most += usize::from(most && open.load(Ordering::Relaxed) > CLIENTS / 2);
+        served.slowest = served.slowest.max(since.elapsed());
+        std::thread::sleep(Duration::from_millis(5)); // or it would be a load, not a witness
+    }
+    served
+}
+
+/// Comes again and again when it is sent away; the longest stay.
+async fn insist(address: SocketAddr, way: Way, open: Arc<AtomicUsize>) -> Duration {
+    let (since, mut longest) = (Instant::now(), Duration::ZERO);
+    open.fetch_add(1, Ordering::Relaxed);
+    while since.elapsed() < INSISTENCE {
+        longest = longest.max(stay(address, way).await);
+        tokio::time::sleep(PAUSE).await;
+    }
+    open.fetch_sub(1, Ordering::Relaxed);
+    longest
+}
+
+/// Stays as long as the server lets it; how long that was.
+async fn stay(address: SocketAddr, way: Way) -> Duration {
+    let Ok(mut stream) = TcpStream::connect(address).await else {
+        return Duration::ZERO; // the crowd at the door is too large for a moment
+    };
+    let since = Instant::now();
+    let (mut reader, mut writer) = stream.split();
+    let mut heard = [0; 1024];
+    tokio::select! {
+        () = talk(&mut writer, way) => {}
+        _ = reader.read(&mut heard) => {} // an answer, or the end
+    }
+    since.elapsed()
+}
+
+/// Ends only when the server does not listen any more.
+async fn talk(writer: &mut (impl AsyncWriteExt + Unpin), way: Way) {
+    let claim = format!(
+        "POST /v1/guest/chat/slow HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_LIMIT}\r\n\r\n"
+    );
+    let begin = match way {
+        Way::Head => "POST /v1/guest/chat/slow HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        Way::Body | Way::Greed => &claim,
+    };
+    if writer.write_all(begin.as_bytes()).await.is_err() {
+        return;
+    }
+    if matches!(way, Way::Greed) {
+        let part = vec![b' '; 64 << 10];
+        for _ in 1..BODY_LIMIT as usize / part.len() {
+            if writer.write_all(&part).await.is_err() {
+                return;
+            }
+        }
+        return std::future::pending().await; // the reader hears the end
+    }
+    while writer.write_all(b" ").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,119 @@
+//! One connection, byte by byte.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// What an answer or an end may take; far more than it does.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection and what came over it that was not looked at yet.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    stream: TcpStream,
+    heard: Vec<u8>,
+    /// The server has closed its side.
+    ended: bool,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    /// The value of a header; names are compared as HTTP does.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        let mut named = lines.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| value.trim())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Wire {
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            stream,
+            heard: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Sends bytes, as many as the server takes: one that has refused already need not read the rest.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Says that nothing more comes, and still listens.
+    pub(crate) fn half_close(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// The next answer to a request of this method; `None` when the server closes instead.
+    pub(crate) fn reply(&mut self, is_head: bool) -> Option<Reply> {
+        loop {
+            if let Some(reply) = self.take_reply(is_head) {
+                return Some(reply);
+            }
+            if !self.hear() {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for the end; whatever still came, and how long it took.
+    pub(crate) fn closed(mut self) -> (String, Duration) {
+        let since = Instant::now();
+        while self.hear() {}
+        let rest = String::from_utf8_lossy(&self.heard).into_owned();
+        (rest, since.elapsed())
+    }
+
+    /// Reads some more; whether anything came.
+    fn hear(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
+        let mut buffer = [0; 16 << 10];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.heard.extend_from_slice(&buffer[..count]),
+            Err(cause) if cause.kind() == ErrorKind::ConnectionReset => self.ended = true,
+            Err(cause) => panic!(
+                "neither an answer nor an end within {PATIENCE:?}: {cause}; heard {:?}",
+                String::from_utf8_lossy(&self.heard)
+            ),
+        }
+        !self.ended
+    }
+
+    fn take_reply(&mut self, is_head: bool) -> Option<Reply> {
+        let end = self.heard.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8_lossy(&self.heard[..end]).into_owned();
+        let status = head.get(9..12).and_then(|status| status.parse().ok());
+        let reply = Reply {
+            status: status.unwrap_or_else(|| panic!("no status: {head}")),
+            head,
+            body: Vec::new(),
+        };
+        let length: usize = match reply.header("content-length") {
+            _ if is_head || reply.status < 200 => 0,
+            Some(length) => length.parse().unwrap(),
+            None => panic!("an answer without a length: {}", reply.head),
+        };
+        let body = self.heard.get(end..end + length)?.to_vec();
+        self.heard.drain(..end + length);
+        Some(Reply { body, ..reply })
+    }
+}
