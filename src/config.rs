@@ -199,7 +199,7 @@ pub struct ServeArgs {
     /// How long the head of a request may take to arrive, also on a connection kept alive
     #[arg(long, global = true, env = "GUESTBOOK_HEADER_TIMEOUT", default_value = "15s", value_parser = positive_duration, value_name = "TIME")]
     pub header_timeout: Duration,
-    /// How long a body may take to arrive
+    /// How long a body may take to arrive, and how long a client may take nothing of its answer
     #[arg(long, global = true, env = "GUESTBOOK_BODY_TIMEOUT", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
     pub body_timeout: Duration,
     /// How long an answer may take; the client of a write is then told that its outcome is not known

@@ -13,6 +13,7 @@ mod overload;
 mod problem;
 mod routes;
 mod server;
+mod stall;
 mod users;
 mod wire;
 
@@ -41,7 +42,7 @@ pub struct HttpSettings {
     pub content_limit: usize,
     /// How long the head of a request may take to arrive, also on a connection kept alive.
     pub header_timeout: Duration,
-    /// How long a body may take to arrive.
+    /// How long a body may take to arrive, and how long a client may take no byte of its answer.
     pub body_timeout: Duration,
     /// How long an answer may take. The client of a write is then told that its outcome is not known.
     pub request_timeout: Duration,

@@ -1,5 +1,6 @@
 //! The listener and the life of a connection.
 
+use super::stall::Unstalled;
 use super::{HttpSettings, Problem, router};
 use crate::service::Service;
 use axum::extract::Request;
@@ -7,7 +8,6 @@ use axum::http::{HeaderValue, Version, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
 use hyper_util::rt::TokioTimer;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -55,7 +55,7 @@ impl Server {
         let handle = Handle::new();
         let drain = settings.drain_timeout;
         let mut server = axum_server::from_tcp(listener)?
-            .acceptor(NoDelayAcceptor::new())
+            .acceptor(Unstalled(settings.body_timeout))
             .handle(handle.clone())
             .http1_only()
             .first_request_timeout(settings.header_timeout)

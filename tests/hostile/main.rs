@@ -18,6 +18,7 @@ mod framing;
 mod heads;
 mod leaving;
 mod measure;
+mod overload;
 mod paths;
 mod row;
 mod slow;

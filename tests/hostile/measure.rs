@@ -1,6 +1,7 @@
 //! What a process takes: memory, threads, files.
 
 use std::fs;
+use std::time::Duration;
 
 /// A process of ours, seen from outside.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,18 @@ impl Taken {
         fs::read_dir(format!("/proc/{}/fd", self.0))
             .unwrap()
             .count()
+    }
+
+    /// The same once what was closed is given back.
+    pub(crate) async fn files_at_rest(self) -> usize {
+        let (mut files, mut same) = (self.files(), 0);
+        while same < 10 {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            let now = self.files();
+            same = if now == files { same + 1 } else { 0 };
+            files = now;
+        }
+        files
     }
 
     fn status(self, name: &str) -> u64 {

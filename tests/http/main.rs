@@ -204,17 +204,9 @@ macro_rules! contract {
                     nothing_is_stored_or_read_without_the_key,
                 }
                 raw with crate::raw::impatient {
-                    a_head_that_does_not_end_is_cut_off,
-                    a_connection_that_says_nothing_is_closed,
                     a_head_that_trickles_is_cut_off,
                     an_idle_connection_is_closed_after_its_answer,
-                    a_body_that_does_not_end_is_a_408_or_cut_off,
                     a_body_that_is_cut_off_stores_nothing,
-                    a_request_of_two_lengths_is_refused,
-                    nothing_is_smuggled_behind_a_chunked_body,
-                    lines_that_end_without_a_carriage_return_are_answered_once_or_refused,
-                    a_head_without_measure_is_refused,
-                    what_is_no_http_is_refused,
                     pipelined_requests_are_answered_in_order,
                     a_client_that_leaves_before_the_answer_changes_nothing,
                     dots_alone_are_guest_ids_too,

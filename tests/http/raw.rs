@@ -1,4 +1,5 @@
-//! Bytes that no good client sends, over a plain socket. Whatever comes, others must be answered afterwards.
+//! Clients that dawdle, leave or hurry, over a plain socket, on every pair of stores. Bytes that no good client sends are in
+//! tests/hostile: their fate does not depend on a store.
 
 use crate::site::client::said;
 use crate::site::server::{Plan, Site};
@@ -74,20 +75,6 @@ async fn serves_on(site: &Site) {
     site.client.say("other", "Hello").await;
 }
 
-pub(crate) async fn a_head_that_does_not_end_is_cut_off(site: &Site) {
-    let heard = exchange(site, "GET /health HTTP/1.1\r\nHost: x\r\n");
-    assert!(
-        ["", "408"].contains(&statuses(&heard).first().copied().unwrap_or("")),
-        "{heard}"
-    );
-    serves_on(site).await;
-}
-
-pub(crate) async fn a_connection_that_says_nothing_is_closed(site: &Site) {
-    assert_eq!(exchange(site, ""), "");
-    serves_on(site).await;
-}
-
 pub(crate) async fn a_head_that_trickles_is_cut_off(site: &Site) {
     let mut stream = connect(site);
     let since = std::time::Instant::now();
@@ -107,14 +94,6 @@ pub(crate) async fn an_idle_connection_is_closed_after_its_answer(site: &Site) {
     serves_on(site).await;
 }
 
-pub(crate) async fn a_body_that_does_not_end_is_a_408_or_cut_off(site: &Site) {
-    let request = post("g1", &hello(), "");
-    let heard = exchange(site, &request[..request.len() - 1]);
-    let status = statuses(&heard).first().copied().unwrap_or("408");
-    assert_eq!(status, "408", "{heard}");
-    serves_on(site).await;
-}
-
 pub(crate) async fn a_body_that_is_cut_off_stores_nothing(site: &Site) {
     let request = post("g1", &hello(), "");
     let mut stream = connect(site);
@@ -122,88 +101,6 @@ pub(crate) async fn a_body_that_is_cut_off_stores_nothing(site: &Site) {
         .write_all(&request.as_bytes()[..request.len() - 5])
         .unwrap();
     drop(stream);
-    serves_on(site).await;
-}
-
-/// Requests whose length is not certain: a proxy before us may see another request in them than we do.
-pub(crate) async fn a_request_of_two_lengths_is_refused(site: &Site) {
-    let body = hello();
-    let ambiguous = [
-        post("g1", &body, "Transfer-Encoding: chunked\r\n"),
-        post("g1", &body, "Content-Length: 5\r\n"),
-        post("g1", &body, "Transfer-Encoding: identity\r\n"),
-        post("g1", &body, "Transfer-Encoding: chunked, identity\r\n"),
-        post("g1", &body, "").replace("Content-Length: ", "Content-Length: +"),
-        post("g1", &body, "").replace("Content-Length: ", "Content-Length: -"),
-        post("g1", &body, "").replace("Content-Length: ", "Content-Length : "),
-    ];
-    for request in ambiguous {
-        let heard = exchange(site, &request);
-        let status = statuses(&heard).first().copied().unwrap_or("400");
-        assert_eq!(status, "400", "{request}\n{heard}");
-        assert!(
-            statuses(&heard).len() <= 1,
-            "a second request was seen: {heard}"
-        );
-    }
-    serves_on(site).await;
-}
-
-pub(crate) async fn nothing_is_smuggled_behind_a_chunked_body(site: &Site) {
-    let inner = post("smuggled", &hello(), "");
-    let request = format!(
-        "POST /v1/guest/chat/g1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
-         Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"
-    );
-    let heard = exchange(site, request);
-    assert!(!heard.contains("saved"), "{heard}");
-    serves_on(site).await;
-}
-
-pub(crate) async fn lines_that_end_without_a_carriage_return_are_answered_once_or_refused(
-    site: &Site,
-) {
-    let heard = exchange(site, "GET /health HTTP/1.1\nHost: x\n\n");
-    let status = statuses(&heard);
-    assert!(
-        [vec!["200"], vec!["400"], vec![]].contains(&status),
-        "{heard}"
-    );
-    serves_on(site).await;
-}
-
-pub(crate) async fn a_head_without_measure_is_refused(site: &Site) {
-    let huge = "x".repeat(1 << 20);
-    let one = format!("GET /health HTTP/1.1\r\nHost: x\r\nX-Huge: {huge}\r\n\r\n");
-    let many = "X-A: b\r\n".repeat(20_000);
-    let many = format!("GET /health HTTP/1.1\r\nHost: x\r\n{many}\r\n");
-    let path = format!("GET /{huge} HTTP/1.1\r\nHost: x\r\n\r\n");
-    for request in [one, many, path] {
-        let heard = exchange(site, request);
-        let status = statuses(&heard).first().copied().unwrap_or("431");
-        assert!(["400", "414", "431"].contains(&status), "{status}");
-    }
-    serves_on(site).await;
-}
-
-pub(crate) async fn what_is_no_http_is_refused(site: &Site) {
-    let garbage: [&[u8]; 5] = [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"hello\r\n\r\n",
-        b"GET /health HTTP/9.9\r\nHost: x\r\n\r\n",
-        b"GET /he\x00alth HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ];
-    for bytes in garbage {
-        let heard = exchange(site, bytes);
-        assert!(!statuses(&heard).contains(&"200"), "{heard}");
-        assert!(
-            !statuses(&heard)
-                .iter()
-                .any(|status| status.starts_with('5')),
-            "{heard}"
-        );
-    }
     serves_on(site).await;
 }
 

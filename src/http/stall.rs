@@ -1,0 +1,104 @@
+//! Connections whose client does not take what it asked for.
+//!
+//! Neither hyper nor axum-server gives up on an answer that nobody reads, and an answer may hold megabytes. So a connection that has
+//! taken no byte for some time, while there are some to take, fails as if it had been cut.
+
+use axum_server::accept::Accept;
+use std::future::{Ready, ready};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+/// Accepts connections that may not stall for longer than this.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unstalled(pub(super) Duration);
+
+impl<S> Accept<TcpStream, S> for Unstalled {
+    type Stream = Line;
+    type Service = S;
+    type Future = Ready<io::Result<(Line, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let line = Line {
+            stream,
+            patience: self.0,
+            stalled: None,
+        };
+        // An answer is written at once: waiting for more to send would only delay it.
+        ready(line.stream.set_nodelay(true).map(|()| (line, service)))
+    }
+}
+
+/// A connection that fails when it stalls.
+#[derive(Debug)]
+pub(super) struct Line {
+    stream: TcpStream,
+    patience: Duration,
+    /// Ends when bytes have waited for too long; `None` while none wait.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Line {
+    fn written(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.written(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
