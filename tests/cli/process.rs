@@ -195,11 +195,6 @@ impl Running {
         })
     }
 
-    /// The number of the process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The number of its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
