@@ -168,6 +168,10 @@ fn classify(cause: &tokio_postgres::Error) -> (ErrorKind, &'static str) {
             "the server is stopping, starting or has ended the connection",
         );
     }
+    of_code(code).unwrap_or_else(|| of_class(code.code()))
+}
+
+fn of_code(code: &SqlState) -> Option<(ErrorKind, &'static str)> {
     let known = [
         (
             SqlState::DISK_FULL,
@@ -205,10 +209,13 @@ fn classify(cause: &tokio_postgres::Error) -> (ErrorKind, &'static str) {
             "the role may not do this; grant it CREATE on its schema and its own tables",
         ),
     ];
-    if let Some((_, kind, context)) = known.into_iter().find(|(known, ..)| known == code) {
-        return (kind, context);
-    }
-    match code.code().get(..2) {
+    let found = known.into_iter().find(|(known, ..)| known == code);
+    found.map(|(_, kind, context)| (kind, context))
+}
+
+/// What the first two characters of a code say.
+fn of_class(code: &str) -> (ErrorKind, &'static str) {
+    match code.get(..2) {
         Some("28") => (
             ErrorKind::Unavailable,
             "the server refused the role or its password; correct --database-url",
