@@ -26,7 +26,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Something is missing.
 const MISSING: u8 = 1;
-/// It could not be done, and why was said in one line.
+/// It could not be done, or not all of it, and why was said.
 const REFUSED: u8 = 2;
 /// The database failed in a way after which nothing more may be acknowledged (EX_SOFTWARE).
 const FATAL: u8 = 70;

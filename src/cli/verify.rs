@@ -1,7 +1,7 @@
 //! `guestbook verify`: "why is nothing in that table?"
 
 use super::data_dir::Taken;
-use super::{MISSING, Places, Refusal, remote, written};
+use super::{MISSING, Places, REFUSED, Refusal, remote, written};
 use crate::chat::GuestId;
 use crate::config::Cli;
 use crate::service::Service;
@@ -44,6 +44,8 @@ pub(super) async fn run(
     }
     Ok(if report.ok {
         ExitCode::SUCCESS
+    } else if !report.is_complete() {
+        ExitCode::from(REFUSED)
     } else {
         ExitCode::from(MISSING)
     })
@@ -70,6 +72,7 @@ fn print(report: &Report) -> io::Result<()> {
         let wrong = table.differences.len() as u64 + table.more_differences;
         let verdict = match wrong {
             _ if table.is_ok() => "ok".to_owned(),
+            _ if table.unseen > 0 => "could not be looked at".to_owned(),
             0 => "differs".to_owned(),
             1 => "1 difference".to_owned(),
             many => format!("{many} differences"),

@@ -165,7 +165,10 @@ impl Tally {
             .count();
         self.count(Place::Lists, should.len() as u64, has as u64);
         let reason = match listed {
-            Listed::Unreadable(cause) => format!("the list cannot be read: {cause}"),
+            Listed::Unreadable(cause) => {
+                self.unreadable(cause);
+                format!("the list cannot be read: {cause}")
+            }
             Listed::List {
                 is_ahead: false, ..
             }

@@ -4,6 +4,7 @@ use super::report::{Difference, Place, TableReport};
 use crate::chat::{
     ConversationId, Digest, GuestId, MessageId, ModelId, Role, Timestamp, Ttl, content_hash,
 };
+use crate::error::{Error, ErrorKind};
 use crate::storage::database::{AuditedMessage, Dossier, Repair};
 use crate::storage::list_cache::{LiveList, Origin};
 use std::collections::BTreeSet;
@@ -32,7 +33,7 @@ pub(super) enum Fix {
 /// A guest's list as found, its texts as hashes.
 pub(super) enum Listed {
     None,
-    Unreadable(String),
+    Unreadable(Error),
     List {
         origin: Origin,
         from: u64,
@@ -95,6 +96,24 @@ impl Tally {
             )),
             sequence: message.map(|message| message.sequence),
             reason,
+        });
+    }
+
+    /// A list that could not be read. What is damaged has been looked at; of what did not answer nothing is known.
+    pub(super) fn unreadable(&mut self, cause: &Error) {
+        if cause.kind() != ErrorKind::Corrupt {
+            self.tables[Place::Lists as usize].unseen += 1;
+        }
+    }
+
+    /// Not even which lists there are could be read.
+    pub(super) fn lists_unreadable(&mut self, cause: &Error) {
+        self.unreadable(cause);
+        self.tables[Place::Lists as usize].differ(Difference {
+            owner: None,
+            id: None,
+            sequence: None,
+            reason: format!("the lists cannot be read: {cause}"),
         });
     }
 

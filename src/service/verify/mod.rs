@@ -130,7 +130,9 @@ impl Service {
         match scope {
             Scope::All => {
                 self.all_owners(tally, &mut look.suspects).await?;
-                self.all_lists(&context, &mut look).await;
+                if let Err(cause) = self.all_lists(&context, &mut look).await {
+                    tally.lists_unreadable(&cause);
+                }
             }
             Scope::Guest(guest) => {
                 look.owners.insert(OwnerId::from(guest));
@@ -252,10 +254,10 @@ impl Service {
         match self.parts().lists.range(&guest, context.now).await {
             Ok(Some(list)) => match self.is_ahead(&guest, &list.head).await {
                 Ok(ahead) => Listed::from_list(&list, ahead),
-                Err(cause) => Listed::Unreadable(cause.to_string()),
+                Err(cause) => Listed::Unreadable(cause),
             },
             Ok(None) => Listed::None,
-            Err(cause) => Listed::Unreadable(cause.to_string()),
+            Err(cause) => Listed::Unreadable(cause),
         }
     }
 
@@ -278,19 +280,24 @@ impl Service {
         }
     }
 
-    /// Lists whose chat was not seen. A store that cannot be read has been noticed with the conversations already.
-    async fn all_lists(&self, context: &Context, look: &mut Look) {
+    /// Lists whose chat was not seen.
+    async fn all_lists(&self, context: &Context, look: &mut Look) -> Result<()> {
         let mut after: Option<GuestId> = None;
-        while let Ok(guests) = self.parts().lists.guests(after.as_ref(), PAGE_LISTS).await {
-            let Some(last) = guests.last() else { break };
+        loop {
+            let guests = self
+                .parts()
+                .lists
+                .guests(after.as_ref(), PAGE_LISTS)
+                .await?;
+            let Some(last) = guests.last() else {
+                return Ok(());
+            };
             after = Some(last.clone());
             let strays: Vec<_> = guests
                 .into_iter()
                 .filter(|guest| !look.listed.contains(&OwnerId::from(guest)))
                 .collect();
-            let Ok(heads) = self.parts().lists.heads(strays.clone()).await else {
-                break;
-            };
+            let heads = self.parts().lists.heads(strays.clone()).await?;
             let lives =
                 |head: &Option<Head>| head.is_some_and(|head| context.now < head.expires_at);
             let living = strays

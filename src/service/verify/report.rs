@@ -79,6 +79,9 @@ pub struct TableReport {
     pub differences: Vec<Difference>,
     /// How many further differences are not named.
     pub more_differences: u64,
+    /// How many of the differences are no more than that the store did not answer: of these rows nothing is known.
+    #[serde(default)]
+    pub unseen: u64,
 }
 
 /// One thing that is wrong.
@@ -112,6 +115,11 @@ impl Report {
             tables,
             repaired,
         }
+    }
+
+    /// Whether every place could be looked at.
+    pub fn is_complete(&self) -> bool {
+        self.tables.iter().all(|table| table.unseen == 0)
     }
 
     /// The table of one place.
