@@ -1,9 +1,15 @@
 //! Every setting of the binary: a flag, an environment variable, a default and its unit.
 
+mod bench;
+
+pub use bench::{BenchArgs, Mix, Through};
+
 use crate::chat::Ttl;
 use crate::embed::open::EmbedderSpec;
 use crate::http::HttpSettings;
 use crate::service::Settings;
+use crate::storage::Durability;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -64,6 +70,8 @@ pub enum Command {
         /// The backup, which is only read
         path: PathBuf,
     },
+    /// Measure pairs of stores with the same workload in one run; touches no data that is there
+    Bench(Box<BenchArgs>),
     /// Run one read-only SQL statement on the tables, also while a server is using them
     Sql {
         /// The statement, e.g. "SELECT count(*) FROM message_cache"
@@ -106,6 +114,9 @@ pub struct StoreArgs {
         value_name = "URL"
     )]
     pub cache_url: Option<String>,
+    /// What a commit to the SQLite file outlives: full (a power cut), normal (a killed process; a power cut may take the last moments). A PostgreSQL server has settings of its own [default: full]
+    #[arg(long, global = true, env = "GUESTBOOK_DURABILITY", value_parser = durability(), value_name = "LEVEL")]
+    pub durability: Option<Durability>,
     /// How long a guest's list lives after its last message
     #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", default_value = "24h", value_parser = positive_duration, value_name = "TIME")]
     pub list_ttl: Duration,
@@ -285,6 +296,13 @@ impl Cli {
             ..HttpSettings::default()
         }
     }
+}
+
+fn durability() -> impl TypedValueParser<Value = Durability> {
+    PossibleValuesParser::new(["full", "normal"]).map(|word| match word.as_str() {
+        "normal" => Durability::Normal,
+        _ => Durability::Full,
+    })
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

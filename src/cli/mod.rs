@@ -1,6 +1,7 @@
 //! The commands, one file each, and what they share: the way from settings to open stores.
 
 mod backup;
+mod bench;
 mod copying;
 mod data_dir;
 mod reembed;
@@ -15,8 +16,9 @@ use crate::config::{Cli, Command, LogArgs, LogFormat};
 use crate::embed::Embedder;
 use crate::embed::openai::OpenAiOptions;
 use crate::service::Parts;
+use crate::storage::Durability;
 use crate::storage::database::TableSettings;
-use crate::storage::open::{CacheUrl, DatabaseUrl, Purpose};
+use crate::storage::open::{Access, CacheUrl, DatabaseUrl, Purpose};
 use data_dir::DataDir;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Reembed => reembed::run(&cli).await,
             Command::Backup { path } => backup::run(&cli, path).await,
             Command::Restore { path } => restore::run(&cli, path).await,
+            Command::Bench(args) => bench::run(&cli, &args).await,
             Command::Sql { statement } => sql::run(&cli, &statement).await,
         }
     });
@@ -114,6 +117,7 @@ impl Places {
             Some(url) => CacheUrl::parse(url).map_err(|error| error.context().to_owned())?,
             None => CacheUrl::Sled(stores.data_dir.join("lists")),
         };
+        require_file_for_durability(stores.durability, &database)?;
         Ok(Self { database, cache })
     }
 
@@ -149,7 +153,10 @@ impl Places {
         };
         let database = crate::storage::open::database(
             &self.database,
-            cli.stores.database_connections,
+            Access {
+                connections: cli.stores.database_connections,
+                durability: cli.stores.durability.unwrap_or_default(),
+            },
             settings,
             purpose,
         )
@@ -165,6 +172,25 @@ impl Places {
             embedder,
             clock,
         })
+    }
+}
+
+/// Only the embedded database is set here: elsewhere the flag would be a promise that nobody keeps.
+fn require_file_for_durability(
+    asked: Option<Durability>,
+    database: &DatabaseUrl,
+) -> Result<(), Refusal> {
+    match (asked, database) {
+        (None, _) | (Some(_), DatabaseUrl::Sqlite(_)) => Ok(()),
+        (Some(_), DatabaseUrl::Memory) => Err(
+            "--durability (GUESTBOOK_DURABILITY) is for the embedded database: tables in memory outlive nothing; leave it out"
+                .into(),
+        ),
+        (Some(_), _) => Err(
+            "--durability (GUESTBOOK_DURABILITY) is for the embedded database: what a PostgreSQL server keeps is decided by its \
+             own fsync, full_page_writes and synchronous_commit; set those on the server, and leave the flag out"
+                .into(),
+        ),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     {
         tracing::error!(%cause, "the lock file of the data folder cannot be written; other commands do not find this server");
     }
-    print_banner(cli, server.address(), service.parts());
+    print_banner(cli, server.address(), service.parts()).await;
     let fatal = tokio::select! {
         name = stop.received() => {
             tracing::info!(signal = name, "stopping: requests in flight are finished first");
@@ -144,7 +144,7 @@ impl StopSignals {
     }
 }
 
-fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
+async fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
     let ttl = humantime::format_duration(cli.stores.list_ttl);
     let retention = cli.stores.retention.map_or_else(
         || "kept for ever".to_owned(),
@@ -155,12 +155,16 @@ fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
         |embedder| embedder.model().to_string(),
     );
     let (database, lists) = (&parts.database, &parts.lists);
+    let durability = match database.durability().await {
+        Ok(promise) => format!("durability {}: {}", promise.durability, promise.settings),
+        Err(_) => "durability not known".to_owned(),
+    };
     println!(
         "guestbook {} on http://{address}",
         env!("CARGO_PKG_VERSION")
     );
     println!(
-        "  tables    {:<7} {} ({retention})",
+        "  tables    {:<7} {} ({retention}; {durability})",
         database.name(),
         database.location()
     );

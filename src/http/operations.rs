@@ -26,9 +26,10 @@ pub(super) async fn health() -> Json<serde_json::Value> {
 /// lists.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     let parts = app.service.parts();
-    let (database, lists) = tokio::join!(
+    let (database, lists, promise) = tokio::join!(
         in_time(parts.database.health()),
-        in_time(parts.lists.health())
+        in_time(parts.lists.health()),
+        in_time(parts.database.durability())
     );
     let database = app.service.failure().map_or(database, Err);
     let (code, status, without_database) = match (&database, &lists) {
@@ -44,7 +45,10 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     }
     let answer = ReadyAnswer {
         status,
-        database: BackendAnswer::new(parts.database.name(), &database, without_database),
+        database: BackendAnswer {
+            durability: promise.ok().map(|promise| promise.durability.as_str()),
+            ..BackendAnswer::new(parts.database.name(), &database, without_database)
+        },
         lists: BackendAnswer::new(
             parts.lists.name(),
             &lists,
@@ -58,7 +62,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     (code, Json(answer)).into_response()
 }
 
-async fn in_time(health: impl Future<Output = StoreResult<()>>) -> StoreResult<()> {
+async fn in_time<T>(asked: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
     let late = || {
         Error::new(
             ErrorKind::Unavailable,
@@ -67,7 +71,7 @@ async fn in_time(health: impl Future<Output = StoreResult<()>>) -> StoreResult<(
             "it did not answer in time",
         )
     };
-    tokio::time::timeout(HEALTH_TIMEOUT, health)
+    tokio::time::timeout(HEALTH_TIMEOUT, asked)
         .await
         .unwrap_or_else(|_| Err(late()))
 }

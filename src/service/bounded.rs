@@ -6,7 +6,7 @@
 use crate::chat::{GuestId, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::list_cache::{Append, Applied, Head, ListCache, LiveList};
-use crate::storage::{Stats, Storage};
+use crate::storage::{Promise, Stats, Storage};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,10 @@ impl Storage for Bounded {
 
     fn fatal(&self) -> Option<Error> {
         self.inner.fatal()
+    }
+
+    async fn durability(&self) -> Result<Promise> {
+        self.within("durability", self.inner.durability()).await
     }
 
     async fn stats(&self) -> Result<Stats> {

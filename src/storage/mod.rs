@@ -8,6 +8,7 @@
 //! **Invariant:** backends never name each other, and `cfg(feature)` stands only here and in [`open`].
 
 pub mod database;
+mod durability;
 pub mod list_cache;
 pub mod memory;
 pub mod open;
@@ -21,6 +22,7 @@ pub mod sqlite;
 mod worker;
 
 pub use database::Database;
+pub use durability::{Durability, Promise};
 pub use list_cache::ListCache;
 
 use crate::error::{Error, Result};
@@ -41,6 +43,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// A failure after which nothing more may be acknowledged until a restart, such as a failed fsync; `None` in good health.
     fn fatal(&self) -> Option<Error>;
+
+    /// What outlives which failure once it was acknowledged, as the backend is set at this moment.
+    async fn durability(&self) -> Result<Promise>;
 
     /// How much it holds.
     async fn stats(&self) -> Result<Stats>;

@@ -8,7 +8,7 @@ use super::postgres::{PostgresDatabase, PostgresUrl};
 use super::redis::{RedisLists, RedisUrl};
 use super::sled::SledLists;
 use super::sqlite::{self, SqliteDatabase};
-use super::{Database, ListCache, QueryRows};
+use super::{Database, Durability, ListCache, QueryRows};
 use crate::error::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -143,26 +143,37 @@ pub enum Purpose {
     Inspect,
 }
 
-/// Opens the tables, over `connections` at most where they are on a server.
+/// How tables are opened, beside what they have to know to write their rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Connections at most, where they are on a server.
+    pub connections: usize,
+    /// What a commit outlives, where they are in a file. A server has settings of its own.
+    pub durability: Durability,
+}
+
+/// Opens the tables.
 ///
 /// # Errors
 /// Those of the backend.
 pub async fn database(
     url: &DatabaseUrl,
-    connections: usize,
+    access: Access,
     settings: TableSettings,
     purpose: Purpose,
 ) -> Result<Arc<dyn Database>> {
-    let _ = connections; // files have none
+    let _ = access.connections; // files have none
     Ok(match url {
         DatabaseUrl::Sqlite(path) => Arc::new(match purpose {
-            Purpose::Serve => SqliteDatabase::open(path, settings)?,
+            Purpose::Serve => SqliteDatabase::open_for(access.durability, path, settings)?,
             Purpose::Inspect => SqliteDatabase::inspect(path, settings)?,
         }),
         #[cfg(feature = "postgres")]
         DatabaseUrl::Postgres(url) => Arc::new(match purpose {
-            Purpose::Serve => PostgresDatabase::open(url, connections, settings).await?,
-            Purpose::Inspect => PostgresDatabase::inspect(url, connections, settings).await?,
+            Purpose::Serve => PostgresDatabase::open(url, access.connections, settings).await?,
+            Purpose::Inspect => {
+                PostgresDatabase::inspect(url, access.connections, settings).await?
+            }
         }),
         DatabaseUrl::Memory => Arc::new(MemoryDatabase::new(settings)),
     })
@@ -235,6 +246,27 @@ fn file<'a>(url: &'a DatabaseUrl, operation: &'static str) -> Result<&'a Path> {
         operation,
         context,
     ))
+}
+
+#[cfg(feature = "postgres")]
+pub use super::postgres::{drop_scratch, make_scratch};
+
+/// Makes an empty database for a measurement; its URL.
+///
+/// # Errors
+/// Always: no server is in this build.
+#[cfg(not(feature = "postgres"))]
+pub async fn make_scratch(_: &str) -> Result<String> {
+    Err(unknown("--database-url", "postgres", DATABASES))
+}
+
+/// Drops it.
+///
+/// # Errors
+/// As [`make_scratch`].
+#[cfg(not(feature = "postgres"))]
+pub async fn drop_scratch(_: &str) -> Result<()> {
+    Err(unknown("--database-url", "postgres", DATABASES))
 }
 
 /// The URL of a list store that is reached over a network.

@@ -11,11 +11,12 @@ use tempfile::TempDir;
 /// How long a process may take to say that it listens, or to end.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Every variable the binary reads.
-pub(crate) const VARIABLES: [&str; 23] = [
+pub(crate) const VARIABLES: [&str; 24] = [
     "GUESTBOOK_DATA_DIR",
     "DATABASE_URL",
     "CACHE_URL",
     "REDIS_URL",
+    "GUESTBOOK_DURABILITY",
     "GUESTBOOK_LIST_TTL",
     "GUESTBOOK_RETENTION",
     "GUESTBOOK_SWEEP_INTERVAL",

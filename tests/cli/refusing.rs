@@ -220,3 +220,18 @@ async fn lists_in_use_by_another_server_are_refused() {
     server.client.say("g1", "Hello").await;
     server.stop();
 }
+
+#[test]
+fn durability_is_refused_where_it_is_not_ours_to_keep() {
+    let place = Place::new();
+    let memory = ["--durability", "full", "--database-url", "memory:"];
+    refused(start(&place, &memory), &["--durability", "embedded"]);
+    if cfg!(feature = "postgres") {
+        let mut command = start(&place, &["--database-url", "postgres://127.0.0.1:1/none"]);
+        command.env("GUESTBOOK_DURABILITY", "normal");
+        refused(command, &["GUESTBOOK_DURABILITY", "synchronous_commit"]);
+    }
+    let unknown = finish(start(&place, &["--durability", "some"]));
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("normal"), "{}", stderr(&unknown));
+}

@@ -27,6 +27,24 @@ async fn the_banner_says_what_runs_where() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_durability_is_said_in_the_banner_and_in_readyz() {
+    let place = Place::new();
+    for (arguments, level, setting) in [
+        (&[][..], "full", "synchronous=FULL"),
+        (&["--durability", "normal"], "normal", "synchronous=NORMAL"),
+    ] {
+        let mut command = place.command(&["--listen", "127.0.0.1:0"]);
+        command.args(arguments);
+        let server = Running::start(command);
+        let said = format!("durability {level}: {setting}");
+        assert!(server.banner.contains(&said), "{}", server.banner);
+        let ready = server.client.get("/readyz").await.ok();
+        assert_eq!(ready["database"]["durability"], level);
+        server.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_banners_request_works_as_it_is_printed() {
     let place = Place::new();
     let server = place.serve();

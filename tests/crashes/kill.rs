@@ -116,9 +116,8 @@ async fn stretch(pair: &Pair, kills: u64, dice: &mut Dice, seen: &mut Seen) {
     node.stop();
 }
 
-async fn killed_again_and_again(mut pair: Pair, name: &str) {
+async fn killed_again_and_again(mut pair: Pair, kills: u64, name: &str) {
     let (mut dice, mut seen) = (Dice::thrown(), Seen::default());
-    let kills = rounds(20, 200);
     while seen.kills < kills {
         let next = STRETCH.min(kills - seen.kills);
         stretch(&pair, next, &mut dice, &mut seen).await;
@@ -131,10 +130,23 @@ async fn killed_again_and_again(mut pair: Pair, name: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_on_sqlite_sled() {
-    killed_again_and_again(Pair::sqlite_sled().await, "sqlite+sled").await;
+    killed_again_and_again(Pair::sqlite_sled().await, rounds(20, 200), "sqlite+sled").await;
+}
+
+/// Less durable means a power cut, not a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_with_durability_normal() {
+    let mut pair = Pair::sqlite_sled().await;
+    pair.settings = vec!["--durability", "normal"];
+    killed_again_and_again(pair, rounds(5, 50), "sqlite+sled, durability normal").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_on_postgres_redis() {
-    killed_again_and_again(Pair::postgres_redis().await, "postgres+redis").await;
+    killed_again_and_again(
+        Pair::postgres_redis().await,
+        rounds(20, 200),
+        "postgres+redis",
+    )
+    .await;
 }

@@ -4,15 +4,18 @@
 use crate::servers;
 use guestbook::error::Result;
 use guestbook::storage::database::TableSettings;
-use guestbook::storage::open::{self, CacheUrl, DatabaseUrl, Purpose};
-use guestbook::storage::{Database, ListCache};
+use guestbook::storage::open::{self, Access, CacheUrl, DatabaseUrl, Purpose};
+use guestbook::storage::{Database, Durability, ListCache};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long stores may be held by a process that died, whose threads and connections let go in their own time.
 const LETTING_GO: Duration = Duration::from_secs(20);
-const CONNECTIONS: usize = 4;
+const ACCESS: Access = Access {
+    connections: 4,
+    durability: Durability::Full,
+};
 
 /// Which pair.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +77,7 @@ impl Place {
         &self,
         tables: TableSettings,
     ) -> Result<(Arc<dyn Database>, Arc<dyn ListCache>)> {
-        let database = open::database(&self.database, CONNECTIONS, tables, Purpose::Serve).await?;
+        let database = open::database(&self.database, ACCESS, tables, Purpose::Serve).await?;
         Ok((database, open::lists(&self.lists).await?))
     }
 }

@@ -7,7 +7,7 @@ use guestbook::chat::{
 };
 use guestbook::error::{Error, ErrorKind, Result};
 use guestbook::storage::database::*;
-use guestbook::storage::{Stats, Storage};
+use guestbook::storage::{Promise, Stats, Storage};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
@@ -61,6 +61,9 @@ impl Storage for FaultyDatabase {
     }
     fn fatal(&self) -> Option<Error> {
         self.inner.fatal()
+    }
+    async fn durability(&self) -> Result<Promise> {
+        self.inner.durability().await
     }
     async fn stats(&self) -> Result<Stats> {
         self.control.pass("stats", self.inner.stats()).await

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use guestbook::chat::{GuestId, Timestamp};
 use guestbook::error::{Error, Result};
 use guestbook::storage::list_cache::{Append, Applied, Head, ListCache, LiveList};
-use guestbook::storage::{Stats, Storage};
+use guestbook::storage::{Promise, Stats, Storage};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -29,6 +29,9 @@ impl Storage for FaultyLists {
     }
     fn fatal(&self) -> Option<Error> {
         self.inner.fatal()
+    }
+    async fn durability(&self) -> Result<Promise> {
+        self.inner.durability().await
     }
     async fn stats(&self) -> Result<Stats> {
         self.control.pass("stats", self.inner.stats()).await

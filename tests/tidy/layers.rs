@@ -139,6 +139,7 @@ fn service_knows_stores_by_their_traits_only() {
         "storage::Database",
         "storage::ListCache",
         "storage::Storage",
+        "storage::Promise",
         "storage::Stats",
     ];
     let mut found = strangers("service", &allowed);
@@ -285,6 +286,40 @@ fn only_cli_opens_stores_and_embedders() {
     none(
         found,
         "src/cli puts the program together: take opened stores as arguments",
+    );
+}
+
+/// The bench is a client of a server, or of stores behind their traits: what it measures must not depend on which ones.
+#[test]
+fn bench_opens_stores_by_url_and_asks_a_server_over_http() {
+    let allowed = [
+        "cli",
+        "chat",
+        "config",
+        "error",
+        "service::Parts",
+        "storage::open",
+        "storage::database",
+        "storage::list_cache",
+        "storage::Database",
+        "storage::ListCache",
+        "storage::Promise",
+    ];
+    let mut found = strangers("cli/bench", &allowed);
+    found.extend(words("cli/bench", &DRIVERS));
+    for file in sources("src") {
+        let outside = !file.is_in("src/cli/bench") && !file.is_in("src/cli/mod.rs");
+        let paths = file
+            .paths()
+            .into_iter()
+            .filter(|(_, path)| outside && path.join("::").starts_with("cli::bench"));
+        found.extend(
+            paths.map(|(line, path)| format!("{} names {}", file.at(line), path.join("::"))),
+        );
+    }
+    none(
+        found,
+        "src/cli/bench measures and is used by nobody: open stores by URL, and start a server as a process",
     );
 }
 

@@ -248,6 +248,9 @@ pub(in crate::http) struct ReadyAnswer {
 pub(in crate::http) struct BackendAnswer {
     pub(in crate::http) backend: &'static str,
     pub(in crate::http) ok: bool,
+    /// What a commit outlives, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) durability: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::http) detail: Option<&'static str>,
 }
@@ -261,6 +264,7 @@ impl BackendAnswer {
         Self {
             backend,
             ok: health.is_ok(),
+            durability: None,
             detail: health.is_err().then_some(detail),
         }
     }

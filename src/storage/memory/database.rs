@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::storage::database::{
     Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, TableSettings,
 };
-use crate::storage::{Stats, Storage};
+use crate::storage::{Durability, Promise, Stats, Storage};
 use async_trait::async_trait;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +79,10 @@ impl Storage for MemoryDatabase {
 
     fn fatal(&self) -> Option<Error> {
         None // nothing here can fail half-way
+    }
+
+    async fn durability(&self) -> Result<Promise> {
+        Ok(Promise::new(Durability::Nothing, "in memory"))
     }
 
     async fn stats(&self) -> Result<Stats> {

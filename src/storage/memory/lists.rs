@@ -4,7 +4,7 @@ use super::{LOCATION, NAME, closed};
 use crate::chat::{GuestId, Timestamp};
 use crate::error::{Error, Result};
 use crate::storage::list_cache::{Append, Applied, Head, Item, ListCache, LiveList};
-use crate::storage::{Stats, Storage};
+use crate::storage::{Durability, Promise, Stats, Storage};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,6 +71,10 @@ impl Storage for MemoryLists {
 
     fn fatal(&self) -> Option<Error> {
         None // nothing here can fail half-way
+    }
+
+    async fn durability(&self) -> Result<Promise> {
+        Ok(Promise::new(Durability::Nothing, "in memory"))
     }
 
     async fn stats(&self) -> Result<Stats> {

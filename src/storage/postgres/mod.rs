@@ -20,6 +20,7 @@ mod record;
 mod repair;
 mod rows;
 mod schema;
+mod scratch;
 mod session;
 mod sql;
 mod stage;
@@ -28,10 +29,11 @@ mod url;
 mod vectors;
 
 pub use query::query;
+pub use scratch::{drop_scratch, make_scratch};
 pub use url::PostgresUrl;
 
 use super::database::TableSettings;
-use super::{Stats, Storage};
+use super::{Promise, Stats, Storage};
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
@@ -312,6 +314,11 @@ impl Storage for PostgresDatabase {
     /// Never: a server that cannot keep its promise stops by itself, and another connection finds it recovered.
     fn fatal(&self) -> Option<Error> {
         None
+    }
+
+    async fn durability(&self) -> Result<Promise> {
+        let asked = async { schema::durability(self.session().await?).await };
+        asked.await.map_err(|fault| fault.into_error("durability"))
     }
 
     async fn stats(&self) -> Result<Stats> {

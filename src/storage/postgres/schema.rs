@@ -6,6 +6,7 @@ use super::rows::text;
 use super::session::{Begin, End, Session, statement};
 use super::{NAME, sql};
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::{Durability, Promise};
 use refinery::{Migration, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
 use std::time::Duration;
@@ -154,20 +155,40 @@ pub(super) async fn retain(mut session: Session, retention: Option<Duration>) ->
     Ok(())
 }
 
+/// The settings of the server on which it depends what a crash takes.
+const DURABILITY: [&str; 3] = ["fsync", "full_page_writes", "synchronous_commit"];
+
 /// Settings of the server under which a commit that was answered could be lost in a crash, each with what it means.
-pub(super) async fn doubts(mut session: Session) -> Attempt<Vec<String>> {
+pub(super) async fn doubts(session: Session) -> Attempt<Vec<String>> {
+    let settings = settings(session).await?;
+    let off = DURABILITY
+        .into_iter()
+        .zip(&settings)
+        .filter(|(_, is)| *is == "off");
+    Ok(off.map(|(name, _)| format!("{name} is off")).collect())
+}
+
+/// What a crash of the server leaves of what it has committed.
+pub(super) async fn durability(session: Session) -> Attempt<Promise> {
+    let settings = settings(session).await?;
+    let level = match settings.each_ref().map(String::as_str) {
+        ["off", _, _] | [_, "off", _] => Durability::Nothing,
+        [_, _, "off"] => Durability::Normal,
+        _ => Durability::Full,
+    };
+    let named: Vec<_> = DURABILITY
+        .into_iter()
+        .zip(&settings)
+        .map(|(name, is)| format!("{name}={is}"))
+        .collect();
+    Ok(Promise::new(level, named.join(" ")))
+}
+
+async fn settings(mut session: Session) -> Attempt<[String; 3]> {
     let rows = session
         .transact(Begin::Read, &[statement!(sql::DURABILITY)], End::Commit)
         .await?;
     let row = rows[0].first().ok_or(Fault::Row("no settings".into()))?;
-    let mut doubts = Vec::new();
-    for (at, name) in ["fsync", "full_page_writes", "synchronous_commit"]
-        .into_iter()
-        .enumerate()
-    {
-        if text(row, at)? == "off" {
-            doubts.push(format!("{name} is off"));
-        }
-    }
-    Ok(doubts)
+    let setting = |at| text(row, at).map(str::to_owned);
+    Ok([setting(0)?, setting(1)?, setting(2)?])
 }

@@ -41,6 +41,11 @@ pub(super) const RETAIN: &str =
 pub(super) const RETAIN_FOREVER: &str =
     "UPDATE conversation_cache SET expires_at = NULL WHERE expires_at IS NOT NULL";
 
+// A database for a measurement. Its name is fixed: a name cannot be a parameter.
+
+pub(super) const SCRATCH_MAKE: &str = "CREATE DATABASE guestbook_bench";
+pub(super) const SCRATCH_DROP: &str = "DROP DATABASE IF EXISTS guestbook_bench WITH (FORCE)";
+
 // Recording, before anything is computed.
 
 /// The rows of the guests of a batch and of the conversations it has notes about, locked.

@@ -37,13 +37,14 @@ mod url;
 
 pub use url::RedisUrl;
 
-use super::{Stats, Storage};
+use super::{Durability, Promise, Stats, Storage};
 use crate::error::{Error, Result};
 use ::redis::{Cmd, FromRedisValue, Value, cmd};
 use async_trait::async_trait;
 use error::{NAME, convert};
 use link::{Command, Link, Node};
 use pages::Pages;
+use std::collections::HashMap;
 
 /// The lists on a server or cluster. One connection, shared by all calls; share the store as `Arc<dyn ListCache>`.
 #[derive(Debug)]
@@ -123,6 +124,33 @@ impl Storage for RedisLists {
     /// Losing lists loses no message, so nothing here is ever fatal.
     fn fatal(&self) -> Option<Error> {
         None
+    }
+
+    /// As the server says; one that does not tell its settings tells at least whether it writes a log.
+    async fn durability(&self) -> Result<Promise> {
+        let persistence = self.info("durability", "persistence").await?;
+        let logs = |info: &String| field(info, "aof_enabled") == Some("1");
+        if !persistence.iter().all(logs) {
+            return Ok(Promise::new(Durability::Nothing, "appendonly=no"));
+        }
+        let mut config = cmd("CONFIG");
+        config.arg("GET").arg("appendfsync");
+        let asked = self
+            .of_each_master::<HashMap<String, String>>("durability", config)
+            .await;
+        let fsync = asked.ok().and_then(|masters| {
+            let (_, settings) = masters.into_iter().next()?;
+            settings.into_values().next()
+        });
+        let level = match fsync.as_deref() {
+            Some("always") => Durability::Full,
+            _ => Durability::Normal,
+        };
+        let fsync = fsync.as_deref().unwrap_or("unknown");
+        Ok(Promise::new(
+            level,
+            format!("appendonly=yes appendfsync={fsync}"),
+        ))
     }
 
     /// Lists are taken for half of the keys: each has two, and besides there are only the markers of the incarnation.

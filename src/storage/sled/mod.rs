@@ -29,7 +29,7 @@ mod testing;
 
 use super::list_cache::{Append, Applied, Head, LiveList};
 use super::worker::{Poison, Worker};
-use super::{ListCache, Stats, Storage};
+use super::{Durability, ListCache, Promise, Stats, Storage};
 use crate::chat::{GuestId, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
@@ -115,6 +115,11 @@ impl Storage for SledLists {
     /// Losing lists loses no message, so nothing here is ever fatal.
     fn fatal(&self) -> Option<Error> {
         None
+    }
+
+    /// Whoever flushes decides when; the service does it some times a second.
+    async fn durability(&self) -> Result<Promise> {
+        Ok(Promise::new(Durability::Normal, "fsync after the answer"))
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -51,13 +51,14 @@ impl Checkpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Durability;
     use crate::storage::sqlite::open;
 
     #[test]
     fn a_journal_that_has_grown_is_moved_into_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guestbook.db");
-        let mut connection = open::writer(&path).unwrap().connection;
+        let mut connection = open::writer(&path, Durability::Full).unwrap().connection;
         let checkpoints = Checkpoints::every(&mut connection, 1).unwrap();
         let size = || path.metadata().unwrap().len();
         let before = size();

@@ -1,7 +1,7 @@
 //! The tables in one SQLite file: the default, with no service to install.
 //!
-//! One thread writes, a few read. A commit is on disk before it returns (WAL, synchronous=FULL), so many messages share
-//! one: that is what makes it fast. See `sql.rs` for every statement.
+//! One thread writes, a few read. A commit is on disk before it returns (WAL, synchronous=FULL, unless opened for less),
+//! so many messages share one: that is what makes it fast. See `sql.rs` for every statement.
 
 mod audit;
 mod backup;
@@ -27,7 +27,7 @@ pub use open::query;
 
 use super::database::TableSettings;
 use super::worker::{Poison, Worker};
-use super::{Stats, Storage};
+use super::{Durability, Promise, Stats, Storage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use async_trait::async_trait;
@@ -50,6 +50,7 @@ const READER_QUEUE: usize = 1024;
 pub struct SqliteDatabase {
     path: PathBuf,
     epoch: Uuid,
+    durability: Durability,
     poison: Poison,
     writer: Worker<Writer>,
     readers: Worker<Connection>,
@@ -75,7 +76,15 @@ impl SqliteDatabase {
     /// `Unavailable` when the file cannot be opened or written, `Unsupported` when it was written by a newer version,
     /// `Corrupt` when it is no database.
     pub fn open(path: &Path, settings: TableSettings) -> Result<Self> {
-        let mut opened = open::writer(path)?;
+        Self::open_for(Durability::Full, path, settings)
+    }
+
+    /// As [`Self::open`], with commits that outlive no more than `durability` says.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for(durability: Durability, path: &Path, settings: TableSettings) -> Result<Self> {
+        let mut opened = open::writer(path, durability)?;
         open::retain(&mut opened.connection, settings.retention)?;
         Self::start(path, settings, opened)
     }
@@ -85,7 +94,8 @@ impl SqliteDatabase {
     /// # Errors
     /// As [`Self::open`].
     pub fn inspect(path: &Path, settings: TableSettings) -> Result<Self> {
-        Self::start(path, settings, open::writer(path)?)
+        let durability = Durability::Full; // what is mended is mended for good
+        Self::start(path, settings, open::writer(path, durability)?)
     }
 
     fn start(path: &Path, settings: TableSettings, mut opened: Opened) -> Result<Self> {
@@ -111,6 +121,7 @@ impl SqliteDatabase {
         Ok(Self {
             path: path.to_owned(),
             epoch: opened.epoch,
+            durability: opened.durability,
             poison: poison.clone(),
             writer: Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
@@ -168,6 +179,22 @@ impl Writer {
         let answer = done.map_err(|cause| self.failed(operation, cause))?;
         self.look_at_checkpoint()?;
         Ok(answer)
+    }
+
+    /// Makes every commit so far outlive a power cut, where commits alone do not.
+    fn sync(&mut self) -> Result<()> {
+        let run = |connection: &Connection| {
+            let mut checkpoint = connection.prepare_cached(sql::CHECKPOINT_ALL)?;
+            checkpoint.query_row([], |row| row.get::<_, bool>(0))
+        };
+        let is_busy = run(&self.connection).map_err(|cause| self.failed("flush", cause))?;
+        match is_busy {
+            false => Ok(()),
+            true => {
+                let context = "readers kept the journal from being moved into the file";
+                Err(Error::new(ErrorKind::Busy, NAME, "flush", context))
+            }
+        }
     }
 
     fn failed(&mut self, operation: &'static str, cause: rusqlite::Error) -> Error {
@@ -234,6 +261,14 @@ impl Storage for SqliteDatabase {
         self.poison.check().err()
     }
 
+    async fn durability(&self) -> Result<Promise> {
+        let settings = match self.durability {
+            Durability::Full => "synchronous=FULL",
+            _ => "synchronous=NORMAL",
+        };
+        Ok(Promise::new(self.durability, settings))
+    }
+
     async fn stats(&self) -> Result<Stats> {
         self.read("stats", |tx| {
             Ok(Stats {
@@ -244,9 +279,14 @@ impl Storage for SqliteDatabase {
         .await
     }
 
-    /// Every commit is on disk when it returns, so this only waits for the writer.
+    /// Where every commit is on disk when it returns, this only waits for the writer.
     async fn flush(&self) -> Result<()> {
-        self.writer.call("flush", |_| Ok(())).await
+        let is_full = self.durability == Durability::Full;
+        let flush = move |writer: &mut Writer| match is_full {
+            true => Ok(()),
+            false => writer.sync(),
+        };
+        self.writer.call("flush", flush).await
     }
 
     /// A journal that cannot be moved into the file is left for the next start; only a failed fsync is an error.

@@ -4,7 +4,7 @@ use super::check::Trust;
 use super::error::{self, convert, convert_at};
 use super::{NAME, sql};
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::QueryRows;
+use crate::storage::{Durability, QueryRows};
 use chrono::DateTime;
 use refinery::{Migration, Report, Runner};
 use rusqlite::types::ValueRef;
@@ -32,12 +32,14 @@ const MIGRATIONS: &[(&str, &str)] = &[(
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) epoch: Uuid,
+    /// What a commit on this connection outlives.
+    pub(super) durability: Durability,
     /// The last stop was not clean, and the file is too large to be checked first.
     pub(super) is_unchecked: bool,
 }
 
 /// Opens the connection that writes.
-pub(super) fn writer(path: &Path) -> Result<Opened> {
+pub(super) fn writer(path: &Path, durability: Durability) -> Result<Opened> {
     let trust = Trust::of(path);
     let mut connection = Connection::open(path).map_err(convert_at(OPEN, path))?;
     let auto_vacuum = connection.query_row(sql::AUTO_VACUUM, [], |row| row.get::<_, i64>(0));
@@ -50,6 +52,11 @@ pub(super) fn writer(path: &Path) -> Result<Opened> {
     connection
         .execute_batch(sql::WRITER_PRAGMAS)
         .map_err(convert_at(OPEN, path))?;
+    if durability != Durability::Full {
+        connection
+            .execute_batch(sql::SYNCHRONOUS_NORMAL)
+            .map_err(convert_at(OPEN, path))?;
+    }
     let is_unchecked = trust.settle(path, &mut connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     migrate(&mut connection)?;
@@ -58,6 +65,7 @@ pub(super) fn writer(path: &Path) -> Result<Opened> {
     Ok(Opened {
         connection,
         epoch,
+        durability,
         is_unchecked,
     })
 }
@@ -243,7 +251,7 @@ mod tests {
             connection.commit_hook(Some(refuses)).unwrap();
             let made = migrate(&mut connection);
             drop(connection);
-            writer(&path).unwrap();
+            writer(&path, Durability::Full).unwrap();
             if made.is_ok() {
                 assert!(allowed > 0, "nothing was refused");
                 return;
@@ -256,8 +264,8 @@ mod tests {
     fn a_start_with_nothing_to_do_writes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guestbook.db");
-        drop(writer(&path).unwrap());
-        let _connection = writer(&path).unwrap();
+        drop(writer(&path, Durability::Full).unwrap());
+        let _connection = writer(&path, Durability::Full).unwrap();
         let journal = folder.path().join("guestbook.db-wal");
         assert_eq!(journal.metadata().map_or(0, |file| file.len()), 0);
     }

@@ -2,6 +2,7 @@
 //! fast with a hundred chats must be as fast with a million.
 
 use super::{open, sql};
+use crate::storage::Durability;
 use rusqlite::Connection;
 
 /// Statements of the request path and of the upkeep that runs all the time.
@@ -71,7 +72,7 @@ fn plan(connection: &Connection, statement: &str) -> Vec<String> {
 #[test]
 fn no_statement_of_the_request_path_reads_a_whole_table() {
     let folder = tempfile::tempdir().unwrap();
-    let connection = open::writer(&folder.path().join("guestbook.db"))
+    let connection = open::writer(&folder.path().join("guestbook.db"), Durability::Full)
         .unwrap()
         .connection;
     for statement in NO_SCAN {

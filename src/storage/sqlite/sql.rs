@@ -22,6 +22,12 @@ pub(super) const WRITER_PRAGMAS: &str = "
     PRAGMA foreign_keys = ON;";
 
 pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+/// After the settings of the writer, where durability is `normal`: a commit is in the hands of the system when it returns, and the disk has it at the
+/// next checkpoint. A killed process loses nothing; a power cut may take the last commits, and leaves the file whole.
+pub(super) const SYNCHRONOUS_NORMAL: &str = "PRAGMA synchronous = NORMAL";
+
+/// Makes every commit so far outlive a power cut.
+pub(super) const CHECKPOINT_ALL: &str = "PRAGMA wal_checkpoint(FULL)";
 
 /// For the connections that read. They never checkpoint.
 pub(super) const READER_PRAGMAS: &str = "

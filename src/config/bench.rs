@@ -1,0 +1,92 @@
+//! The flags of `guestbook bench`.
+
+use super::{positive_count, positive_duration};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What to measure, and how.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// Pairs of stores, tables+lists: sqlite or postgres or memory, with sled or redis or memory; `memory` alone is both
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "sqlite+sled",
+        value_name = "PAIR,…"
+    )]
+    pub pairs: Vec<String>,
+    /// Messages and reads of one run at most
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = positive_count)]
+    pub messages: usize,
+    /// How long one run may take at most
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = positive_duration)]
+    pub at_most: Duration,
+    /// Connections at a time; straight at the stores: messages of a batch
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256", value_name = "N,…", value_parser = positive_count)]
+    pub connections: Vec<usize>,
+    /// Writes to reads
+    #[arg(long, default_value = "80:20", value_name = "W:R")]
+    pub mix: Mix,
+    /// The same seed is the same workload
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    pub seed: u64,
+    /// Over HTTP to a server of its own, or straight at the stores in this process
+    #[arg(long, default_value = "http", value_name = "WAY")]
+    pub through: Through,
+    /// Percent of the throughput just found that is offered while latency is measured
+    #[arg(long, default_value_t = 70, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub load: u8,
+    /// How often everything is measured; the median counts, and the spread says what it is worth
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = positive_count)]
+    pub repeat: usize,
+    /// Compare pairs of different durability in one table
+    #[arg(long)]
+    pub rank_anyway: bool,
+    /// Use a Redis that has other keys; lists of guests that the bench does not know may be removed from it
+    #[arg(long)]
+    pub overwrite_cache: bool,
+    /// Folder to write report.json and index.html into
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// An earlier report.json to compare with
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+}
+
+/// Which way the bench takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Through {
+    /// Over HTTP to a server in a process of its own.
+    Http,
+    /// Straight at the stores, in this process.
+    Storage,
+}
+
+/// Writes to reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mix {
+    /// Parts that are writes.
+    pub writes: u32,
+    /// Parts that are reads.
+    pub reads: u32,
+}
+
+impl FromStr for Mix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once(':');
+        let parsed = parts.and_then(|(writes, reads)| {
+            Some(Self {
+                writes: writes.parse().ok()?,
+                reads: reads.parse().ok()?,
+            })
+        });
+        match parsed {
+            Some(mix) if (1..=1_000_000).contains(&mix.writes) && mix.reads <= 1_000_000 => Ok(mix),
+            _ => Err("write it like 80:20, writes to reads, with at least one write".into()),
+        }
+    }
+}
