@@ -12,6 +12,8 @@ use guestbook::http::HttpSettings;
 use guestbook::service::{Parts, Service, Settings};
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
@@ -27,6 +29,25 @@ fn hash_of_content(bencher: Bencher<'_, '_>) {
         .counter(ItemsCount::new(1_usize))
         .counter(BytesCount::of_str(TEXT))
         .bench_local(|| content_hash(black_box(TEXT)));
+}
+
+#[divan::bench]
+fn bare_sha2_of_content(bencher: Bencher<'_, '_>) {
+    bencher
+        .counter(ItemsCount::new(1_usize))
+        .counter(BytesCount::of_str(TEXT))
+        .bench_local(|| <[u8; 32]>::from(Sha256::digest(black_box(TEXT).as_bytes())));
+}
+
+/// As many bytes as a link has, which lie there already.
+#[divan::bench]
+fn bare_sha2_of_a_link(bencher: Bencher<'_, '_>) {
+    let mut link = [7_u8; 81];
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        let head = <[u8; 32]>::from(Sha256::digest(black_box(&link)));
+        link[..32].copy_from_slice(&head);
+        head
+    });
 }
 
 #[divan::bench]
@@ -63,32 +84,100 @@ fn time_to_the_client(bencher: Bencher<'_, '_>) {
 /// JSON in, checks, queue, both stores in memory, JSON out: everything but the network and the disk.
 #[divan::bench(sample_count = 200, sample_size = 20)]
 fn post_through_the_router(bencher: Bencher<'_, '_>) {
-    use axum::body::Body;
-    use axum::http::{Method, Request, StatusCode};
-
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime");
+    let runtime = runtime();
     let service = runtime.block_on(async { Service::start(in_memory(), Settings::default()) });
     let app = guestbook::http::router(service.clone(), HttpSettings::default());
-    let body =
-        format!(r#"{{"role":"user","content":"{TEXT}","timestamp":"2025-12-21T12:00:00Z"}}"#);
+    let body = body();
     bencher
         .counter(ItemsCount::new(1_usize))
-        .with_inputs(|| {
-            let uri = format!("/v1/guest/chat/{}", guest(next_number()));
-            let request = Request::builder().method(Method::POST).uri(uri);
-            let request = request.header("content-type", "application/json");
-            let request = request.body(Body::from(body.clone())).expect("a request");
-            (app.clone(), request)
-        })
+        .with_inputs(|| (app.clone(), post(&body)))
         .bench_local_values(|(app, request)| {
-            let response = runtime.block_on(app.oneshot(request));
-            let Ok(response) = response;
-            assert_eq!(response.status(), StatusCode::OK);
+            let Ok(response) = runtime.block_on(app.oneshot(request));
+            assert_eq!(response.status(), axum::http::StatusCode::OK);
         });
     runtime.block_on(service.stop()).expect("stores in memory");
+}
+
+/// The JSON of a message, and of its answer, as serde_json alone would have them.
+#[derive(Deserialize)]
+struct Said<'a> {
+    role: &'a str,
+    content: &'a str,
+    timestamp: &'a str,
+}
+
+#[derive(Serialize)]
+struct Stored<'a> {
+    status: &'a str,
+    guest_id: &'a str,
+    message_id: Uuid,
+    conversation_id: Uuid,
+    sequence: u64,
+    stored_in: [&'a str; 2],
+    receipt: [(&'a str, &'a str); 7],
+}
+
+fn read_and_answer(body: &[u8], guest: &str) -> Vec<u8> {
+    let said: Said<'_> = serde_json::from_slice(body).expect("JSON of a message");
+    assert!(!said.role.is_empty() && !said.content.is_empty() && !said.timestamp.is_empty());
+    let answer = Stored {
+        status: "saved",
+        guest_id: guest,
+        message_id: Uuid::now_v7(),
+        conversation_id: Uuid::nil(),
+        sequence: 7,
+        stored_in: ["sled", "sqlite"],
+        receipt: [("conversation", "created"); 7],
+    };
+    serde_json::to_vec(&answer).expect("plain types")
+}
+
+/// JSON in and out without anything between.
+#[divan::bench]
+fn bare_serde_json_in_and_out(bencher: Bencher<'_, '_>) {
+    let body = body();
+    bencher
+        .counter(ItemsCount::new(1_usize))
+        .bench_local(|| read_and_answer(black_box(body.as_bytes()), "guest-0007"));
+}
+
+/// The same behind a bare router: what a POST costs when nothing is stored.
+#[divan::bench(sample_count = 200, sample_size = 20)]
+fn post_through_a_bare_router(bencher: Bencher<'_, '_>) {
+    use axum::extract::Path;
+
+    let answer = |Path(guest): Path<String>, body: axum::body::Bytes| async move {
+        let json = [("content-type", "application/json")];
+        (json, read_and_answer(&body, &guest))
+    };
+    let app = axum::Router::new().route("/v1/guest/chat/{guest_id}", axum::routing::post(answer));
+    let runtime = runtime();
+    bencher
+        .counter(ItemsCount::new(1_usize))
+        .with_inputs(|| (app.clone(), post(&body())))
+        .bench_local_values(|(app, request)| {
+            let Ok(response) = runtime.block_on(app.oneshot(request));
+            assert_eq!(response.status(), axum::http::StatusCode::OK);
+        });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .enable_time()
+        .build();
+    built.expect("a runtime")
+}
+
+fn body() -> String {
+    format!(r#"{{"role":"user","content":"{TEXT}","timestamp":"2025-12-21T12:00:00Z"}}"#)
+}
+
+fn post(body: &str) -> axum::http::Request<axum::body::Body> {
+    let uri = format!("/v1/guest/chat/{}", guest(next_number()));
+    let request = axum::http::Request::builder().method("POST").uri(uri);
+    let request = request.header("content-type", "application/json");
+    let body = axum::body::Body::from(body.to_owned());
+    request.body(body).expect("a request")
 }
 
 fn in_memory() -> Parts {

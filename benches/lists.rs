@@ -112,3 +112,29 @@ fn new_list(length: usize) -> Append {
         at: now(),
     }
 }
+
+/// The same 50 texts by a scan of their keys, and no more.
+#[divan::bench]
+fn bare_sled_range_of_50(bencher: Bencher<'_, '_>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = sled::Config::new()
+        .path(folder.path())
+        .cache_capacity(32 << 20)
+        .flush_every_ms(None)
+        .open()
+        .expect("a new store");
+    for at in 0..LENGTH as u64 {
+        let text = message();
+        db.insert(at.to_be_bytes(), text.content.as_str().as_bytes())
+            .expect("a healthy store");
+    }
+    let end = (LENGTH as u64).to_be_bytes();
+    bencher.counter(ItemsCount::new(LENGTH)).bench_local(|| {
+        let found = db.range(..black_box(end)).map(|pair| {
+            let (_, text) = pair.expect("a healthy store");
+            String::from_utf8(text.to_vec()).expect("a text")
+        });
+        let texts: Vec<String> = found.collect();
+        assert_eq!(texts.len(), LENGTH);
+    });
+}

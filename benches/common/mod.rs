@@ -2,7 +2,13 @@
 #![allow(dead_code, reason = "each benchmark uses its own part of this")]
 #![allow(unreachable_pub, reason = "a module of a binary")]
 
-use guestbook::chat::{Content, GuestId, MessageId, NewMessage, Role, Timestamp};
+pub mod by_hand;
+
+use guestbook::chat::{Content, GuestId, MessageId, NewMessage, Role, Timestamp, Vector};
+use guestbook::embed::InlineEmbedder;
+use guestbook::embed::table::StaticTable;
+use guestbook::storage::database::{Batch, Embedding, Entry, Group};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
@@ -48,4 +54,39 @@ pub fn message() -> NewMessage {
         content,
         now(),
     )
+}
+
+/// So many messages, each a group of its own with its vector.
+pub fn batch(model: &StaticTable, size: usize) -> Arc<Batch> {
+    let entry = |message: NewMessage| {
+        let vector = embed(model, message.content.as_str());
+        Entry {
+            message,
+            embedding: Embedding::Vector(vector),
+        }
+    };
+    let groups = (0..size).map(|_| Group(vec![entry(message())])).collect();
+    Arc::new(Batch {
+        at: now(),
+        groups,
+        ..Batch::default()
+    })
+}
+
+fn embed(model: &StaticTable, text: &str) -> Vector {
+    let vector = model.embed_now(text).expect("a table cannot fail");
+    vector.expect("English words")
+}
+
+/// So many messages of one guest.
+pub fn batch_of_one_guest(size: usize) -> Arc<Batch> {
+    let model = StaticTable::new();
+    let mut batch = Arc::unwrap_or_clone(batch(&model, size));
+    let owner = guest(0);
+    for group in &mut batch.groups {
+        for entry in &mut group.0 {
+            entry.message.guest = owner.clone();
+        }
+    }
+    Arc::new(batch)
 }
