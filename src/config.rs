@@ -132,7 +132,7 @@ pub struct StoreArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedding")]
 pub struct EmbeddingArgs {
-    /// static (built in, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none
+    /// static (built in, English), minilm:DIR (all-MiniLM-L6-v2 on this CPU, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none
     #[arg(
         long,
         global = true,
@@ -334,7 +334,7 @@ fn version() -> &'static str {
                 env!("CARGO_PKG_VERSION"),
                 " (stores: ",
                 $stores,
-                ", memory; embedders: static, openai",
+                ", memory; embedders: static, minilm, openai",
                 $more,
                 ")"
             )

@@ -176,6 +176,8 @@ fn it_finds_what_is_meant() {
     println!("{} queries against {} messages:", ranks.len(), corpus.len());
     println!("R@1 {:.3}  R@5 {:.3}  MRR {mrr:.3}", within(1), within(5));
     assert_eq!((ranks.len(), corpus.len()), (40, 160));
+    assert!(within(1) >= 0.70, "R@1 is {:.3}", within(1));
+    assert!(mrr >= 0.78, "MRR is {mrr:.3}");
     assert!(within(5) >= 0.85, "R@5 is {:.3}", within(5));
 }
 

@@ -1,7 +1,8 @@
 //! Turns the content of a message into a [`Vector`], so that it can be found by meaning.
 //!
 //! One trait, [`Embedder`], behind which stand the built-in table ([`table::StaticTable`]: no service, about a
-//! microsecond a message) and any server that speaks OpenAI's embeddings call ([`openai::OpenAi`]). Here because
+//! microsecond a message), a small transformer on this machine's CPU ([`minilm::MiniLm`]: some milliseconds), and any
+//! server that speaks OpenAI's embeddings call ([`openai::OpenAi`]). Here because
 //! the rest of the program must not know which one it has; only [`open::open`] does. Nothing in here retries,
 //! queues or stores: the caller owns that, and gets errors that say whether trying again can help.
 
@@ -10,6 +11,7 @@ pub mod endpoint;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod minilm;
 pub mod open;
 pub mod openai;
 mod reply;

@@ -1,14 +1,15 @@
 //! From a setting to an embedder: the only place that knows all of them.
 //!
-//! `static` (the default), `openai:URL` or `none`. An embedder that exists but is not in this build has an error of its
-//! own, so that nobody searches for a spelling mistake.
+//! `static` (the default), `minilm:DIR`, `openai:URL` or `none`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Embedder;
 use super::endpoint::{BadUrl, Endpoint};
+use super::minilm::{BadModel, MiniLm};
 use super::openai::{OpenAi, OpenAiOptions};
 use super::table::StaticTable;
 
@@ -18,6 +19,8 @@ pub enum EmbedderSpec {
     /// `static`: the built-in table. No service, English only.
     #[default]
     Static,
+    /// `minilm:DIR`: the files of all-MiniLM-L6-v2, run on this machine's CPU. English only.
+    MiniLm(PathBuf),
     /// `openai:URL`: an OpenAI-compatible server.
     OpenAi(Endpoint),
     /// `none`: messages get no vectors.
@@ -30,9 +33,9 @@ pub enum BadSpec {
     /// What follows `openai:` is not the URL of a server.
     #[error("openai: wants a URL such as openai:https://api.openai.com/v1; {0}")]
     Url(#[from] BadUrl),
-    /// An embedder that this program does not contain.
-    #[error("the embedder minilm is not in this build; use static, openai:URL or none")]
-    NotInThisBuild,
+    /// No folder follows `minilm:`.
+    #[error("minilm: wants the folder of the model, such as minilm:/models/all-MiniLM-L6-v2")]
+    NoFolder,
     /// A URL alone.
     #[error("a URL alone is no embedder; write openai: before it, as in openai:https://host/v1")]
     BareUrl,
@@ -40,7 +43,7 @@ pub enum BadSpec {
     #[error("{0} takes nothing after it")]
     Superfluous(&'static str),
     /// Anything else: the part before the first colon, shortened.
-    #[error("there is no embedder {0:?}; use static (built in), openai:URL or none")]
+    #[error("there is no embedder {0:?}; use static (built in), minilm:DIR, openai:URL or none")]
     Unknown(String),
 }
 
@@ -64,6 +67,9 @@ pub enum OpenError {
     /// The HTTP client or TLS could not be set up.
     #[error("cannot set up the HTTP client for embeddings: {0}")]
     Client(String),
+    /// The folder holds no model that can be run.
+    #[error(transparent)]
+    MiniLm(#[from] BadModel),
 }
 
 impl FromStr for EmbedderSpec {
@@ -80,7 +86,8 @@ impl FromStr for EmbedderSpec {
             ("static", Some(_)) => Err(BadSpec::Superfluous("static")),
             ("none", Some(_)) => Err(BadSpec::Superfluous("none")),
             ("openai", url) => Ok(Self::OpenAi(url.unwrap_or_default().parse()?)),
-            ("minilm", _) => Err(BadSpec::NotInThisBuild),
+            ("minilm", Some(folder)) if !folder.is_empty() => Ok(Self::MiniLm(folder.into())),
+            ("minilm", _) => Err(BadSpec::NoFolder),
             ("http" | "https", Some(_)) => Err(BadSpec::BareUrl),
             _ => Err(BadSpec::Unknown(name.chars().take(20).collect())),
         }
@@ -92,13 +99,15 @@ impl fmt::Display for EmbedderSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Static => f.write_str("static"),
+            Self::MiniLm(folder) => write!(f, "minilm:{}", folder.display()),
             Self::OpenAi(endpoint) => write!(f, "openai:{endpoint}"),
             Self::None => f.write_str("none"),
         }
     }
 }
 
-/// Makes the embedder that `spec` names; `None` for `none`. The options matter to `openai:` only. Sends nothing.
+/// Makes the embedder that `spec` names; `None` for `none`. The options matter to `openai:` only. Sends nothing;
+/// reads the files of `minilm:`, which takes a part of a second.
 ///
 /// # Errors
 /// [`OpenError`] if an option cannot be used.
@@ -108,6 +117,7 @@ pub fn open(
 ) -> Result<Option<Arc<dyn Embedder>>, OpenError> {
     Ok(match spec {
         EmbedderSpec::Static => Some(Arc::new(StaticTable::new())),
+        EmbedderSpec::MiniLm(folder) => Some(Arc::new(MiniLm::open(folder)?)),
         EmbedderSpec::OpenAi(endpoint) => Some(Arc::new(OpenAi::new(endpoint.clone(), options)?)),
         EmbedderSpec::None => None,
     })
@@ -119,9 +129,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_embedders_are_named() {
+    fn the_embedders_are_named() {
         assert_eq!("static".parse(), Ok(EmbedderSpec::default()));
         assert_eq!("none".parse(), Ok(EmbedderSpec::None));
+        let spec: EmbedderSpec = "minilm:/models/m:1".parse().unwrap();
+        assert_eq!(spec, EmbedderSpec::MiniLm("/models/m:1".into()));
+        assert_eq!(spec.to_string(), "minilm:/models/m:1");
         let spec: EmbedderSpec = "openai:http://localhost:11434/v1/?key=s3cret"
             .parse()
             .unwrap();
@@ -132,8 +145,8 @@ mod tests {
     #[test]
     fn other_names_are_refused_with_help() {
         for (text, help) in [
-            ("minilm:/models/m", "not in this build"),
-            ("minilm", "not in this build"),
+            ("minilm:", "minilm:/models/all-MiniLM-L6-v2"),
+            ("minilm", "minilm:/models/all-MiniLM-L6-v2"),
             ("https://u:s3cret@h/v1", "write openai: before it"),
             ("openai", "openai:https://api.openai.com/v1"),
             ("openai:", "openai:https://api.openai.com/v1"),

@@ -3,6 +3,8 @@
 //! Own hash map, because this search is most of the time of an embedding: one pass hashes every prefix, and a
 //! prefix that is no piece costs one look at one slot. Built once at start, about a millisecond for 30,522 pieces.
 
+use std::borrow::Cow;
+
 /// What a piece that continues a word begins with in the vocabulary file.
 const CONTINUES: &str = "##";
 
@@ -41,7 +43,7 @@ pub(crate) enum Position {
 /// A vocabulary, ready for searching.
 pub(crate) struct Vocabulary {
     /// The file; each piece is a range of it.
-    text: &'static str,
+    text: Cow<'static, str>,
     /// By id.
     pieces: Vec<Piece>,
     /// Open addressing with linear probing, at most half full, so that a miss ends soon. The size is a power of 2.
@@ -74,8 +76,9 @@ impl Vocabulary {
     ///
     /// # Errors
     /// [`BadVocabulary`] if there is no `[UNK]` or a piece is longer than 32 bytes.
-    pub(crate) fn new(text: &'static str) -> Result<Self, BadVocabulary> {
-        let pieces = pieces(text)?;
+    pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Result<Self, BadVocabulary> {
+        let text = text.into();
+        let pieces = pieces(&text)?;
         let longest = pieces.iter().map(|piece| usize::from(piece.length)).max();
         let empty = Slot { tag: 0, id: FREE };
         let mut made = Self {
@@ -88,11 +91,14 @@ impl Vocabulary {
         for id in 0..made.pieces.len() {
             made.insert(id);
         }
-        match made.longest_prefix(UNKNOWN.as_bytes(), Position::First) {
-            Some((id, length)) if length == UNKNOWN.len() => made.unknown = id,
-            _ => return Err(BadVocabulary::NoUnknown),
-        }
+        made.unknown = made.id(UNKNOWN).ok_or(BadVocabulary::NoUnknown)?;
         Ok(made)
+    }
+
+    /// The id of a piece that begins a word, `[CLS]` and its like among them.
+    pub(crate) fn id(&self, piece: &str) -> Option<u32> {
+        let (id, length) = self.longest_prefix(piece.as_bytes(), Position::First)?;
+        (length == piece.len()).then_some(id)
     }
 
     /// How many pieces there are; every id is below this.
@@ -172,7 +178,7 @@ fn step(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
 }
 
-fn pieces(text: &'static str) -> Result<Vec<Piece>, BadVocabulary> {
+fn pieces(text: &str) -> Result<Vec<Piece>, BadVocabulary> {
     let mut start = 0;
     let mut pieces = Vec::with_capacity(32_768);
     for (index, line) in text.split_terminator('\n').enumerate() {

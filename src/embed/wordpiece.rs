@@ -10,6 +10,8 @@
 //!
 //! Nothing is allocated while cutting: the current word lives in a fixed buffer.
 
+use std::borrow::Cow;
+
 use unicode_normalization::char::decompose_canonical;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
@@ -31,7 +33,7 @@ impl WordPiece {
     ///
     /// # Errors
     /// [`BadVocabulary`].
-    pub(crate) fn new(vocabulary: &'static str) -> Result<Self, BadVocabulary> {
+    pub(crate) fn new(vocabulary: impl Into<Cow<'static, str>>) -> Result<Self, BadVocabulary> {
         let vocabulary = Vocabulary::new(vocabulary)?;
         Ok(Self { vocabulary })
     }
@@ -39,6 +41,11 @@ impl WordPiece {
     /// How many pieces there are; every id is below this.
     pub(crate) fn vocabulary_size(&self) -> usize {
         self.vocabulary.len()
+    }
+
+    /// The vocabulary that it cuts by.
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
     /// Hands the id of each piece of `text`, in order, to `emit`; a word that cannot be cut gives that of `[UNK]`.
