@@ -1,4 +1,7 @@
 //! Twice as much as the server can carry, at a rate that does not wait for answers.
+//!
+//! Seen to fail: with a queue that lets everyone wait for a place (`admission` of an hour) it said `nothing was shed: it was no
+//! overload`.
 
 use crate::measure::{Taken, mib};
 use crate::process::{Place, Running};

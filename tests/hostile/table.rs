@@ -1,6 +1,10 @@
 //! The table of bad requests, row by row.
 //!
-//! Defects put in, and what was printed: see the end of each law.
+//! Defects put in, and what was printed (each was taken out again):
+//! - requests of no certain length or host are not refused: 10 lines, the first of them `chunked twice in one header: more was
+//!   answered: HTTP/1.1 200 OK`, and after it `1 messages were stored`: the smuggled one;
+//! - the limit of a body one byte too low: `a body of the limit: answer 0 should be a 200: HTTP/1.1 413 Payload Too Large`, and
+//!   the same of `chunks of the limit`.
 
 use crate::client::assert_problem;
 use crate::process::{Place, Running};

@@ -12,7 +12,7 @@
 //! - A removed write-ahead log is the same, with nothing of it left. It looks like a clean stop.
 //!
 //! Defects put in, and what was printed (each was taken out again):
-//! DAMAGE_DEFECTS
+//! - a start that throws the write-ahead log away: `silently wrong in round 0: lost 72` of a killed database that nobody damaged.
 
 use crate::damage::{Damage, End, Image};
 use crate::ground::{Dice, ended, rounds};

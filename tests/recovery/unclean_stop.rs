@@ -2,7 +2,10 @@
 //! stop costs nothing.
 //!
 //! Defects put in, and what was printed (each was taken out again):
-//! UNCLEAN_DEFECTS
+//! - a database that is always taken for closed: the log of the small one has no check in it, `left: 0, right: 1`; and with the large
+//!   one damaged `the process did not end`, it serves on;
+//! - that the file is damaged is not noted beside it: the second start says `it started`, for the first one took the write-ahead log
+//!   in when it closed, and nothing tells of the damage any more.
 
 use crate::damage::{PAGE, page_of, write};
 use crate::ground::{Dice, back_up, fatten, restore};
