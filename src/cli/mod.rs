@@ -180,18 +180,20 @@ fn require_file_for_durability(
     asked: Option<Durability>,
     database: &DatabaseUrl,
 ) -> Result<(), Refusal> {
-    match (asked, database) {
-        (None, _) | (Some(_), DatabaseUrl::Sqlite(_)) => Ok(()),
-        (Some(_), DatabaseUrl::Memory) => Err(
-            "--durability (GUESTBOOK_DURABILITY) is for the embedded database: tables in memory outlive nothing; leave it out"
-                .into(),
-        ),
-        (Some(_), _) => Err(
-            "--durability (GUESTBOOK_DURABILITY) is for the embedded database: what a PostgreSQL server keeps is decided by its \
-             own fsync, full_page_writes and synchronous_commit; set those on the server, and leave the flag out"
-                .into(),
-        ),
+    if asked.is_none() {
+        return Ok(());
     }
+    let why = match database.backend() {
+        "sqlite" => return Ok(()),
+        "memory" => "tables in memory outlive nothing; leave it out",
+        _ => {
+            "what a PostgreSQL server keeps is decided by its own fsync, full_page_writes and synchronous_commit; set those on \
+             the server, and leave the flag out"
+        }
+    };
+    Err(format!(
+        "--durability (GUESTBOOK_DURABILITY) is for the embedded database: {why}"
+    ))
 }
 
 fn embedder(cli: &Cli) -> Result<Option<Arc<dyn Embedder>>, Refusal> {

@@ -41,7 +41,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let file = format!("sqlite:{}", folder.path().join("guestbook.db").display());
         let tree = format!("sled:{}", folder.path().join("lists").display());
-        let mut guards: Vec<Box<dyn Any + Send>> = vec![Box::new(folder)];
+        let mut guards: Vec<Box<dyn Any + Send>> = Vec::new();
         let (database, lists) = match kind {
             Kind::SqliteSled => (file, tree),
             #[cfg(feature = "redis")]
@@ -51,6 +51,7 @@ impl Place {
             #[cfg(all(feature = "postgres", feature = "redis"))]
             Kind::PostgresRedis => (postgres(&mut guards), redis(&mut guards)),
         };
+        guards.push(Box::new(folder));
         Self {
             database: DatabaseUrl::parse(&database).unwrap(),
             lists: CacheUrl::parse(&lists).unwrap(),

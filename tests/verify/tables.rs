@@ -69,6 +69,9 @@ laws! {
     a_lost_mapping_is_written_again:
         "DELETE FROM cache_content_mapping WHERE id = (SELECT id FROM message_cache WHERE content = 'two words')"
         => Mappings, ADA, Some(1), "there is no mapping", Mended;
+    a_mapping_that_names_another_message_is_written_again:
+        "UPDATE cache_content_mapping SET cache_id = 'another' WHERE id = (SELECT id FROM message_cache WHERE content = 'two words')"
+        => Mappings, ADA, Some(1), "there is no mapping", Mended;
     a_mapping_of_another_owner_is_corrected:
         "UPDATE cache_content_mapping SET user_id = 'bob' WHERE id = (SELECT id FROM message_cache WHERE content = 'two words')"
         => Mappings, ADA, Some(1), "it belongs to bob, the chat to ada", Mended;

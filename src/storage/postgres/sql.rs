@@ -301,7 +301,8 @@ pub(super) const AUDITED_MESSAGES: &str = "SELECT m.id, m.sequence, m.role, m.me
         m.created_at, e.embedding_model, e.embedding_dim, length(e.embedding)::bigint, n.state, n.cause, p.user_id,
         p.is_synced, m.conversation_id
     FROM message_cache m LEFT JOIN cache_embeddings e ON e.id = m.id
-        LEFT JOIN embedding_notes n ON n.message_id = m.id LEFT JOIN cache_content_mapping p ON p.id = m.id
+        LEFT JOIN embedding_notes n ON n.message_id = m.id
+        LEFT JOIN cache_content_mapping p ON p.id = m.id AND p.cache_id = m.id
     WHERE m.conversation_id = ANY ($1) ORDER BY m.conversation_id, m.sequence";
 pub(super) const OWNERS_AFTER: &str = "SELECT user_id FROM
         (SELECT user_id FROM usage_metrics WHERE user_id > $1
@@ -371,7 +372,7 @@ pub(super) const REPAIR_MAPPING: &str =
     "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend,
         content_backend, is_synced, last_synced_at, created_at)
     SELECT id, 'message', id, $2, $3, 'postgresql', $4, NULL, $5 FROM message_cache WHERE id = $1
-    ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, is_synced = excluded.is_synced";
+    ON CONFLICT (id) DO UPDATE SET cache_id = excluded.cache_id, user_id = excluded.user_id, is_synced = excluded.is_synced";
 pub(super) const REPAIR_HOURS: &str = "INSERT INTO cache_metrics_parts (id, recorded_at, part, entries, cache_hits, cache_misses,
         timed_requests, timed_ms, storage_size_mb)
     SELECT gen_random_uuid()::text, hour, 0, 0, 0, stored, 0, 0, 0 FROM

@@ -294,7 +294,8 @@ pub(super) const DOSSIER_BY_ID: &str =
 pub(super) const AUDITED_MESSAGES: &str = "SELECT m.id, m.sequence, m.role, m.message_hash, m.content, m.tokens, m.sent_at,
         m.created_at, e.embedding_model, e.embedding_dim, length(e.embedding), n.state, n.cause, p.user_id, p.is_synced
     FROM message_cache m LEFT JOIN cache_embeddings e ON e.id = m.id
-        LEFT JOIN embedding_notes n ON n.message_id = m.id LEFT JOIN cache_content_mapping p ON p.id = m.id
+        LEFT JOIN embedding_notes n ON n.message_id = m.id
+        LEFT JOIN cache_content_mapping p ON p.id = m.id AND p.cache_id = m.id
     WHERE m.conversation_id = ?1 ORDER BY m.sequence";
 pub(super) const OWNERS_AFTER: &str = "SELECT user_id FROM usage_metrics WHERE user_id > ?1
     UNION SELECT user_id FROM conversation_cache WHERE user_id > ?1 AND platform = 'guest'
@@ -358,7 +359,7 @@ pub(super) const REPAIR_MAPPING: &str =
     "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend,
         content_backend, is_synced, last_synced_at, created_at)
     SELECT id, 'message', id, ?2, ?3, 'sqlite', ?4, NULL, ?5 FROM message_cache WHERE id = ?1
-    ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, is_synced = excluded.is_synced";
+    ON CONFLICT (id) DO UPDATE SET cache_id = excluded.cache_id, user_id = excluded.user_id, is_synced = excluded.is_synced";
 pub(super) const MAPPING_DELETE: &str = "DELETE FROM cache_content_mapping WHERE id = ?1";
 pub(super) const HOURS_WITHOUT_ROW: &str = "SELECT hour, stored FROM
         (SELECT substr(created_at, 1, 13) || ':00:00.000Z' AS hour, count(*) AS stored FROM message_cache GROUP BY hour)
