@@ -27,7 +27,7 @@ pub struct Armed(#[allow(dead_code)] fail::FailScenario<'static>);
 #[cfg(not(feature = "failpoints"))]
 pub struct Armed;
 
-/// Reads `FAILPOINTS`; while what it returns is kept, [`reach`] does what was asked.
+/// Reads `FAILPOINTS`; while what it returns is kept, places do what was asked.
 pub fn arm() -> Armed {
     #[cfg(feature = "failpoints")]
     return Armed(fail::FailScenario::setup());
