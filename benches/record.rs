@@ -32,14 +32,7 @@ fn main() {
 fn guestbook_record(bencher: Bencher<'_, '_>, size: usize) {
     let folder = folder();
     let model = StaticTable::new();
-    let settings = TableSettings {
-        list_ttl: Ttl(Duration::from_secs(86_400)),
-        retention: None,
-        model: Some(model.model().clone()),
-        cache_backend: "sled",
-    };
-    let path = folder.path().join("guestbook.db");
-    let database = SqliteDatabase::open(&path, settings).expect("a new database");
+    let database = database(&folder, &model);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -73,14 +66,7 @@ const LENGTH: usize = 50;
 #[divan::bench]
 fn guestbook_history_of_50(bencher: Bencher<'_, '_>) {
     let folder = folder();
-    let settings = TableSettings {
-        list_ttl: Ttl(Duration::from_secs(86_400)),
-        retention: None,
-        model: None,
-        cache_backend: "sled",
-    };
-    let path = folder.path().join("guestbook.db");
-    let database = SqliteDatabase::open(&path, settings).expect("a new database");
+    let database = database(&folder, &StaticTable::new());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -114,6 +100,16 @@ fn bare_rusqlite_history_of_50(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(LENGTH)).bench_local(|| {
         assert_eq!(writer.history(black_box(guest.as_str())).len(), LENGTH);
     });
+}
+
+fn database(folder: &TempDir, model: &StaticTable) -> SqliteDatabase {
+    let settings = TableSettings {
+        list_ttl: Ttl(Duration::from_secs(86_400)),
+        retention: None,
+        model: Some(model.model().clone()),
+        cache_backend: "sled",
+    };
+    SqliteDatabase::open(&folder.path().join("guestbook.db"), settings).expect("a new database")
 }
 
 fn folder() -> TempDir {
