@@ -39,10 +39,13 @@ fn check<T: Debug>(text: &str, url: &Result<T, guestbook::error::Error>) {
     }
 }
 
-/// Whether the secret stands where credentials do: before an @, of a URL that can have any.
+/// Whether the secret stands where credentials do, and nowhere else: before an @, of a URL that can have any.
 fn is_secret(text: &str) -> bool {
-    let before_query = text.split('?').next().unwrap_or_default();
-    let credentials = before_query.rsplit_once('@').map_or("", |parts| parts.0);
+    let (before_query, query) = text.split_once('?').unwrap_or((text, ""));
+    let (credentials, place) = before_query.rsplit_once('@').unwrap_or_default();
+    if place.contains(SECRET) || query.contains(SECRET) {
+        return false;
+    }
     let is_path = ["sqlite:", "sled:"]
         .iter()
         .any(|scheme| text.starts_with(scheme));
