@@ -10,7 +10,7 @@
 use crate::ledger::{Ledger, Load, Nodes, Plan, Stores};
 use crate::pair::Pair;
 use crate::process::Running;
-use crate::words::{needed, stopped, until_verified};
+use crate::words::{program, stopped, until_verified};
 use guestbook::chat::Timestamp;
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +36,7 @@ impl Wall {
         let libraries = folders.map(|it| it.path().join("faketime/libfaketimeMT.so.1"));
         let found = libraries.into_iter().find(|file| file.is_file());
         let wall = Self {
-            library: needed("libfaketime", "faketime", found)?,
+            library: program("libfaketime", "faketime", found)?,
             file: pair.place.path().join("wall"),
         };
         wall.put(0);

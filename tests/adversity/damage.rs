@@ -1,6 +1,6 @@
 //! Everything that can be done to the files of a list store.
 
-use crate::words::Dice;
+use crate::ledger::Dice;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -6,9 +6,9 @@
 
 use crate::client::Client;
 use crate::damage::{Copies, Damage, copy, every};
-use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan};
+use crate::ledger::{Dice, Ledger, Load, Nodes, OnDisk, Plan, rounds};
 use crate::process::{Place, Running, finish, stderr};
-use crate::words::{Dice, killed, percentile, rounds, stopped, until_ready, until_verified};
+use crate::words::{killed, percentile, stopped, until_ready, until_verified};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ async fn settled(client: &Client) -> (Duration, Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_done_to_the_list_store_the_service_starts_and_no_message_is_lost() {
-    let mut dice = Dice::seeded();
+    let mut dice = Dice::thrown();
     let (place, other) = (Place::new(), Place::new());
     foreign(&other).await;
     let (lists, older) = (place.data().join("lists"), place.path().join("older"));

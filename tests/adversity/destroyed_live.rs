@@ -4,9 +4,9 @@
 //! Seen to fail: when the store was not opened again after a failed flush, `Delete([Db])` was not right within its time.
 
 use crate::damage::{Copies, Damage, Over, Part, Spot, To};
-use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan};
+use crate::ledger::{Dice, Ledger, Load, Nodes, OnDisk, Plan, rounds};
 use crate::process::Place;
-use crate::words::{Dice, killed, rounds, stopped, until_verified};
+use crate::words::{killed, stopped, until_verified};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ async fn heals(client: &crate::client::Client) -> Option<Duration> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_store_that_goes_away_under_the_server_takes_no_message_along() {
-    let mut dice = Dice::seeded();
+    let mut dice = Dice::thrown();
     let mut ways = ways();
     ways.truncate(rounds(4, ways.len()));
     let count = ways.len();

@@ -8,11 +8,11 @@
 //! turned away`.
 
 use crate::footprint::Footprint;
-use crate::ledger::{Ledger, Load, Nodes, Plan};
+use crate::ledger::{Ledger, Load, Nodes, Plan, is_long};
 use crate::pair::{Lists, Pair, Tables};
 use crate::process::Running;
 use crate::servers::{Postgres, Proxy, Redis};
-use crate::words::{is_long, stopped};
+use crate::words::stopped;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@
 use crate::footprint::Footprint;
 use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan};
 use crate::process::{Place, Running};
-use crate::words::{needed, stopped};
+use crate::words::{program, stopped};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_millis(5_000 + 1_500);
 fn strace() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join("strace"));
-    needed(
+    program(
         "strace",
         "strace",
         found.into_iter().find(|file| file.is_file()),

@@ -5,10 +5,10 @@
 //! their rows.
 
 use crate::client::{chat, said};
-use crate::ledger::{Ledger, Load, Nodes, Plan, Row, Stores};
+use crate::ledger::{Dice, Ledger, Load, Nodes, Plan, Row, Stores, rounds};
 use crate::pair::Pair;
 use crate::process::{Place, Running};
-use crate::words::{Dice, percentile, rounds, stopped, until_ready};
+use crate::words::{percentile, stopped, until_ready};
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -48,7 +48,7 @@ fn untold(ledger: &Ledger, rows: &[Row], known: &mut HashSet<String>) -> Vec<Str
 }
 
 async fn stop_again_and_again(pair: Pair) {
-    let mut dice = Dice::seeded();
+    let mut dice = Dice::thrown();
     let ledger = Arc::new(Ledger::default());
     let mut node = pair.serve();
     let nodes = Nodes::of(&[&node]);

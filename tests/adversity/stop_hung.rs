@@ -3,11 +3,11 @@
 //! Seen to fail: with no limit on closing the stores, `Both: it took 37.674853912s`; when a stop was not heeded during the start, the
 //! exit code was 2 after a time-out of the connection.
 
-use crate::ledger::{Ledger, Load, Nodes, Plan, Stores};
+use crate::ledger::{Dice, Ledger, Load, Nodes, Plan, Stores, rounds};
 use crate::pair::{Lists, Pair, Tables};
 use crate::process::Place;
 use crate::servers::Proxy;
-use crate::words::{Dice, rounds, stopped, until_ready};
+use crate::words::{stopped, until_ready};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -100,7 +100,7 @@ fn end(child: Child) -> (Option<i32>, String, Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_that_comes_during_the_start_is_heeded_and_leaves_sound_stores() {
-    let mut dice = Dice::seeded();
+    let mut dice = Dice::thrown();
     let place = Place::new();
     let (mut early, mut clean) = (0, 0);
     for _ in 0..rounds(12, 100) {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Kills between two comparisons.
-const STRETCH: u64 = 20;
+const STRETCH: usize = 20;
 const EARLIEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_millis(2_000);
 /// What 95 % of the starts after a kill must keep to.
@@ -33,7 +33,7 @@ fn plan() -> Plan {
 /// What a run has seen.
 #[derive(Debug, Default)]
 struct Seen {
-    kills: u64,
+    kills: usize,
     saved: usize,
     unknown: usize,
     ready: Vec<Duration>,
@@ -87,7 +87,7 @@ async fn come_and_go(mut talker: Talker, over: Arc<AtomicBool>) {
     }
 }
 
-async fn stretch(pair: &Pair, kills: u64, dice: &mut Dice, seen: &mut Seen) {
+async fn stretch(pair: &Pair, kills: usize, dice: &mut Dice, seen: &mut Seen) {
     let (mut node, _) = ready(pair).await;
     let (ledger, nodes) = (Arc::new(Ledger::default()), Nodes::of(&[&node]));
     let over = Arc::new(AtomicBool::new(false));
@@ -116,7 +116,7 @@ async fn stretch(pair: &Pair, kills: u64, dice: &mut Dice, seen: &mut Seen) {
     node.stop();
 }
 
-async fn killed_again_and_again(mut pair: Pair, kills: u64, name: &str) {
+async fn killed_again_and_again(mut pair: Pair, kills: usize, name: &str) {
     let (mut dice, mut seen) = (Dice::thrown(), Seen::default());
     while seen.kills < kills {
         let next = STRETCH.min(kills - seen.kills);

@@ -8,9 +8,8 @@
 //! `full_lists_cost_no_message` said `never: a message is stored everywhere again`.
 
 use crate::client::said;
-use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan};
+use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan, needed};
 use crate::mount::Disk;
-use crate::needed;
 use crate::process::{Running, guestbook};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

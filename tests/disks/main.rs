@@ -37,21 +37,3 @@ mod power_cut;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod power_cut_servers;
 mod write_faults;
-
-/// Whether the long form of a rig is asked for.
-fn is_long() -> bool {
-    std::env::var_os("GUESTBOOK_TEST_LONG").is_some()
-}
-
-/// What a rig needs; without it the test says so and is left out, or fails where that is not allowed.
-fn needed<T>(rig: Result<T, String>) -> Option<T> {
-    match rig {
-        Ok(rig) => Some(rig),
-        Err(reason) => {
-            println!("SKIP: {reason}");
-            let required = std::env::var_os("GUESTBOOK_REQUIRE_RIGS").is_some();
-            assert!(!required, "GUESTBOOK_REQUIRE_RIGS is set, but: {reason}");
-            None
-        }
-    }
-}

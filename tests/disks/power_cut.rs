@@ -9,10 +9,10 @@
 //! [`without_fsync_messages_are_lost`] is the proof that the rig can fail: with fsync, fdatasync and sync_file_range made to do
 //! nothing it must lose. (It printed `figure: power cut without fsync: 2 of 2 rounds lost, 1046 of 1046 acknowledged messages`.)
 
-use crate::ledger::{Dice, Ledger, Load, Nodes, OnDisk, Plan};
+use crate::ledger::{Dice, Ledger, Load, Nodes, OnDisk, Plan, is_long, needed};
 use crate::mount::Disk;
 use crate::process::{Running, guestbook};
-use crate::{is_long, needed};
+
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::process::Command;

@@ -4,12 +4,12 @@
 //! messages that may be gone. Only in the long form: PostgreSQL's own durability is shown here, and that the service asks
 //! for it. Shown to fail: with `PostgresOptions::fast()` messages are lost, or the server does not start again.
 
-use crate::ledger::{Dice, Ledger, Load, Nodes, given};
+use crate::ledger::{Dice, Ledger, Load, Nodes, given, is_long, needed};
 use crate::mount::Disk;
 use crate::pair::{Lists, Pair, Tables};
 use crate::power_cut::{EARLIEST, LATEST, busy, end};
 use crate::servers::{Postgres, PostgresOptions, Redis, RedisOptions};
-use crate::{is_long, needed};
+
 use std::process::Command;
 use std::sync::Arc;
 

@@ -8,9 +8,9 @@
 //! Shown to fail: with SQLite's own checkpoints, which swallow their errors, a failed fsync of `guestbook.db` was followed by 26
 //! more committed batches and exit code 0 instead of 70.
 
-use crate::ledger::{Dice, Ledger, Load, Nodes, OnDisk, Plan};
+use crate::ledger::{Dice, Ledger, Load, Nodes, OnDisk, Plan, is_long, needed};
 use crate::process::{Running, guestbook};
-use crate::{is_long, needed};
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;

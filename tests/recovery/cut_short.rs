@@ -5,7 +5,8 @@
 //!   its bytes, and `verify` of a killed restore says `database disk image is malformed`;
 //! - a second backup that does not heed the lock of the first: `left: (Some(2), Some(2))`, it takes the first one down with it.
 
-use crate::ground::{Dice, fatten, rounds};
+use crate::ground::fatten;
+use crate::ledger::{Dice, rounds};
 use crate::process::{Place, finish};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -65,7 +66,7 @@ fn kill_after(mut child: Child, moment: Duration) {
 
 #[test]
 fn a_backup_that_is_killed_leaves_nothing_that_looks_whole() {
-    let (place, mut dice) = (Place::new(), Dice::told());
+    let (place, mut dice) = (Place::new(), Dice::thrown());
     fatten(&place, BALLAST);
     let (file, began) = (place.path().join("copy.db"), Instant::now());
     done_alone(with(&place, "backup", &file));
@@ -92,7 +93,7 @@ fn a_backup_that_is_killed_leaves_nothing_that_looks_whole() {
 
 #[test]
 fn a_restore_that_is_killed_leaves_no_database() {
-    let (place, mut dice) = (Place::new(), Dice::told());
+    let (place, mut dice) = (Place::new(), Dice::thrown());
     fatten(&place, BALLAST);
     let file = place.path().join("copy.db");
     done_alone(with(&place, "backup", &file));

@@ -1,7 +1,7 @@
 //! A data folder as a server left it, and ways to damage a copy of it.
 
-use crate::ground::{Dice, as_of_now, converse};
-use crate::ledger::{Ledger, OnDisk};
+use crate::ground::{as_of_now, converse};
+use crate::ledger::{Dice, Ledger, OnDisk};
 use crate::process::Place;
 use rusqlite::Connection;
 use std::fs::{File, OpenOptions};

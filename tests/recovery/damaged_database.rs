@@ -15,8 +15,8 @@
 //! - a start that throws the write-ahead log away: `silently wrong in round 0: lost 72` of a killed database that nobody damaged.
 
 use crate::damage::{Damage, End, Image};
-use crate::ground::{Dice, ended, rounds};
-use crate::ledger::{Findings, KINDS, Ledger, Nodes, OnDisk, Talker};
+use crate::ground::ended;
+use crate::ledger::{Dice, Findings, KINDS, Ledger, Nodes, OnDisk, Talker, rounds};
 use crate::process::{Place, Running, stderr, stdout};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -152,7 +152,7 @@ async fn outcome(place: &Place, ledger: &Arc<Ledger>, damage: Damage) -> Outcome
 }
 
 async fn never_silently_wrong(end: End, damages: &[Damage], count: usize) {
-    let (mut dice, image) = (Dice::told(), Image::of(end).await);
+    let (mut dice, image) = (Dice::thrown(), Image::of(end).await);
     let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
     for damage in damages.iter().copied().cycle().take(count) {
         let (place, ledger) = image.copy();

@@ -1,44 +1,11 @@
-//! What the rigs share: seeds, figures, large files, loads, and copies of what a ledger knew.
+//! What the rigs share: large files, loads, and copies of what a ledger knew.
 
 use crate::ledger::{Ledger, Load, Nodes, Plan};
 use crate::process::{Place, Running, finish, stderr};
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Numbers that a seed decides.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    /// Of the seed that is asked for, or a new one, which is told.
-    pub(crate) fn told() -> Self {
-        let given = std::env::var("GUESTBOOK_TEST_SEED").ok();
-        let given = given.and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        println!("GUESTBOOK_TEST_SEED={seed}");
-        Self(seed | 1)
-    }
-
-    /// Below `sides`.
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % sides.max(1)
-    }
-}
-
-/// How often, in a short run and in a long one.
-pub(crate) fn rounds(short: usize, long: usize) -> usize {
-    match std::env::var_os("GUESTBOOK_TEST_LONG") {
-        Some(_) => long,
-        None => short,
-    }
-}
 
 /// Runs a command to its end without holding up the runtime.
 pub(crate) fn ended(command: Command) -> Output {

@@ -8,7 +8,8 @@
 //!   in when it closed, and nothing tells of the damage any more.
 
 use crate::damage::{PAGE, page_of, write};
-use crate::ground::{Dice, back_up, fatten, restore};
+use crate::ground::{back_up, fatten, restore};
+use crate::ledger::Dice;
 use crate::process::{Place, Running};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -32,7 +33,7 @@ async fn killed(place: &Place) {
 
 /// Makes a page of vectors unreadable that is in no log.
 fn break_a_page(place: &Place) {
-    let page = page_of(&place.file(), "cache_embeddings", &mut Dice::told());
+    let page = page_of(&place.file(), "cache_embeddings", &mut Dice::thrown());
     println!("page {page} is broken");
     write(&place.file(), (page - 1) * PAGE, &[0; PAGE as usize]);
 }

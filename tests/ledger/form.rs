@@ -1,0 +1,30 @@
+//! Which form of a rig is run, and whether it can be.
+
+/// A number that the environment gives.
+pub(crate) fn given(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Whether the long form is asked for.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("GUESTBOOK_TEST_LONG").is_some()
+}
+
+/// How often to do something: more in the long form, and as often as `GUESTBOOK_TEST_ROUNDS` says if it does.
+pub(crate) fn rounds(short: usize, long: usize) -> usize {
+    let usual = if is_long() { long } else { short };
+    given("GUESTBOOK_TEST_ROUNDS").map_or(usual, |rounds| usize::try_from(rounds).unwrap())
+}
+
+/// What a rig needs; without it the test says so and is left out, or fails where that is not allowed.
+pub(crate) fn needed<T>(rig: Result<T, String>) -> Option<T> {
+    match rig {
+        Ok(rig) => Some(rig),
+        Err(reason) => {
+            println!("SKIP: {reason}");
+            let required = std::env::var_os("GUESTBOOK_REQUIRE_RIGS").is_some();
+            assert!(!required, "GUESTBOOK_REQUIRE_RIGS is set, but: {reason}");
+            None
+        }
+    }
+}
