@@ -17,6 +17,7 @@ mod refusing;
 mod reporting;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod sparing;
+mod stopping;
 
 use process::{Place, guestbook};
 use std::process::{Command, Output};

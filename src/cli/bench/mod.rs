@@ -33,6 +33,7 @@ mod target;
 mod wire;
 mod workload;
 
+use super::serve::StopSignals;
 use super::{Refusal, written};
 use crate::config::{BenchArgs, Cli};
 use ground::Grounds;
@@ -51,10 +52,11 @@ pub(super) async fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, Refusal
     if let Some(folder) = &args.out {
         make(folder)?;
     }
+    let mut stop = StopSignals::new()?;
     let grounds = Grounds::new(cli, &plan);
     let measured = tokio::select! {
         measured = measure(&grounds, &plan) => measured,
-        _ = tokio::signal::ctrl_c() => Err("interrupted; nothing was reported".into()),
+        _ = stop.received() => Err("interrupted; nothing was reported".into()),
     };
     // Also after a failure: what the bench has made goes with it.
     let cleaned = grounds.clear().await;
