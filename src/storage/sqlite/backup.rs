@@ -165,7 +165,7 @@ fn begin_anew(to: &mut Connection) -> rusqlite::Result<()> {
     let transaction = to.transaction()?;
     let epoch = Uuid::new_v4().to_string();
     transaction.execute(sql::META_PUT, params!["store_epoch", epoch])?;
-    transaction.execute(sql::META_FORGET, ["lists_incarnation"])?;
+    transaction.execute(sql::META_DELETE, ["lists_incarnation"])?;
     transaction.commit()
 }
 

@@ -62,7 +62,6 @@ pub(super) const HAS_HISTORY: &str = "SELECT count(*) > 0 FROM sqlite_schema WHE
 pub(super) const HISTORY: &str = "SELECT applied_on, checksum FROM refinery_schema_history";
 pub(super) const MESSAGES_COUNT: &str = "SELECT count(*) FROM message_cache";
 pub(super) const CONVERSATIONS_COUNT: &str = "SELECT count(*) FROM conversation_cache";
-pub(super) const META_FORGET: &str = "DELETE FROM guestbook_meta WHERE key = ?1";
 pub(super) const META_GET: &str = "SELECT value FROM guestbook_meta WHERE key = ?1";
 pub(super) const META_PUT: &str = "INSERT INTO guestbook_meta (key, value) VALUES (?1, ?2)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
