@@ -86,9 +86,6 @@ pub fn router(service: Service, settings: HttpSettings) -> Router {
         recounting: Arc::new(Semaphore::new(1)),
     };
     routes::guarded(&app)
-        .layer(axum::extract::DefaultBodyLimit::max(
-            app.settings.body_limit,
-        ))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(
             problem::panicked,
         ))
