@@ -11,6 +11,7 @@ use guestbook::chat::ConversationId;
 use guestbook::storage::ListCache;
 use guestbook::storage::list_cache::{Append, Applied, Item, Origin};
 use guestbook::storage::sled::SledLists;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -41,16 +42,21 @@ fn apply(bencher: Bencher<'_, '_>, size: usize) {
         });
 }
 
+/// A store with the settings of ours.
+fn bare_sled(folder: &Path) -> sled::Db {
+    sled::Config::new()
+        .path(folder)
+        .cache_capacity(32 << 20)
+        .flush_every_ms(None)
+        .open()
+        .expect("a new store")
+}
+
 /// One item and one head record per append, each an insert of its own.
 #[divan::bench(args = SIZES, sample_count = 50, sample_size = 4)]
 fn bare_sled_inserts(bencher: Bencher<'_, '_>, size: usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let db = sled::Config::new()
-        .path(folder.path())
-        .cache_capacity(32 << 20)
-        .flush_every_ms(None)
-        .open()
-        .expect("a new store");
+    let db = bare_sled(folder.path());
     let items = db.open_tree("items").expect("a new tree");
     let heads = db.open_tree("heads").expect("a new tree");
     bencher
@@ -117,12 +123,7 @@ fn new_list(length: usize) -> Append {
 #[divan::bench]
 fn bare_sled_range_of_50(bencher: Bencher<'_, '_>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let db = sled::Config::new()
-        .path(folder.path())
-        .cache_capacity(32 << 20)
-        .flush_every_ms(None)
-        .open()
-        .expect("a new store");
+    let db = bare_sled(folder.path());
     for at in 0..LENGTH as u64 {
         let text = message();
         db.insert(at.to_be_bytes(), text.content.as_str().as_bytes())
