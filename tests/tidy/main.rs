@@ -2,6 +2,7 @@
 
 mod documents;
 mod layers;
+mod places;
 mod source;
 mod sql;
 mod style;
