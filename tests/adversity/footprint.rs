@@ -1,7 +1,7 @@
 //! What a process holds: memory, threads, open files.
 
 use crate::process::Running;
-use std::fs;
+use crate::taken::Taken;
 use std::time::{Duration, Instant};
 
 /// How long a process may take to give back what it held: tokio keeps idle threads for ten seconds.
@@ -10,32 +10,25 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// What a process holds at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Footprint {
-    pub(crate) memory_kib: u64,
+    pub(crate) memory: u64,
     pub(crate) threads: u64,
     pub(crate) files: usize,
 }
 
 impl Footprint {
     pub(crate) fn of(node: &Running) -> Self {
-        let process = node.id();
-        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        let field = |name: &str| -> u64 {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.unwrap().trim().split(' ').next();
-            number.unwrap().parse().unwrap()
-        };
-        let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+        let taken = Taken(node.id());
         Self {
-            memory_kib: field("VmRSS:"),
-            threads: field("Threads:"),
-            files: files.count(),
+            memory: taken.resident(),
+            threads: taken.threads(),
+            files: taken.files(),
         }
     }
 
     /// Whether this is no more than `base`, but for what a process rightly keeps: pages of its allocator, a few idle threads,
     /// and a few connections.
     fn is_back_to(&self, base: &Self) -> bool {
-        self.memory_kib <= base.memory_kib + (base.memory_kib / 4).max(32 << 10)
+        self.memory <= base.memory + (base.memory / 4).max(32 << 20)
             && self.threads <= base.threads + 4
             && self.files <= base.files + 24
     }
@@ -59,7 +52,7 @@ impl Footprint {
 
 impl std::fmt::Display for Footprint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (memory, threads, files) = (self.memory_kib / 1024, self.threads, self.files);
+        let (memory, threads, files) = (self.memory >> 20, self.threads, self.files);
         write!(f, "{memory} MiB, {threads} threads, {files} files")
     }
 }

@@ -20,6 +20,9 @@ mod pair;
 mod process;
 #[path = "../servers/mod.rs"]
 mod servers;
+#[path = "../site/taken.rs"]
+#[allow(dead_code)] // as above
+mod taken;
 
 mod footprint;
 mod words;

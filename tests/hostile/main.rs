@@ -11,13 +11,14 @@ mod client;
 #[path = "../cli/process.rs"]
 #[allow(dead_code)] // as above
 mod process;
+#[path = "../site/taken.rs"]
+mod taken;
 
 mod bodies;
 mod chunks;
 mod framing;
 mod heads;
 mod leaving;
-mod measure;
 mod overload;
 mod paths;
 mod row;

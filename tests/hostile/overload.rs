@@ -3,9 +3,9 @@
 //! Seen to fail: with a queue that lets everyone wait for a place (`admission` of an hour) it said `nothing was shed: it was no
 //! overload`.
 
-use crate::measure::{Taken, mib};
 use crate::process::{Place, Running};
 use crate::row::HELLO;
+use crate::taken::{Taken, mib};
 use crate::wire::Wire;
 use rusqlite::{Connection, OpenFlags};
 use std::net::SocketAddr;

@@ -3,9 +3,9 @@
 //! Seen to fail: with two hours for a head (`first_request_timeout` and `header_read_timeout`) it said `a client was there for
 //! 10.006520069s`; with connections that may stall for ever, of answers that nobody takes, `25 files are open, 21 were`.
 
-use crate::measure::{Taken, mib};
 use crate::process::{Place, Running};
 use crate::row::{HELLO, get, post};
+use crate::taken::{Taken, mib};
 use crate::wire::Wire;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
