@@ -77,7 +77,8 @@ fn row(cells: Vec<String>) -> Row {
     }
 }
 
-// Both statements are of both dialects.
+// Both statements are of both dialects. A FULL JOIN of messages would read one side again for each row of the other in SQLite,
+// which makes no index for it.
 
 const ROWS: &str = "
     SELECT c.platform, c.user_id, c.id, m.id, m.sequence, m.role, coalesce(p.is_synced, false), m.message_hash, m.content
@@ -94,10 +95,13 @@ const COUNTERS: &str = "
             FROM conversation_cache c JOIN message_cache m ON m.conversation_id = c.id GROUP BY 1) m USING (user_id)
         WHERE (u.cache_misses, u.total_requests, u.total_tokens, u.total_output_tokens) IS DISTINCT FROM
             (m.messages, m.messages, m.tokens, coalesce(m.output, 0))
-    UNION ALL SELECT 'mapping of ' || coalesce(m.id, p.id) FROM message_cache m
-        FULL JOIN cache_content_mapping p ON p.cache_id = m.id WHERE m.id IS NULL OR p.id IS NULL
-    UNION ALL SELECT 'vector of ' || coalesce(m.id, v.message_id) FROM message_cache m
-        FULL JOIN (SELECT message_id FROM cache_embeddings UNION ALL SELECT message_id FROM embedding_notes) v
-            ON v.message_id = m.id WHERE m.id IS NULL OR v.message_id IS NULL
+    UNION ALL SELECT 'no mapping of ' || id FROM (SELECT id FROM message_cache
+        EXCEPT SELECT cache_id FROM cache_content_mapping) unmapped
+    UNION ALL SELECT 'mapping of ' || cache_id FROM (SELECT cache_id FROM cache_content_mapping
+        EXCEPT SELECT id FROM message_cache) mapped
+    UNION ALL SELECT 'no vector of ' || id FROM (SELECT id FROM message_cache
+        EXCEPT SELECT message_id FROM cache_embeddings EXCEPT SELECT message_id FROM embedding_notes) without
+    UNION ALL SELECT 'vector of ' || message_id FROM (SELECT * FROM (SELECT message_id FROM cache_embeddings
+        UNION ALL SELECT message_id FROM embedding_notes) v EXCEPT SELECT id FROM message_cache) strays
     UNION ALL SELECT 'cache_metrics says ' || total_entries FROM (SELECT total_entries FROM cache_metrics
         ORDER BY recorded_at DESC LIMIT 1) last WHERE total_entries <> (SELECT count(*) FROM message_cache)";
