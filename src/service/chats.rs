@@ -65,9 +65,6 @@ impl Service {
             Ok(None) => Ok(None),
             Err(cause) => {
                 tracing::warn!(step = "list", %guest, %cause, "the list is answered from the tables");
-                if cause.kind() == ErrorKind::Corrupt {
-                    self.0.lists.doubt(guest.clone());
-                }
                 self.session_from_tables(guest, row.window.from, ttl)
                     .await
                     .map(Some)
@@ -115,7 +112,13 @@ impl Service {
         guest: &GuestId,
         now: Timestamp,
     ) -> Result<Option<Option<Vec<Item>>>> {
-        let list = self.0.parts.lists.range(guest, now).await?;
+        let list = self.0.parts.lists.range(guest, now).await;
+        if let Err(cause) = &list
+            && cause.kind() == ErrorKind::Corrupt
+        {
+            self.0.lists.doubt(guest.clone());
+        }
+        let list = list?;
         let Some(row) = self.0.parts.database.list_row(guest, now).await? else {
             return Ok(Some(None));
         };

@@ -5,6 +5,7 @@ use crate::fixture::{self, Fixture};
 #[cfg(any(feature = "postgres", feature = "redis"))]
 use crate::stage::Pair;
 use crate::stage::control::When;
+use crate::stage::words::until;
 use crate::stage::{Plan, Stage};
 use crate::workload::{self, GUESTS};
 use futures_util::future::join_all;
@@ -74,12 +75,12 @@ async fn run(plan: Plan, failure: Option<Failure>) -> Stage {
     ledger.assert_kept(&stage, &context).await;
     stage.mended().await;
     for name in GUESTS {
-        let listed = stage.listed(name).await.unwrap_or_default();
-        assert_eq!(
-            listed,
-            stage.texts(name).await,
-            "{context}: the list of {name}"
-        );
+        // A look at the lists that failed is repeated after a wait, and may be rebuilding this one.
+        until(
+            &format!("the list of {name} is what the tables say, after {context}"),
+            || async { stage.listed(name).await.unwrap_or_default() == stage.texts(name).await },
+        )
+        .await;
     }
     let report = stage.verify().await;
     assert!(report.ok, "{context}: {report:#?}");

@@ -126,3 +126,21 @@ async fn after_a_silence_the_list_begins_anew_and_the_history_goes_on() {
         stage.stop().await;
     }
 }
+
+/// Only what the list store says of a list is a reason to build it anew.
+#[tokio::test]
+async fn tables_that_say_that_they_are_damaged_cost_no_list() {
+    let stage = Plan::memory().start().ready().await;
+    stage.say("ada", "hello").await;
+    stage.mended().await;
+    // The row is read before the list, to know whether there should be one, and with it.
+    stage.tables.fail_nth(1, ErrorKind::Corrupt, When::Before);
+    let shown = session(&stage, "ada").await;
+    assert_eq!(shown, Some((words(&["hello"]), "memory")));
+    assert_eq!(stage.tables.lift(), 1);
+    stage.service.sweep().await.unwrap(); // a doubted list would be removed and built anew by now
+    stage.assert_well().await;
+    assert_eq!(stage.lists.count("remove"), 0);
+    assert_eq!(stage.lists.count("replace"), 0);
+    stage.stop().await;
+}
