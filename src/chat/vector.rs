@@ -4,6 +4,7 @@
 //! `embed` knows where they come from. Pure: the same floats give the same bytes on every machine, so two
 //! nodes, or a node and a later `verify --repair`, write the same row.
 
+use super::similarity::cosine;
 use std::fmt;
 use std::sync::Arc;
 
@@ -159,8 +160,7 @@ impl Vector {
     /// Only for vectors of one model: see [`ModelId`].
     pub fn cosine(&self, other: &Self) -> Option<f32> {
         let dot = self.dot(other)?;
-        let lengths = (self.dot(self)? as f64 * other.dot(other)? as f64).sqrt();
-        Some((dot as f64 / lengths) as f32)
+        Some(cosine(dot, self.dot(self)?, other.dot(other)?))
     }
 
     fn checked(components: impl Iterator<Item = i8>) -> Result<Self, BadVector> {
