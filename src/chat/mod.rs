@@ -5,6 +5,7 @@
 //! edge. **Invariant:** no I/O, no clock, no random source, no runtime and no driver is named here.
 
 mod content;
+mod context;
 mod conversation;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -19,8 +20,10 @@ mod time;
 mod usage;
 mod vector;
 mod window;
+mod words;
 
 pub use content::{Content, Metadata, tokens};
+pub use context::{Budget, Chosen, Outline, Why, choose};
 pub use conversation::{Conversation, Platform, title};
 pub use hash::{Digest, chain_link, chain_start, content_hash};
 pub use ids::{ConversationId, GuestId, IdempotencyKey, MessageId, OwnerId};
@@ -32,6 +35,7 @@ pub use time::{Clock, ManualClock, SystemClock, Timestamp, Ttl};
 pub use usage::Usage;
 pub use vector::{BadVector, ModelId, Vector};
 pub use window::{Window, window_of};
+pub use words::Words;
 
 use thiserror::Error;
 

@@ -16,7 +16,7 @@ pub enum SearchMode {
     /// Its vector is near that of the text.
     #[default]
     Meaning,
-    /// It has every word of the text, in any order.
+    /// It has every word of the text, in any order; see [`super::Words`].
     Text,
 }
 

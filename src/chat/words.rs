@@ -1,0 +1,170 @@
+//! The words of a text, for a search that takes them literally: ids, names, codes, which have no meaning that a model knows.
+//!
+//! What a word is says Unicode (UAX #29), so an ideograph is one, and `can't` and `foo.bar` are; the parts of such a word,
+//! here `foo` and `bar`, are words as well. Case, width and the way an accent is written do not matter; the accent does.
+//! Pure, so every database finds the same messages: one that can narrow down does, and this decides.
+
+use super::{InvalidField, SearchText};
+use std::collections::BTreeSet;
+use unicode_normalization::UnicodeNormalization;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// The words that are looked for; at least one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Words(Box<[Box<str>]>);
+
+impl Words {
+    /// The words of a text, each once; `field` is the name the client used for it.
+    ///
+    /// # Errors
+    /// When there is none: signs and emoji are no words.
+    pub fn of(field: &str, text: &SearchText) -> Result<Self, InvalidField> {
+        let mut folded = String::new();
+        let words = text.as_str().unicode_words().map(|word| {
+            fold(word, &mut folded);
+            folded.as_str().into()
+        });
+        let words: BTreeSet<Box<str>> = words.collect();
+        if words.is_empty() {
+            let rule = "holds no word, that is letters or digits; mode=text looks for words";
+            return Err(InvalidField::new(field, rule));
+        }
+        Ok(Self(words.into_iter().collect()))
+    }
+
+    /// Whether a message has every word.
+    pub fn are_all_in(&self, content: &str) -> bool {
+        let mut found = vec![false; self.0.len()];
+        let mut missing = self.0.len();
+        let mut folded = String::new();
+        for word in content.unicode_words() {
+            fold(word, &mut folded);
+            let whole = [folded.as_str()].into_iter();
+            let parts = folded.split(|c: char| !c.is_alphanumeric() && !is_mark(c));
+            for word in whole.chain(parts) {
+                let place = self.0.binary_search_by(|sought| (**sought).cmp(word));
+                if let Ok(place) = place
+                    && !std::mem::replace(&mut found[place], true)
+                {
+                    missing -= 1;
+                }
+            }
+            if missing == 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A text that stands, in small letters, in every message of nothing but ASCII that has all words; the longest such.
+    /// `None` where no such message can have them, because a word has a character beyond ASCII.
+    ///
+    /// It is for a database, to leave out most of what cannot be a hit.
+    pub fn in_ascii(&self) -> Option<&str> {
+        let is_ascii = self.0.iter().all(|word| word.is_ascii());
+        let longest = self.0.iter().max_by_key(|word| word.len());
+        longest.filter(|_| is_ascii).map(|word| &**word)
+    }
+}
+
+/// Writes a word as all its spellings are written: compatibility forms composed, and neither of its cases. By way of the
+/// capitals, so that `ß` is `ss` and both small sigmas are one.
+fn fold(word: &str, folded: &mut String) {
+    folded.clear();
+    if word.is_ascii() {
+        folded.push_str(word);
+        folded.make_ascii_lowercase();
+        return;
+    }
+    let without_case = word
+        .nfkc()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase);
+    folded.extend(without_case.nfkc());
+}
+
+/// A mark that belongs to the letter before it, also where there is no composed form of both.
+fn is_mark(c: char) -> bool {
+    unicode_normalization::char::is_combining_mark(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn words(text: &str) -> Words {
+        Words::of("q", &SearchText::parse("q", text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_word_must_be_there_in_any_order() {
+        let sought = words("Order 17");
+        assert!(sought.are_all_in("is 17 the order?"));
+        assert!(sought.are_all_in("order-17"));
+        assert!(!sought.are_all_in("order 171"));
+        assert!(!sought.are_all_in("the order"));
+        assert!(!sought.are_all_in(""));
+    }
+
+    #[test]
+    fn a_part_of_a_word_is_found_and_the_whole_is_not_its_parts() {
+        assert!(words("bar").are_all_in("see foo.bar"));
+        assert!(words("homme").are_all_in("l'homme"));
+        assert!(words("user_id").are_all_in("set user_id=7"));
+        assert!(!words("user_id").are_all_in("the user has an id"));
+        assert!(!words("ba").are_all_in("see foo.bar"));
+    }
+
+    #[test]
+    fn case_width_and_the_way_of_writing_do_not_matter() {
+        let same = [
+            ("straße", "STRASSE"),
+            ("ΟΔΟΣ", "οδος"),
+            ("caf\u{e9}", "CAFE\u{301}"),
+            ("ｏｒｄｅｒ", "order"),
+            ("ﬁne", "FINE"),
+        ];
+        for (one, other) in same {
+            assert!(words(one).are_all_in(other), "{one} in {other}");
+            assert!(words(other).are_all_in(one), "{other} in {one}");
+        }
+        assert!(!words("cafe").are_all_in("café"));
+    }
+
+    #[test]
+    fn scripts_without_spaces_are_found_by_their_characters() {
+        assert!(words("日本").are_all_in("私は日本人です"));
+        assert!(!words("中国").are_all_in("私は日本人です"));
+        assert!(words("привет").are_all_in("Привет, мир"));
+    }
+
+    #[test]
+    fn signs_alone_are_no_words() {
+        for none in ["?!", "🎉", "+ - *"] {
+            let text = SearchText::parse("q", none).unwrap();
+            assert_eq!(Words::of("q", &text).unwrap_err().field, "q", "{none}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_has_its_own_words(message in "\\PC{1,60}") {
+            let text = SearchText::parse("q", &message);
+            if let Some(sought) = text.ok().and_then(|text| Words::of("q", &text).ok()) {
+                prop_assert!(sought.are_all_in(&message));
+            }
+        }
+
+        /// What a database leaves out by it is no hit.
+        #[test]
+        fn what_is_narrowed_away_is_no_hit(sought in "[a-cK\u{212a}ſß' ._]{1,4}", message in "[a-cA-CKkSs' ._]{0,12}") {
+            let text = SearchText::parse("q", &sought);
+            if let Some(sought) = text.ok().and_then(|text| Words::of("q", &text).ok()) {
+                let small = message.to_ascii_lowercase();
+                let may_be = sought.in_ascii().is_some_and(|word| small.contains(word));
+                prop_assert!(may_be || !sought.are_all_in(&message));
+            }
+        }
+    }
+}
