@@ -4,22 +4,31 @@
 //! |---|---|
 //! | `loop BATCH SECONDS` | a hand-written rusqlite loop, so many messages a commit; messages a second |
 //! | `answer FILE` | a bare axum handler that answers every GET with these bytes; its address, then it serves until it is killed |
+//! | `store` | a bare axum handler over that loop, one message a commit; its address, then it serves until it is killed |
 //! | `ingest ADDRESS MESSAGES CONNECTIONS` | lines of JSON to `/v1/messages/batch`; messages a second |
 //!
 //! Without arguments it does each for a moment, so that it does not rot.
 
 mod common;
 
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::routing::post;
 use common::by_hand::HandWritten;
-use common::{TEXT, batch};
+use common::{TEXT, batch, batch_of};
+use guestbook::chat::{Content, GuestId, MessageId, NewMessage, Role};
 use guestbook::embed::table::StaticTable;
+use guestbook::storage::database::Batch;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use uuid::Uuid;
 
 /// Lines of one request: about 5 MiB, below the limit of a body.
 const LINES: u64 = 20_000;
@@ -35,6 +44,7 @@ fn main() {
             println!("{rate:.0}");
         }
         ["answer", file] => answer(std::fs::read(file).expect("a file to answer with")),
+        ["store"] => store(),
         ["ingest", address, messages, connections] => {
             let address = address.parse().expect("ADDRESS:PORT");
             let rate = ingest(address, number(messages) as u64, number(connections));
@@ -76,16 +86,57 @@ fn hand_written(size: usize, span: Duration) -> f64 {
     written as f64 / took.as_secs_f64()
 }
 
-/// Serves until it is killed.
+/// Answers with these bytes until it is killed.
 fn answer(bytes: Vec<u8>) {
+    let body = Bytes::from(bytes);
+    let handler = move || async move { ([(CONTENT_TYPE, "application/json")], body.clone()) };
+    serve(axum::Router::new().fallback(handler));
+}
+
+/// What a message is sent as.
+#[derive(serde::Deserialize)]
+struct Said {
+    content: String,
+}
+
+/// Stores until it is killed: parses, makes the vector, hands the message to the thread that owns the connection, and answers after
+/// the commit. No server that shares one connection among its clients can do less.
+fn store() {
+    let (sender, receiver) = std::sync::mpsc::channel::<(Arc<Batch>, oneshot::Sender<()>)>();
+    std::thread::spawn(move || {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut writer = HandWritten::open(folder.path());
+        for (batch, reply) in receiver {
+            writer.record(&batch);
+            let _ = reply.send(()); // a client that went away
+        }
+    });
+    let model = Arc::new(StaticTable::new());
+    let handler = move |Path(guest): Path<String>, body: Bytes| {
+        let (sender, model) = (sender.clone(), Arc::clone(&model));
+        async move {
+            let said: Said = serde_json::from_slice(&body).expect("a message");
+            let guest = GuestId::parse(&guest).expect("the id of a guest");
+            let content = Content::parse(&said.content, 65_536).expect("a text");
+            let id = MessageId(Uuid::now_v7());
+            let message = NewMessage::new(id, guest, Role::User, content, common::now());
+            let (reply, stored) = oneshot::channel();
+            let batch = batch_of(&model, std::iter::once(message));
+            sender.send((batch, reply)).expect("a writer");
+            stored.await.expect("a commit");
+            StatusCode::CREATED
+        }
+    };
+    serve(axum::Router::new().route("/v1/guest/chat/{guest}", post(handler)));
+}
+
+/// Says where it listens, and serves until it is killed.
+fn serve(app: axum::Router) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let body = axum::body::Bytes::from(bytes);
     runtime.block_on(async {
-        let handler = move || async move { ([(CONTENT_TYPE, "application/json")], body.clone()) };
-        let app = axum::Router::new().fallback(handler);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a listener");
         println!("http://{}", listener.local_addr().expect("an address"));
@@ -113,7 +164,7 @@ fn ingest(address: SocketAddr, messages: u64, connections: usize) -> f64 {
                         return;
                     }
                     let count = LINES.min(messages - first);
-                    post(&mut stream, &lines(count, first), count);
+                    send(&mut stream, &lines(count, first), count);
                 }
             })
         })
@@ -145,7 +196,7 @@ fn lines(count: u64, first: u64) -> String {
 }
 
 /// Sends lines and sees each of them stored.
-fn post(stream: &mut TcpStream, lines: &str, count: u64) {
+fn send(stream: &mut TcpStream, lines: &str, count: u64) {
     let head = format!(
         "POST /v1/messages/batch HTTP/1.1\r\nHost: goals\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
         lines.len()

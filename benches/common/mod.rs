@@ -58,6 +58,11 @@ pub fn message() -> NewMessage {
 
 /// So many messages, each a group of its own with its vector.
 pub fn batch(model: &StaticTable, size: usize) -> Arc<Batch> {
+    batch_of(model, (0..size).map(|_| message()))
+}
+
+/// These messages, each a group of its own with its vector.
+pub fn batch_of(model: &StaticTable, messages: impl Iterator<Item = NewMessage>) -> Arc<Batch> {
     let entry = |message: NewMessage| {
         let vector = embed(model, message.content.as_str());
         Entry {
@@ -65,10 +70,11 @@ pub fn batch(model: &StaticTable, size: usize) -> Arc<Batch> {
             embedding: Embedding::Vector(vector),
         }
     };
-    let groups = (0..size).map(|_| Group(vec![entry(message())])).collect();
     Arc::new(Batch {
         at: now(),
-        groups,
+        groups: messages
+            .map(|message| Group(vec![entry(message)]))
+            .collect(),
         ..Batch::default()
     })
 }
