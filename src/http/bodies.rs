@@ -7,13 +7,13 @@
 //!
 //! **Invariant:** all bodies that are being read or worked on hold at most the budget.
 
-mod pieces;
+mod arriving;
 
 use super::Problem;
+use arriving::Arriving;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::http::StatusCode;
 use futures_util::StreamExt;
-use pieces::Pieces;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,6 +65,8 @@ impl Bodies {
         if body.size_hint().lower() > limit as u64 {
             return Err(too_large(limit)); // said by the head: nothing of it is read
         }
+        let said = body.size_hint().upper().map(usize::try_from); // by the head; nothing of chunks
+        let most = said.and_then(Result::ok).unwrap_or(limit).min(limit);
         let mut stream = body.into_data_stream();
         let Some(first) = next(&mut stream).await? else {
             return self.hold(Bytes::new()).await;
@@ -80,7 +82,7 @@ impl Bodies {
         tokio::select! {
             biased;
             _ = refused => Err(crowded()),
-            read = self.rest(held, stream, limit, &mut place) => read,
+            read = self.rest(held, stream, most, &mut place) => read,
         }
     }
 
@@ -89,24 +91,25 @@ impl Bodies {
         Ok(Held { bytes, room })
     }
 
-    /// The rest of a body that did not come at once. It is copied, so that no larger buffer is kept for a few bytes of it.
+    /// The rest of a body that did not come at once, at most `most` bytes in all. It is copied, so that no larger buffer is kept
+    /// for a few bytes of it.
     async fn rest(
         &self,
         begun: Held,
         mut stream: BodyDataStream,
-        limit: usize,
+        most: usize,
         place: &mut Place,
     ) -> Result<Held, Problem> {
         let Held { bytes, room } = begun;
         drop(room);
         let mut room = self.take(BUFFERS, 0).await?;
-        let (mut pieces, mut part) = (Pieces::new(limit), bytes);
+        let (mut arriving, mut part) = (Arriving::new(most), bytes);
         loop {
-            while !pieces.take(&mut part) {
-                let more = pieces.next_size().ok_or_else(|| too_large(limit))?;
-                let held = BUFFERS + pieces.capacity();
+            while !arriving.take(&mut part) {
+                let more = arriving.next_size().ok_or_else(|| too_large(most))?;
+                let held = BUFFERS + arriving.capacity();
                 room.merge(self.take(more, held).await?);
-                pieces.grow(more);
+                arriving.grow(more).map_err(|_| crowded())?;
                 place.grow(held + more);
             }
             match next(&mut stream).await? {
@@ -114,7 +117,7 @@ impl Bodies {
                 None => break,
             }
         }
-        let bytes = pieces.joined();
+        let bytes = arriving.whole();
         Ok(Held { bytes, room })
     }
 

@@ -3,17 +3,17 @@
 use crate::row::{HELLO, Row, post, unmeasured};
 
 /// The default of `--body-limit`.
-const LIMIT: usize = 8 << 20;
+pub(crate) const LIMIT: usize = 8 << 20;
 
 /// A good message that is filled up to this size with a field that nobody reads.
-fn of_size(bytes: usize) -> String {
+pub(crate) fn of_size(bytes: usize) -> String {
     let begin = HELLO.trim_end_matches('}');
     let pad = bytes - begin.len() - r#","pad":""}"#.len();
     format!(r#"{begin},"pad":"{}"}}"#, "x".repeat(pad))
 }
 
 /// A body in chunks of 64 KiB.
-fn chunked(body: &str) -> String {
+pub(crate) fn chunked(body: &str) -> String {
     let chunks = body.as_bytes().chunks(64 << 10).map(|chunk| {
         let text = std::str::from_utf8(chunk).unwrap();
         format!("{:x}\r\n{text}\r\n", chunk.len())

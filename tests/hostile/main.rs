@@ -21,6 +21,7 @@ mod heads;
 mod leaving;
 mod overload;
 mod paths;
+mod peak;
 mod row;
 mod slow;
 mod table;
