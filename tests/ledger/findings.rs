@@ -1,8 +1,9 @@
 //! What is not as it should be.
 
-use super::stores::{Row, Stores};
+use super::stores::{Row, Stores, moment};
 use super::{Entry, Fate, SHOWN};
 use crate::client::Client;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -59,7 +60,8 @@ impl Findings {
             }
             let row = there.first();
             if let Some(row) = row
-                && (row.role != entry.role || !row.is_whole)
+                && ((row.role.as_str(), row.sent_at) != (entry.role, Some(entry.sent_at))
+                    || !row.is_whole)
             {
                 self.add("changed", format!("{row:?} was {entry:?}"));
             }
@@ -116,7 +118,7 @@ impl Findings {
         let guests: Vec<_> = expected.keys().cloned().collect();
         let lists = stores.lists(&guests).await;
         for ((guest, rows), list) in expected.iter().zip(lists) {
-            let rows: Vec<_> = rows.iter().map(|row| (&*row.role, &*row.content)).collect();
+            let rows: Vec<_> = rows.iter().map(|row| said(row)).collect();
             let list: Vec<_> = list.iter().map(words).collect();
             if rows != list {
                 let (rows, list) = (rows.len(), list.len());
@@ -150,7 +152,7 @@ impl Findings {
                 .collect();
             let there: Vec<_> = rows
                 .iter()
-                .map(|row| (&*row.id, row.sequence, (&*row.role, &*row.content)))
+                .map(|row| (&*row.id, row.sequence, said(row)))
                 .collect();
             if told != there {
                 let (told, there) = (told.len(), there.len());
@@ -162,7 +164,7 @@ impl Findings {
             let session = session(node, &guest, list_store).await;
             let items = session["messages"].as_array().unwrap();
             let told: Vec<_> = items.iter().map(words).collect();
-            let there: Vec<_> = rows.iter().map(|row| (&*row.role, &*row.content)).collect();
+            let there: Vec<_> = rows.iter().map(|row| said(row)).collect();
             if told != there || session["source"] != list_store {
                 let source = &session["source"];
                 self.add("unread", format!("the session of {guest}, from {source}"));
@@ -207,7 +209,14 @@ fn by_guest(rows: &[Row]) -> BTreeMap<String, Vec<&Row>> {
     guests
 }
 
-fn words(message: &Value) -> (&str, &str) {
+/// A role, words and the client's time.
+type Said<'a> = (&'a str, &'a str, Option<DateTime<Utc>>);
+
+fn words(message: &Value) -> Said<'_> {
     let text = |field: &str| message[field].as_str().unwrap_or_default();
-    (text("role"), text("content"))
+    (text("role"), text("content"), moment(text("timestamp")))
+}
+
+fn said(row: &Row) -> Said<'_> {
+    (&row.role, &row.content, row.sent_at)
 }

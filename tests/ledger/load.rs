@@ -2,6 +2,7 @@
 
 use super::Ledger;
 use crate::process::Running;
+use chrono::SecondsFormat;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -16,7 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BACKOFF: Duration = Duration::from_millis(25);
 /// How long a message is sent again before it is given up.
 const INSISTENCE: Duration = Duration::from_secs(40);
-const SENT_AT: &str = "2025-12-21T12:00:00Z";
 
 /// Where the nodes listen; one that is started again listens elsewhere.
 #[derive(Clone, Debug, Default)]
@@ -260,8 +260,9 @@ impl Talker {
 
     fn message(&self, number: usize, with_guest: bool) -> Value {
         let entry = self.ledger.entry(number);
+        let sent_at = entry.sent_at.to_rfc3339_opts(SecondsFormat::Millis, true);
         let mut message =
-            json!({"role": entry.role, "content": entry.content, "timestamp": SENT_AT});
+            json!({"role": entry.role, "content": entry.content, "timestamp": sent_at});
         if let Some(id) = entry.id {
             message["id"] = id.to_string().into();
         }

@@ -20,6 +20,7 @@ pub(crate) use on_disk::{OnDisk, sessions};
 pub(crate) use stores::{Row, Stores};
 
 use crate::client::Client;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,9 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const DEADLINE: Duration = Duration::from_secs(90);
+/// The client's times: of the first message, and between two.
+const FIRST_SENT_AT: DateTime<Utc> = DateTime::from_timestamp(1_766_318_400, 0).unwrap();
+const BETWEEN: Duration = Duration::from_millis(1_001);
 /// Examples shown of each kind of fault.
 const SHOWN: usize = 4;
 
@@ -40,6 +44,8 @@ pub(crate) struct Entry {
     pub(crate) role: &'static str,
     /// Unlike any other.
     pub(crate) content: String,
+    /// The client's time, unlike any other as well.
+    pub(crate) sent_at: DateTime<Utc>,
     fate: Fate,
     /// Covered by a deletion that was answered.
     gone: bool,
@@ -112,6 +118,7 @@ impl Ledger {
                 "user"
             },
             content: format!("message {number} of client {client} to {guest}, a day at the sea"),
+            sent_at: FIRST_SENT_AT + BETWEEN * u32::try_from(number).unwrap(),
             fate: Fate::Sent,
             gone: false,
             user: None,
@@ -229,6 +236,13 @@ impl Ledger {
         }
         let (code, said) = stores.verify().await;
         assert_eq!(code, 0, "{said}");
+    }
+
+    /// Whether the tables alone are not as they were answered.
+    pub(crate) async fn differs(&self, stores: &impl Stores) -> bool {
+        let mut found = Findings::default();
+        found.compare(&self.book().entries, &stores.rows().await);
+        !found.is_clean()
     }
 
     /// Everything that is not as it was answered, or not as another store has it.

@@ -1,6 +1,7 @@
 //! Where the ledger looks: a pair of stores, read past the service.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -14,6 +15,8 @@ pub(crate) struct Row {
     pub(crate) sequence: u64,
     pub(crate) role: String,
     pub(crate) content: String,
+    /// The client's time.
+    pub(crate) sent_at: Option<DateTime<Utc>>,
     /// The content is what its hash says.
     pub(crate) is_whole: bool,
     pub(crate) is_synced: bool,
@@ -50,7 +53,7 @@ pub(crate) trait Stores: Sync {
 }
 
 fn row(cells: Vec<String>) -> Row {
-    let cells: [String; 9] = cells.try_into().unwrap();
+    let cells: [String; 10] = cells.try_into().unwrap();
     let [
         platform,
         owner,
@@ -58,6 +61,7 @@ fn row(cells: Vec<String>) -> Row {
         id,
         sequence,
         role,
+        sent_at,
         is_synced,
         hash,
         content,
@@ -71,17 +75,25 @@ fn row(cells: Vec<String>) -> Row {
         id,
         sequence: sequence.parse().unwrap(),
         role,
+        sent_at: moment(&sent_at),
         is_synced: matches!(is_synced.as_str(), "t" | "1"),
         is_whole: hash == digest,
         content,
     }
 }
 
+/// A time as SQLite's tables, lists and answers tell it, or as PostgreSQL does; `None` of anything else.
+pub(super) fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let told = DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z"));
+    told.ok().map(|moment| moment.to_utc())
+}
+
 // Both statements are of both dialects. A FULL JOIN of messages would read one side again for each row of the other in SQLite,
 // which makes no index for it.
 
 const ROWS: &str = "
-    SELECT c.platform, c.user_id, c.id, m.id, m.sequence, m.role, coalesce(p.is_synced, false), m.message_hash, m.content
+    SELECT c.platform, c.user_id, c.id, m.id, m.sequence, m.role, m.sent_at, coalesce(p.is_synced, false), m.message_hash, m.content
     FROM message_cache m JOIN conversation_cache c ON c.id = m.conversation_id
     LEFT JOIN cache_content_mapping p ON p.id = m.id ORDER BY c.id, m.sequence";
 

@@ -5,8 +5,8 @@ use crate::rig::Rig;
 use std::sync::Arc;
 
 /// Six messages of each guest of one client.
-const GUESTS: [&str; 7] = [
-    "lost", "changed", "twice", "strange", "moved", "gap", "order",
+const GUESTS: [&str; 8] = [
+    "lost", "changed", "late", "twice", "strange", "moved", "gap", "order",
 ];
 
 /// One fault in each guest's rows.
@@ -15,6 +15,8 @@ const FAULTS: &str = "
     DELETE FROM message_cache WHERE id = (SELECT id FROM told WHERE user_id = 'lost' AND sequence = 5);
     UPDATE message_cache SET message_hash = repeat('0', 64)
         WHERE id = (SELECT id FROM told WHERE user_id = 'changed' AND sequence = 2);
+    UPDATE message_cache SET sent_at = sent_at + interval '1 ms'
+        WHERE id = (SELECT id FROM told WHERE user_id = 'late' AND sequence = 2);
     INSERT INTO message_cache (id, conversation_id, role, content, message_hash, tokens, sequence, sent_at, created_at, updated_at)
         SELECT gen_random_uuid()::text, conversation_id, role, content, message_hash, tokens, 6, sent_at, created_at, updated_at
         FROM told WHERE user_id = 'twice' AND sequence = 5;
@@ -53,4 +55,6 @@ async fn every_fault_is_noticed() {
     for kind in ["lost", "duplicated"] {
         assert_eq!(found.count(kind), 1, "{found}");
     }
+    // A hash that is not of the words, and a time that is not the client's.
+    assert_eq!(found.count("changed"), 2, "{found}");
 }

@@ -22,6 +22,7 @@ mod servers;
 mod ground;
 
 mod backup;
+mod changed_rows;
 mod cut_short;
 mod damage;
 mod damaged_database;
