@@ -1,4 +1,9 @@
 //! Every backup and restore that cannot be: one line that says why, exit code 2, and nothing is changed or left behind.
+//!
+//! Defects put in, and what was printed (each was taken out again):
+//! - a link that leads nowhere is taken for nothing (`metadata` in place of `symlink_metadata`): `left: Some(0), right: Some(2)`, the
+//!   backup is written through it or over it;
+//! - only the database is looked for before a restore, not its `-wal` and `-shm`: `left: Some(0), right: Some(2)`.
 
 use crate::ground::{back_up, ended, fatten, restore};
 use crate::process::{Place, guestbook, stderr, stdout};
