@@ -7,14 +7,16 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Bytes of a journal that a few commits more lead to a checkpoint.
 const FULL_JOURNAL: u64 = 3_900 * (4_096 + 24);
-/// How long a server is spoken to, so that it makes the call that is to fail.
+/// How long a server is spoken to at most, so that it makes the call that is to fail: a commit takes some milliseconds.
 const SPEECH: Duration = Duration::from_millis(500);
-const SPEECH_PER_CALL: Duration = Duration::from_millis(8);
+const SPEECH_PER_CALL: Duration = Duration::from_millis(60);
+/// How much longer once the call has failed, so that it shows what becomes of it.
+const AFTERWARDS: Duration = Duration::from_millis(400);
 
 /// A data folder as it is after a kill, and what is known of it.
 pub(super) struct Template {
@@ -87,7 +89,7 @@ pub(super) async fn run(template: &Template, task: Task) -> Outcome {
     match started(faulty(&serve(&data), &data, &trace, task)).await {
         Ok(node) => {
             let load = Load::start(&ledger, &Nodes::of(&[&node]), Plan::light());
-            let (status, log) = spoken_to(node, task.count).await;
+            let (status, log) = spoken_to(node, task.count, &trace).await;
             load.abandon();
             outcome.failed = injected(&trace);
             outcome.ended_itself = status.code() == Some(70);
@@ -122,9 +124,13 @@ pub(super) async fn run(template: &Template, task: Task) -> Outcome {
     outcome
 }
 
-/// Lets the load speak to a server for a while, and stops it unless it has stopped itself.
-async fn spoken_to(node: Running, count: u32) -> (ExitStatus, String) {
-    tokio::time::sleep(SPEECH + count * SPEECH_PER_CALL).await;
+/// Lets the load speak to a server until the call has failed and a while longer, and stops it unless it has stopped itself.
+async fn spoken_to(node: Running, count: u32, trace: &Path) -> (ExitStatus, String) {
+    let (since, patience) = (Instant::now(), SPEECH + count * SPEECH_PER_CALL);
+    while injected(trace) == 0 && since.elapsed() < patience {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(AFTERWARDS).await;
     let ending = tokio::task::spawn_blocking(move || {
         node.signal("TERM");
         node.ended()
