@@ -240,8 +240,8 @@ impl Ledger {
 
     /// Whether the tables alone are not as they were answered.
     pub(crate) async fn differs(&self, stores: &impl Stores) -> bool {
-        let mut found = Findings::default();
-        found.compare(&self.book().entries, &stores.rows().await);
+        let (rows, mut found) = (stores.rows().await, Findings::default());
+        found.compare(&self.book().entries, &rows);
         !found.is_clean()
     }
 
