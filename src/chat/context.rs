@@ -25,6 +25,8 @@ impl Budget {
     pub const MAX_TOKENS: u64 = 1_000_000;
     /// Messages of a context at most, and the newest messages that are looked at for it.
     pub const MAX_MESSAGES: u64 = 10_000;
+    /// Bytes of contents in a context at most. A message may be one long word, and many such are few tokens.
+    pub const MAX_BYTES: u64 = 16 << 20;
     /// The newest messages that a context with a question begins with, unless told.
     pub const RECENT: u64 = 10;
 
@@ -43,6 +45,11 @@ impl Budget {
             recent,
         })
     }
+
+    /// How many messages from the end can be chosen at most, and one more: each is at least one token.
+    pub fn reach(self) -> u64 {
+        self.tokens.min(Self::MAX_MESSAGES) + 1
+    }
 }
 
 /// A message as the choice sees it.
@@ -54,6 +61,8 @@ pub struct Outline {
     pub role: Role,
     /// What it costs.
     pub tokens: u64,
+    /// The length of its content, in bytes.
+    pub bytes: u64,
 }
 
 /// Why a message is in a context.
@@ -80,50 +89,76 @@ pub struct Chosen {
 /// of an exchange, that one is left out. `relevant` are messages about the question, the best first.
 pub fn choose(budget: Budget, outline: &[Outline], relevant: &[(u64, Score)]) -> Vec<Chosen> {
     let exchanges = exchanges(outline);
-    let cost = |exchange: &Range<usize>| outline[exchange.clone()].iter().map(|it| it.tokens).sum();
-    let mut left = budget.tokens;
-    let mut chosen = BTreeMap::new(); // by the index of the exchange
-    let first_recent = recent(budget, &exchanges, cost, &mut left);
-    chosen.extend((first_recent..exchanges.len()).map(|index| (index, Why::Recent)));
+    let mut purse = Purse::of(budget);
+    let first_recent = recent(budget, outline, &exchanges, &mut purse);
+    let newest = first_recent..exchanges.len();
+    // By the index of the exchange.
+    let mut chosen: BTreeMap<_, _> = newest.map(|index| (index, Why::Recent)).collect();
     for &(sequence, score) in relevant {
-        let Some(index) = holding(outline, &exchanges, sequence) else {
-            continue;
-        };
-        let cost: u64 = cost(&exchanges[index]);
-        if cost <= left && !chosen.contains_key(&index) {
-            left -= cost;
+        if let Some(index) = holding(outline, &exchanges, sequence)
+            && !chosen.contains_key(&index)
+            && purse.pay(&outline[exchanges[index].clone()])
+        {
             chosen.insert(index, Why::Relevant(score));
         }
     }
     let messages = chosen.into_iter().flat_map(|(index, why)| {
-        outline[exchanges[index].clone()]
-            .iter()
-            .map(move |it| Chosen {
-                sequence: it.sequence,
-                tokens: it.tokens,
-                why,
-            })
+        let exchange = &outline[exchanges[index].clone()];
+        exchange.iter().map(move |message| Chosen {
+            sequence: message.sequence,
+            tokens: message.tokens,
+            why,
+        })
     });
     messages.collect()
+}
+
+/// What may still be taken.
+struct Purse {
+    tokens: u64,
+    bytes: u64,
+}
+
+impl Purse {
+    fn of(budget: Budget) -> Self {
+        Self {
+            tokens: budget.tokens,
+            bytes: Budget::MAX_BYTES,
+        }
+    }
+
+    /// Takes all of an exchange, or nothing of it.
+    fn pay(&mut self, exchange: &[Outline]) -> bool {
+        let tokens = exchange.iter().map(|message| message.tokens).sum();
+        let bytes = exchange.iter().map(|message| message.bytes).sum();
+        let left = (
+            self.tokens.checked_sub(tokens),
+            self.bytes.checked_sub(bytes),
+        );
+        let (Some(tokens), Some(bytes)) = left else {
+            return false;
+        };
+        *self = Self { tokens, bytes };
+        true
+    }
 }
 
 /// The first of the newest exchanges that are taken. They are without gaps: behind one that does not fit, none is taken.
 fn recent(
     budget: Budget,
+    outline: &[Outline],
     exchanges: &[Range<usize>],
-    cost: impl Fn(&Range<usize>) -> u64,
-    left: &mut u64,
+    purse: &mut Purse,
 ) -> usize {
     let wanted = budget.recent.unwrap_or(u64::MAX);
     let mut messages = 0;
     let mut first = exchanges.len();
     while let Some(next) = first.checked_sub(1) {
-        let cost = cost(&exchanges[next]);
-        if messages >= wanted || cost > *left {
+        let exchange = &outline[exchanges[next].clone()];
+        if messages >= wanted || !purse.pay(exchange) {
             break;
         }
-        *left -= cost;
-        messages += exchanges[next].len() as u64;
+        messages += exchange.len() as u64;
         first = next;
     }
     first
@@ -180,6 +215,7 @@ mod tests {
                 sequence,
                 role: role(letter),
                 tokens: 10,
+                bytes: 50,
             })
             .collect()
     }
@@ -240,6 +276,13 @@ mod tests {
     }
 
     #[test]
+    fn few_tokens_may_be_too_many_bytes() {
+        let mut talk = outline(0, "uaua");
+        talk[0].bytes = Budget::MAX_BYTES;
+        assert_eq!(shown(&choose(budget(60, None), &talk, &[])), "r2 r3");
+    }
+
+    #[test]
     fn numbers_out_of_bounds_are_refused_by_name() {
         assert_eq!(Budget::new(0, None).unwrap_err().field, "max_tokens");
         assert_eq!(
@@ -260,6 +303,7 @@ mod tests {
                     sequence,
                     role,
                     tokens,
+                    bytes: tokens,
                 })
                 .collect()
         })

@@ -1,10 +1,11 @@
 //! The tables: the truth about every message.
 //!
 //! [`Database`] is split by concern, so that no part becomes a list of everything: the chats themselves here, the debts
-//! to the lists in [`Outbox`], the vectors in [`Vectors`], the recount in [`Audit`].
+//! to the lists in [`Outbox`], the vectors in [`Vectors`], finding in [`Search`], the recount in [`Audit`].
 
 mod audit;
 mod outbox;
+mod search;
 mod vectors;
 
 pub use audit::{
@@ -12,6 +13,9 @@ pub use audit::{
     MetricsAudit, Orphan, Repair, UsageAudit,
 };
 pub use outbox::{ListDebt, ListRow, Outbox, Settled};
+pub use search::{
+    Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
+};
 pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
 
 use super::Storage;
@@ -241,7 +245,7 @@ pub struct Migrated {
 
 /// The chats. Object-safe; share one as `Arc<dyn Database>`.
 #[async_trait]
-pub trait Database: Storage + Outbox + Vectors + Audit {
+pub trait Database: Storage + Outbox + Vectors + Search + Audit {
     /// How many batches it can store at the same time with any gain: 1 where one file has one writer.
     fn writers(&self) -> usize;
 

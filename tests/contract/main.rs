@@ -21,6 +21,7 @@ mod migrate;
 mod outbox;
 mod record;
 mod retention;
+mod search;
 mod stores;
 mod vectors;
 
@@ -121,6 +122,7 @@ macro_rules! contract {
                         an_id_from_before_the_end_is_a_new_message,
                         a_migrated_chat_is_kept_for_ever,
                         what_retention_has_ended_cannot_be_migrated,
+                        what_retention_has_ended_is_not_found,
                     }
                     outbox with forever {
                         is_synced_only_after_settle,
@@ -146,6 +148,21 @@ macro_rules! contract {
                         a_vector_of_this_model_is_not_lost_to_a_late_failure,
                         missing_vectors_come_page_by_page_in_order,
                         a_vector_of_a_deleted_message_is_passed_over,
+                    }
+                    search with forever {
+                        the_nearest_vectors_are_found_the_nearest_first,
+                        a_hit_is_the_message_as_it_was_stored,
+                        of_equal_scores_the_newer_comes_first,
+                        vectors_of_other_models_are_never_compared,
+                        a_message_without_a_vector_is_counted_and_not_compared,
+                        a_text_is_found_by_all_of_its_words,
+                        guests_and_users_find_their_own_only,
+                        a_users_conversations_are_searched_together,
+                        what_was_erased_is_not_found_in_the_moment_after,
+                        a_long_chat_is_searched_to_its_beginning,
+                        a_context_is_the_newest_that_fits,
+                        a_context_has_what_is_relevant_among_the_older,
+                        there_is_no_context_of_a_stranger,
                     }
                     audit with forever {
                         a_dossier_holds_the_rows_as_they_are,

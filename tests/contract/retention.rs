@@ -1,6 +1,7 @@
 //! Laws of retention. The fixture keeps a chat for a week after its last message.
 
 use crate::fixture::Fixture;
+pub(crate) use crate::search::what_retention_has_ended_is_not_found;
 use crate::words::*;
 use guestbook::chat::RowState;
 use guestbook::storage::database::{ChatKey, Erased, ListDebt, Migrated, Page, PageStart};

@@ -3,7 +3,7 @@
 use super::control::Control;
 use async_trait::async_trait;
 use guestbook::chat::{
-    Conversation, ConversationId, GuestId, MessageId, ModelId, OwnerId, Timestamp,
+    Conversation, ConversationId, Findings, GuestId, MessageId, ModelId, OwnerId, Timestamp,
 };
 use guestbook::error::{Error, ErrorKind, Result};
 use guestbook::storage::database::*;
@@ -220,6 +220,18 @@ impl Vectors for FaultyDatabase {
     ) -> Result<()> {
         let effect = self.inner.vectors_update(model, updates, at);
         self.control.pass("vectors_update", effect).await
+    }
+}
+
+#[async_trait]
+impl Search for FaultyDatabase {
+    async fn search(&self, asked: SearchRequest) -> Result<Findings> {
+        self.control.pass("search", self.inner.search(asked)).await
+    }
+    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
+        self.control
+            .pass("context", self.inner.context(asked))
+            .await
     }
 }
 

@@ -11,6 +11,7 @@ mod lists;
 mod metrics;
 mod outbox;
 mod record;
+mod search;
 mod tables;
 mod usage;
 mod vectors;

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 
 /// Above every id: where reading the newest conversations begins.
-const ABOVE_ALL: &str = "g";
+pub(super) const ABOVE_ALL: &str = "g";
 /// Messages erased in one transaction by retention, about: their rows are locked as long as it takes.
 const ERASED_TOGETHER: u64 = 5_000;
 

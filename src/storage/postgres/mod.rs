@@ -21,6 +21,7 @@ mod repair;
 mod rows;
 mod schema;
 mod scratch;
+mod search;
 mod session;
 mod sql;
 mod stage;

@@ -1,6 +1,10 @@
 //! Every SQL text of this backend, as named constants. None is put together at run time. Statements are about sets: what
 //! a batch holds travels as arrays, so that a thousand messages take as many round trips as one.
 
+mod search;
+
+pub(super) use search::*;
+
 // Transactions. The limits are the transaction's own, because a pooler keeps no settings of a session.
 
 pub(super) const BEGIN_WRITE: &str =

@@ -60,14 +60,8 @@ impl Database for SqliteDatabase {
         limit: usize,
     ) -> Result<Vec<Conversation>> {
         let owner = owner.clone();
-        self.read("conversations", move |tx| {
-            let before = before.map_or_else(|| ABOVE_ALL.to_owned(), |id| id.to_string());
-            let mut select = tx.prepare_cached(sql::CONVERSATIONS_OF_USER)?;
-            let found =
-                select.query_map(params![owner.as_str(), before, limit], rows::conversation)?;
-            found.collect()
-        })
-        .await
+        self.read("conversations", move |tx| owned(tx, &owner, before, limit))
+            .await
     }
 
     async fn erase(&self, guest: &GuestId, at: Timestamp) -> Result<Erased> {
@@ -129,7 +123,8 @@ impl Database for SqliteDatabase {
     }
 }
 
-fn find(
+/// A conversation that retention has not ended at `now`.
+pub(super) fn find(
     tx: &Transaction<'_>,
     chat: &ChatKey,
     now: Timestamp,
@@ -142,6 +137,19 @@ fn find(
     select
         .query_row(params![key, Time(now)], rows::conversation)
         .optional()
+}
+
+/// The conversations a user owns, newest first, older than `before`.
+pub(super) fn owned(
+    tx: &Transaction<'_>,
+    owner: &OwnerId,
+    before: Option<ConversationId>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Conversation>> {
+    let before = before.map_or_else(|| ABOVE_ALL.to_owned(), |id| id.to_string());
+    let mut select = tx.prepare_cached(sql::CONVERSATIONS_OF_USER)?;
+    let found = select.query_map(params![owner.as_str(), before, limit], rows::conversation)?;
+    found.collect()
 }
 
 /// A guest's conversation that retention has not ended at `at`.

@@ -18,6 +18,7 @@ mod plans;
 mod record;
 mod replay;
 mod rows;
+mod search;
 mod sql;
 mod vectors;
 

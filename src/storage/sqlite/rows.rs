@@ -98,7 +98,8 @@ pub(super) fn usage(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Usage>>
     }))
 }
 
-fn unreadable(column: usize, name: &str) -> Error {
+/// A column that holds none of the words it may.
+pub(super) fn unreadable(column: usize, name: &str) -> Error {
     Error::FromSqlConversionFailure(
         column,
         Type::Text,

@@ -1,5 +1,9 @@
 //! Every SQL text of this backend, as named constants. None is put together at run time.
 
+mod search;
+
+pub(super) use search::*;
+
 // Connection settings.
 
 /// 2 is incremental.

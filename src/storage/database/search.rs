@@ -1,0 +1,94 @@
+//! Finding messages of one guest or of one user, and choosing what of a chat a model is sent.
+//!
+//! Straight from the tables: no index has to be kept, so nothing is written for it and nothing can be behind. Each call reads
+//! in one snapshot, so what was deleted or has expired before it began is not found.
+
+use crate::chat::{
+    Budget, Findings, GuestId, K, Message, ModelId, OwnerId, Timestamp, Vector, Why, Words,
+};
+use crate::error::Result;
+use async_trait::async_trait;
+
+/// Whose messages to look at.
+#[derive(Clone, Debug)]
+pub enum SearchScope {
+    /// A guest's chat.
+    Guest(GuestId),
+    /// Every conversation that a signed-in user owns.
+    User(OwnerId),
+}
+
+/// What makes a message a hit.
+#[derive(Clone, Debug)]
+pub enum Sought {
+    /// A vector of this model that is near this one. Messages without one, or with one of another model, are not compared.
+    Meaning {
+        /// The model in use.
+        model: ModelId,
+        /// What is looked for, as that model sees it.
+        vector: Vector,
+    },
+    /// All of these words. The newest messages are the best hits.
+    Text(Words),
+}
+
+/// A search.
+#[derive(Clone, Debug)]
+pub struct SearchRequest {
+    /// Where to look.
+    pub scope: SearchScope,
+    /// What for.
+    pub sought: Sought,
+    /// How many hits are wanted.
+    pub k: K,
+    /// The present moment: what has expired by then is not there.
+    pub now: Timestamp,
+}
+
+/// What a model is to be sent of a guest's chat.
+#[derive(Clone, Debug)]
+pub struct ContextRequest {
+    /// Whose chat.
+    pub guest: GuestId,
+    /// How much of it.
+    pub budget: Budget,
+    /// What the older messages are to be about, if any are wanted: a model and what it sees in the question.
+    pub about: Option<(ModelId, Vector)>,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// Messages for a model, in sequence order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Context {
+    /// The messages.
+    pub messages: Vec<ContextMessage>,
+    /// Where older messages were looked for: how many were compared, because they have a vector of the model in use.
+    pub searched: u64,
+    /// How many messages there are where it looked; 0 when none was to be compared.
+    pub of: u64,
+}
+
+/// A message of a context.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContextMessage {
+    /// The message.
+    pub message: Message,
+    /// What it takes of the budget.
+    pub tokens: u64,
+    /// Why it is there.
+    pub why: Why,
+}
+
+/// How many messages a question may bring into a context at most, each with its exchange.
+pub const RELEVANT: usize = 64;
+
+/// Searching within a guest's or a user's messages.
+#[async_trait]
+pub trait Search: Send + Sync {
+    /// The best messages, the best first; none where there is no chat.
+    async fn search(&self, asked: SearchRequest) -> Result<Findings>;
+
+    /// What [`crate::chat::choose`] takes of a guest's chat; `None` when there is none, or retention has ended it.
+    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>>;
+}

@@ -1,0 +1,118 @@
+//! Searching, the plain way: every vector is compared in full, and everything is sorted.
+
+use super::MemoryDatabase;
+use super::tables::{Chat, Row, Tables};
+use crate::chat::{Findings, Hit, ModelId, Outline, Score, Vector, Words, choose};
+use crate::error::Result;
+use crate::storage::database::{
+    Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
+};
+use async_trait::async_trait;
+
+#[async_trait]
+impl Search for MemoryDatabase {
+    async fn search(&self, asked: SearchRequest) -> Result<Findings> {
+        self.run("search", |tables| tables.search(&asked))
+    }
+
+    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
+        self.run("context", |tables| tables.context(&asked))
+    }
+}
+
+impl Tables {
+    fn search(&self, asked: &SearchRequest) -> Findings {
+        let chats: Vec<_> = match &asked.scope {
+            SearchScope::Guest(guest) => self.chat_of(guest).into_iter().collect(),
+            SearchScope::User(user) => {
+                let all = self.conversations.values();
+                all.filter(|chat| !chat.is_guests() && chat.conversation.owner == *user)
+                    .collect()
+            }
+        };
+        let chats = chats.into_iter().filter(|chat| !chat.is_ended(asked.now));
+        let rows: Vec<_> = chats.flat_map(|chat| self.rows(chat)).collect();
+        let scored = rows.iter().filter_map(|row| match &asked.sought {
+            Sought::Meaning { model, vector } => Some((row.likeness(model, vector)?, *row)),
+            Sought::Text(words) => row.has(words).then_some((Score::FULL, *row)),
+        });
+        let mut hits: Vec<_> = scored.map(|(score, row)| row.hit(score)).collect();
+        let compared = hits.len() as u64;
+        hits.sort_by_key(|hit| std::cmp::Reverse((hit.score, hit.place())));
+        hits.truncate(asked.k.get());
+        let of = rows.len() as u64;
+        Findings {
+            hits,
+            searched: match asked.sought {
+                Sought::Meaning { .. } => compared,
+                Sought::Text(_) => of,
+            },
+            of,
+        }
+    }
+
+    fn context(&self, asked: &ContextRequest) -> Option<Context> {
+        let chat = self.chat_of(&asked.guest)?;
+        if chat.is_ended(asked.now) {
+            return None;
+        }
+        let rows: Vec<_> = self.rows(chat).collect();
+        let mut context = Context::default();
+        let mut relevant = Vec::new();
+        if let Some((model, vector)) = &asked.about {
+            let scored = rows.iter().filter_map(|row| {
+                let score = row.likeness(model, vector)?;
+                Some((score, row.message.sequence))
+            });
+            relevant = scored.collect();
+            context.searched = relevant.len() as u64;
+            context.of = rows.len() as u64;
+            relevant.sort_by_key(|best| std::cmp::Reverse(*best));
+            relevant.truncate(RELEVANT);
+        }
+        let outline: Vec<_> = rows.iter().map(|row| row.outline()).collect();
+        let relevant: Vec<_> = relevant
+            .into_iter()
+            .map(|(score, at)| (at, score))
+            .collect();
+        let chosen = choose(asked.budget, &outline, &relevant);
+        context.messages = chosen
+            .into_iter()
+            .filter_map(|chosen| self.chosen(chat, chosen.sequence, chosen.why))
+            .collect();
+        Some(context)
+    }
+
+    fn chosen(&self, chat: &Chat, sequence: u64, why: crate::chat::Why) -> Option<ContextMessage> {
+        let row = self.messages.get(chat.sequences.get(&sequence)?)?;
+        Some(ContextMessage {
+            message: row.message.clone(),
+            tokens: row.tokens,
+            why,
+        })
+    }
+}
+
+impl Row {
+    fn likeness(&self, model: &ModelId, sought: &Vector) -> Option<Score> {
+        let stored = self.vector.as_ref().filter(|it| it.model == *model)?;
+        stored.vector.cosine(sought).map(Score::new)
+    }
+
+    fn has(&self, words: &Words) -> bool {
+        words.are_all_in(self.message.content.as_str())
+    }
+
+    fn hit(&self, score: Score) -> Hit {
+        Hit::new(self.conversation, self.message.clone(), score)
+    }
+
+    fn outline(&self) -> Outline {
+        Outline {
+            sequence: self.message.sequence,
+            role: self.message.role,
+            tokens: self.tokens,
+            bytes: self.message.content.as_str().len() as u64,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Comparing stored vectors with one that is sought, row by row: the same for every store of tables.
+
+use crate::chat::{Best, Place, Probe, Score, Vector, square};
+
+/// A search by meaning while it goes through the rows.
+#[derive(Debug)]
+pub(super) struct Scan {
+    probe: Probe,
+    /// The row at hand, as signed bytes.
+    row: Vec<i8>,
+    best: Best<(Score, Place)>,
+    searched: u64,
+    of: u64,
+}
+
+/// What a scan found.
+#[derive(Debug)]
+pub(super) struct Scanned {
+    /// The best, the best first.
+    pub(super) best: Vec<(Score, Place)>,
+    /// Messages that were compared.
+    pub(super) searched: u64,
+    /// Messages that were seen.
+    pub(super) of: u64,
+}
+
+impl Scan {
+    /// A scan that keeps the `keep` best.
+    pub(super) fn new(sought: &Vector, keep: usize) -> Self {
+        Self {
+            probe: Probe::new(sought),
+            row: Vec::with_capacity(sought.dimension()),
+            best: Best::of(keep),
+            searched: 0,
+            of: 0,
+        }
+    }
+
+    /// Looks at a message; `stored` is its vector of the model that is sought, if it has one. Bytes that are no vector of
+    /// that model, which only damage can leave behind, are not compared.
+    pub(super) fn see(&mut self, place: Place, stored: Option<&[u8]>) {
+        self.of += 1;
+        let Some(stored) = stored else { return };
+        self.row.clear();
+        self.row
+            .extend(stored.iter().map(|byte| byte.cast_signed()));
+        let square = square(&self.row);
+        if let Some(dot) = self.probe.dot(&self.row)
+            && square > 0
+        {
+            self.searched += 1;
+            let score = Score::new(self.probe.cosine(dot, square));
+            self.best.offer((score, place));
+        }
+    }
+
+    /// What was found.
+    pub(super) fn end(self) -> Scanned {
+        Scanned {
+            best: self.best.into_sorted(),
+            searched: self.searched,
+            of: self.of,
+        }
+    }
+}
