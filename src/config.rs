@@ -1,8 +1,10 @@
 //! Every setting of the binary: a flag, an environment variable, a default and its unit.
 
 mod bench;
+mod search;
 
 pub use bench::{BenchArgs, Mix, Through};
+pub use search::SearchArgs;
 
 use crate::chat::Ttl;
 use crate::embed::open::EmbedderSpec;
@@ -58,6 +60,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Find messages of a guest or a user by meaning or by words, also while a server is using the tables; exit 0: found, 1: nothing found, 2: could not look
+    Search(SearchArgs),
     /// Compute every vector that is missing or of another model; can be interrupted and run again
     Reembed,
     /// Copy the SQLite tables to one new file, also while a server is using them

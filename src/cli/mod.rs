@@ -7,6 +7,7 @@ mod data_dir;
 mod reembed;
 mod remote;
 mod restore;
+mod search;
 mod serve;
 mod sql;
 mod verify;
@@ -60,6 +61,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 json,
             } => verify::run(&cli, guest.as_deref(), repair, json).await,
             Command::Reembed => reembed::run(&cli).await,
+            Command::Search(args) => search::run(&cli, &args).await,
             Command::Backup { path } => backup::run(&cli, path).await,
             Command::Restore { path } => restore::run(&cli, path).await,
             Command::Bench(args) => bench::run(&cli, &args).await,

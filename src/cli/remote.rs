@@ -1,9 +1,13 @@
 //! Asking the guestbook that has the data folder, when it is not us.
 
 use super::Refusal;
+use super::search::{Found, Question};
 use crate::config::Cli;
 use crate::service::verify::Report;
+use crate::storage::database::SearchScope;
+use reqwest::{Method, Url};
 use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 
 /// The report of a running server.
@@ -14,17 +18,50 @@ pub(super) async fn verify(
     repair: bool,
 ) -> Result<Report, Refusal> {
     let url = match guest {
-        Some(guest) => format!("http://{address}/v1/guest/verify/{guest}"),
-        None => format!("http://{address}/v1/verify"),
+        Some(guest) => url(address, &["guest", "verify", guest])?,
+        None => url(address, &["verify"])?,
     };
+    let method = if repair { Method::POST } else { Method::GET };
+    ask(cli, address, method, url).await
+}
+
+/// What a running server finds.
+pub(super) async fn search(
+    cli: &Cli,
+    address: SocketAddr,
+    question: &Question,
+) -> Result<Found, Refusal> {
+    let mut url = match &question.scope {
+        SearchScope::Guest(guest) => url(address, &["guest", "chat", guest.as_str(), "search"])?,
+        SearchScope::User(user) => url(address, &["user", user.as_str(), "search"])?,
+    };
+    url.query_pairs_mut()
+        .append_pair("q", question.text.as_str())
+        .append_pair("mode", question.mode.as_str())
+        .append_pair("k", &question.k.get().to_string());
+    ask(cli, address, Method::GET, url).await
+}
+
+/// `http://ADDRESS/v1/…`, each segment as it must be written there.
+fn url(address: SocketAddr, segments: &[&str]) -> Result<Url, Refusal> {
+    let unusable = || format!("the address {address} of the server cannot be asked");
+    let mut url = Url::parse(&format!("http://{address}/v1")).map_err(|_| unusable())?;
+    url.path_segments_mut()
+        .map_err(|()| unusable())?
+        .extend(segments);
+    Ok(url)
+}
+
+async fn ask<T: DeserializeOwned>(
+    cli: &Cli,
+    address: SocketAddr,
+    method: Method,
+    url: Url,
+) -> Result<T, Refusal> {
     // Never through a proxy: the server is on this machine.
     let client = reqwest::Client::builder().no_proxy().build();
     let client = client.map_err(|cause| format!("the HTTP client could not be made: {cause}"))?;
-    let request = if repair {
-        client.post(&url)
-    } else {
-        client.get(&url)
-    };
+    let request = client.request(method, url);
     let request = match &cli.serving.api_key {
         Some(key) => request.bearer_auth(key.expose_secret()),
         None => request,

@@ -12,6 +12,7 @@ mod operations;
 mod overload;
 mod problem;
 mod routes;
+mod search;
 mod server;
 mod stall;
 mod users;

@@ -3,6 +3,7 @@
 use super::overload;
 use crate::chat::{InvalidField, MessageId};
 use crate::error::{Error, ErrorKind, panic_text};
+use crate::service::Unseen;
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -137,6 +138,26 @@ impl From<Error> for Problem {
             tracing::error!(status = status.as_u16(), %error, "request failed");
         }
         Self::new(status, detail)
+    }
+}
+
+/// What is said of the text of a search is said of the parameter or field `q`.
+impl From<Unseen> for Problem {
+    fn from(unseen: Unseen) -> Self {
+        match unseen {
+            Unseen::NoEmbedder => {
+                let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, unseen.to_string());
+                problem.field = Some("mode".into());
+                problem
+            }
+            Unseen::Nothing(_) | Unseen::Refused(_) => {
+                InvalidField::new("q", unseen.to_string()).into()
+            }
+            Unseen::Unanswered(_) => {
+                tracing::warn!(step = "search", cause = %unseen, "a search by meaning was not answered");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, unseen.to_string())
+            }
+        }
     }
 }
 

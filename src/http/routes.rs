@@ -1,7 +1,7 @@
 //! Every route there is, in one table: the router is made from it, and so are the tests of who may use what. A route cannot be
 //! added anywhere else, and whoever adds one has to say whether it is open.
 
-use super::{App, auth, chats, messages, operations, problem, users};
+use super::{App, auth, chats, messages, operations, problem, search, users};
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
@@ -48,6 +48,17 @@ fn table() -> Table {
             messages::post_guest_batch,
         )
         .guarded(Method::POST, "/v1/messages/batch", messages::post_batch)
+        .guarded(
+            Method::GET,
+            "/v1/guest/chat/{guest_id}/search",
+            search::guest,
+        )
+        .guarded(
+            Method::GET,
+            "/v1/guest/chat/{guest_id}/context",
+            search::context,
+        )
+        .guarded(Method::GET, "/v1/user/{user_id}/search", search::user)
         .guarded(Method::GET, "/v1/guest/session/{guest_id}", chats::session)
         .guarded(Method::POST, "/v1/guest/migrate/{guest_id}", users::migrate)
         .guarded(

@@ -1,10 +1,12 @@
 //! The JSON that goes in and out.
 
 mod elements;
+mod found;
 mod incoming;
 mod outgoing;
 
 pub(super) use elements::Elements;
+pub(super) use found::{ContextAnswer, FoundAnswer};
 pub(super) use incoming::{IncomingBatch, IncomingMessage, IncomingMigration, read, read_object};
 pub(super) use outgoing::{
     BackendAnswer, ConversationAnswer, DeletedAnswer, MessageAnswer, MigratedAnswer, ReadyAnswer,

@@ -13,12 +13,14 @@ mod ledger;
 mod lists;
 mod mend;
 mod metrics;
+mod search;
 mod sweep;
 pub mod verify;
 
 pub use chats::{Deleted, Session};
 pub use embedding::Reembedding;
 pub use ingest::{Answer, Saved, Waiting};
+pub use search::Unseen;
 
 use crate::chat::{Clock, Timestamp};
 use crate::embed::Embedder;

@@ -11,5 +11,6 @@ mod ending;
 mod process;
 mod reading;
 mod refusing;
+mod searching;
 mod starting;
 mod verifying;

@@ -22,6 +22,7 @@ mod problems;
 mod raw;
 mod repeats;
 mod saved;
+mod search;
 mod session;
 
 /// One test for each law.
@@ -151,6 +152,20 @@ macro_rules! contract {
                     a_lost_list_is_mended_when_it_is_read,
                     without_the_list_store_messages_are_stored_and_the_receipt_says_so,
                 }
+                search with crate::site::server::Plan::default {
+                    a_search_by_meaning_has_exactly_these_fields,
+                    a_search_by_words_takes_them_literally_the_newest_first,
+                    ten_hits_come_unless_told,
+                    what_cannot_be_looked_for_is_refused_and_named,
+                    an_unknown_guest_or_user_has_no_hits,
+                    a_message_without_a_vector_is_told_by_the_counts,
+                    a_deleted_message_is_not_found_in_the_moment_after,
+                    a_user_finds_what_all_of_its_guests_said,
+                    a_context_has_exactly_these_fields,
+                    a_context_with_a_question_has_what_is_relevant_before_what_is_recent,
+                    a_context_of_an_unknown_guest_is_empty,
+                    a_budget_that_is_none_is_refused_and_named,
+                }
                 erase with crate::site::server::Plan::default {
                     a_deletion_says_what_it_removed,
                     a_deletion_leaves_nothing,
@@ -218,6 +233,22 @@ macro_rules! contract {
                     $pair;
                     auth with crate::site::server::Plan::default {
                         a_server_without_a_key_asks_nobody_for_one,
+                    }
+                }
+            }
+            mod modelless {
+                tests! {
+                    $pair;
+                    search with crate::search::without_a_model {
+                        without_a_model_words_are_found_and_meaning_says_what_to_do,
+                    }
+                }
+            }
+            mod hung {
+                tests! {
+                    $pair;
+                    search with crate::search::with_a_model_that_hangs {
+                        a_model_that_hangs_is_a_503_that_says_so_and_holds_up_nothing_else,
                     }
                 }
             }

@@ -93,6 +93,11 @@ pub(crate) async fn a_database_that_does_not_answer_is_a_503_that_hides_why(site
             .post("/v1/guest/chat/g1/batch", &json!({"messages": [message]}))
             .await,
         client.get("/v1/user/u1/conversations").await,
+        client.get("/v1/user/u1/search?q=hello").await,
+        client
+            .get("/v1/guest/chat/g1/search?q=hello&mode=text")
+            .await,
+        client.get("/v1/guest/chat/g1/context?max_tokens=9").await,
         client.get("/v1/verify").await,
     ];
     for answer in answers {

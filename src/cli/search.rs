@@ -1,0 +1,188 @@
+//! `guestbook search`: which messages of a guest or a user answer best.
+
+use super::data_dir::Taken;
+use super::{MISSING, Places, Refusal, remote, written};
+use crate::chat::{
+    Findings, GuestId, Hit, InvalidField, K, ModelId, OwnerId, SearchMode, SearchText, Words,
+};
+use crate::config::{Cli, SearchArgs};
+use crate::service::Service;
+use crate::storage::database::{SearchScope, Sought};
+use crate::storage::open::Purpose;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+/// Characters of a message that are shown; `--json` shows all.
+const SHOWN: usize = 100;
+
+/// What is to be found, checked before anybody is asked.
+pub(super) struct Question {
+    pub(super) scope: SearchScope,
+    pub(super) text: SearchText,
+    pub(super) mode: SearchMode,
+    pub(super) k: K,
+}
+
+/// The answer, as a server gives it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Found {
+    mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    searched: u64,
+    of: u64,
+    hits: Vec<FoundMessage>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct FoundMessage {
+    message_id: String,
+    conversation_id: String,
+    sequence: u64,
+    role: String,
+    content: String,
+    timestamp: String,
+    score: f32,
+}
+
+pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusal> {
+    let question = Question::of(args)?;
+    let places = Places::of(cli)?;
+    places.require_tables()?;
+    let found = match places.lock() {
+        Ok(_folder) => here(cli, &places, question).await?,
+        Err(Taken::InUse {
+            address: Some(address),
+            ..
+        }) => remote::search(cli, address, &question).await?,
+        Err(taken) => return Err(taken.to_string()),
+    };
+    if args.json {
+        let text = serde_json::to_string_pretty(&found)
+            .map_err(|cause| format!("the answer cannot be written: {cause}"))?;
+        written(writeln!(io::stdout(), "{text}"))?;
+    } else {
+        written(print(&found))?;
+    }
+    Ok(match found.hits.is_empty() {
+        false => ExitCode::SUCCESS,
+        true => ExitCode::from(MISSING),
+    })
+}
+
+impl Question {
+    fn of(args: &SearchArgs) -> Result<Self, Refusal> {
+        let fault = |fault: InvalidField| fault.to_string();
+        let scope = match (&args.guest, &args.user) {
+            (Some(guest), _) => {
+                let guest = GuestId::parse(guest);
+                SearchScope::Guest(guest.map_err(|fault| format!("--guest: {fault}"))?)
+            }
+            (None, Some(user)) => SearchScope::User(OwnerId::parse("--user", user).map_err(fault)?),
+            (None, None) => {
+                return Err("say whose messages to look at: --guest ID or --user ID".into());
+            }
+        };
+        Ok(Self {
+            scope,
+            text: SearchText::parse("TEXT", &args.text).map_err(fault)?,
+            mode: args.mode,
+            k: K::new("--k", args.k).map_err(fault)?,
+        })
+    }
+}
+
+/// Looks without a server.
+async fn here(cli: &Cli, places: &Places, question: Question) -> Result<Found, Refusal> {
+    let parts = places.open(cli, Purpose::Inspect).await?;
+    let service = Service::inspect(parts, cli.service_settings());
+    let found = ask(&service, question).await;
+    let stopped = service.stop().await;
+    let found = found?;
+    stopped.map_err(|error| error.to_string())?;
+    Ok(found)
+}
+
+async fn ask(service: &Service, question: Question) -> Result<Found, Refusal> {
+    let (model, sought) = match question.mode {
+        SearchMode::Text => {
+            let words = Words::of("TEXT", &question.text).map_err(|fault| fault.to_string())?;
+            (None, Sought::Text(words))
+        }
+        SearchMode::Meaning => {
+            let seen = service.meaning(&question.text).await;
+            let (model, vector) = seen.map_err(|unseen| format!("TEXT: {unseen}"))?;
+            (Some(model.clone()), Sought::Meaning { model, vector })
+        }
+    };
+    let found = service.search(question.scope, sought, question.k).await;
+    let found = found.map_err(|error| error.to_string())?;
+    Ok(Found::new(question.mode, model.as_ref(), found))
+}
+
+impl Found {
+    fn new(mode: SearchMode, model: Option<&ModelId>, found: Findings) -> Self {
+        Self {
+            mode: mode.to_string(),
+            model: model.map(ModelId::to_string),
+            searched: found.searched,
+            of: found.of,
+            hits: found.hits.iter().map(FoundMessage::from).collect(),
+        }
+    }
+}
+
+impl From<&Hit> for FoundMessage {
+    fn from(hit: &Hit) -> Self {
+        Self {
+            message_id: hit.message.to_string(),
+            conversation_id: hit.conversation.to_string(),
+            sequence: hit.sequence,
+            role: hit.role.to_string(),
+            content: hit.content.as_str().to_owned(),
+            timestamp: hit.timestamp.to_string(),
+            score: hit.score.get(),
+        }
+    }
+}
+
+fn print(found: &Found) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    for hit in &found.hits {
+        let place = format!("#{}", hit.sequence);
+        writeln!(
+            out,
+            "{:>6.3}  {place:<6}  {:<9}  {}  {}",
+            hit.score,
+            hit.role,
+            hit.timestamp,
+            line(&hit.content)
+        )?;
+    }
+    let (hits, searched, of) = (found.hits.len(), found.searched, found.of);
+    match &found.model {
+        None => writeln!(out, "{hits} found among {of} messages")?,
+        Some(model) if searched == of => {
+            writeln!(out, "{hits} found among {of} messages, by {model}")?
+        }
+        Some(model) => writeln!(
+            out,
+            "{hits} found among the {searched} of {of} messages that have a vector of {model}; `guestbook reembed` computes the others"
+        )?,
+    }
+    out.flush()
+}
+
+/// The beginning of a message on one line, without anything that a terminal would take as a command.
+fn line(content: &str) -> String {
+    let plain = |c: char| match c.is_control() {
+        true => ' ',
+        false => c,
+    };
+    let mut line: String = content.trim().chars().map(plain).take(SHOWN).collect();
+    if content.trim().chars().count() > SHOWN {
+        line.push('…');
+    }
+    line
+}

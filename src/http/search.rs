@@ -1,0 +1,88 @@
+//! Finding messages of a guest or a user, and what to send to a model of a guest's chat.
+
+use super::extract::{GuestPath, Parameters, UserPath};
+use super::wire::{ContextAnswer, FoundAnswer};
+use super::{App, Problem};
+use crate::chat::{Budget, InvalidField, K, ModelId, SearchMode, SearchText, Words};
+use crate::storage::database::{SearchScope, Sought};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+
+/// `GET /v1/guest/chat/{guest_id}/search?q=&k=&mode=meaning|text`
+pub(super) async fn guest(
+    State(app): State<App>,
+    GuestPath(guest): GuestPath,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    search(&app, SearchScope::Guest(guest), &parameters).await
+}
+
+/// `GET /v1/user/{user_id}/search?q=&k=&mode=meaning|text`
+pub(super) async fn user(
+    State(app): State<App>,
+    UserPath(user): UserPath,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    search(&app, SearchScope::User(user), &parameters).await
+}
+
+async fn search(
+    app: &App,
+    scope: SearchScope,
+    parameters: &Parameters,
+) -> Result<Response, Problem> {
+    let text = parameters.text("q").ok_or_else(missing)?;
+    let text = SearchText::parse("q", text)?;
+    let mode = parameters.text("mode").map(SearchMode::parse).transpose()?;
+    let mode = mode.unwrap_or_default();
+    let k = k(parameters)?;
+    let (model, sought) = match mode {
+        SearchMode::Text => (None, Sought::Text(Words::of("q", &text)?)),
+        SearchMode::Meaning => {
+            let (model, vector) = app.service.meaning(&text).await?;
+            (Some(model.clone()), Sought::Meaning { model, vector })
+        }
+    };
+    let found = app.in_time(app.service.search(scope, sought, k)).await?;
+    let answer = FoundAnswer::new(mode, model.as_ref(), &found);
+    Ok(Json(answer).into_response())
+}
+
+/// `GET /v1/guest/chat/{guest_id}/context?max_tokens=&q=&recent=`
+pub(super) async fn context(
+    State(app): State<App>,
+    GuestPath(guest): GuestPath,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let text = parameters.text("q");
+    let text = text.map(|q| SearchText::parse("q", q)).transpose()?;
+    let max_tokens = parameters.number("max_tokens")?.ok_or_else(|| {
+        let rule = "is missing: how many tokens (words between white space) the messages may have together";
+        InvalidField::new("max_tokens", rule)
+    })?;
+    // Without a question there is nothing else that the budget could be for.
+    let recent = parameters.number("recent")?;
+    let recent = recent.or(text.is_some().then_some(Budget::RECENT));
+    let budget = Budget::new(max_tokens, recent)?;
+    let about = match &text {
+        Some(text) => Some(app.service.meaning(text).await?),
+        None => None,
+    };
+    let model = about.as_ref().map(|(model, _)| model.clone());
+    let asking = app.service.context_for_model(guest.clone(), budget, about);
+    let found = app.in_time(asking).await?.unwrap_or_default();
+    let model = model.as_ref().map(ModelId::as_str);
+    Ok(Json(ContextAnswer::new(&guest, budget, model, &found)).into_response())
+}
+
+fn k(parameters: &Parameters) -> Result<K, InvalidField> {
+    match parameters.number("k")? {
+        Some(count) => K::new("k", usize::try_from(count).unwrap_or(usize::MAX)),
+        None => Ok(K::default()),
+    }
+}
+
+fn missing() -> InvalidField {
+    InvalidField::new("q", "is missing: the words, or the meaning, to look for")
+}

@@ -1,0 +1,109 @@
+//! Finding messages within a guest's chat or a user's conversations, and choosing what a model is sent.
+
+use super::Service;
+use crate::chat::{Budget, Findings, GuestId, K, ModelId, SearchText, Vector};
+use crate::embed::{EmbedError, Embedder};
+use crate::error::Result;
+use crate::storage::database::{Context, ContextRequest, SearchRequest, SearchScope, Sought};
+use std::time::Duration;
+
+/// How long a model may take for the text of a search. Less than a request may take, so that its client is told why.
+const MODEL_TIME: Duration = Duration::from_secs(3);
+
+/// Why a text cannot be looked for by its meaning. Each says what to do instead.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unseen {
+    /// There is no model.
+    #[error(
+        "messages are found by meaning only where there is an embedder, and this server runs with --embedder none; use \
+         mode=text, or start the server with another one and run `guestbook reembed`"
+    )]
+    NoEmbedder,
+    /// There is nothing in the text that the model knows.
+    #[error("holds nothing that the model {0} knows; mode=text looks for the words as they are")]
+    Nothing(ModelId),
+    /// The model refuses the text.
+    #[error("the model refuses it ({0}); mode=text looks for the words as they are")]
+    Refused(String),
+    /// The model does not answer, or not in time.
+    #[error(
+        "the model does not answer ({0}); try again shortly, or use mode=text, which needs no model"
+    )]
+    Unanswered(String),
+}
+
+impl Service {
+    /// What the model in use sees in a text. Only a model that is a matter of microseconds is asked on the spot.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    pub async fn meaning(
+        &self,
+        text: &SearchText,
+    ) -> std::result::Result<(ModelId, Vector), Unseen> {
+        let embedder = self.0.parts.embedder.as_deref();
+        let embedder = embedder.ok_or(Unseen::NoEmbedder)?;
+        let seen = match embedder.inline() {
+            Some(inline) => inline.embed_now(text.as_str()),
+            None => ask(embedder, text).await?,
+        };
+        let model = embedder.model().clone();
+        match seen {
+            Ok(Some(vector)) => Ok((model, vector)),
+            Ok(None) => Err(Unseen::Nothing(model)),
+            Err(EmbedError::Permanent { cause }) => Err(Unseen::Refused(cause)),
+            Err(EmbedError::Transient { cause, .. }) => Err(Unseen::Unanswered(cause)),
+        }
+    }
+
+    /// The best messages of a guest or a user, the best first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn search(&self, scope: SearchScope, sought: Sought, k: K) -> Result<Findings> {
+        let now = self.now();
+        let asked = SearchRequest {
+            scope,
+            sought,
+            k,
+            now,
+        };
+        self.0.parts.database.search(asked).await
+    }
+
+    /// What to send to a model of a guest's chat; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn context_for_model(
+        &self,
+        guest: GuestId,
+        budget: Budget,
+        about: Option<(ModelId, Vector)>,
+    ) -> Result<Option<Context>> {
+        let now = self.now();
+        let asked = ContextRequest {
+            guest,
+            budget,
+            about,
+            now,
+        };
+        self.0.parts.database.context(asked).await
+    }
+}
+
+/// Asks a model that has threads or a server of its own.
+async fn ask(
+    embedder: &dyn Embedder,
+    text: &SearchText,
+) -> std::result::Result<std::result::Result<Option<Vector>, EmbedError>, Unseen> {
+    let texts = [text.as_str()];
+    let asked = tokio::time::timeout(MODEL_TIME, embedder.embed(&texts)).await;
+    let mut answers = asked.map_err(|_| {
+        let late = format!("not within {} s", MODEL_TIME.as_secs());
+        Unseen::Unanswered(late)
+    })?;
+    answers
+        .pop()
+        .ok_or_else(|| Unseen::Unanswered("it gave no answer".into()))
+}
