@@ -114,6 +114,10 @@ impl Embedder for MiniLm {
         None
     }
 
+    fn same_above(&self) -> Option<f32> {
+        Some(0.85)
+    }
+
     async fn embed(&self, texts: &[&str]) -> Vec<Result<Option<Vector>, EmbedError>> {
         let asked: Vec<_> = texts.iter().map(|text| self.workers.ask(text)).collect();
         // No more at a time than there are workers: one question must not wait behind a page of messages.

@@ -39,6 +39,12 @@ pub trait Embedder: Debug + Send + Sync {
     /// time, so it belongs in the background, behind [`Embedder::embed`].
     fn inline(&self) -> Option<&dyn InlineEmbedder>;
 
+    /// The cosine from which two prompts may ask the same, as it was measured for this model; `None`: it was not. Never enough
+    /// by itself, see [`crate::chat::same_question`].
+    fn same_above(&self) -> Option<f32> {
+        None
+    }
+
     /// The vectors of `texts`: one answer for each, in order. `Ok(None)`: there is nothing in it to embed.
     ///
     /// # Errors

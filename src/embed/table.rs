@@ -108,6 +108,10 @@ impl Embedder for StaticTable {
         Some(self)
     }
 
+    fn same_above(&self) -> Option<f32> {
+        Some(0.80)
+    }
+
     async fn embed(&self, texts: &[&str]) -> Vec<Result<Option<Vector>, EmbedError>> {
         texts.iter().map(|text| self.embed_now(text)).collect()
     }
