@@ -11,7 +11,12 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// The words that are looked for; at least one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Words(Box<[Box<str>]>);
+pub struct Words {
+    /// Each once, in order.
+    words: Box<[Box<str>]>,
+    /// See [`Words::in_ascii`].
+    ascii: Option<Box<str>>,
+}
 
 impl Words {
     /// The words of a text, each once; `field` is the name the client used for it.
@@ -29,20 +34,38 @@ impl Words {
             let rule = "holds no word, that is letters or digits; mode=text looks for words";
             return Err(InvalidField::new(field, rule));
         }
-        Ok(Self(words.into_iter().collect()))
+        let is_ascii = words.iter().all(|word| word.is_ascii());
+        let longest = words.iter().max_by_key(|word| word.len());
+        Ok(Self {
+            ascii: longest.filter(|_| is_ascii).cloned(),
+            words: words.into_iter().collect(),
+        })
     }
 
     /// Whether a message has every word.
     pub fn are_all_in(&self, content: &str) -> bool {
-        let mut found = vec![false; self.0.len()];
-        let mut missing = self.0.len();
+        self.may_be_in(content) && self.are_found_in(content)
+    }
+
+    /// What most messages can be told by, without looking for their words.
+    fn may_be_in(&self, content: &str) -> bool {
+        let has = |word: &str| {
+            let mut places = content.as_bytes().windows(word.len());
+            places.any(|place| place.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        !content.is_ascii() || self.in_ascii().is_some_and(has)
+    }
+
+    fn are_found_in(&self, content: &str) -> bool {
+        let mut found = vec![false; self.words.len()];
+        let mut missing = self.words.len();
         let mut folded = String::new();
         for word in content.unicode_words() {
             fold(word, &mut folded);
             let whole = [folded.as_str()].into_iter();
             let parts = folded.split(|c: char| !c.is_alphanumeric() && !is_mark(c));
             for word in whole.chain(parts) {
-                let place = self.0.binary_search_by(|sought| (**sought).cmp(word));
+                let place = self.words.binary_search_by(|sought| (**sought).cmp(word));
                 if let Ok(place) = place
                     && !std::mem::replace(&mut found[place], true)
                 {
@@ -61,9 +84,7 @@ impl Words {
     ///
     /// It is for a database, to leave out most of what cannot be a hit.
     pub fn in_ascii(&self) -> Option<&str> {
-        let is_ascii = self.0.iter().all(|word| word.is_ascii());
-        let longest = self.0.iter().max_by_key(|word| word.len());
-        longest.filter(|_| is_ascii).map(|word| &**word)
+        self.ascii.as_deref()
     }
 }
 
@@ -162,8 +183,9 @@ mod tests {
             let text = SearchText::parse("q", &sought);
             if let Some(sought) = text.ok().and_then(|text| Words::of("q", &text).ok()) {
                 let small = message.to_ascii_lowercase();
-                let may_be = sought.in_ascii().is_some_and(|word| small.contains(word));
-                prop_assert!(may_be || !sought.are_all_in(&message));
+                let is_narrowed = sought.in_ascii().is_none_or(|word| !small.contains(word));
+                prop_assert_eq!(is_narrowed, !sought.may_be_in(&message));
+                prop_assert!(!is_narrowed || !sought.are_found_in(&message));
             }
         }
     }
