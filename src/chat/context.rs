@@ -240,7 +240,7 @@ mod tests {
             [0..1, 1..5, 5..6, 6..7, 7..8, 8..9]
         );
         assert_eq!(exchanges(&outline(0, "aau")), [0..1, 1..2, 2..3]);
-        assert_eq!(exchanges(&outline(4, "taua")), [2..4]);
+        assert_eq!(exchanges(&outline(4, "tauau")), [2..4, 4..5]);
     }
 
     #[test]
