@@ -9,7 +9,7 @@ pub use search::SearchArgs;
 use crate::chat::Ttl;
 use crate::embed::open::EmbedderSpec;
 use crate::http::HttpSettings;
-use crate::service::Settings;
+use crate::service::{Indexing, Settings};
 use crate::storage::Durability;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -172,6 +172,36 @@ pub struct EmbeddingArgs {
     /// Tries before a message's vector is marked failed; the wait between them doubles from 1 s to at most 60 s
     #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_ATTEMPTS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub embedder_attempts: u32,
+    /// When the index that POST /v1/search uses is in memory: lazy (from the first search on), on (from the start), off
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_SEARCH_INDEX",
+        default_value = "lazy",
+        value_name = "WHEN"
+    )]
+    pub search_index: SearchIndex,
+}
+
+/// When there is an index over all messages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum SearchIndex {
+    /// From the first search on.
+    Lazy,
+    /// From the start.
+    On,
+    /// Never.
+    Off,
+}
+
+impl From<SearchIndex> for Indexing {
+    fn from(when: SearchIndex) -> Self {
+        match when {
+            SearchIndex::Lazy => Self::Lazy,
+            SearchIndex::On => Self::On,
+            SearchIndex::Off => Self::Off,
+        }
+    }
 }
 
 /// How to serve.
@@ -282,6 +312,7 @@ impl Cli {
             list_ttl: Ttl(self.stores.list_ttl),
             sweep_interval: self.stores.sweep_interval,
             embed_attempts: self.embedding.embedder_attempts,
+            indexing: self.embedding.search_index.into(),
             ..Settings::default()
         }
     }

@@ -61,6 +61,18 @@ impl Probe {
     pub fn cosine(&self, dot: i64, square: i64) -> f32 {
         cosine(dot, self.square, square)
     }
+
+    /// Whether [`Self::cosine`] is certainly below `bar`; much faster, and so asked first of every row. Near the bar it may
+    /// say no where the cosine is below.
+    pub fn is_below(&self, bar: f32, dot: i64, square: i64) -> bool {
+        if bar < 0.0 {
+            return false;
+        }
+        // Far more than what roundings of the cosine come to.
+        const SURE: f64 = 1.0 - 1e-5;
+        let (bar, dot) = (f64::from(bar), dot as f64);
+        dot < 0.0 || dot * dot < bar * bar * SURE * (self.square as f64 * square as f64)
+    }
 }
 
 /// The exact sum of the squares of a vector's cells; never 0 for a [`Vector`].

@@ -129,12 +129,7 @@ async fn ask_and_store(
         .iter()
         .filter(|update| matches!(update.outcome, VectorOutcome::Vector(_)))
         .count();
-    service
-        .0
-        .parts
-        .database
-        .vectors_update(embedder.model(), updates, service.now())
-        .await?;
+    service.store_vectors(embedder, updates).await?;
     if stored > 0 {
         tracing::info!(embeddings = stored, "[Embeddings] ✓ Embeddings stored");
     }
@@ -183,6 +178,21 @@ pub struct Reembedding {
 }
 
 impl Service {
+    /// Stores what a model said, and tells the index.
+    async fn store_vectors(
+        &self,
+        embedder: &dyn Embedder,
+        updates: Vec<VectorUpdate>,
+    ) -> Result<()> {
+        let changed = updates.iter().map(|update| update.id).collect();
+        let database = &self.0.parts.database;
+        database
+            .vectors_update(embedder.model(), updates, self.now())
+            .await?;
+        self.0.index.updated(changed);
+        Ok(())
+    }
+
     /// Computes every vector that is missing or of another model, page by page; what is done stays done when it is
     /// interrupted. `progress` is called after each page.
     ///
@@ -232,9 +242,7 @@ impl Service {
                 });
             }
             state.done += updates.len() as u64;
-            database
-                .vectors_update(embedder.model(), updates, self.now())
-                .await?;
+            self.store_vectors(embedder.as_ref(), updates).await?;
             if let Some(cause) = unreachable {
                 let context = format!(
                     "the model cannot be reached ({cause}); run it again to go on from here"

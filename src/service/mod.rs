@@ -2,12 +2,13 @@
 //!
 //! The service knows storage traits and an embedder, never a backend. Data moves one way: checked messages are queued,
 //! committed to the database in batches, then applied to the lists, then answered (`ingest`). What a list misses is
-//! found again in the database and mended (`mend`).
+//! found again in the database and mended (`mend`). An index over every vector follows by itself (`index`).
 
 mod bounded;
 mod chats;
 mod embedding;
 mod history;
+mod index;
 mod ingest;
 mod ledger;
 mod lists;
@@ -19,6 +20,7 @@ pub mod verify;
 
 pub use chats::{Deleted, Session};
 pub use embedding::Reembedding;
+pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
 pub use ingest::{Answer, Saved, Waiting};
 pub use search::Unseen;
 
@@ -71,6 +73,8 @@ pub struct Settings {
     pub embed_attempts: u32,
     /// The wait after the first failed try; it doubles with each further one, to at most a minute.
     pub embed_backoff: Duration,
+    /// When there is an index over every vector.
+    pub indexing: Indexing,
 }
 
 impl Default for Settings {
@@ -88,6 +92,7 @@ impl Default for Settings {
             list_ttl: crate::chat::Ttl(Duration::from_secs(86_400)),
             embed_attempts: 8,
             embed_backoff: Duration::from_secs(1),
+            indexing: Indexing::default(),
         }
     }
 }
@@ -103,6 +108,7 @@ struct Inner {
     ingest: ingest::Ingest,
     lists: ledger::Ledger,
     metrics: metrics::Counters,
+    index: index::Index,
     pending_vectors: tokio::sync::Notify,
     /// Set once, by a failure after which nothing more may be acknowledged.
     fatal: watch::Sender<Option<Error>>,
@@ -125,6 +131,7 @@ impl Service {
             "embedding",
             embedding::background_loop(service.clone()),
         );
+        service.watch(&mut tasks, "index", index::follow_loop(service.clone()));
         *service
             .0
             .tasks
@@ -147,6 +154,7 @@ impl Service {
             ingest,
             lists: ledger::Ledger::default(),
             metrics: metrics::Counters::default(),
+            index: index::Index::new(settings.indexing),
             pending_vectors: tokio::sync::Notify::new(),
             fatal: watch::channel(None).0,
             stopping: watch::channel(false).0,

@@ -47,9 +47,10 @@ impl Service {
         let (database, lists) = (&self.0.parts.database, &self.0.parts.lists);
         let mut conversations = 0;
         loop {
-            let erased = database.expire(now, SWEEP_PAGE).await?.conversations;
-            conversations += erased;
-            if erased == 0 {
+            let erased = database.expire(now, SWEEP_PAGE).await?;
+            self.0.index.removed(erased.messages);
+            conversations += erased.conversations;
+            if erased.conversations == 0 {
                 break; // a database may take fewer at a time than it was asked for
             }
         }

@@ -1,9 +1,11 @@
 //! The tables: the truth about every message.
 //!
 //! [`Database`] is split by concern, so that no part becomes a list of everything: the chats themselves here, the debts
-//! to the lists in [`Outbox`], the vectors in [`Vectors`], finding in [`Search`], the recount in [`Audit`].
+//! to the lists in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`Corpus`], finding in [`Search`], the recount in
+//! [`Audit`].
 
 mod audit;
+mod corpus;
 mod outbox;
 mod search;
 mod vectors;
@@ -12,6 +14,7 @@ pub use audit::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
     MetricsAudit, Orphan, Repair, UsageAudit,
 };
+pub use corpus::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
 pub use outbox::{ListDebt, ListRow, Outbox, Settled};
 pub use search::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
@@ -245,7 +248,7 @@ pub struct Migrated {
 
 /// The chats. Object-safe; share one as `Arc<dyn Database>`.
 #[async_trait]
-pub trait Database: Storage + Outbox + Vectors + Search + Audit {
+pub trait Database: Storage + Outbox + Vectors + Corpus + Search + Audit {
     /// How many batches it can store at the same time with any gain: 1 where one file has one writer.
     fn writers(&self) -> usize;
 

@@ -236,6 +236,49 @@ impl Search for FaultyDatabase {
 }
 
 #[async_trait]
+impl Corpus for FaultyDatabase {
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+    async fn indexable(
+        &self,
+        model: &ModelId,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<IndexablePage> {
+        let effect = self.inner.indexable(model, after, limit);
+        self.control.pass("indexable", effect).await
+    }
+    async fn indexable_of(&self, model: &ModelId, ids: Vec<MessageId>) -> Result<Vec<Indexable>> {
+        let effect = self.inner.indexable_of(model, ids);
+        self.control.pass("indexable_of", effect).await
+    }
+    async fn embedded_since(
+        &self,
+        since: Timestamp,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, MessageId)>> {
+        let effect = self.inner.embedded_since(since, after, limit);
+        self.control.pass("embedded_since", effect).await
+    }
+    async fn searchable(&self, model: &ModelId) -> Result<u64> {
+        self.control
+            .pass("searchable", self.inner.searchable(model))
+            .await
+    }
+    async fn candidates(
+        &self,
+        model: &ModelId,
+        proposal: Proposal,
+        now: Timestamp,
+    ) -> Result<Vec<Candidate>> {
+        let effect = self.inner.candidates(model, proposal, now);
+        self.control.pass("candidates", effect).await
+    }
+}
+
+#[async_trait]
 impl Audit for FaultyDatabase {
     async fn dossiers(&self, scope: AuditScope, messages: usize) -> Result<DossierPage> {
         self.control

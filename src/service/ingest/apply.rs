@@ -41,6 +41,7 @@ pub(super) async fn apply(service: &Service, committed: Committed) {
             let pending = append(service, &stored).await;
             failpoint::reach("list.after");
             let listed = listed_again(service, &stored).await;
+            service.0.index.stored(stored.batch.at, recorded(&stored));
             answer(stored, &pending, &listed);
         }
         Committed::Erased {
@@ -49,10 +50,13 @@ pub(super) async fn apply(service: &Service, committed: Committed) {
             reply,
         } => {
             let answer = match result {
-                Ok(erased) => Ok(Erasure {
-                    erased,
-                    list_removed: service.remove_list(guest).await,
-                }),
+                Ok(erased) => {
+                    service.0.index.removed(erased.messages);
+                    Ok(Erasure {
+                        erased,
+                        list_removed: service.remove_list(guest).await,
+                    })
+                }
                 Err(cause) => Err(failed(service, "erase", &guest, cause)),
             };
             let _ = reply.send(answer); // a client that went away changes nothing

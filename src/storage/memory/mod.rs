@@ -6,6 +6,7 @@
 
 mod audit;
 mod chats;
+mod corpus;
 mod database;
 mod lists;
 mod metrics;

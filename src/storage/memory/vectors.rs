@@ -58,7 +58,7 @@ impl Vectors for MemoryDatabase {
 }
 
 impl Tables {
-    fn rows_after(&self, after: Option<MessageId>) -> impl Iterator<Item = &Row> {
+    pub(super) fn rows_after(&self, after: Option<MessageId>) -> impl Iterator<Item = &Row> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = self.messages.range((start, Bound::Unbounded));
         range.map(|(_, row)| row)

@@ -10,6 +10,7 @@
 mod audit;
 mod chats;
 mod columns;
+mod corpus;
 mod erase;
 mod error;
 mod known;

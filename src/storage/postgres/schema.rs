@@ -25,6 +25,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "V2__functions",
         include_str!("../../../schema/postgres/002_functions.sql"),
     ),
+    (
+        "V3__vectors_by_time",
+        include_str!("../../../schema/postgres/003_vectors_by_time.sql"),
+    ),
 ];
 
 /// One transaction that is already open, for refinery. Its own driver begins transactions itself, one for each step,

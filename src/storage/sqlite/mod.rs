@@ -9,6 +9,7 @@ mod chat_row;
 mod chats;
 mod check;
 mod checkpoint;
+mod corpus;
 mod error;
 mod open;
 mod outbox;

@@ -1,0 +1,269 @@
+//! Makes the index and keeps it true: a walk over the tables, then what this node and others commit.
+
+use super::{Index, News};
+use crate::chat::{MessageId, ModelId, Timestamp};
+use crate::error::Result;
+use crate::service::Service;
+use crate::storage::Database;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Rows of a page of a walk.
+const PAGE: usize = 2000;
+/// News taken in before anything else is looked at.
+const AT_ONCE: usize = 64;
+/// How long to wait after the database failed.
+const DATABASE_WAIT: Duration = Duration::from_secs(1);
+/// How often other nodes' vectors are looked for, and how often it is counted what there is.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What the clocks of two nodes may differ by, and the time from that of a batch to its commit, together.
+const LATE: Duration = Duration::from_secs(30);
+/// Times of other nodes' vectors that are read at a time.
+const LOOK_PAGE: usize = 10_000;
+/// Where tables are shared, others remove messages, and may be later than [`LATE`].
+const WALK_EVERY: Duration = Duration::from_secs(3600);
+/// A walk for the sake of what is gone: not before this, and no larger a share of the time than one in so many.
+const WALK_AGAIN: Duration = Duration::from_secs(10);
+const SHARE: u32 = 20;
+
+/// Follows the tables, until the service stops.
+pub(in crate::service) async fn follow_loop(service: Service) {
+    let index = &service.0.index;
+    let heard = index
+        .heard
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .take();
+    let (Some(heard), Some(embedder)) = (heard, service.0.parts.embedder.clone()) else {
+        return;
+    };
+    let mut awake = index.awake.subscribe();
+    tokio::select! {
+        _ = awake.wait_for(|awake| *awake) => {}
+        () = service.stopped() => return,
+    }
+    let mut follower = Follower::new(&service, heard, embedder.model().clone());
+    while !service.is_stopping() {
+        if let Err(cause) = follower.step().await {
+            service.note_fatal();
+            tracing::error!(step = "index", %cause, "the tables cannot be read; the search index stands still and goes on when they can");
+            if !service.pause(DATABASE_WAIT).await {
+                return;
+            }
+        }
+    }
+}
+
+struct Follower<'a> {
+    service: &'a Service,
+    index: &'a Index,
+    database: &'a Arc<dyn Database>,
+    model: ModelId,
+    heard: mpsc::Receiver<News>,
+    /// The number of the walk, which rows are marked with.
+    walk: u8,
+    walking: Option<Walking>,
+    /// Messages that were removed since the last walk began.
+    removed: u64,
+    /// When the last walk ended, and how long it took.
+    walked: (Instant, Duration),
+    looked: Looked,
+    counted: Instant,
+}
+
+/// A walk that is under way.
+struct Walking {
+    after: Option<MessageId>,
+    began: Instant,
+}
+
+/// What is known of the vectors that were stored within [`LATE`], here or elsewhere.
+struct Looked {
+    since: Timestamp,
+    known: HashMap<MessageId, Timestamp>,
+    due: Instant,
+}
+
+impl<'a> Follower<'a> {
+    fn new(service: &'a Service, heard: mpsc::Receiver<News>, model: ModelId) -> Self {
+        let now = Instant::now();
+        Self {
+            service,
+            index: &service.0.index,
+            database: &service.0.parts.database,
+            model,
+            heard,
+            walk: 1,
+            walking: Some(Walking {
+                after: None,
+                began: now,
+            }),
+            removed: 0,
+            walked: (now, Duration::ZERO),
+            looked: Looked {
+                since: before(service.now()),
+                known: HashMap::new(),
+                due: now,
+            },
+            counted: now - LOOK_EVERY,
+        }
+    }
+
+    /// Does what is most urgent, or waits until something is.
+    async fn step(&mut self) -> Result<()> {
+        for _ in 0..AT_ONCE {
+            let Ok(news) = self.heard.try_recv() else {
+                break;
+            };
+            self.take_in(news).await?;
+        }
+        if self.index.missed.swap(false, Ordering::AcqRel) {
+            tracing::debug!(
+                "more was stored than the search index could take; it walks through the tables again"
+            );
+            self.begin();
+        }
+        if self.database.is_shared() && self.looked.due <= Instant::now() {
+            self.look().await?;
+        }
+        if self.counted.elapsed() >= LOOK_EVERY {
+            let of = self.database.searchable(&self.model).await?;
+            self.index.of.store(of, Ordering::Relaxed);
+            self.counted = Instant::now();
+        }
+        if self.walking.is_some() {
+            return self.page().await;
+        }
+        if self.is_walk_due() {
+            self.begin();
+            return Ok(());
+        }
+        tokio::select! {
+            Some(news) = self.heard.recv() => self.take_in(news).await,
+            () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
+            () = self.service.stopped() => Ok(()),
+        }
+    }
+
+    async fn take_in(&mut self, news: News) -> Result<()> {
+        match news {
+            News::Stored(at, stored) => {
+                if self.database.is_shared() {
+                    let known = stored.iter().map(|row| (row.id, at));
+                    self.looked.known.extend(known);
+                }
+                let mut rows = self.index.rows();
+                stored.iter().for_each(|row| rows.put(row, self.walk));
+            }
+            News::Changed(ids) => self.read_again(ids).await?,
+            News::Removed(messages) => self.removed += messages,
+            News::Asked(reply) => drop(reply.send(())), // whoever asked may have gone
+        }
+        Ok(())
+    }
+
+    /// Makes the rows of these messages what the tables say.
+    async fn read_again(&mut self, ids: Vec<MessageId>) -> Result<()> {
+        let found = match self.database.indexable_of(&self.model, ids.clone()).await {
+            Ok(found) => found,
+            Err(cause) => {
+                self.index.missed.store(true, Ordering::Release); // the walk will see them
+                return Err(cause);
+            }
+        };
+        let mut rows = self.index.rows();
+        let there: std::collections::HashSet<_> = found.iter().map(|row| row.id).collect();
+        for gone in ids.iter().filter(|id| !there.contains(id)) {
+            rows.remove(*gone);
+        }
+        found.iter().for_each(|row| rows.put(row, self.walk));
+        Ok(())
+    }
+
+    /// Looks for what other nodes have stored.
+    async fn look(&mut self) -> Result<()> {
+        let (began, now) = (Instant::now(), self.service.now());
+        let (mut since, mut after) = (self.looked.since, None);
+        loop {
+            let page = self
+                .database
+                .embedded_since(since, after, LOOK_PAGE)
+                .await?;
+            let is_new = |(at, id): &&(Timestamp, MessageId)| self.looked.known.get(id) != Some(at);
+            let new: Vec<_> = page.iter().filter(is_new).copied().collect();
+            if !new.is_empty() {
+                self.read_again(new.iter().map(|(_, id)| *id).collect())
+                    .await?;
+                self.looked
+                    .known
+                    .extend(new.into_iter().map(|(at, id)| (id, at)));
+            }
+            match page.last() {
+                Some(&(at, id)) if page.len() == LOOK_PAGE => (since, after) = (at, Some(id)),
+                _ => break,
+            }
+        }
+        let since = before(now);
+        self.looked.since = since;
+        self.looked.known.retain(|_, at| *at >= since);
+        self.looked.due = Instant::now() + LOOK_EVERY + began.elapsed() * SHARE;
+        Ok(())
+    }
+
+    fn is_walk_due(&self) -> bool {
+        let (ended, took) = self.walked;
+        let rest = if self.removed > 0 {
+            WALK_AGAIN.max(took * SHARE)
+        } else if self.database.is_shared() {
+            WALK_EVERY
+        } else {
+            return false;
+        };
+        ended.elapsed() >= rest
+    }
+
+    fn begin(&mut self) {
+        self.walk = self.walk.wrapping_add(1);
+        self.removed = 0;
+        self.walking = Some(Walking {
+            after: None,
+            began: Instant::now(),
+        });
+    }
+
+    /// One page of the walk.
+    async fn page(&mut self) -> Result<()> {
+        let Some(Walking { after, began }) = self.walking else {
+            return Ok(());
+        };
+        let page = self.database.indexable(&self.model, after, PAGE).await?;
+        let mut rows = self.index.rows();
+        page.rows.iter().for_each(|row| rows.put(row, self.walk));
+        self.walking = page.next.map(|next| Walking {
+            after: Some(next),
+            began,
+        });
+        if self.walking.is_some() {
+            return Ok(());
+        }
+        let (gone, there) = (rows.remove_unseen(self.walk), rows.len());
+        drop(rows);
+        self.walked = (Instant::now(), began.elapsed());
+        self.counted = Instant::now() - LOOK_EVERY;
+        if self.index.complete.send_replace(true) {
+            tracing::debug!(messages = there, gone, took = ?began.elapsed(), "the search index was compared with the tables");
+        } else {
+            tracing::info!(messages = there, took = ?began.elapsed(), "the search index is complete");
+        }
+        Ok(())
+    }
+}
+
+/// From when on a vector may be one that has not been seen.
+fn before(now: Timestamp) -> Timestamp {
+    Timestamp::from_ms(now.ms() - LATE.as_millis() as i64)
+}

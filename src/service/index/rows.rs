@@ -1,0 +1,308 @@
+//! The vectors in memory: columns, in segments that a scan shares and a change copies.
+//!
+//! A scan takes the segments as they are and needs no lock while it runs. A change works in place, or on a copy of one segment
+//! where a scan still has it: neither waits for the other.
+
+use crate::chat::{MessageId, Role, Timestamp, square};
+use crate::storage::database::Indexable;
+use hashbrown::HashTable;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Rows of a segment: about 1 MiB of vectors of 256 dimensions, which is what a change copies at most.
+pub(super) const SEGMENT: usize = 4096;
+
+/// Some rows, each a place in every column.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Segment {
+    /// One vector after the other.
+    pub(super) cells: Vec<i8>,
+    /// The squared length of each vector.
+    pub(super) squares: Vec<u32>,
+    pub(super) ids: Vec<MessageId>,
+    pub(super) roles: Vec<Role>,
+    pub(super) sent_at: Vec<Timestamp>,
+    /// The walk over the tables that saw the row last.
+    walks: Vec<u8>,
+}
+
+impl Segment {
+    /// Room for all rows at once: what is not used yet is no memory, and nothing is copied as it fills.
+    fn new(dimension: usize) -> Self {
+        Self {
+            cells: Vec::with_capacity(SEGMENT * dimension),
+            squares: Vec::with_capacity(SEGMENT),
+            ids: Vec::with_capacity(SEGMENT),
+            roles: Vec::with_capacity(SEGMENT),
+            sent_at: Vec::with_capacity(SEGMENT),
+            walks: Vec::with_capacity(SEGMENT),
+        }
+    }
+
+    fn push(&mut self, row: &Indexable, walk: u8) {
+        let cells = row.vector.components();
+        self.cells.extend_from_slice(cells);
+        self.squares.push(squared(cells));
+        self.ids.push(row.id);
+        self.roles.push(row.role);
+        self.sent_at.push(row.sent_at);
+        self.walks.push(walk);
+    }
+
+    fn set(&mut self, at: usize, row: &Indexable, walk: u8) {
+        let cells = row.vector.components();
+        self.cells[at * cells.len()..][..cells.len()].copy_from_slice(cells);
+        self.squares[at] = squared(cells);
+        self.roles[at] = row.role;
+        self.sent_at[at] = row.sent_at;
+        self.walks[at] = walk;
+    }
+
+    /// Puts the last row of `from` into the place of a row.
+    fn take_last_of(&mut self, at: usize, from: &Self) {
+        let last = from.ids.len() - 1;
+        let dimension = from.cells.len() / from.ids.len();
+        self.cells[at * dimension..][..dimension].copy_from_slice(&from.cells[last * dimension..]);
+        self.squares[at] = from.squares[last];
+        self.ids[at] = from.ids[last];
+        self.roles[at] = from.roles[last];
+        self.sent_at[at] = from.sent_at[last];
+        self.walks[at] = from.walks[last];
+    }
+
+    fn pop(&mut self, dimension: usize) {
+        self.cells.truncate(self.cells.len() - dimension);
+        self.squares.pop();
+        self.ids.pop();
+        self.roles.pop();
+        self.sent_at.pop();
+        self.walks.pop();
+    }
+}
+
+/// A vector of 266,000 dimensions would not fit, and no model has as many.
+fn squared(cells: &[i8]) -> u32 {
+    u32::try_from(square(cells)).unwrap_or(u32::MAX)
+}
+
+/// Every row, and where the row of a message is.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// Cells of each row; that of the first row there is.
+    dimension: usize,
+    segments: Vec<Arc<Segment>>,
+    /// The number of the row of each id; the ids themselves are in the rows.
+    places: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Rows {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The rows as they are now.
+    pub(super) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.clone()
+    }
+
+    /// Adds a row, or puts it in the place of the one that its message has. A vector of another dimension is none of this
+    /// model's and is passed over.
+    pub(super) fn put(&mut self, row: &Indexable, walk: u8) {
+        if self.places.is_empty() {
+            self.dimension = row.vector.dimension();
+        }
+        if self.dimension != row.vector.dimension() {
+            return;
+        }
+        if let Some(place) = self.place(row.id) {
+            Arc::make_mut(&mut self.segments[place / SEGMENT]).set(place % SEGMENT, row, walk);
+            return;
+        }
+        let place = self.len();
+        if place.is_multiple_of(SEGMENT) {
+            self.segments.push(Arc::new(Segment::new(self.dimension)));
+        }
+        let Ok(number) = u32::try_from(place) else {
+            return; // 4 billion rows do not fit into any memory
+        };
+        Arc::make_mut(&mut self.segments[place / SEGMENT]).push(row, walk);
+        let (segments, hasher) = (&self.segments, &self.hasher);
+        let hash = |id: MessageId| hasher.hash_one(id);
+        let rehash = |place: &u32| hash(id_at(segments, *place));
+        self.places.insert_unique(hash(row.id), number, rehash);
+    }
+
+    /// Removes the row of a message, if there is one.
+    pub(super) fn remove(&mut self, id: MessageId) {
+        let Some(place) = self.place(id) else {
+            return;
+        };
+        let last = self.len() - 1;
+        let moved = id_at(&self.segments, last as u32);
+        // Both entries go before any row moves: they are found by the ids in the rows.
+        self.forget(id);
+        if place != last {
+            self.forget(moved);
+            let source = Arc::clone(&self.segments[last / SEGMENT]);
+            Arc::make_mut(&mut self.segments[place / SEGMENT])
+                .take_last_of(place % SEGMENT, &source);
+            drop(source);
+        }
+        Arc::make_mut(&mut self.segments[last / SEGMENT]).pop(self.dimension);
+        if last.is_multiple_of(SEGMENT) {
+            self.segments.pop();
+        }
+        if place != last {
+            let (segments, hasher) = (&self.segments, &self.hasher);
+            let rehash = |place: &u32| hasher.hash_one(id_at(segments, *place));
+            self.places
+                .insert_unique(hasher.hash_one(moved), place as u32, rehash);
+        }
+    }
+
+    /// Removes every row that a walk has not seen; how many.
+    pub(super) fn remove_unseen(&mut self, walk: u8) -> usize {
+        let unseen = self.segments.iter().flat_map(|segment| {
+            let rows = segment.ids.iter().zip(&segment.walks);
+            rows.filter(|(_, seen)| **seen != walk).map(|(id, _)| *id)
+        });
+        let unseen: Vec<_> = unseen.collect();
+        for id in &unseen {
+            self.remove(*id);
+        }
+        unseen.len()
+    }
+
+    fn place(&self, id: MessageId) -> Option<usize> {
+        let is_it = |place: &u32| id_at(&self.segments, *place) == id;
+        let place = self.places.find(self.hasher.hash_one(id), is_it)?;
+        Some(*place as usize)
+    }
+
+    fn forget(&mut self, id: MessageId) {
+        let segments = &self.segments;
+        let is_it = |place: &u32| id_at(segments, *place) == id;
+        if let Ok(entry) = self.places.find_entry(self.hasher.hash_one(id), is_it) {
+            entry.remove();
+        }
+    }
+}
+
+fn id_at(segments: &[Arc<Segment>], place: u32) -> MessageId {
+    let place = place as usize;
+    segments[place / SEGMENT].ids[place % SEGMENT]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+mod tests {
+    use super::*;
+    use crate::chat::Vector;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use uuid::Uuid;
+
+    fn row(id: u8, value: i8) -> Indexable {
+        Indexable {
+            id: MessageId(Uuid::from_u128(id.into())),
+            role: Role::ALL[usize::from(id) % 4],
+            sent_at: Timestamp::from_ms(value.into()),
+            vector: Vector::from_bytes(&[1, value.cast_unsigned(), 3]).unwrap(),
+        }
+    }
+
+    /// Everything there is, as columns say it.
+    fn all(rows: &Rows) -> BTreeMap<MessageId, (Vec<i8>, u32, Role, Timestamp)> {
+        let mut all = BTreeMap::new();
+        for segment in rows.segments() {
+            for (at, cells) in segment.cells.chunks(3).enumerate() {
+                let row = (
+                    cells.to_vec(),
+                    segment.squares[at],
+                    segment.roles[at],
+                    segment.sent_at[at],
+                );
+                assert!(all.insert(segment.ids[at], row).is_none(), "twice");
+            }
+        }
+        assert_eq!(all.len(), rows.len());
+        all
+    }
+
+    fn expected(row: &Indexable) -> (Vec<i8>, u32, Role, Timestamp) {
+        let cells = row.vector.components();
+        (cells.to_vec(), square(cells) as u32, row.role, row.sent_at)
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_what_a_map_would_hold(
+            steps in prop::collection::vec((0_u8..40, prop::option::weighted(0.7, -127_i8..=127)), 0..300),
+        ) {
+            let (mut rows, mut model) = (Rows::default(), BTreeMap::new());
+            let mut walk = 0;
+            for (step, (id, value)) in steps.into_iter().enumerate() {
+                let held = rows.segments(); // a scan has them, so every change must copy
+                let before = all(&rows);
+                match value {
+                    Some(value) => {
+                        rows.put(&row(id, value), walk);
+                        model.insert(row(id, value).id, (walk, row(id, value)));
+                    }
+                    None => {
+                        rows.remove(row(id, 0).id);
+                        model.remove(&row(id, 0).id);
+                    }
+                }
+                if step % 50 == 49 {
+                    walk += 1;
+                    rows.remove_unseen(walk - 1);
+                    model.retain(|_, (seen, _)| *seen == walk - 1);
+                }
+                let told = model.iter().map(|(id, (_, row))| (*id, expected(row))).collect();
+                prop_assert_eq!(all(&rows), told);
+                let count: usize = held.iter().map(|segment| segment.ids.len()).sum();
+                prop_assert_eq!(count, before.len());
+            }
+        }
+    }
+
+    #[test]
+    fn rows_fill_one_segment_after_the_other_and_leave_none_empty() {
+        let mut rows = Rows::default();
+        let id = |n: usize| MessageId(Uuid::from_u128(n as u128));
+        for n in 0..=SEGMENT {
+            rows.put(
+                &Indexable {
+                    id: id(n),
+                    ..row(0, 5)
+                },
+                0,
+            );
+        }
+        assert_eq!((rows.len(), rows.segments().len()), (SEGMENT + 1, 2));
+        rows.remove(id(7)); // the last row takes its place
+        assert_eq!((rows.len(), rows.segments().len()), (SEGMENT, 1));
+        assert_eq!(rows.segments()[0].ids[7], id(SEGMENT));
+        rows.remove(id(SEGMENT));
+        assert_eq!(rows.segments()[0].ids[7], id(SEGMENT - 1));
+    }
+
+    #[test]
+    fn a_vector_of_another_dimension_is_passed_over() {
+        let mut rows = Rows::default();
+        rows.put(&row(1, 1), 0);
+        let longer = Vector::from_bytes(&[1, 2, 3, 4]).unwrap();
+        rows.put(
+            &Indexable {
+                vector: longer,
+                ..row(2, 1)
+            },
+            0,
+        );
+        assert_eq!(rows.len(), 1);
+    }
+}

@@ -1,0 +1,156 @@
+//! The exact scan: every vector is compared, and the best are proposed.
+
+use super::rows::Segment;
+use crate::chat::{Best, Filters, MessageId, Probe, Role, Score, Timestamp};
+use std::sync::Arc;
+
+/// Rows compared at a time: their sums stay in the nearest cache.
+const BLOCK: usize = 512;
+/// Rows for which another thread is worth its start.
+const ROWS_PER_THREAD: usize = 50_000;
+
+/// A message and its score. Of equal scores the newer id is the better one; ids ascend with time.
+pub(super) type Scored = (Score, MessageId);
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub(super) struct Scan {
+    pub(super) probe: Probe,
+    /// The platform is not asked for here: it may change, and the tables know it.
+    pub(super) filters: Filters,
+    /// How many are proposed at most.
+    pub(super) depth: usize,
+}
+
+impl Scan {
+    /// The best of all rows, the best first, on as many threads as there are processors.
+    pub(super) fn run(&self, segments: &[Arc<Segment>]) -> Vec<Scored> {
+        let rows: usize = segments.iter().map(|segment| segment.ids.len()).sum();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (rows / ROWS_PER_THREAD).clamp(1, processors);
+        let share = segments.len().div_ceil(threads).max(1);
+        let mut best = Best::of(self.depth);
+        std::thread::scope(|scope| {
+            let mut shares = segments.chunks(share);
+            let own = shares.next().unwrap_or_default();
+            let others: Vec<_> = shares
+                .map(|share| scope.spawn(move || self.look_through(share)))
+                .collect();
+            let mut found = self.look_through(own);
+            for other in others {
+                match other.join() {
+                    Ok(more) => found.extend(more),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            found.into_iter().for_each(|scored| best.offer(scored));
+        });
+        best.into_sorted()
+    }
+
+    fn look_through(&self, segments: &[Arc<Segment>]) -> Vec<Scored> {
+        let mut best = Best::of(self.depth);
+        let mut dots = vec![0; BLOCK];
+        for segment in segments {
+            let blocks = segment.cells.chunks(BLOCK * self.probe.dimension());
+            for (number, cells) in blocks.enumerate() {
+                let dots = &mut dots[..cells.len() / self.probe.dimension()];
+                self.probe.dots(cells, dots);
+                self.offer(segment, number * BLOCK, dots, &mut best);
+            }
+        }
+        best.into_sorted()
+    }
+
+    fn offer(&self, segment: &Segment, from: usize, dots: &[i64], best: &mut Best<Scored>) {
+        let mut bar = self.bar(best);
+        let squares = &segment.squares[from..];
+        for (at, (&dot, &square)) in dots.iter().zip(squares).enumerate() {
+            if self.probe.is_below(bar, dot, square.into())
+                || !self.admits(segment.roles[from + at], segment.sent_at[from + at])
+            {
+                continue;
+            }
+            let score = Score::new(self.probe.cosine(dot, square.into()));
+            if self.filters.reaches(score) {
+                best.offer((score, segment.ids[from + at]));
+                bar = self.bar(best);
+            }
+        }
+    }
+
+    /// What a score must reach to matter.
+    fn bar(&self, best: &Best<Scored>) -> f32 {
+        let least = best.least().map_or(-1.0, |(score, _)| score.get());
+        self.filters
+            .minimum
+            .map_or(least, |minimum| minimum.get().max(least))
+    }
+
+    fn admits(&self, role: Role, sent_at: Timestamp) -> bool {
+        let filters = &self.filters;
+        filters.role.is_none_or(|wanted| wanted == role)
+            && filters.from.is_none_or(|from| from <= sent_at)
+            && filters.to.is_none_or(|to| sent_at < to)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+mod tests {
+    use super::super::rows::Rows;
+    use super::*;
+    use crate::chat::{Platform, Vector};
+    use crate::storage::database::Indexable;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    fn rows() -> impl Strategy<Value = Vec<Indexable>> {
+        let row = (prop::collection::vec(-20_i8..=20, 5), 0_usize..4, 0_i64..50);
+        prop::collection::vec(row, 1..200).prop_map(|rows| {
+            let row = |(number, (mut cells, role, ms)): (usize, (Vec<i8>, usize, i64))| {
+                cells[0] = cells[0].max(1);
+                let bytes: Vec<u8> = cells.into_iter().map(i8::cast_unsigned).collect();
+                Indexable {
+                    id: MessageId(Uuid::from_u128(number as u128)),
+                    role: Role::ALL[role],
+                    sent_at: Timestamp::from_ms(ms),
+                    vector: Vector::from_bytes(&bytes).unwrap(),
+                }
+            };
+            rows.into_iter().enumerate().map(row).collect()
+        })
+    }
+
+    fn filters() -> impl Strategy<Value = Filters> {
+        let role = prop::option::of((0_usize..4).prop_map(|role| Role::ALL[role]));
+        let time = || prop::option::of((0_i64..50).prop_map(Timestamp::from_ms));
+        let minimum = prop::option::of((-1.0_f32..1.0).prop_map(Score::new));
+        (role, time(), time(), minimum).prop_map(|(role, from, to, minimum)| Filters {
+            role,
+            platform: Some(Platform::Guest), // must not matter here
+            from,
+            to,
+            minimum,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_scan_finds_what_sorting_everything_finds(all in rows(), filters in filters(), depth in 1_usize..30) {
+            let mut index = Rows::default();
+            all.iter().for_each(|row| index.put(row, 0));
+            let sought = &all[0].vector;
+            let scan = Scan { probe: Probe::new(sought), filters: filters.clone(), depth };
+            let mut expected: Vec<Scored> = all
+                .iter()
+                .filter(|row| filters.admits(row.role, Platform::Guest, row.sent_at))
+                .map(|row| (Score::new(sought.cosine(&row.vector).unwrap()), row.id))
+                .filter(|(score, _)| filters.reaches(*score))
+                .collect();
+            expected.sort_by(|a, b| b.cmp(a));
+            expected.truncate(depth);
+            prop_assert_eq!(scan.run(&index.segments()), expected);
+        }
+    }
+}

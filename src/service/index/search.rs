@@ -1,0 +1,213 @@
+//! A search over everything: proposed by the index, read from the tables.
+
+use super::scan::{Scan, Scored};
+use super::{IndexState, Indexing, News};
+use crate::chat::{Filters, Findings, Hit, K, MessageId, Probe, Score, SearchText, Vector, square};
+use crate::embed::{EmbedError, Embedder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::service::Service;
+use crate::storage::database::{Candidate, Proposal};
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long the first search waits for the index that it wakes: small stores are done by then.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// How long a search waits until what was stored before it has been taken in.
+const NEWS_WAIT: Duration = Duration::from_millis(100);
+/// Messages proposed at first, at least: some may be gone, or not be of the platform that is asked for.
+const PROPOSED: usize = 64;
+/// How many more are proposed each time that too few remain.
+const DEEPER: usize = 8;
+/// Messages read from the tables at a time.
+const READ_TOGETHER: usize = 10_000;
+
+/// A search over everything, by meaning.
+#[derive(Clone, Debug)]
+pub struct Everything {
+    /// What is looked for.
+    pub text: SearchText,
+    /// How many hits at most.
+    pub k: K,
+    /// Which messages.
+    pub filters: Filters,
+}
+
+/// What was found, and in what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overview {
+    /// The hits, and how many messages were searched.
+    pub findings: Findings,
+    /// How far the index was.
+    pub index: IndexState,
+}
+
+impl Service {
+    /// The messages whose meaning is nearest to a text, over all conversations. While the index is being made the answer is of
+    /// what is done, and says so.
+    ///
+    /// # Errors
+    /// `Conflict` without an index or an embedder; `Unavailable` when the model cannot be reached; those of the database.
+    pub async fn search_everything(&self, asked: &Everything) -> Result<Overview> {
+        let embedder = self.searching_embedder()?;
+        self.wake_index().await;
+        let found = match meaning(embedder.as_ref(), &asked.text).await? {
+            Some(vector) => self.nearest(embedder.as_ref(), &vector, asked).await?,
+            None => Vec::new(), // nothing in it that the model knows is near to nothing
+        };
+        let status = self.index_status();
+        Ok(Overview {
+            findings: Findings {
+                hits: found,
+                searched: status.searched,
+                of: status.of,
+            },
+            index: status.state,
+        })
+    }
+
+    fn searching_embedder(&self) -> Result<std::sync::Arc<dyn Embedder>> {
+        let refuse = |context: &str| {
+            Err(Error::new(
+                ErrorKind::Conflict,
+                "service",
+                "search",
+                context,
+            ))
+        };
+        if self.0.index.indexing == Indexing::Off {
+            return refuse(
+                "the index over all messages is off; start the server with --search-index lazy (or on)",
+            );
+        }
+        match &self.0.parts.embedder {
+            Some(embedder) => Ok(embedder.clone()),
+            None => refuse(
+                "meaning cannot be searched without an embedder; start the server with --embedder static, then run \
+                 `guestbook reembed`",
+            ),
+        }
+    }
+
+    /// Makes sure that the index is made, and that it knows what was stored here before.
+    async fn wake_index(&self) {
+        let index = &self.0.index;
+        if !index.awake.send_replace(true) {
+            let mut complete = index.complete.subscribe();
+            let waiting = complete.wait_for(|complete| *complete);
+            let _ = tokio::time::timeout(FIRST_WAIT, waiting).await; // late: the answer says how far it is
+        }
+        let (reply, heard) = oneshot::channel();
+        if index.news.try_send(News::Asked(reply)).is_ok() {
+            let _ = tokio::time::timeout(NEWS_WAIT, heard).await; // late: as above
+        }
+    }
+
+    async fn nearest(
+        &self,
+        embedder: &dyn Embedder,
+        vector: &Vector,
+        asked: &Everything,
+    ) -> Result<Vec<Hit>> {
+        let mut scan = Scan {
+            probe: Probe::new(vector),
+            filters: asked.filters.clone(),
+            depth: PROPOSED.max(asked.k.get() * 4),
+        };
+        let (mut seen, mut found) = (HashSet::new(), Vec::new());
+        loop {
+            let proposed = self.scan(&scan).await?;
+            let is_all = proposed.len() < scan.depth;
+            let new = proposed.into_iter().map(|(_, id)| id);
+            let new: Vec<_> = new.filter(|id| seen.insert(*id)).collect();
+            for ids in new.chunks(READ_TOGETHER) {
+                let missing = asked.k.get() - found.len();
+                if missing == 0 {
+                    break;
+                }
+                let proposal = Proposal {
+                    ids: ids.to_vec(),
+                    platform: asked.filters.platform,
+                    limit: missing,
+                };
+                found.extend(self.read_proposed(embedder, proposal).await?);
+            }
+            if found.len() >= asked.k.get() || is_all {
+                break;
+            }
+            scan.depth = scan.depth.saturating_mul(DEEPER);
+        }
+        Ok(hits(found, &scan.probe, &asked.filters))
+    }
+
+    async fn scan(&self, scan: &Scan) -> Result<Vec<Scored>> {
+        let ended = |_| {
+            Error::new(
+                ErrorKind::Unavailable,
+                "service",
+                "search",
+                "the service is stopping",
+            )
+        };
+        let _turn = self.0.index.scanning.acquire().await.map_err(ended)?;
+        let (scan, segments) = (scan.clone(), self.0.index.rows().segments());
+        let scanning = tokio::task::spawn_blocking(move || scan.run(&segments));
+        scanning.await.map_err(|cause| {
+            let context = "the scan of the index ended badly";
+            Error::caused(ErrorKind::Internal, "service", "search", context, cause)
+        })
+    }
+
+    async fn read_proposed(
+        &self,
+        embedder: &dyn Embedder,
+        proposal: Proposal,
+    ) -> Result<Vec<Candidate>> {
+        let (ids, limit) = (proposal.ids.clone(), proposal.limit);
+        let is_complete = proposal.platform.is_none();
+        let database = &self.0.parts.database;
+        let found = database
+            .candidates(embedder.model(), proposal, self.now())
+            .await?;
+        if is_complete && found.len() < limit {
+            let there: HashSet<MessageId> = found.iter().map(|it| it.message.id).collect();
+            let gone: Vec<_> = ids.into_iter().filter(|id| !there.contains(id)).collect();
+            self.0
+                .index
+                .tell(|| (!gone.is_empty()).then_some(News::Changed(gone)));
+        }
+        Ok(found)
+    }
+}
+
+/// By what the tables have, and in the order that all searches share.
+fn hits(found: Vec<Candidate>, probe: &Probe, filters: &Filters) -> Vec<Hit> {
+    let hit = |candidate: Candidate| {
+        let cells = candidate.vector.components();
+        let score = Score::new(probe.cosine(probe.dot(cells)?, square(cells)));
+        let hit = Hit::new(candidate.conversation, candidate.message, score);
+        filters.reaches(score).then_some(hit)
+    };
+    let mut hits: Vec<_> = found.into_iter().filter_map(hit).collect();
+    hits.sort_by_key(|hit| std::cmp::Reverse((hit.score, hit.place())));
+    hits
+}
+
+/// The vector of what is looked for; `None` if it holds nothing that the model knows.
+async fn meaning(embedder: &dyn Embedder, text: &SearchText) -> Result<Option<Vector>> {
+    let answer = match embedder.inline() {
+        Some(inline) => inline.embed_now(text.as_str()),
+        None => embedder
+            .embed(&[text.as_str()])
+            .await
+            .pop()
+            .unwrap_or(Ok(None)),
+    };
+    answer.map_err(|cause| {
+        let (kind, context) = match cause {
+            EmbedError::Transient { .. } => (ErrorKind::Unavailable, "the model cannot be reached"),
+            EmbedError::Permanent { .. } => (ErrorKind::Invalid, "q: the model refuses this text"),
+        };
+        Error::caused(kind, "service", "search", context, cause)
+    })
+}

@@ -1,0 +1,112 @@
+//! Every vector there is.
+
+use super::MemoryDatabase;
+use super::tables::{Row, StoredVector, Tables};
+use crate::chat::{EmbeddingState, MessageId, ModelId, Timestamp};
+use crate::error::Result;
+use crate::storage::database::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
+use async_trait::async_trait;
+
+#[async_trait]
+impl Corpus for MemoryDatabase {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn indexable(
+        &self,
+        model: &ModelId,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<IndexablePage> {
+        self.run("indexable", |tables| {
+            let looked_at: Vec<_> = tables.rows_after(after).take(limit).collect();
+            let is_last = looked_at.len() < limit;
+            IndexablePage {
+                rows: looked_at
+                    .iter()
+                    .filter_map(|row| row.indexable(model))
+                    .collect(),
+                next: looked_at
+                    .last()
+                    .map(|row| row.message.id)
+                    .filter(|_| !is_last),
+            }
+        })
+    }
+
+    async fn indexable_of(&self, model: &ModelId, ids: Vec<MessageId>) -> Result<Vec<Indexable>> {
+        self.run("indexable_of", |tables| {
+            let rows = ids.iter().filter_map(|id| tables.messages.get(id));
+            rows.filter_map(|row| row.indexable(model)).collect()
+        })
+    }
+
+    async fn embedded_since(
+        &self,
+        _since: Timestamp,
+        _after: Option<MessageId>,
+        _limit: usize,
+    ) -> Result<Vec<(Timestamp, MessageId)>> {
+        self.run("embedded_since", |_| Vec::new())
+    }
+
+    async fn searchable(&self, model: &ModelId) -> Result<u64> {
+        self.run("searchable", |tables| {
+            let nothing = |row: &&Row| {
+                row.note.as_ref().is_some_and(|note| {
+                    note.state == EmbeddingState::Nothing && note.model == *model
+                })
+            };
+            let rows = tables.messages.values();
+            rows.filter(|row| !nothing(row)).count() as u64
+        })
+    }
+
+    async fn candidates(
+        &self,
+        model: &ModelId,
+        proposal: Proposal,
+        now: Timestamp,
+    ) -> Result<Vec<Candidate>> {
+        self.run("candidates", |tables| {
+            let found = proposal.ids.iter().filter_map(|id| {
+                let candidate = tables.candidate(*id, model, now)?;
+                let platform = tables.conversations[&candidate.conversation]
+                    .conversation
+                    .platform;
+                let is_wanted = proposal.platform.is_none_or(|wanted| wanted == platform);
+                is_wanted.then_some(candidate)
+            });
+            found.take(proposal.limit).collect()
+        })
+    }
+}
+
+impl Tables {
+    fn candidate(&self, id: MessageId, model: &ModelId, now: Timestamp) -> Option<Candidate> {
+        let row = self.messages.get(&id)?;
+        let chat = self.conversations.get(&row.conversation)?;
+        let vector = row.vector_of(model)?;
+        (!chat.is_ended(now)).then(|| Candidate {
+            conversation: row.conversation,
+            message: row.message.clone(),
+            vector: vector.vector.clone(),
+        })
+    }
+}
+
+impl Row {
+    fn vector_of(&self, model: &ModelId) -> Option<&StoredVector> {
+        self.vector.as_ref().filter(|vector| vector.model == *model)
+    }
+
+    fn indexable(&self, model: &ModelId) -> Option<Indexable> {
+        Some(Indexable {
+            id: self.message.id,
+            role: self.message.role,
+            sent_at: self.message.sent_at,
+            vector: self.vector_of(model)?.vector.clone(),
+        })
+    }
+}
