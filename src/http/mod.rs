@@ -3,6 +3,7 @@
 mod auth;
 mod bodies;
 mod chats;
+mod everything;
 mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -58,6 +58,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
             .embedder
             .as_ref()
             .map(|embedder| embedder.model().to_string()),
+        search_index: app.service.index_status().into(),
     };
     (code, Json(answer)).into_response()
 }

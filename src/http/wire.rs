@@ -1,11 +1,13 @@
 //! The JSON that goes in and out.
 
 mod elements;
+mod everything;
 mod found;
 mod incoming;
 mod outgoing;
 
 pub(super) use elements::Elements;
+pub(super) use everything::{EverythingAnswer, IncomingSearch};
 pub(super) use found::{ContextAnswer, FoundAnswer};
 pub(super) use incoming::{IncomingBatch, IncomingMessage, IncomingMigration, read, read_object};
 pub(super) use outgoing::{

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// How long a process may take to say that it listens, or to end.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Every variable the binary reads.
-pub(crate) const VARIABLES: [&str; 24] = [
+pub(crate) const VARIABLES: [&str; 25] = [
     "GUESTBOOK_DATA_DIR",
     "DATABASE_URL",
     "CACHE_URL",
@@ -25,6 +25,7 @@ pub(crate) const VARIABLES: [&str; 24] = [
     "GUESTBOOK_EMBEDDER_DIMENSION",
     "GUESTBOOK_EMBEDDER_TIMEOUT",
     "GUESTBOOK_EMBEDDER_ATTEMPTS",
+    "GUESTBOOK_SEARCH_INDEX",
     "GUESTBOOK_EMBEDDER_KEY",
     "OPENAI_API_KEY",
     "GUESTBOOK_LISTEN",

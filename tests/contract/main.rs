@@ -13,6 +13,7 @@ mod words;
 
 mod audit;
 mod clock;
+mod corpus;
 mod erase;
 mod expiry;
 mod history;
@@ -163,6 +164,16 @@ macro_rules! contract {
                         a_context_is_the_newest_that_fits,
                         a_context_has_what_is_relevant_among_the_older,
                         there_is_no_context_of_a_stranger,
+                    }
+                    corpus with a_week {
+                        every_vector_of_a_model_comes_once_in_order_whatever_the_page,
+                        an_indexable_row_is_what_was_stored,
+                        what_is_deleted_is_indexed_no_more,
+                        candidates_come_in_the_order_of_the_proposal_with_everything,
+                        candidates_are_of_the_platform_that_is_asked_for,
+                        what_retention_has_ended_is_no_candidate,
+                        all_messages_can_be_searched_but_those_that_say_nothing,
+                        what_others_have_stored_is_found_by_its_time,
                     }
                     audit with forever {
                         a_dossier_holds_the_rows_as_they_are,

@@ -12,6 +12,7 @@ mod auth;
 mod bodies;
 mod crowd;
 mod erase;
+mod everything;
 mod guest_batch;
 mod input;
 mod lines;
@@ -189,6 +190,16 @@ macro_rules! contract {
                     a_user_must_be_named,
                     a_guest_begins_anew_after_a_migration,
                     deleting_the_guest_spares_what_has_become_a_users,
+                }
+                everything with crate::site::server::Plan::default {
+                    the_nearest_message_of_all_guests_comes_first,
+                    what_was_answered_as_saved_is_found_at_once,
+                    a_deleted_message_is_not_found_any_more,
+                    a_search_is_narrowed_by_role_platform_time_and_score,
+                    a_rare_platform_is_found_below_any_number_of_others,
+                    a_fault_of_a_search_is_told_with_its_field,
+                    readiness_says_how_far_the_index_is,
+                    a_search_lets_go_of_what_it_did_not_find_any_more,
                 }
                 operations with crate::site::server::Plan::default {
                     an_empty_store_is_well,

@@ -7,7 +7,7 @@ use guestbook::embed::open::{EmbedderSpec, open};
 use guestbook::embed::openai::OpenAiOptions;
 use guestbook::http::{HttpSettings, Server, bind};
 use guestbook::service::verify::{Mode, Scope};
-use guestbook::service::{Parts, Service, Settings};
+use guestbook::service::{Indexing, Parts, Service, Settings};
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
 use guestbook::storage::sled::SledLists;
@@ -35,6 +35,7 @@ pub(crate) enum Pair {
 pub(crate) struct Plan {
     pub(crate) http: HttpSettings,
     pub(crate) embedder: Option<Arc<dyn Embedder>>,
+    pub(crate) indexing: Indexing,
 }
 
 impl Default for Plan {
@@ -43,6 +44,7 @@ impl Default for Plan {
         Self {
             http: HttpSettings::default(),
             embedder: open(&spec, OpenAiOptions::default()).unwrap(),
+            indexing: Indexing::default(),
         }
     }
 }
@@ -83,7 +85,7 @@ impl Site {
             embedder: plan.embedder,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         };
-        let service = Service::start(parts, settings());
+        let service = Service::start(parts, settings(plan.indexing));
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let server = Server::start(listener, service.clone(), plan.http).unwrap();
         Self {
@@ -174,8 +176,9 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
 }
 
 /// As the binary has them, but for the patience of verify: here nothing else goes on while it looks.
-fn settings() -> Settings {
+fn settings(indexing: Indexing) -> Settings {
     Settings {
+        indexing,
         verify_wait: std::time::Duration::from_millis(20),
         ..Settings::default()
     }

@@ -150,11 +150,14 @@ impl IncomingMigration<'_> {
     }
 }
 
-fn present(raw: Option<&RawValue>) -> Option<&RawValue> {
+pub(super) fn present(raw: Option<&RawValue>) -> Option<&RawValue> {
     raw.filter(|raw| raw.get() != "null")
 }
 
-fn text<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Cow<'a, str>, InvalidField> {
+pub(super) fn text<'a>(
+    field: &str,
+    raw: Option<&'a RawValue>,
+) -> Result<Cow<'a, str>, InvalidField> {
     let raw = present(raw).ok_or_else(|| InvalidField::new(field, "is required"))?;
     if !raw.get().starts_with('"') {
         return Err(InvalidField::new(field, "must be a string"));

@@ -1,5 +1,6 @@
 //! The JSON that goes out.
 
+use super::everything::IndexAnswer;
 use crate::chat::{Conversation, GuestId, ListState, Message, OwnerId};
 use crate::error::Result as StoreResult;
 use crate::service::{Deleted, Saved, Session};
@@ -242,6 +243,7 @@ pub(in crate::http) struct ReadyAnswer {
     pub(in crate::http) database: BackendAnswer,
     pub(in crate::http) lists: BackendAnswer,
     pub(in crate::http) embedder: Option<String>,
+    pub(in crate::http) search_index: IndexAnswer,
 }
 
 #[derive(Serialize)]

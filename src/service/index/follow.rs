@@ -267,3 +267,107 @@ impl<'a> Follower<'a> {
 fn before(now: Timestamp) -> Timestamp {
     Timestamp::from_ms(now.ms() - LATE.as_millis() as i64)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+mod tests {
+    use super::super::{Indexing, NEWS};
+    use super::*;
+    use crate::chat::{Content, GuestId, ManualClock, NewMessage, Role, Ttl, Vector};
+    use crate::embed::table::StaticTable;
+    use crate::service::{Parts, Settings};
+    use crate::storage::database::{Batch, Embedding, Entry, Group, TableSettings};
+    use crate::storage::memory::{MemoryDatabase, MemoryLists};
+    use uuid::Uuid;
+
+    /// A service without its upkeep: nobody follows but the test.
+    fn service() -> Service {
+        let embedder = Arc::new(StaticTable::new());
+        let tables = TableSettings {
+            list_ttl: Ttl(Duration::from_secs(60)),
+            retention: None,
+            model: Some(crate::embed::Embedder::model(&*embedder).clone()),
+            cache_backend: "memory",
+        };
+        let parts = Parts {
+            database: Arc::new(MemoryDatabase::new(tables)),
+            lists: Arc::new(MemoryLists::new()),
+            embedder: Some(embedder),
+            clock: Arc::new(ManualClock::new(Timestamp::from_ms(0))),
+        };
+        let settings = Settings {
+            indexing: Indexing::On,
+            ..Settings::default()
+        };
+        Service::inspect(parts, settings)
+    }
+
+    /// Stores messages behind the back of the index.
+    async fn record(service: &Service, messages: u128) {
+        let guest = GuestId::parse("g1").unwrap();
+        let entry = |n: u128| {
+            let content = Content::parse("hello", 100).unwrap();
+            let (id, at) = (MessageId(Uuid::from_u128(n)), Timestamp::from_ms(0));
+            let message = NewMessage::new(id, guest.clone(), Role::User, content, at);
+            let vector = Vector::quantise(&[1.0; 256], 256).unwrap();
+            Entry {
+                message: message.with_client_id(id),
+                embedding: Embedding::Vector(vector),
+            }
+        };
+        let groups = (1..=messages).map(|n| Group(vec![entry(n)])).collect();
+        let batch = Batch {
+            groups,
+            ..Batch::default()
+        };
+        service
+            .parts()
+            .database
+            .record(Arc::new(batch))
+            .await
+            .unwrap();
+    }
+
+    async fn follow(follower: &mut Follower<'_>) -> usize {
+        while follower.walking.is_some()
+            || !follower.heard.is_empty()
+            || follower.index.missed.load(Ordering::Relaxed)
+        {
+            follower.step().await.unwrap();
+        }
+        follower.index.rows().len()
+    }
+
+    fn follower(service: &Service) -> Follower<'_> {
+        let heard = service.0.index.heard.lock().unwrap().take().unwrap();
+        let model = service.parts().embedder.as_ref().unwrap().model().clone();
+        Follower::new(service, heard, model)
+    }
+
+    #[tokio::test]
+    async fn what_the_index_was_not_told_of_is_found_by_walking_again() {
+        let service = service();
+        record(&service, 3).await;
+        let mut follower = follower(&service);
+        assert_eq!(follow(&mut follower).await, 3);
+        record(&service, 5).await;
+        for _ in 0..=NEWS {
+            service.0.index.updated(vec![MessageId(Uuid::from_u128(1))]);
+        }
+        assert_eq!(follow(&mut follower).await, 5);
+    }
+
+    #[tokio::test]
+    async fn a_walk_of_many_pages_takes_in_everything_and_lets_go_of_what_is_gone() {
+        let (service, many) = (service(), PAGE as u128 * 2 + 1);
+        record(&service, many).await;
+        let mut follower = follower(&service);
+        assert_eq!(follow(&mut follower).await, PAGE * 2 + 1);
+        let guest = GuestId::parse("g1").unwrap();
+        let database = &service.parts().database;
+        database.erase(&guest, service.now()).await.unwrap();
+        record(&service, 7).await;
+        follower.begin();
+        assert_eq!(follow(&mut follower).await, 7);
+    }
+}

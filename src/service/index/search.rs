@@ -2,8 +2,7 @@
 
 use super::scan::{Scan, Scored};
 use super::{IndexState, Indexing, News};
-use crate::chat::{Filters, Findings, Hit, K, MessageId, Probe, Score, SearchText, Vector, square};
-use crate::embed::{EmbedError, Embedder};
+use crate::chat::{Filters, Findings, Hit, K, MessageId, ModelId, Probe, Score, Vector, square};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::Service;
 use crate::storage::database::{Candidate, Proposal};
@@ -25,8 +24,10 @@ const READ_TOGETHER: usize = 10_000;
 /// A search over everything, by meaning.
 #[derive(Clone, Debug)]
 pub struct Everything {
+    /// Whose vectors are compared.
+    pub model: ModelId,
     /// What is looked for.
-    pub text: SearchText,
+    pub vector: Vector,
     /// How many hits at most.
     pub k: K,
     /// Which messages.
@@ -43,50 +44,32 @@ pub struct Overview {
 }
 
 impl Service {
-    /// The messages whose meaning is nearest to a text, over all conversations. While the index is being made the answer is of
-    /// what is done, and says so.
+    /// The messages whose meaning is nearest to what is looked for, over all conversations. While the index is being made the
+    /// answer is of what is done, and says so.
     ///
     /// # Errors
-    /// `Conflict` without an index or an embedder; `Unavailable` when the model cannot be reached; those of the database.
+    /// `Conflict` without an index; those of the database.
     pub async fn search_everything(&self, asked: &Everything) -> Result<Overview> {
-        let embedder = self.searching_embedder()?;
+        if self.0.index.indexing == Indexing::Off {
+            let context = "the index over all messages is off; start the server with --search-index lazy (or on)";
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "service",
+                "search",
+                context,
+            ));
+        }
         self.wake_index().await;
-        let found = match meaning(embedder.as_ref(), &asked.text).await? {
-            Some(vector) => self.nearest(embedder.as_ref(), &vector, asked).await?,
-            None => Vec::new(), // nothing in it that the model knows is near to nothing
-        };
+        let hits = self.nearest(asked).await?;
         let status = self.index_status();
         Ok(Overview {
             findings: Findings {
-                hits: found,
+                hits,
                 searched: status.searched,
                 of: status.of,
             },
             index: status.state,
         })
-    }
-
-    fn searching_embedder(&self) -> Result<std::sync::Arc<dyn Embedder>> {
-        let refuse = |context: &str| {
-            Err(Error::new(
-                ErrorKind::Conflict,
-                "service",
-                "search",
-                context,
-            ))
-        };
-        if self.0.index.indexing == Indexing::Off {
-            return refuse(
-                "the index over all messages is off; start the server with --search-index lazy (or on)",
-            );
-        }
-        match &self.0.parts.embedder {
-            Some(embedder) => Ok(embedder.clone()),
-            None => refuse(
-                "meaning cannot be searched without an embedder; start the server with --embedder static, then run \
-                 `guestbook reembed`",
-            ),
-        }
     }
 
     /// Makes sure that the index is made, and that it knows what was stored here before.
@@ -103,14 +86,9 @@ impl Service {
         }
     }
 
-    async fn nearest(
-        &self,
-        embedder: &dyn Embedder,
-        vector: &Vector,
-        asked: &Everything,
-    ) -> Result<Vec<Hit>> {
+    async fn nearest(&self, asked: &Everything) -> Result<Vec<Hit>> {
         let mut scan = Scan {
-            probe: Probe::new(vector),
+            probe: Probe::new(&asked.vector),
             filters: asked.filters.clone(),
             depth: PROPOSED.max(asked.k.get() * 4),
         };
@@ -130,7 +108,7 @@ impl Service {
                     platform: asked.filters.platform,
                     limit: missing,
                 };
-                found.extend(self.read_proposed(embedder, proposal).await?);
+                found.extend(self.read_proposed(&asked.model, proposal).await?);
             }
             if found.len() >= asked.k.get() || is_all {
                 break;
@@ -158,17 +136,11 @@ impl Service {
         })
     }
 
-    async fn read_proposed(
-        &self,
-        embedder: &dyn Embedder,
-        proposal: Proposal,
-    ) -> Result<Vec<Candidate>> {
+    async fn read_proposed(&self, model: &ModelId, proposal: Proposal) -> Result<Vec<Candidate>> {
         let (ids, limit) = (proposal.ids.clone(), proposal.limit);
         let is_complete = proposal.platform.is_none();
         let database = &self.0.parts.database;
-        let found = database
-            .candidates(embedder.model(), proposal, self.now())
-            .await?;
+        let found = database.candidates(model, proposal, self.now()).await?;
         if is_complete && found.len() < limit {
             let there: HashSet<MessageId> = found.iter().map(|it| it.message.id).collect();
             let gone: Vec<_> = ids.into_iter().filter(|id| !there.contains(id)).collect();
@@ -191,23 +163,4 @@ fn hits(found: Vec<Candidate>, probe: &Probe, filters: &Filters) -> Vec<Hit> {
     let mut hits: Vec<_> = found.into_iter().filter_map(hit).collect();
     hits.sort_by_key(|hit| std::cmp::Reverse((hit.score, hit.place())));
     hits
-}
-
-/// The vector of what is looked for; `None` if it holds nothing that the model knows.
-async fn meaning(embedder: &dyn Embedder, text: &SearchText) -> Result<Option<Vector>> {
-    let answer = match embedder.inline() {
-        Some(inline) => inline.embed_now(text.as_str()),
-        None => embedder
-            .embed(&[text.as_str()])
-            .await
-            .pop()
-            .unwrap_or(Ok(None)),
-    };
-    answer.map_err(|cause| {
-        let (kind, context) = match cause {
-            EmbedError::Transient { .. } => (ErrorKind::Unavailable, "the model cannot be reached"),
-            EmbedError::Permanent { .. } => (ErrorKind::Invalid, "q: the model refuses this text"),
-        };
-        Error::caused(kind, "service", "search", context, cause)
-    })
 }

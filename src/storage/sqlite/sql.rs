@@ -1,7 +1,9 @@
 //! Every SQL text of this backend, as named constants. None is put together at run time.
 
+mod corpus;
 mod search;
 
+pub(super) use corpus::*;
 pub(super) use search::*;
 
 // Connection settings.
@@ -278,20 +280,6 @@ pub(super) const MESSAGE_FOR_VECTOR: &str =
         LEFT JOIN cache_embeddings e ON e.id = m.id AND e.embedding_model = ?2 WHERE m.id = ?1";
 pub(super) const VECTOR_DELETE: &str = "DELETE FROM cache_embeddings WHERE id = ?1";
 pub(super) const NOTE_DELETE: &str = "DELETE FROM embedding_notes WHERE message_id = ?1";
-
-// Every vector there is.
-
-/// The vector is read only where it is of the model.
-pub(super) const INDEXABLE: &str = "SELECT e.id, iif(e.embedding_model = ?3, e.embedding, NULL), m.role, m.sent_at
-    FROM cache_embeddings e JOIN message_cache m ON m.id = e.id WHERE e.id > ?1 ORDER BY e.id LIMIT ?2";
-pub(super) const INDEXABLE_OF: &str = "SELECT e.id, e.embedding, m.role, m.sent_at
-    FROM cache_embeddings e JOIN message_cache m ON m.id = e.id WHERE e.id = ?1 AND e.embedding_model = ?2";
-pub(super) const NOTES_OF_NOTHING: &str =
-    "SELECT count(*) FROM embedding_notes WHERE state = 'none' AND model = ?1";
-pub(super) const CANDIDATE: &str = "SELECT m.id, m.sequence, m.role, m.content, m.sent_at, m.created_at, m.metadata,
-        m.conversation_id, c.platform, e.embedding
-    FROM message_cache m JOIN cache_embeddings e ON e.id = m.id JOIN conversation_cache c ON c.id = m.conversation_id
-    WHERE m.id = ?1 AND e.embedding_model = ?2 AND (c.expires_at IS NULL OR c.expires_at > ?3)";
 
 // Audit.
 
