@@ -25,5 +25,6 @@ mod parity;
 mod pooled;
 mod postgres_outages;
 mod redis_outages;
+mod searching;
 mod tls;
 mod two_nodes;

@@ -26,6 +26,7 @@ mod changed_rows;
 mod cut_short;
 mod damage;
 mod damaged_database;
+mod indexing;
 mod older_tables;
 mod refusals;
 mod unclean_stop;
