@@ -5,12 +5,16 @@ use super::{Role, Timestamp};
 /// The counters of one `usage_metrics` row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Requests: one per stored message.
+    /// Requests: one per stored message, and one per lookup of the prompt cache.
     pub total_requests: u64,
     /// Answers that came from a cache.
     pub cache_hits: u64,
-    /// Answers that did not: one per stored message.
+    /// Answers that did not: one per stored message, and one per lookup that found nothing.
     pub cache_misses: u64,
+    /// Of these, lookups of the prompt cache.
+    pub lookup_misses: u64,
+    /// Tokens that answers from the prompt cache have saved.
+    pub tokens_saved: u64,
     /// Tokens of user, system and tool messages.
     pub total_input_tokens: u64,
     /// Tokens of assistant messages.

@@ -1,12 +1,13 @@
 //! The tables: the truth about every message.
 //!
 //! [`Database`] is split by concern, so that no part becomes a list of everything: the chats themselves here, the debts
-//! to the lists in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`Corpus`], finding in [`Search`], the recount in
-//! [`Audit`].
+//! to the lists in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`Corpus`], finding in [`Search`], answers to
+//! repeated prompts in [`Prompts`], the recount in [`Audit`].
 
 mod audit;
 mod corpus;
 mod outbox;
+mod prompts;
 mod search;
 mod vectors;
 
@@ -16,6 +17,10 @@ pub use audit::{
 };
 pub use corpus::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
 pub use outbox::{ListDebt, ListRow, Outbox, Settled};
+pub use prompts::{
+    Given, KeptAnswer, LookupCounts, NearPrompt, NewAnswer, OwnerLookups, PromptStats, PromptTally,
+    Prompts,
+};
 pub use search::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
 };
@@ -224,6 +229,8 @@ pub struct Erased {
     pub usage: u64,
     /// Rows of `cache_content_mapping`.
     pub mappings: u64,
+    /// Rows of `prompt_cache` in the guest's own scope.
+    pub prompts: u64,
 }
 
 impl Erased {
@@ -234,6 +241,7 @@ impl Erased {
         self.embeddings += other.embeddings;
         self.usage += other.usage;
         self.mappings += other.mappings;
+        self.prompts += other.prompts;
     }
 }
 
@@ -248,7 +256,7 @@ pub struct Migrated {
 
 /// The chats. Object-safe; share one as `Arc<dyn Database>`.
 #[async_trait]
-pub trait Database: Storage + Outbox + Vectors + Corpus + Search + Audit {
+pub trait Database: Storage + Outbox + Vectors + Corpus + Search + Prompts + Audit {
     /// How many batches it can store at the same time with any gain: 1 where one file has one writer.
     fn writers(&self) -> usize;
 
@@ -269,11 +277,12 @@ pub trait Database: Storage + Outbox + Vectors + Corpus + Search + Audit {
         limit: usize,
     ) -> Result<Vec<Conversation>>;
 
-    /// Removes every row of a guest in one transaction and leaves the removal of the list as a debt.
+    /// Removes every row of a guest, answers in the guest's own scope included, in one transaction and leaves the removal of
+    /// the list as a debt.
     async fn erase(&self, guest: &GuestId, at: Timestamp) -> Result<Erased>;
 
     /// Makes a guest's chat a user's, in one transaction: conversation, counters, mappings, a `cache_migrations` row, and
-    /// the removal of the list as a debt.
+    /// the removal of the list as a debt. Answers in the guest's own scope go: a user has none.
     async fn migrate(&self, guest: &GuestId, user: &OwnerId, at: Timestamp) -> Result<Migrated>;
 
     /// Writes the `cache_migrations` row of a migration that failed.

@@ -109,6 +109,8 @@ pub(crate) async fn usage_tells_input_from_output(f: &Fixture) {
         total_requests: 4,
         cache_hits: 0,
         cache_misses: 4,
+        lookup_misses: 0,
+        tokens_saved: 0,
         total_input_tokens: 1 + 3 + 4,
         total_output_tokens: 2,
         monthly_requests_used: 4,

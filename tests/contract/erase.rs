@@ -20,6 +20,7 @@ pub(crate) async fn erase_leaves_nothing_and_repeats_as_zeros(f: &Fixture) {
         embeddings: 1,
         usage: 1,
         mappings: 4,
+        prompts: 0,
     };
     assert_eq!(erased, expected);
     assert_eq!(f.history("g1", at(6)).await, None);

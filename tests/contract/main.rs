@@ -20,6 +20,7 @@ mod history;
 mod lists;
 mod migrate;
 mod outbox;
+mod prompts;
 mod record;
 mod retention;
 mod search;
@@ -174,6 +175,25 @@ macro_rules! contract {
                         what_retention_has_ended_is_no_candidate,
                         all_messages_can_be_searched_but_those_that_say_nothing,
                         what_others_have_stored_is_found_by_its_time,
+                    }
+                    prompts with forever {
+                        an_answer_comes_back_as_it_was_kept,
+                        answers_come_in_the_order_of_the_keys,
+                        an_answer_never_leaves_its_scope_its_context_or_its_setting,
+                        settings_that_are_not_given_are_found_as_such,
+                        a_later_answer_takes_the_place_and_keeps_the_hits,
+                        an_answer_is_good_until_its_end_and_not_at_it,
+                        expiring_takes_at_most_what_it_is_asked_for,
+                        near_prompts_are_of_one_model_the_last_used_first,
+                        the_least_recently_used_are_evicted,
+                        a_use_noted_late_does_not_make_an_answer_older,
+                        a_scope_is_removed_and_no_other,
+                        erasing_a_guest_removes_what_was_kept_for_it_alone,
+                        a_guest_who_becomes_a_user_leaves_no_answers,
+                        lookups_are_counted_for_their_owner_and_the_sums_stay_right,
+                        lookups_go_with_the_guest_to_the_user,
+                        a_repair_of_usage_keeps_the_lookups,
+                        a_message_costs_no_answer_and_an_answer_no_message,
                     }
                     audit with forever {
                         a_dossier_holds_the_rows_as_they_are,

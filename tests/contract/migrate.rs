@@ -44,6 +44,8 @@ pub(crate) async fn migrate_keeps_every_counter(f: &Fixture) {
         total_requests: 4,
         cache_hits: 0,
         cache_misses: 4,
+        lookup_misses: 0,
+        tokens_saved: 0,
         total_input_tokens: 5,
         total_output_tokens: 6,
         monthly_requests_used: 4,

@@ -38,6 +38,7 @@ pub(crate) async fn retention_hides_at_once_and_expire_removes(f: &Fixture) {
         embeddings: 0,
         usage: 1,
         mappings: 2,
+        prompts: 0,
     };
     assert_eq!(erased, expected);
     assert_eq!(f.usage("g1").await.row, None);

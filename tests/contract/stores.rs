@@ -53,6 +53,9 @@ pub(crate) async fn a_closed_database_refuses_everything(f: &Fixture) {
     refused(database.list_debts(None, noon(), 1).await);
     refused(database.lapse(noon(), 1).await);
     refused(database.vectors_pending(None, 1).await);
+    let key = crate::prompts::key("guest:g1", "ask");
+    refused(database.prompts_find(&[key], noon()).await);
+    refused(database.prompts_put(Vec::new(), noon()).await);
     let everything = AuditScope::AllAfter(None);
     refused(database.dossiers(everything, 1).await);
     refused(database.repair(Vec::new(), noon()).await);

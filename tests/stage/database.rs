@@ -3,7 +3,8 @@
 use super::control::Control;
 use async_trait::async_trait;
 use guestbook::chat::{
-    Conversation, ConversationId, Findings, GuestId, MessageId, ModelId, OwnerId, Timestamp,
+    Conversation, ConversationId, Findings, GuestId, MessageId, ModelId, OwnerId, PromptKey,
+    PromptSetting, Scope, Timestamp,
 };
 use guestbook::error::{Error, ErrorKind, Result};
 use guestbook::storage::database::*;
@@ -224,13 +225,8 @@ impl Vectors for FaultyDatabase {
 }
 
 #[async_trait]
-impl Search for FaultyDatabase {
-    async fn search(&self, asked: SearchRequest) -> Result<Findings> {
-        self.control.pass("search", self.inner.search(asked)).await
-    }
-    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
-        self.control
-            .pass("context", self.inner.context(asked))
+    Conversation, ConversationId, Findings, GuestId, MessageId, ModelId, OwnerId, PromptKey,
+    PromptSetting, Scope, Timestamp,
             .await
     }
 }

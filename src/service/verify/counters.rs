@@ -33,10 +33,11 @@ impl Tally {
                     row.total_input_tokens,
                     row.total_output_tokens,
                 );
-                let requests = counted.total_requests + row.cache_hits;
+                // Lookups of the prompt cache are requests, too, and belong to no message.
+                let lookups = row.cache_hits + row.lookup_misses;
                 let should = (
-                    requests,
-                    counted.cache_misses,
+                    counted.total_requests + lookups,
+                    counted.cache_misses + row.lookup_misses,
                     counted.total_input_tokens,
                     counted.total_output_tokens,
                 );

@@ -192,8 +192,8 @@ impl Tables {
         }
         let row = self.usage.entry(owner).or_default();
         touch(row, at);
-        row.total_requests = counted.total_requests;
-        row.cache_misses = counted.cache_misses;
+        row.total_requests = counted.total_requests + row.cache_hits + row.lookup_misses;
+        row.cache_misses = counted.cache_misses + row.lookup_misses;
         row.total_input_tokens = counted.total_input_tokens;
         row.total_output_tokens = counted.total_output_tokens;
     }

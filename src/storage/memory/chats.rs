@@ -59,6 +59,7 @@ impl Tables {
         if let TakenUsage::Row(_) = self.take_usage(&guest.into(), counted, at) {
             erased.usage = 1;
         }
+        erased.prompts = self.erase_answers(guest);
         erased
     }
 
@@ -109,6 +110,7 @@ impl Tables {
         };
         self.guests.remove(&chat.guest);
         self.removals.insert(chat.guest.clone());
+        self.erase_answers(&chat.guest);
         let guest = OwnerId::from(&chat.guest);
         if guest != *user {
             let counted = self.counted(&chat);

@@ -11,6 +11,7 @@ mod database;
 mod lists;
 mod metrics;
 mod outbox;
+mod prompts;
 mod record;
 mod search;
 mod tables;

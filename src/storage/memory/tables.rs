@@ -1,6 +1,7 @@
 //! The rows, and the few questions every call asks of them.
 
 use super::metrics::Hours;
+use super::prompts::Answers;
 use crate::chat::{
     Conversation, ConversationId, Digest, EmbeddingState, GuestId, Message, MessageId, ModelId,
     NewMessage, OwnerId, Platform, Role, Timestamp, Usage, Vector, Window, chain_link, chain_start,
@@ -20,6 +21,7 @@ pub(super) struct Tables {
     pub(super) messages: BTreeMap<MessageId, Row>,
     pub(super) usage: BTreeMap<OwnerId, Usage>,
     pub(super) hours: Hours,
+    pub(super) answers: Answers,
     /// `cache_migrations`, a line each.
     pub(super) migrations: Vec<String>,
     /// Guests whose list must go.
@@ -75,6 +77,7 @@ impl Tables {
             messages: BTreeMap::new(),
             usage: BTreeMap::new(),
             hours: Hours::default(),
+            answers: Answers::default(),
             migrations: Vec::new(),
             removals: BTreeSet::new(),
             lists_incarnation: None,

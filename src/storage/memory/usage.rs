@@ -67,6 +67,8 @@ impl Tables {
         row.total_requests += more.total_requests;
         row.cache_hits += more.cache_hits;
         row.cache_misses += more.cache_misses;
+        row.lookup_misses += more.lookup_misses;
+        row.tokens_saved += more.tokens_saved;
         row.total_input_tokens += more.total_input_tokens;
         row.total_output_tokens += more.total_output_tokens;
         // Requests of a month that is over are nobody's any more.
@@ -94,7 +96,7 @@ pub(super) fn touch(row: &mut Usage, at: Timestamp) {
     row.updated_at = at;
 }
 
-/// Hits and the monthly count stay: they belong to no message, and what was used this month was used.
+/// Lookups and the monthly count stay: they belong to no message, and what was used this month was used.
 fn subtract(row: &mut Usage, less: &Usage) {
     let minus = |counter: &mut u64, less: u64| *counter = counter.saturating_sub(less);
     minus(&mut row.total_requests, less.total_requests);

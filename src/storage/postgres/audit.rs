@@ -268,15 +268,15 @@ fn audited_message(row: &Row) -> Attempt<AuditedMessage> {
 
 fn usage_audit(row: &Row) -> Attempt<UsageAudit> {
     let has_row: Option<i64> = get(row, 1)?;
-    let messages = count(row, 8)?;
+    let messages = count(row, 10)?;
     Ok(UsageAudit {
         owner: OwnerId::from_stored(text(row, 0)?),
         row: has_row.map(|_| rows::usage(row, 1)).transpose()?,
         counted: Usage {
             total_requests: messages,
             cache_misses: messages,
-            total_input_tokens: count(row, 9)?,
-            total_output_tokens: count(row, 10)?,
+            total_input_tokens: count(row, 11)?,
+            total_output_tokens: count(row, 12)?,
             ..Usage::default()
         },
     })

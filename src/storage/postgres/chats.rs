@@ -4,7 +4,7 @@ use super::erase::Doomed;
 use super::error::Attempt;
 use super::rows::{count, id, int, limit as rows_limit, moment, text, time_or_none};
 use super::session::{Begin, End, statement};
-use super::{PostgresDatabase, first_count, rows, sql};
+use super::{PostgresDatabase, first_count, prompts, rows, sql};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{
@@ -139,10 +139,15 @@ impl PostgresDatabase {
         }
         // Counters of a guest without a chat, which only damage can leave behind.
         let owners = vec![name];
-        let lone = [statement!(sql::USAGE_ERASE; owners => TEXT_ARRAY)];
+        let scopes = vec![prompts::scope_of(name)];
+        let lone = [
+            statement!(sql::USAGE_ERASE; owners => TEXT_ARRAY),
+            statement!(sql::PROMPTS_ERASE; scopes => TEXT_ARRAY),
+        ];
         let rows = session.go_on(&lone, End::Commit).await?;
         Ok(Erased {
             usage: first_count(&rows[0])?,
+            prompts: first_count(&rows[1])?,
             ..Erased::default()
         })
     }

@@ -167,6 +167,11 @@ impl Metrics {
         }
     }
 
+    /// The part of the hour's row that it adds to.
+    pub(super) fn part(&self) -> i32 {
+        self.part
+    }
+
     fn is_something(&self) -> bool {
         self.entries != 0 || self.hits + self.misses + self.timed != 0
     }

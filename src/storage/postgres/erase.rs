@@ -4,7 +4,7 @@ use super::error::Attempt;
 use super::first_count;
 use super::rows::moment;
 use super::session::{End, Session, statement};
-use super::{PostgresDatabase, sql};
+use super::{PostgresDatabase, prompts, sql};
 use crate::chat::{ConversationId, OwnerId, Timestamp};
 use crate::storage::database::Erased;
 use uuid::Uuid;
@@ -37,6 +37,11 @@ impl Doomed {
         let (hour, at) = (moment(at.hour()), moment(at));
         let (id, part) = (Uuid::now_v7().to_string(), database.part());
         let megabytes = database.megabytes();
+        let scopes: Vec<_> = self
+            .owners
+            .iter()
+            .map(|guest| prompts::scope_of(guest))
+            .collect();
         session.take_time();
         let statements = [
             statement!(sql::TAKE_TIME),
@@ -49,6 +54,7 @@ impl Doomed {
             statement!(sql::NOTES_ERASE; self.ids => TEXT_ARRAY),
             statement!(sql::MAPPINGS_ERASE; self.ids => TEXT_ARRAY),
             statement!(sql::REMOVALS_ADD; self.owners => TEXT_ARRAY, at => TIMESTAMPTZ),
+            statement!(sql::PROMPTS_ERASE; scopes => TEXT_ARRAY),
             statement!(sql::MESSAGES_ERASE; self.ids => TEXT_ARRAY, id => TEXT, hour => TIMESTAMPTZ,
                 part => INT4, megabytes => FLOAT8),
             statement!(sql::CHATS_ERASE; self.ids => TEXT_ARRAY),
@@ -59,8 +65,9 @@ impl Doomed {
             usage: first_count(&rows[4])?,
             embeddings: first_count(&rows[5])?,
             mappings: first_count(&rows[7])?,
-            messages: first_count(&rows[9])?,
-            conversations: first_count(&rows[10])?,
+            prompts: first_count(&rows[9])?,
+            messages: first_count(&rows[10])?,
+            conversations: first_count(&rows[11])?,
         })
     }
 }

@@ -3,7 +3,7 @@
 use super::error::{Attempt, Fault};
 use super::rows::{count, get, int, moment, without_nul};
 use super::session::{End, Statement, statement};
-use super::{PostgresDatabase, sql};
+use super::{PostgresDatabase, prompts, sql};
 use crate::chat::{ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::Migrated;
@@ -120,6 +120,8 @@ impl PostgresDatabase {
 struct Moved<'a> {
     conversations: Vec<String>,
     guests: Vec<&'a str>,
+    /// What is cached for the guest alone, and goes.
+    scopes: Vec<String>,
     user: &'a str,
     at: DateTime<Utc>,
     usage_id: String,
@@ -140,6 +142,7 @@ impl<'a> Moved<'a> {
         Self {
             conversations: vec![conversation.to_string()],
             guests: vec![guest],
+            scopes: vec![prompts::scope_of(guest)],
             user,
             at: moment(at),
             usage_id: Uuid::now_v7().to_string(),
@@ -155,6 +158,7 @@ impl<'a> Moved<'a> {
             statement!(sql::MIGRATE_CONVERSATION; *id => TEXT, self.user => TEXT),
             statement!(sql::MIGRATE_MAPPINGS; *id => TEXT, self.user => TEXT),
             statement!(sql::REMOVALS_ADD; self.guests => TEXT_ARRAY, self.at => TIMESTAMPTZ),
+            statement!(sql::PROMPTS_ERASE; self.scopes => TEXT_ARRAY),
         ]);
         all
     }

@@ -16,6 +16,7 @@ mod error;
 mod known;
 mod migrate;
 mod outbox;
+mod prompts;
 mod query;
 mod record;
 mod repair;

@@ -110,5 +110,7 @@ pub(super) fn usage(row: &Row, at: usize) -> Attempt<Usage> {
         total_output_tokens: count(row, at + 4)?,
         monthly_requests_used: count(row, at + 5)?,
         updated_at: time(row, at + 6)?,
+        lookup_misses: count(row, at + 7)?,
+        tokens_saved: count(row, at + 8)?,
     })
 }

@@ -29,6 +29,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "V3__vectors_by_time",
         include_str!("../../../schema/postgres/003_vectors_by_time.sql"),
     ),
+    (
+        "V4__prompts",
+        include_str!("../../../schema/postgres/004_prompts.sql"),
+    ),
 ];
 
 /// One transaction that is already open, for refinery. Its own driver begins transactions itself, one for each step,

@@ -1,7 +1,7 @@
 //! Reading, erasing and migrating chats.
 
 use super::rows::{Id, Time};
-use super::{SqliteDatabase, outbox, rows, sql};
+use super::{SqliteDatabase, outbox, prompts, rows, sql};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{
@@ -77,6 +77,7 @@ impl Database for SqliteDatabase {
                 Some(id) => erase_conversation(tx, ConversationId(id.0), &owner, at),
                 None => Ok(Erased {
                     usage: erase_lone_usage(tx, &owner)?,
+                    prompts: prompts::erase(tx, guest.as_str())?,
                     ..Erased::default()
                 }),
             }
@@ -194,6 +195,7 @@ pub(super) fn erase_conversation(
     crate::failpoint::reach("erase.mid");
     let messages = remove(sql::ERASE_MESSAGES)?;
     let conversations = remove(sql::ERASE_CONVERSATION)?;
+    let prompts = prompts::erase(tx, owner.as_str())?;
     tx.prepare_cached(sql::REMOVAL_ADD)?
         .execute(params![owner.as_str(), Time(at)])?;
     let fewer = i64::try_from(messages).unwrap_or(i64::MAX);
@@ -204,6 +206,7 @@ pub(super) fn erase_conversation(
         embeddings,
         usage,
         mappings,
+        prompts,
     })
 }
 
@@ -284,6 +287,7 @@ fn migrate(
     tx.execute(sql::MIGRATE_CONVERSATION, params![Id(id.0), user.as_str()])?;
     tx.execute(sql::MIGRATE_MAPPINGS, params![Id(id.0), user.as_str()])?;
     tx.execute(sql::REMOVAL_ADD, params![guest.as_str(), Time(at)])?;
+    prompts::erase(tx, guest.as_str())?;
     let migrated = Migrated {
         conversations: 1,
         messages: share.messages,

@@ -16,6 +16,7 @@ mod outbox;
 mod partial;
 #[cfg(test)]
 mod plans;
+mod prompts;
 mod record;
 mod replay;
 mod rows;
@@ -64,6 +65,7 @@ pub struct SqliteDatabase {
 #[derive(Debug)]
 struct Writer {
     connection: Connection,
+    durability: Durability,
     checkpoints: Checkpoints,
     settings: Arc<TableSettings>,
     poison: Poison,
@@ -115,6 +117,7 @@ impl SqliteDatabase {
         };
         let writer = Writer {
             connection: opened.connection,
+            durability: opened.durability,
             checkpoints,
             settings: Arc::new(settings),
             poison: poison.clone(),
@@ -160,9 +163,42 @@ impl SqliteDatabase {
             .call(operation, move |writer| writer.transact(operation, work))
             .await
     }
+
+    /// As [`Self::write`], without waiting for the disk: for what is only a cache.
+    async fn write_lightly<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.writer
+            .call(operation, move |writer| {
+                writer.transact_lightly(operation, |tx, _| work(tx))
+            })
+            .await
+    }
 }
 
 impl Writer {
+    /// As [`Self::transact`], for what may be lost by a power cut: the commit does not wait for the disk. It is on disk with
+    /// the next one that does, so what was answered as saved is as safe as ever.
+    fn transact_lightly<R>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>, &TableSettings) -> rusqlite::Result<R>,
+    ) -> Result<R> {
+        if self.durability != Durability::Full {
+            return self.transact(operation, work);
+        }
+        let lighten = self.connection.execute_batch(sql::SYNCHRONOUS_NORMAL);
+        lighten.map_err(|cause| self.failed(operation, cause))?;
+        let answer = self.transact(operation, work);
+        if let Err(cause) = self.connection.execute_batch(sql::SYNCHRONOUS_FULL) {
+            let failure = self.failed(operation, cause);
+            self.poison.set(failure); // the next message must not be acknowledged by half
+        }
+        answer
+    }
+
     fn transact<R>(
         &mut self,
         operation: &'static str,

@@ -22,10 +22,16 @@ const UNKNOWN_SCHEMA: &str = "the schema of the file is not one this version kno
 /// The statements of a batch, and room for the rest.
 const CACHED_STATEMENTS: usize = 128;
 /// Numbered, never edited once released; refinery keeps their checksums in the file and refuses a file whose history differs.
-const MIGRATIONS: &[(&str, &str)] = &[(
-    "V1__tables",
-    include_str!("../../../schema/sqlite/001_tables.sql"),
-)];
+const MIGRATIONS: &[(&str, &str)] = &[
+    (
+        "V1__tables",
+        include_str!("../../../schema/sqlite/001_tables.sql"),
+    ),
+    (
+        "V2__prompts",
+        include_str!("../../../schema/sqlite/002_prompts.sql"),
+    ),
+];
 
 /// The connection that writes, and what is known of its content.
 #[derive(Debug)]

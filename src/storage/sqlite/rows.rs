@@ -95,6 +95,8 @@ pub(super) fn usage(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Usage>>
         total_output_tokens: row.get(at + 4)?,
         monthly_requests_used: row.get(at + 5)?,
         updated_at: row.get::<_, Time>(at + 6)?.0,
+        lookup_misses: row.get(at + 7)?,
+        tokens_saved: row.get(at + 8)?,
     }))
 }
 

@@ -32,6 +32,9 @@ pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// next checkpoint. A killed process loses nothing; a power cut may take the last commits, and leaves the file whole.
 pub(super) const SYNCHRONOUS_NORMAL: &str = "PRAGMA synchronous = NORMAL";
 
+/// Where durability is `full` again after commits that did not wait for the disk.
+pub(super) const SYNCHRONOUS_FULL: &str = "PRAGMA synchronous = FULL";
+
 /// Makes every commit so far outlive a power cut.
 pub(super) const CHECKPOINT_ALL: &str = "PRAGMA wal_checkpoint(FULL)";
 
@@ -233,10 +236,10 @@ pub(super) const MIGRATE_MAPPINGS: &str =
     WHERE id IN (SELECT id FROM message_cache WHERE conversation_id = ?1)";
 pub(super) const MIGRATE_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, total_requests, cache_hits, cache_misses,
         total_input_tokens, total_output_tokens, total_tokens, average_response_time_ms, timed_requests, cache_hit_rate,
-        total_cost, cache_cost, tier, monthly_requests_used, created_at, updated_at)
+        total_cost, cache_cost, tier, monthly_requests_used, lookup_misses, tokens_saved, created_at, updated_at)
     SELECT ?3, ?2, total_requests, cache_hits, cache_misses, total_input_tokens, total_output_tokens, total_tokens,
         average_response_time_ms, timed_requests, cache_hit_rate, total_cost, cache_cost, 'free',
-        iif(substr(updated_at, 1, 7) = substr(?4, 1, 7), monthly_requests_used, 0), ?4, ?4
+        iif(substr(updated_at, 1, 7) = substr(?4, 1, 7), monthly_requests_used, 0), lookup_misses, tokens_saved, ?4, ?4
     FROM usage_metrics WHERE user_id = ?1
     ON CONFLICT (user_id) DO UPDATE SET total_requests = total_requests + excluded.total_requests,
         cache_hits = cache_hits + excluded.cache_hits, cache_misses = cache_misses + excluded.cache_misses,
@@ -250,6 +253,7 @@ pub(super) const MIGRATE_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, 
         cache_hit_rate = cast(cache_hits + excluded.cache_hits AS REAL)
             / max(1, cache_hits + excluded.cache_hits + cache_misses + excluded.cache_misses),
         total_cost = total_cost + excluded.total_cost, cache_cost = cache_cost + excluded.cache_cost,
+        lookup_misses = lookup_misses + excluded.lookup_misses, tokens_saved = tokens_saved + excluded.tokens_saved,
         monthly_requests_used = iif(substr(updated_at, 1, 7) = substr(?4, 1, 7), monthly_requests_used, 0)
             + excluded.monthly_requests_used, updated_at = ?4, tier = iif(tier = 'guest', 'free', tier)";
 pub(super) const USAGE_DELETE: &str = "DELETE FROM usage_metrics WHERE user_id = ?1";
@@ -281,6 +285,60 @@ pub(super) const MESSAGE_FOR_VECTOR: &str =
 pub(super) const VECTOR_DELETE: &str = "DELETE FROM cache_embeddings WHERE id = ?1";
 pub(super) const NOTE_DELETE: &str = "DELETE FROM embedding_notes WHERE message_id = ?1";
 
+// Answers to prompts.
+
+/// The id is made of the whole key; what must never be mixed up is compared as well.
+pub(super) const PROMPT_FIND: &str =
+    "SELECT id, prompt_text, response_text, generation_time, input_tokens, output_tokens, hits,
+        created_at, expires_at FROM prompt_cache
+    WHERE id = ?1 AND scope = ?2 AND context_hash = ?3 AND prompt_hash = ?4 AND expires_at > ?5";
+pub(super) const PROMPTS_NEAR: &str = "SELECT prompt_text, embedding FROM prompt_cache
+    WHERE scope = ?1 AND context_hash = ?2 AND model = ?3 AND temperature IS ?4 AND max_tokens IS ?5
+        AND embedding_model = ?6 AND expires_at > ?7
+    ORDER BY last_accessed DESC LIMIT ?8";
+pub(super) const PROMPT_PUT: &str = "INSERT INTO prompt_cache (id, scope, context_hash, model, temperature, max_tokens,
+        prompt_hash, response_hash, generation_time, input_tokens, output_tokens, last_accessed, created_at, expires_at, size,
+        embedding, embedding_model, prompt_text, response_text)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+    ON CONFLICT (id) DO UPDATE SET scope = excluded.scope, context_hash = excluded.context_hash,
+        prompt_hash = excluded.prompt_hash, response_hash = excluded.response_hash,
+        generation_time = excluded.generation_time, input_tokens = excluded.input_tokens,
+        output_tokens = excluded.output_tokens, last_accessed = excluded.last_accessed, created_at = excluded.created_at,
+        expires_at = excluded.expires_at, size = excluded.size, embedding = excluded.embedding,
+        embedding_model = excluded.embedding_model, prompt_text = excluded.prompt_text,
+        response_text = excluded.response_text";
+pub(super) const PROMPTS_REMOVE: &str =
+    "DELETE FROM prompt_cache WHERE id IN (SELECT id FROM prompt_cache LIMIT ?1)";
+pub(super) const PROMPTS_REMOVE_SCOPE: &str =
+    "DELETE FROM prompt_cache WHERE id IN (SELECT id FROM prompt_cache WHERE scope = ?2 LIMIT ?1)";
+pub(super) const PROMPTS_ERASE: &str = "DELETE FROM prompt_cache WHERE scope = ?1";
+pub(super) const PROMPTS_EXPIRED: &str =
+    "SELECT id FROM prompt_cache WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+/// Those that are used least, beyond the bytes that the others have. Reads the whole index of use, and nothing else.
+pub(super) const PROMPTS_BEYOND: &str = "SELECT id FROM (SELECT id, sum(size)
+            OVER (ORDER BY last_accessed DESC, id DESC ROWS UNBOUNDED PRECEDING) AS total FROM prompt_cache)
+    WHERE total > ?1 ORDER BY total DESC LIMIT ?2";
+pub(super) const PROMPT_DELETE: &str = "DELETE FROM prompt_cache WHERE id = ?1";
+pub(super) const PROMPT_GIVEN: &str =
+    "UPDATE prompt_cache SET hits = hits + ?2, last_accessed = max(last_accessed, ?3)
+    WHERE id = ?1";
+/// A lookup is a request. Who has no row is no guest that has said anything.
+pub(super) const USAGE_LOOKUPS: &str = "UPDATE usage_metrics SET total_requests = total_requests + ?2 + ?3,
+        cache_hits = cache_hits + ?2, cache_misses = cache_misses + ?3, lookup_misses = lookup_misses + ?3,
+        tokens_saved = tokens_saved + ?4,
+        cache_hit_rate = cast(cache_hits + ?2 AS REAL) / max(1, cache_hits + cache_misses + ?2 + ?3)
+    WHERE user_id = ?1";
+pub(super) const METRICS_LOOKUPS: &str = "UPDATE cache_metrics SET prompt_hits = prompt_hits + ?2,
+        prompt_misses = prompt_misses + ?3, tokens_saved = tokens_saved + ?4,
+        generation_time_saved = generation_time_saved + ?5,
+        avg_generation_time = iif(prompt_hits + ?2 > 0, (generation_time_saved + ?5) / (prompt_hits + ?2), 0.0)
+    WHERE recorded_at = ?1";
+pub(super) const PROMPT_STATS: &str =
+    "SELECT count(*), count(*) FILTER (WHERE expires_at <= ?1), count(DISTINCT scope),
+        count(embedding_model), coalesce(sum(size), 0) FROM prompt_cache";
+pub(super) const LOOKUP_STATS: &str = "SELECT coalesce(sum(prompt_hits), 0), coalesce(sum(prompt_misses), 0),
+        coalesce(sum(tokens_saved), 0), coalesce(sum(generation_time_saved), 0.0) FROM cache_metrics";
+
 // Audit.
 
 pub(super) const DOSSIERS_AFTER: &str =
@@ -308,7 +366,7 @@ pub(super) const OWNERS_AFTER: &str = "SELECT user_id FROM usage_metrics WHERE u
     ORDER BY user_id LIMIT ?2";
 pub(super) const USAGE_GET: &str =
     "SELECT total_requests, cache_hits, cache_misses, total_input_tokens, total_output_tokens,
-        monthly_requests_used, updated_at FROM usage_metrics WHERE user_id = ?1";
+        monthly_requests_used, updated_at, lookup_misses, tokens_saved FROM usage_metrics WHERE user_id = ?1";
 pub(super) const USAGE_COUNTED: &str =
     "SELECT count(*), coalesce(sum(iif(m.role = 'assistant', 0, m.tokens)), 0),
         coalesce(sum(iif(m.role = 'assistant', m.tokens, 0)), 0)
@@ -356,9 +414,9 @@ pub(super) const REPAIR_USAGE: &str = "INSERT INTO usage_metrics (id, user_id, t
         total_input_tokens, total_output_tokens, total_tokens, tier, monthly_requests_used, created_at, updated_at)
     VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?5 + ?6, iif(EXISTS (SELECT 1 FROM conversation_cache
         WHERE user_id = ?2 AND platform = 'authenticated'), 'free', 'guest'), 0, ?7, ?7)
-    ON CONFLICT (user_id) DO UPDATE SET total_requests = ?3 + cache_hits, cache_misses = ?4,
+    ON CONFLICT (user_id) DO UPDATE SET total_requests = ?3 + cache_hits + lookup_misses, cache_misses = ?4 + lookup_misses,
         total_input_tokens = ?5, total_output_tokens = ?6, total_tokens = ?5 + ?6,
-        cache_hit_rate = cast(cache_hits AS REAL) / max(1, cache_hits + ?4),
+        cache_hit_rate = cast(cache_hits AS REAL) / max(1, cache_hits + ?4 + lookup_misses),
         monthly_requests_used = iif(substr(updated_at, 1, 7) = substr(?7, 1, 7), monthly_requests_used, 0), updated_at = ?7";
 pub(super) const REPAIR_MAPPING: &str =
     "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend,

@@ -1,0 +1,225 @@
+//! `prompt_cache`: one row per key.
+
+use super::database::MemoryDatabase;
+use super::tables::Tables;
+use crate::chat::{GuestId, ModelId, PromptKey, PromptSetting, Scope, Timestamp};
+use crate::error::Result;
+use crate::storage::database::{
+    KeptAnswer, NearPrompt, NewAnswer, PromptStats, PromptTally, Prompts, Tally,
+};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// The rows, and what lookups have come to.
+#[derive(Default)]
+pub(super) struct Answers {
+    rows: BTreeMap<Uuid, Answer>,
+    /// All lookups so far: the sums over the hours.
+    lookups: PromptTally,
+}
+
+struct Answer {
+    answer: NewAnswer,
+    hits: u64,
+    created_at: Timestamp,
+    last_accessed: Timestamp,
+}
+
+impl Answer {
+    fn is_good(&self, now: Timestamp) -> bool {
+        self.answer.expires_at > now
+    }
+
+    fn kept(&self) -> KeptAnswer {
+        let answer = &self.answer;
+        KeptAnswer {
+            id: answer.key.id(),
+            prompt: answer.prompt.clone(),
+            response: answer.response.clone(),
+            generation_ms: answer.generation_ms,
+            input_tokens: answer.input_tokens,
+            output_tokens: answer.output_tokens,
+            hits: self.hits,
+            created_at: self.created_at,
+            expires_at: answer.expires_at,
+        }
+    }
+}
+
+#[async_trait]
+impl Prompts for MemoryDatabase {
+    async fn prompts_find(
+        &self,
+        keys: &[PromptKey],
+        now: Timestamp,
+    ) -> Result<Vec<Option<KeptAnswer>>> {
+        self.run("prompts_find", |tables| {
+            let find = |key: &PromptKey| {
+                let row = tables.answers.rows.get(&key.id());
+                let row = row.filter(|row| row.answer.key == *key && row.is_good(now));
+                row.map(Answer::kept)
+            };
+            keys.iter().map(find).collect()
+        })
+    }
+
+    async fn prompts_near(
+        &self,
+        setting: &PromptSetting,
+        model: &ModelId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<NearPrompt>> {
+        self.run("prompts_near", |tables| {
+            let rows = tables.answers.rows.values();
+            let mut rows: Vec<_> = rows
+                .filter(|row| row.is_good(now) && row.answer.key.setting == *setting)
+                .collect();
+            rows.sort_by_key(|row| std::cmp::Reverse(row.last_accessed));
+            let near = |row: &Answer| {
+                let (of, vector) = row.answer.vector.as_ref()?;
+                (of == model).then(|| NearPrompt {
+                    prompt: row.answer.prompt.clone(),
+                    vector: vector.clone(),
+                })
+            };
+            rows.into_iter().filter_map(near).take(limit).collect()
+        })
+    }
+
+    async fn prompts_put(&self, answers: Vec<NewAnswer>, at: Timestamp) -> Result<()> {
+        self.run("prompts_put", |tables| {
+            for answer in answers {
+                let id = answer.key.id();
+                let hits = tables.answers.rows.get(&id).map_or(0, |row| row.hits);
+                let row = Answer {
+                    answer,
+                    hits,
+                    created_at: at,
+                    last_accessed: at,
+                };
+                tables.answers.rows.insert(id, row);
+            }
+        })
+    }
+
+    async fn prompts_remove(&self, scope: Option<&Scope>, limit: usize) -> Result<usize> {
+        self.run("prompts_remove", |tables| {
+            let is_meant =
+                |row: &Answer| scope.is_none_or(|scope| row.answer.key.setting.scope == *scope);
+            tables.answers.remove(is_meant, limit)
+        })
+    }
+
+    async fn prompts_expire(&self, now: Timestamp, limit: usize) -> Result<usize> {
+        self.run("prompts_expire", |tables| {
+            tables.answers.remove(|row| !row.is_good(now), limit)
+        })
+    }
+
+    async fn prompts_evict(&self, bytes: u64, limit: usize) -> Result<usize> {
+        self.run("prompts_evict", |tables| {
+            let beyond = tables.answers.beyond(bytes);
+            let beyond: BTreeSet<_> = beyond.into_iter().take(limit).collect();
+            tables
+                .answers
+                .remove(|row| beyond.contains(&row.answer.key.id()), limit)
+        })
+    }
+
+    async fn prompts_tally(&self, tally: PromptTally, at: Timestamp) -> Result<()> {
+        self.run("prompts_tally", |tables| tables.count_lookups(tally, at))
+    }
+
+    async fn prompts_stats(&self, now: Timestamp) -> Result<PromptStats> {
+        self.run("prompts_stats", |tables| {
+            let (rows, lookups) = (&tables.answers.rows, &tables.answers.lookups);
+            let good = rows.values().filter(|row| row.is_good(now)).count() as u64;
+            let scopes: BTreeSet<_> = rows
+                .values()
+                .map(|row| &row.answer.key.setting.scope)
+                .collect();
+            let with_vector = rows.values().filter(|row| row.answer.vector.is_some());
+            PromptStats {
+                entries: good,
+                expired: rows.len() as u64 - good,
+                scopes: scopes.len() as u64,
+                with_vector: with_vector.count() as u64,
+                bytes: rows.values().map(|row| row.answer.bytes()).sum(),
+                hits: lookups.hits,
+                misses: lookups.misses,
+                tokens_saved: lookups.tokens_saved,
+                saved_ms: lookups.saved_ms,
+            }
+        })
+    }
+}
+
+impl Answers {
+    fn remove(&mut self, is_meant: impl Fn(&Answer) -> bool, limit: usize) -> usize {
+        let meant = self.rows.iter().filter(|(_, row)| is_meant(row));
+        let meant: Vec<_> = meant.map(|(id, _)| *id).take(limit).collect();
+        for id in &meant {
+            self.rows.remove(id);
+        }
+        meant.len()
+    }
+
+    /// The least recently used beyond the bytes that the others have, the longest unused first.
+    fn beyond(&self, bytes: u64) -> Vec<Uuid> {
+        let mut rows: Vec<_> = self.rows.iter().collect();
+        rows.sort_by_key(|(id, row)| std::cmp::Reverse((row.last_accessed, **id)));
+        let mut total = 0;
+        let mut beyond: Vec<_> = rows
+            .into_iter()
+            .filter(|(_, row)| {
+                total += row.answer.bytes();
+                total > bytes
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        beyond.reverse();
+        beyond
+    }
+}
+
+impl Tables {
+    /// Removes what is cached for a guest alone.
+    pub(super) fn erase_answers(&mut self, guest: &GuestId) -> u64 {
+        let scope = Scope::from(guest);
+        let is_meant = |row: &Answer| row.answer.key.setting.scope == scope;
+        self.answers.remove(is_meant, usize::MAX) as u64
+    }
+
+    fn count_lookups(&mut self, tally: PromptTally, at: Timestamp) {
+        for given in &tally.given {
+            if let Some(row) = self.answers.rows.get_mut(&given.id) {
+                row.hits += given.hits;
+                row.last_accessed = row.last_accessed.max(given.last);
+            }
+        }
+        for lookups in &tally.owners {
+            if let Some(row) = self.usage.get_mut(&lookups.owner) {
+                let counts = &lookups.counts;
+                row.total_requests += counts.hits + counts.misses;
+                row.cache_hits += counts.hits;
+                row.cache_misses += counts.misses;
+                row.lookup_misses += counts.misses;
+                row.tokens_saved += counts.tokens_saved;
+            }
+        }
+        let reads = Tally {
+            hits: tally.hits,
+            misses: tally.misses,
+            ..Tally::default()
+        };
+        let entries = self.messages.len() as u64;
+        self.hours.advance(at, 0, &reads, entries);
+        let sum = &mut self.answers.lookups;
+        sum.hits += tally.hits;
+        sum.misses += tally.misses;
+        sum.tokens_saved += tally.tokens_saved;
+        sum.saved_ms += tally.saved_ms;
+    }
+}
