@@ -182,7 +182,10 @@ pub(crate) async fn settings_that_are_not_given_are_found_as_such(f: &Fixture) {
 
 pub(crate) async fn a_later_answer_takes_the_place_and_keeps_the_hits(f: &Fixture) {
     f.put(at(0), [answer("tenant:t", "ask")]).await;
+    assert!(f.has("tenant:t", "ask").await);
     f.tally(given("tenant:t", "ask", 3, at(1)), at(1)).await;
+    let counted = f.find(key("tenant:t", "ask"), at(1)).await.unwrap();
+    assert_eq!(counted.hits, 3);
     let [mut second, mut third] = [with_vector("tenant:t", "ask", 1), answer("tenant:t", "ask")];
     second.response = content("second");
     third.response = content("third");
@@ -244,6 +247,10 @@ pub(crate) async fn the_least_recently_used_are_evicted(f: &Fixture) {
     for (second, prompt) in [(0, "a"), (1, "b"), (2, "c"), (3, "d")] {
         f.put(at(second), [answer("tenant:t", prompt)]).await;
     }
+    assert!(
+        f.has("tenant:t", "b").await,
+        "also one that was looked up before"
+    );
     f.tally(given("tenant:t", "a", 1, at(9)), at(9)).await;
     let each = f.prompt_stats(at(9)).await.bytes / 4;
     assert_eq!(each, 10);
@@ -280,6 +287,10 @@ pub(crate) async fn a_scope_is_removed_and_no_other(f: &Fixture) {
             .await;
     }
     assert_eq!(f.prompt_stats(at(1)).await.scopes, 3);
+    assert!(
+        f.has("tenant:t", "a").await,
+        "also one that was looked up before"
+    );
     let scope = Scope::parse("tenant:t").unwrap();
     for expected in [2, 1, 0] {
         let removed = f.database.prompts_remove(Some(&scope), 2).await;
@@ -298,6 +309,10 @@ pub(crate) async fn erasing_a_guest_removes_what_was_kept_for_it_alone(f: &Fixtu
         ["guest:g1", "guest:g2", "tenant:g1"].map(|it| answer(it, "a")),
     )
     .await;
+    assert!(
+        f.has("guest:g1", "a").await,
+        "also one that was looked up before"
+    );
     assert_eq!(f.erase(at(1), "g1").await.prompts, 1);
     assert!(!f.has("guest:g1", "a").await);
     assert!(f.has("guest:g2", "a").await && f.has("tenant:g1", "a").await);
@@ -311,6 +326,10 @@ pub(crate) async fn a_guest_who_becomes_a_user_leaves_no_answers(f: &Fixture) {
     f.say(at(0), "g1", "hello").await;
     f.put(at(0), ["guest:g1", "tenant:g1"].map(|it| answer(it, "a")))
         .await;
+    assert!(
+        f.has("guest:g1", "a").await,
+        "also one that was looked up before"
+    );
     f.migrate(at(1), "g1", "u1").await;
     assert!(!f.has("guest:g1", "a").await && f.has("tenant:g1", "a").await);
 }

@@ -11,6 +11,7 @@ mod check;
 mod checkpoint;
 mod corpus;
 mod error;
+mod hot;
 mod open;
 mod outbox;
 mod partial;
@@ -57,6 +58,8 @@ pub struct SqliteDatabase {
     poison: Poison,
     writer: Worker<Writer>,
     readers: Worker<Connection>,
+    /// Answers to prompts that were read lately.
+    hot: hot::Hot,
     /// Under way after a stop that was not clean.
     check: Option<Background>,
 }
@@ -69,6 +72,7 @@ struct Writer {
     checkpoints: Checkpoints,
     settings: Arc<TableSettings>,
     poison: Poison,
+    hot: hot::Hot,
     /// The last failure for want of room. Only a write that changes something shows that there is room again.
     full: Option<Error>,
 }
@@ -115,7 +119,10 @@ impl SqliteDatabase {
             true => Some(Background::start(path, poison.clone())?),
             false => None,
         };
+        let hot = hot::Hot::default();
+        hot.watch(&mut opened.connection).map_err(convert("open"))?;
         let writer = Writer {
+            hot: hot.clone(),
             connection: opened.connection,
             durability: opened.durability,
             checkpoints,
@@ -130,6 +137,7 @@ impl SqliteDatabase {
             poison: poison.clone(),
             writer: Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
+            hot,
             check,
         })
     }
@@ -214,6 +222,7 @@ impl Writer {
             Ok(answer)
         };
         let done = run(&mut self.connection, &self.settings);
+        self.hot.forget_changed();
         let answer = done.map_err(|cause| self.failed(operation, cause))?;
         self.look_at_checkpoint()?;
         Ok(answer)

@@ -1,6 +1,7 @@
 //! Answers to prompts that were asked before. Whatever is written here is only a cache, so no commit waits for the disk; only
 //! erasing a guest does, with the rest of the guest.
 
+use super::hot::{Hot, Since};
 use super::rows::{Id, Time};
 use super::{SqliteDatabase, outbox, sql};
 use crate::chat::{
@@ -21,22 +22,26 @@ impl Prompts for SqliteDatabase {
         keys: &[PromptKey],
         now: Timestamp,
     ) -> Result<Vec<Option<KeptAnswer>>> {
-        let keys = keys.to_vec();
-        self.read("prompts_find", move |tx| {
-            let mut select = tx.prepare_cached(sql::PROMPT_FIND)?;
-            let mut find = |key: &PromptKey| {
-                let row = params![
-                    Id(key.id()),
-                    key.setting.scope.to_string(),
-                    key.setting.context_hash.to_hex(),
-                    key.prompt_hash.to_hex(),
-                    Time(now)
-                ];
-                select.query_row(row, kept).optional()
-            };
-            keys.iter().map(&mut find).collect()
-        })
-        .await
+        let mut found: Vec<_> = keys
+            .iter()
+            .map(|key| self.hot.find(key, key.id(), now))
+            .collect();
+        let asked = |(at, key): (usize, &PromptKey)| found[at].is_none().then(|| (at, key.clone()));
+        let cold: Vec<_> = keys.iter().enumerate().filter_map(asked).collect();
+        if cold.is_empty() {
+            return Ok(found);
+        }
+        let hot = self.hot.clone();
+        let read = self.read("prompts_find", move |tx| {
+            let since = hot.since(); // before the first statement, with which the view of the read begins
+            cold.into_iter()
+                .map(|(at, key)| Ok((at, find(tx, (&hot, since), &key, now)?)))
+                .collect::<rusqlite::Result<Vec<_>>>()
+        });
+        for (at, answer) in read.await? {
+            found[at] = answer;
+        }
+        Ok(found)
     }
 
     async fn prompts_near(
@@ -171,6 +176,29 @@ impl SqliteDatabase {
         })
         .await
     }
+}
+
+/// The answer at a key that is good at `now`; held in memory from then on.
+fn find(
+    tx: &Transaction<'_>,
+    (hot, since): (&Hot, Since),
+    key: &PromptKey,
+    now: Timestamp,
+) -> rusqlite::Result<Option<KeptAnswer>> {
+    let mut select = tx.prepare_cached(sql::PROMPT_FIND)?;
+    let row = params![
+        Id(key.id()),
+        key.setting.scope.to_string(),
+        key.setting.context_hash.to_hex(),
+        key.prompt_hash.to_hex(),
+        Time(now)
+    ];
+    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(9)?, kept(row)?));
+    let found = select.query_row(row, read).optional()?;
+    Ok(found.map(|(row, answer)| {
+        hot.hold(since, row, key, &answer);
+        answer
+    }))
 }
 
 /// Removes what is cached for a guest alone.
