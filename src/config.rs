@@ -35,6 +35,9 @@ pub struct Cli {
     /// Where vectors come from.
     #[command(flatten)]
     pub embedding: EmbeddingArgs,
+    /// Which answers to prompts are kept.
+    #[command(flatten)]
+    pub prompts: PromptArgs,
     /// How to serve.
     #[command(flatten)]
     pub serving: ServeArgs,
@@ -64,6 +67,12 @@ pub enum Command {
     Search(SearchArgs),
     /// Compute every vector that is missing or of another model; can be interrupted and run again
     Reembed,
+    /// Answers to prompts that were asked before: what they were good for, and removing them
+    Cache {
+        /// What to do
+        #[command(subcommand)]
+        action: CacheAction,
+    },
     /// Copy the SQLite tables to one new file, also while a server is using them
     Backup {
         /// The file to make
@@ -80,6 +89,23 @@ pub enum Command {
     Sql {
         /// The statement, e.g. "SELECT count(*) FROM message_cache"
         statement: String,
+    },
+}
+
+/// What can be done with the answers to prompts.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CacheAction {
+    /// Print what is kept, and what it has saved
+    Stats {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what is kept
+    Clear {
+        /// Only this scope: guest:ID or tenant:NAME
+        #[arg(long, value_name = "SCOPE")]
+        scope: Option<String>,
     },
 }
 
@@ -204,6 +230,18 @@ impl From<SearchIndex> for Indexing {
     }
 }
 
+/// Which answers to prompts are kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Prompt cache")]
+pub struct PromptArgs {
+    /// How long an answer to a prompt is good at most; a request may ask for less
+    #[arg(long, global = true, env = "GUESTBOOK_PROMPT_CACHE_TTL", default_value = "24h", value_parser = positive_duration, value_name = "TIME")]
+    pub prompt_cache_ttl: Duration,
+    /// Bytes of all answers with their prompts at most, beyond which the least recently used go; up to a sixteenth more for a moment
+    #[arg(long, global = true, env = "GUESTBOOK_PROMPT_CACHE_SIZE", default_value_t = 256 << 20, value_name = "BYTES", value_parser = positive_count)]
+    pub prompt_cache_size: usize,
+}
+
 /// How to serve.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Serving")]
@@ -313,6 +351,8 @@ impl Cli {
             sweep_interval: self.stores.sweep_interval,
             embed_attempts: self.embedding.embedder_attempts,
             indexing: self.embedding.search_index.into(),
+            prompt_ttl: self.prompts.prompt_cache_ttl,
+            prompt_bytes: self.prompts.prompt_cache_size as u64,
             ..Settings::default()
         }
     }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod cache;
 mod copying;
 mod data_dir;
 mod reembed;
@@ -61,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 json,
             } => verify::run(&cli, guest.as_deref(), repair, json).await,
             Command::Reembed => reembed::run(&cli).await,
+            Command::Cache { action } => cache::run(&cli, &action).await,
             Command::Search(args) => search::run(&cli, &args).await,
             Command::Backup { path } => backup::run(&cli, path).await,
             Command::Restore { path } => restore::run(&cli, path).await,

@@ -3,10 +3,12 @@
 use super::Refusal;
 use super::search::{Found, Question};
 use crate::config::Cli;
+use crate::http::StatsAnswer;
 use crate::service::verify::Report;
 use crate::storage::database::SearchScope;
 use reqwest::{Method, Url};
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 
@@ -40,6 +42,24 @@ pub(super) async fn search(
         .append_pair("mode", question.mode.as_str())
         .append_pair("k", &question.k.get().to_string());
     ask(cli, address, Method::GET, url).await
+}
+
+/// What the answers to prompts of a running server were good for.
+pub(super) async fn prompt_stats(cli: &Cli, address: SocketAddr) -> Result<StatsAnswer, Refusal> {
+    ask(cli, address, Method::GET, url(address, &["cache"])?).await
+}
+
+#[derive(Deserialize)]
+struct Forgotten {
+    deleted: u64,
+}
+
+/// Has a running server remove the answers of a scope; how many.
+pub(super) async fn forget(cli: &Cli, address: SocketAddr, scope: &str) -> Result<u64, Refusal> {
+    let mut url = url(address, &["cache"])?;
+    url.query_pairs_mut().append_pair("scope", scope);
+    let forgotten: Forgotten = ask(cli, address, Method::DELETE, url).await?;
+    Ok(forgotten.deleted)
 }
 
 /// `http://ADDRESS/v1/…`, each segment as it must be written there.

@@ -12,6 +12,7 @@ mod messages;
 mod operations;
 mod overload;
 mod problem;
+mod prompts;
 mod routes;
 mod search;
 mod server;
@@ -22,6 +23,7 @@ mod wire;
 pub use problem::Problem;
 pub use routes::{Access, Route, routes};
 pub use server::{Server, bind};
+pub use wire::StatsAnswer;
 
 use crate::error::Result as StoreResult;
 use crate::service::Service;

@@ -1,7 +1,7 @@
 //! Every route there is, in one table: the router is made from it, and so are the tests of who may use what. A route cannot be
 //! added anywhere else, and whoever adds one has to say whether it is open.
 
-use super::{App, auth, chats, everything, messages, operations, problem, search, users};
+use super::{App, auth, chats, everything, messages, operations, problem, prompts, search, users};
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
@@ -68,6 +68,10 @@ fn table() -> Table {
         )
         .guarded(Method::GET, "/v1/conversation/{id}", users::conversation)
         .guarded(Method::POST, "/v1/search", everything::search)
+        .guarded(Method::POST, "/v1/cache/lookup", prompts::lookup)
+        .guarded(Method::GET, "/v1/cache", prompts::stats)
+        .guarded(Method::PUT, "/v1/cache", prompts::keep)
+        .guarded(Method::DELETE, "/v1/cache", prompts::forget)
         .guarded(Method::GET, verify, operations::verify_guest)
         .guarded(Method::POST, verify, operations::repair_guest)
         .guarded(Method::GET, "/v1/verify", operations::verify)

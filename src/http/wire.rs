@@ -5,6 +5,7 @@ mod everything;
 mod found;
 mod incoming;
 mod outgoing;
+mod prompts;
 
 pub(super) use elements::Elements;
 pub(super) use everything::{EverythingAnswer, IncomingSearch};
@@ -13,4 +14,8 @@ pub(super) use incoming::{IncomingBatch, IncomingMessage, IncomingMigration, rea
 pub(super) use outgoing::{
     BackendAnswer, ConversationAnswer, DeletedAnswer, MessageAnswer, MigratedAnswer, ReadyAnswer,
     SavedAnswer, SessionAnswer,
+};
+pub use prompts::StatsAnswer;
+pub(super) use prompts::{
+    ForgottenAnswer, IncomingAnswer, IncomingPrompt, KeptAnswerAnswer, LookupAnswer,
 };

@@ -14,6 +14,7 @@ mod ledger;
 mod lists;
 mod mend;
 mod metrics;
+mod prompts;
 mod search;
 mod sweep;
 pub mod verify;
@@ -22,6 +23,7 @@ pub use chats::{Deleted, Session};
 pub use embedding::Reembedding;
 pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
 pub use ingest::{Answer, Saved, Waiting};
+pub use prompts::{FoundAnswer, Keep, Lookup};
 pub use search::Unseen;
 
 use crate::chat::{Clock, Timestamp};
@@ -30,7 +32,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{Database, ListCache};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// What the service works with.
@@ -69,6 +71,10 @@ pub struct Settings {
     pub sweep_interval: Duration,
     /// How long a list lives after its last message.
     pub list_ttl: crate::chat::Ttl,
+    /// How long an answer to a prompt is good at most.
+    pub prompt_ttl: Duration,
+    /// Bytes of the answers to prompts, beyond which the least recently used go.
+    pub prompt_bytes: u64,
     /// Tries of a background embedder before a message is marked failed.
     pub embed_attempts: u32,
     /// The wait after the first failed try; it doubles with each further one, to at most a minute.
@@ -90,12 +96,17 @@ impl Default for Settings {
             verify_wait: Duration::from_millis(250),
             sweep_interval: Duration::from_secs(30),
             list_ttl: crate::chat::Ttl(Duration::from_secs(86_400)),
+            prompt_ttl: Duration::from_secs(86_400),
+            prompt_bytes: 256 << 20,
             embed_attempts: 8,
             embed_backoff: Duration::from_secs(1),
             indexing: Indexing::default(),
         }
     }
 }
+
+/// Answers to prompts that wait to be written.
+type Answers = mpsc::Receiver<prompts::Waiting>;
 
 /// The running service. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -109,6 +120,8 @@ struct Inner {
     lists: ledger::Ledger,
     metrics: metrics::Counters,
     index: index::Index,
+    lookups: prompts::Lookups,
+    keeping: prompts::Keeping,
     pending_vectors: tokio::sync::Notify,
     /// Set once, by a failure after which nothing more may be acknowledged.
     fatal: watch::Sender<Option<Error>>,
@@ -120,11 +133,13 @@ struct Inner {
 impl Service {
     /// Starts the service and its upkeep on the current runtime.
     pub fn start(parts: Parts, settings: Settings) -> Self {
-        let (service, queue) = Self::assemble(parts, settings);
+        let (service, queue, answers) = Self::assemble(parts, settings);
         let mut tasks = JoinSet::new();
         ingest::spawn(&service, queue, &mut tasks);
         service.watch(&mut tasks, "settling", lists::settle_loop(service.clone()));
         service.watch(&mut tasks, "mending", lists::mend_loop(service.clone()));
+        let keeping = prompts::keep_loop(service.clone(), answers);
+        service.watch(&mut tasks, "keeping", keeping);
         service.watch(&mut tasks, "sweep", sweep::sweep_loop(service.clone()));
         service.watch(
             &mut tasks,
@@ -145,9 +160,10 @@ impl Service {
         Self::assemble(parts, settings).0
     }
 
-    fn assemble(mut parts: Parts, settings: Settings) -> (Self, ingest::Queue) {
+    fn assemble(mut parts: Parts, settings: Settings) -> (Self, ingest::Queue, Answers) {
         parts.lists = Arc::new(bounded::Bounded::new(parts.lists, settings.list_timeout));
         let (ingest, queue) = ingest::Ingest::new(settings.queue, parts.database.writers());
+        let (keeping, answers) = prompts::Keeping::new();
         let service = Self(Arc::new(Inner {
             parts,
             settings,
@@ -155,12 +171,14 @@ impl Service {
             lists: ledger::Ledger::default(),
             metrics: metrics::Counters::default(),
             index: index::Index::new(settings.indexing),
+            lookups: prompts::Lookups::default(),
+            keeping,
             pending_vectors: tokio::sync::Notify::new(),
             fatal: watch::channel(None).0,
             stopping: watch::channel(false).0,
             tasks: Mutex::new(JoinSet::new()),
         }));
-        (service, queue)
+        (service, queue, answers)
     }
 
     /// Finishes what is in flight, notes what is left to note, and closes both stores.

@@ -69,10 +69,28 @@ impl Service {
             }
         }
         while lists.sweep(now, SWEEP_PAGE).await? == SWEEP_PAGE {}
+        self.remove_answers(now).await?;
         if lapsed > 0 {
             tracing::info!(lists = lapsed, "expired lists were removed");
         }
         Ok(())
+    }
+}
+
+impl Service {
+    async fn remove_answers(&self, now: Timestamp) -> Result<()> {
+        let (database, mut removed) = (&self.0.parts.database, 0);
+        loop {
+            let found = database.prompts_expire(now, SWEEP_PAGE).await?;
+            removed += found;
+            if found < SWEEP_PAGE {
+                break;
+            }
+        }
+        if removed > 0 {
+            tracing::info!(answers = removed, "expired answers to prompts were removed");
+        }
+        self.evict_answers().await
     }
 }
 

@@ -9,7 +9,7 @@ fn deleted(site: &Site, messages: u64, rows: u64) -> Value {
     json!({
         "status": "deleted", "guest_id": "g1", "deleted_from": site.stores(),
         "deleted": {"messages": messages, "conversations": rows, "embeddings": messages,
-                    "usage": rows, "mappings": messages},
+                    "usage": rows, "mappings": messages, "prompts": 0},
     })
 }
 

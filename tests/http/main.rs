@@ -20,6 +20,7 @@ mod migrate;
 mod operations;
 mod paging;
 mod problems;
+mod prompts;
 mod raw;
 mod repeats;
 mod saved;
@@ -222,6 +223,22 @@ macro_rules! contract {
                     a_database_that_fails_is_told_line_by_line,
                     a_service_that_stops_is_a_503,
                 }
+                prompts with crate::site::server::Plan::default {
+                    an_answer_comes_back_with_exactly_these_fields,
+                    white_space_does_not_count_and_case_does,
+                    an_answer_stays_in_its_scope_and_its_setting,
+                    a_context_may_be_sent_as_its_hash,
+                    a_prompt_in_other_words_is_answered_only_where_both_sides_ask_for_it,
+                    what_only_looks_alike_is_not_answered,
+                    an_answer_ends_with_its_ttl,
+                    a_later_answer_takes_the_place,
+                    answers_kept_at_once_are_all_there,
+                    a_scope_is_removed_and_no_other,
+                    a_guest_that_is_erased_leaves_no_answer,
+                    lookups_of_a_guest_are_counted_and_everything_still_agrees,
+                    a_guest_is_never_given_an_answer_of_another,
+                    a_fault_names_its_field,
+                }
                 auth with crate::auth::with_a_key {
                     every_cell_but_that_of_the_right_key_has_one_and_the_same_401,
                     only_health_and_readiness_are_open,
@@ -242,6 +259,9 @@ macro_rules! contract {
             mod keyless {
                 tests! {
                     $pair;
+                    prompts with crate::prompts::without_a_model {
+                        without_a_model_similar_prompts_are_refused_and_equal_ones_found,
+                    }
                     auth with crate::site::server::Plan::default {
                         a_server_without_a_key_asks_nobody_for_one,
                     }

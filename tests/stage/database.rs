@@ -225,8 +225,63 @@ impl Vectors for FaultyDatabase {
 }
 
 #[async_trait]
-    Conversation, ConversationId, Findings, GuestId, MessageId, ModelId, OwnerId, PromptKey,
-    PromptSetting, Scope, Timestamp,
+impl Search for FaultyDatabase {
+    async fn search(&self, asked: SearchRequest) -> Result<Findings> {
+        self.control.pass("search", self.inner.search(asked)).await
+    }
+    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
+        self.control
+            .pass("context", self.inner.context(asked))
+            .await
+    }
+}
+
+#[async_trait]
+impl Prompts for FaultyDatabase {
+    async fn prompts_find(
+        &self,
+        keys: &[PromptKey],
+        now: Timestamp,
+    ) -> Result<Vec<Option<KeptAnswer>>> {
+        self.control
+            .pass("prompts_find", self.inner.prompts_find(keys, now))
+            .await
+    }
+    async fn prompts_near(
+        &self,
+        setting: &PromptSetting,
+        model: &ModelId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<NearPrompt>> {
+        let effect = self.inner.prompts_near(setting, model, now, limit);
+        self.control.pass("prompts_near", effect).await
+    }
+    async fn prompts_put(&self, answers: Vec<NewAnswer>, at: Timestamp) -> Result<()> {
+        self.control
+            .pass("prompts_put", self.inner.prompts_put(answers, at))
+            .await
+    }
+    async fn prompts_remove(&self, scope: Option<&Scope>, limit: usize) -> Result<usize> {
+        let effect = self.inner.prompts_remove(scope, limit);
+        self.control.pass("prompts_remove", effect).await
+    }
+    async fn prompts_expire(&self, now: Timestamp, limit: usize) -> Result<usize> {
+        let effect = self.inner.prompts_expire(now, limit);
+        self.control.pass("prompts_expire", effect).await
+    }
+    async fn prompts_evict(&self, bytes: u64, limit: usize) -> Result<usize> {
+        let effect = self.inner.prompts_evict(bytes, limit);
+        self.control.pass("prompts_evict", effect).await
+    }
+    async fn prompts_tally(&self, tally: PromptTally, at: Timestamp) -> Result<()> {
+        self.control
+            .pass("prompts_tally", self.inner.prompts_tally(tally, at))
+            .await
+    }
+    async fn prompts_stats(&self, now: Timestamp) -> Result<PromptStats> {
+        self.control
+            .pass("prompts_stats", self.inner.prompts_stats(now))
             .await
     }
 }

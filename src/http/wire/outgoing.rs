@@ -148,6 +148,7 @@ struct DeletedRows {
     embeddings: u64,
     usage: u64,
     mappings: u64,
+    prompts: u64,
 }
 
 impl<'a> DeletedAnswer<'a> {
@@ -163,6 +164,7 @@ impl<'a> DeletedAnswer<'a> {
                 embeddings: erased.embeddings,
                 usage: erased.usage,
                 mappings: erased.mappings,
+                prompts: erased.prompts,
             },
         }
     }

@@ -1,0 +1,63 @@
+//! Answers to prompts that were asked before.
+
+use super::extract::{JsonBody, Parameters};
+use super::wire::{
+    ForgottenAnswer, IncomingAnswer, IncomingPrompt, KeptAnswerAnswer, LookupAnswer, StatsAnswer,
+    read_object,
+};
+use super::{App, Problem};
+use crate::chat::{InvalidField, Scope};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+
+/// What stands for every scope.
+const EVERY: &str = "*";
+
+/// `POST /v1/cache/lookup`: the answer to a prompt. That there is none is no error.
+pub(super) async fn lookup(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
+    let incoming: IncomingPrompt<'_> = read_object(body.text()?)?;
+    let lookup = incoming.lookup(app.settings.content_limit)?;
+    let found = app.in_time(app.service.lookup(&lookup)).await?;
+    Ok(Json(LookupAnswer::new(found.as_ref())).into_response())
+}
+
+/// `PUT /v1/cache`: keeps the answer to a prompt, in the place of one that is there.
+pub(super) async fn keep(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
+    let text = body.text()?;
+    let limit = app.settings.content_limit;
+    let asked = read_object::<IncomingPrompt<'_>>(text)?.lookup(limit)?;
+    let keep = read_object::<IncomingAnswer<'_>>(text)?.keep(asked, limit)?;
+    let kept = app.in_time(app.service.keep(keep)).await?;
+    Ok(Json(KeptAnswerAnswer::from(&kept)).into_response())
+}
+
+/// `DELETE /v1/cache?scope=`: removes what is kept in a scope; `*` stands for all of them.
+pub(super) async fn forget(
+    State(app): State<App>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let text = parameters.text("scope").ok_or_else(|| {
+        let rule = "is required: guest:ID, tenant:NAME, or * for all of them";
+        InvalidField::new("scope", rule)
+    })?;
+    let scope = match text {
+        EVERY => None,
+        text => Some(Scope::parse(text)?),
+    };
+    let forgetting = app.service.forget(scope.as_ref());
+    let forgotten = tokio::time::timeout(app.settings.request_timeout, forgetting).await;
+    let deleted = forgotten.map_err(|_| Problem::unfinished("deletion"))??;
+    Ok(Json(ForgottenAnswer {
+        status: "deleted",
+        scope: text.to_owned(),
+        deleted,
+    })
+    .into_response())
+}
+
+/// `GET /v1/cache`: what there is, and what it was good for.
+pub(super) async fn stats(State(app): State<App>) -> Result<Json<StatsAnswer>, Problem> {
+    let stats = app.in_time(app.service.prompt_stats()).await?;
+    Ok(Json(stats.into()))
+}

@@ -1,0 +1,220 @@
+//! Answers to prompts that were asked before: given again where the prompt is the same, or, where the caller asks for it, where
+//! it asks the same in other words.
+//!
+//! A lookup is a read. What is kept and what is counted goes through `keeping.rs`, together and beside the messages' own way.
+
+mod keeping;
+mod lookups;
+
+pub(super) use keeping::{Keeping, Waiting, keep_loop};
+pub(super) use lookups::Lookups;
+
+use super::Service;
+use crate::chat::{
+    Content, GuestId, OwnerId, PromptKey, PromptSetting, Scope, Vector, same_question,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::database::{KeptAnswer, NewAnswer, PromptStats};
+use std::time::Duration;
+
+/// Prompts of one setting that are compared by meaning: the most recently used. It bounds what a lookup costs.
+const COMPARED: usize = 1024;
+/// The nearest of them that are looked at word by word.
+const NEAREST: usize = 5;
+/// Answers removed per transaction, so that messages never wait for long.
+const PAGE: usize = 256;
+
+/// A prompt that somebody wants an answer to.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// What it is asked of.
+    pub setting: PromptSetting,
+    /// The prompt.
+    pub prompt: Content,
+    /// Whom it is counted for, besides the guest whose scope it is.
+    pub guest: Option<GuestId>,
+    /// Whether an answer to another prompt that asks the same will do.
+    pub semantic: bool,
+}
+
+impl Lookup {
+    fn owner(&self) -> Option<OwnerId> {
+        let guest = self.guest.as_ref().or(self.setting.scope.guest());
+        guest.map(OwnerId::from)
+    }
+}
+
+/// An answer, and why it is one.
+#[derive(Clone, Debug)]
+pub struct FoundAnswer {
+    /// The answer.
+    pub answer: KeptAnswer,
+    /// The cosine of the two prompts, where they are not the same.
+    pub score: Option<f32>,
+}
+
+/// An answer that somebody has and wants to be kept.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    /// What was asked, and of what.
+    pub setting: PromptSetting,
+    /// The prompt.
+    pub prompt: Content,
+    /// What the model said.
+    pub response: Content,
+    /// How long it took, in milliseconds.
+    pub generation_ms: f64,
+    /// Tokens that the model read.
+    pub input_tokens: u64,
+    /// Tokens that it wrote.
+    pub output_tokens: u64,
+    /// How long the answer is good; at most as long as the setting says, which holds without it.
+    pub ttl: Option<Duration>,
+    /// Whether other prompts that ask the same may be given it.
+    pub semantic: bool,
+}
+
+impl Service {
+    /// The answer to a prompt, counted as a hit or a miss.
+    ///
+    /// # Errors
+    /// `Invalid` when other prompts are to be compared and the model of the vectors cannot do that; those of the database.
+    pub async fn lookup(&self, lookup: &Lookup) -> Result<Option<FoundAnswer>> {
+        let threshold = self.threshold(lookup.semantic)?;
+        let key = PromptKey::new(lookup.setting.clone(), lookup.prompt.as_str());
+        let exact = self.answer_at(key).await?;
+        let found = match (exact, threshold) {
+            (Some(answer), _) => Some(FoundAnswer {
+                answer,
+                score: None,
+            }),
+            (None, Some(threshold)) => self.similar(lookup, threshold).await?,
+            (None, None) => None,
+        };
+        let answer = found.as_ref().map(|found| &found.answer);
+        self.0.lookups.count(answer, lookup.owner(), self.now());
+        Ok(found)
+    }
+
+    async fn answer_at(&self, key: PromptKey) -> Result<Option<KeptAnswer>> {
+        let found = self.0.parts.database.prompts_find(&[key], self.now()).await;
+        Ok(found?.pop().flatten())
+    }
+
+    /// The answer to the nearest prompt that asks the same.
+    async fn similar(&self, lookup: &Lookup, threshold: f32) -> Result<Option<FoundAnswer>> {
+        let prompt = lookup.prompt.as_str();
+        let Some(vector) = self.prompt_vector(prompt).await else {
+            return Ok(None);
+        };
+        let Some(embedder) = &self.0.parts.embedder else {
+            return Ok(None);
+        };
+        let (database, setting) = (&self.0.parts.database, &lookup.setting);
+        let near = database
+            .prompts_near(setting, embedder.model(), self.now(), COMPARED)
+            .await?;
+        let mut near: Vec<_> = near
+            .into_iter()
+            .filter_map(|near| Some((vector.cosine(&near.vector)?, near.prompt)))
+            .filter(|(score, _)| *score >= threshold)
+            .collect();
+        near.sort_by(|one, other| other.0.total_cmp(&one.0));
+        let mut nearest = near.into_iter().take(NEAREST);
+        let Some((score, same)) = nearest.find(|(_, other)| same_question(prompt, other.as_str()))
+        else {
+            return Ok(None);
+        };
+        let key = PromptKey::new(setting.clone(), same.as_str());
+        let answer = self.answer_at(key).await?;
+        Ok(answer.map(|answer| FoundAnswer {
+            answer,
+            score: Some(score),
+        }))
+    }
+
+    /// From which cosine on prompts are compared word by word; `None` when they are not to be.
+    fn threshold(&self, semantic: bool) -> Result<Option<f32>> {
+        if !semantic {
+            return Ok(None);
+        }
+        let embedder = self.0.parts.embedder.as_ref();
+        let threshold = embedder.and_then(|embedder| embedder.same_above());
+        let refused = || {
+            let model = embedder.map_or("none", |embedder| embedder.model().as_str());
+            let context = format!(
+                "semantic: the embedder of this server is {model}, for which nobody has measured how close two prompts must \
+                 be; leave it out, or serve with --embedder static or minilm:DIR"
+            );
+            Error::new(ErrorKind::Invalid, "service", "lookup", context)
+        };
+        threshold.ok_or_else(refused).map(Some)
+    }
+
+    /// The vector of a prompt that the guard could ever let pass.
+    async fn prompt_vector(&self, prompt: &str) -> Option<Vector> {
+        if !same_question(prompt, prompt) {
+            return None;
+        }
+        let embedder = self.0.parts.embedder.as_ref()?;
+        let embedded = match embedder.inline() {
+            Some(inline) => inline.embed_now(prompt),
+            None => embedder.embed(&[prompt]).await.pop()?,
+        };
+        embedded.unwrap_or_else(|cause| {
+            tracing::warn!(step = "prompt", %cause, "a prompt has no vector, and is compared by its words only");
+            None
+        })
+    }
+
+    /// Keeps an answer; whether other prompts can be given it.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`]; `Busy` when too many wait.
+    pub async fn keep(&self, keep: Keep) -> Result<NewAnswer> {
+        self.threshold(keep.semantic)?;
+        let vector = match (&self.0.parts.embedder, keep.semantic) {
+            (Some(embedder), true) => {
+                let vector = self.prompt_vector(keep.prompt.as_str()).await;
+                vector.map(|vector| (embedder.model().clone(), vector))
+            }
+            _ => None,
+        };
+        let most = self.settings().prompt_ttl;
+        let answer = NewAnswer {
+            key: PromptKey::new(keep.setting, keep.prompt.as_str()),
+            prompt: keep.prompt,
+            response: keep.response,
+            vector,
+            generation_ms: keep.generation_ms,
+            input_tokens: keep.input_tokens,
+            output_tokens: keep.output_tokens,
+            expires_at: self.now().plus(keep.ttl.map_or(most, |ttl| ttl.min(most))),
+        };
+        self.0.keeping.pass(answer.clone()).await?;
+        Ok(answer)
+    }
+
+    /// Removes the answers of a scope, or all of them; how many there were.
+    ///
+    /// # Errors
+    /// Those of the database; some may have been removed then.
+    pub async fn forget(&self, scope: Option<&Scope>) -> Result<u64> {
+        let (database, mut removed) = (&self.0.parts.database, 0);
+        loop {
+            let page = database.prompts_remove(scope, PAGE).await?;
+            removed += page as u64;
+            if page < PAGE {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// What the cache holds, and what it was good for.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn prompt_stats(&self) -> Result<PromptStats> {
+        self.0.parts.database.prompts_stats(self.now()).await
+    }
+}

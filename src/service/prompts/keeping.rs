@@ -1,0 +1,142 @@
+//! Writing answers and counts: many together, and never more than one transaction at a time, so that a message waits for at
+//! most one of them.
+
+use super::super::Service;
+use super::PAGE;
+use super::lookups::GATHER;
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::database::NewAnswer;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Answers that may wait to be written; more are refused, and lost by nobody.
+const QUEUE: usize = 1024;
+/// Answers written together at most, and their bytes.
+const AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: u64 = 1 << 20;
+/// What may be written beyond the size of the cache before it is looked at again, as a part of that size.
+const SLACK: u64 = 16;
+
+/// An answer that waits, and who waits for it.
+#[derive(Debug)]
+pub(in crate::service) struct Waiting {
+    answer: NewAnswer,
+    reply: oneshot::Sender<Result<()>>,
+}
+
+/// Where answers wait to be written.
+#[derive(Debug)]
+pub(in crate::service) struct Keeping(mpsc::Sender<Waiting>);
+
+impl Keeping {
+    pub(in crate::service) fn new() -> (Self, mpsc::Receiver<Waiting>) {
+        let (sender, waiting) = mpsc::channel(QUEUE);
+        (Self(sender), waiting)
+    }
+
+    /// Waits until the answer is written.
+    pub(super) async fn pass(&self, answer: NewAnswer) -> Result<()> {
+        let (reply, written) = oneshot::channel();
+        let refused = |kind, context| Error::new(kind, "service", "keep", context);
+        let sent = self.0.try_send(Waiting { answer, reply });
+        sent.map_err(|cause| match cause {
+            mpsc::error::TrySendError::Full(_) => {
+                refused(ErrorKind::Busy, "too many answers wait to be kept")
+            }
+            mpsc::error::TrySendError::Closed(_) => {
+                refused(ErrorKind::Unavailable, "the service stops")
+            }
+        })?;
+        let ended = || refused(ErrorKind::Unavailable, "the service stops");
+        written.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+/// Writes what waits, and once a second what was looked up, until the service stops.
+pub(in crate::service) async fn keep_loop(service: Service, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut written = 0;
+    let mut batch = Vec::new();
+    let mut is_stopping = false;
+    while !is_stopping {
+        tokio::select! {
+            count = waiting.recv_many(&mut batch, AT_ONCE) => is_stopping = count == 0,
+            () = tokio::time::sleep(GATHER) => {}
+            () = service.stopped() => {
+                waiting.close();
+                while waiting.recv_many(&mut batch, AT_ONCE).await > 0 {}
+                is_stopping = true;
+            }
+        }
+        for together in parts(std::mem::take(&mut batch)) {
+            written += service.write_answers(together).await;
+        }
+        let most = service.settings().prompt_bytes;
+        if written > most / SLACK {
+            written = 0;
+            if let Err(cause) = service.evict_answers().await {
+                tracing::warn!(step = "prompt", %cause, "the prompt cache is larger than it should be; it is looked at again by the next sweep");
+            }
+        }
+        let long = if is_stopping { Duration::ZERO } else { GATHER };
+        service.write_lookups(long).await;
+    }
+}
+
+/// What is written together.
+fn parts(waiting: Vec<Waiting>) -> Vec<Vec<Waiting>> {
+    let mut parts: Vec<Vec<Waiting>> = Vec::new();
+    let mut bytes = 0;
+    for one in waiting {
+        bytes += one.answer.bytes();
+        match parts.last_mut() {
+            Some(part) if bytes <= BYTES_AT_ONCE => part.push(one),
+            _ => {
+                bytes = one.answer.bytes();
+                parts.push(vec![one]);
+            }
+        }
+    }
+    parts
+}
+
+impl Service {
+    /// Writes answers and tells who waits; the bytes that were written.
+    async fn write_answers(&self, waiting: Vec<Waiting>) -> u64 {
+        let (answers, replies): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .map(|one| (one.answer, one.reply))
+            .unzip();
+        let bytes = answers.iter().map(NewAnswer::bytes).sum();
+        let put = self.0.parts.database.prompts_put(answers, self.now()).await;
+        if put.is_err() {
+            self.note_fatal();
+        }
+        for reply in replies {
+            let _ = reply.send(put.clone()); // a client that went away changes nothing
+        }
+        if put.is_ok() { bytes } else { 0 }
+    }
+
+    /// Writes what has gathered for `long`.
+    async fn write_lookups(&self, long: Duration) {
+        for tally in self.0.lookups.take(long) {
+            let counted = self
+                .0
+                .parts
+                .database
+                .prompts_tally(tally.clone(), self.now());
+            if let Err(cause) = counted.await {
+                self.note_fatal();
+                tracing::warn!(step = "prompt", %cause, "lookups could not be counted; they are counted later");
+                self.0.lookups.put_back(tally);
+            }
+        }
+    }
+
+    /// Removes the least recently used answers beyond the size of the cache.
+    pub(in crate::service) async fn evict_answers(&self) -> Result<()> {
+        let (database, most) = (&self.0.parts.database, self.settings().prompt_bytes);
+        while database.prompts_evict(most, PAGE).await? == PAGE {}
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Counting lookups without writing at each: they gather here and are written about once a second.
+
+use crate::chat::{OwnerId, Timestamp};
+use crate::storage::database::{Given, KeptAnswer, LookupCounts, OwnerLookups, PromptTally};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Written at most this often.
+pub(super) const GATHER: Duration = Duration::from_secs(1);
+/// Answers and owners written per transaction, so that messages never wait for long.
+const AT_ONCE: usize = 256;
+
+/// What has been looked up and not been written yet. Lost by a crash: at most about a second of it.
+#[derive(Debug, Default)]
+pub(in crate::service) struct Lookups(Mutex<Gathering>);
+
+#[derive(Debug, Default)]
+struct Gathering {
+    /// The sums; `given` and `owners` stay empty.
+    sums: PromptTally,
+    given: HashMap<Uuid, (u64, Timestamp)>,
+    owners: HashMap<OwnerId, LookupCounts>,
+    since: Option<Instant>,
+}
+
+impl Lookups {
+    /// Counts a lookup, and the answer that was given.
+    pub(super) fn count(&self, answer: Option<&KeptAnswer>, owner: Option<OwnerId>, at: Timestamp) {
+        let saved = answer.map_or(0, |it| it.input_tokens.saturating_add(it.output_tokens));
+        let counts = LookupCounts {
+            hits: u64::from(answer.is_some()),
+            misses: u64::from(answer.is_none()),
+            tokens_saved: saved,
+        };
+        self.with(|gathering| {
+            gathering.since.get_or_insert_with(Instant::now);
+            gathering.sums.hits += counts.hits;
+            gathering.sums.misses += counts.misses;
+            gathering.sums.tokens_saved = gathering.sums.tokens_saved.saturating_add(saved);
+            if let Some(answer) = answer {
+                gathering.sums.saved_ms += answer.generation_ms;
+                gathering.give(answer.id, 1, at);
+            }
+            if let Some(owner) = owner {
+                gathering.own(owner, &counts);
+            }
+        });
+    }
+
+    /// What has gathered, if it has gathered for `long`, in parts that are written one by one.
+    pub(super) fn take(&self, long: Duration) -> Vec<PromptTally> {
+        self.with(|gathering| match gathering.since {
+            Some(since) if since.elapsed() >= long => std::mem::take(gathering).parts(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// Takes back what could not be written.
+    pub(super) fn put_back(&self, tally: PromptTally) {
+        self.with(|gathering| {
+            gathering.since.get_or_insert_with(Instant::now);
+            gathering.sums.hits += tally.hits;
+            gathering.sums.misses += tally.misses;
+            gathering.sums.tokens_saved += tally.tokens_saved;
+            gathering.sums.saved_ms += tally.saved_ms;
+            for given in tally.given {
+                gathering.give(given.id, given.hits, given.last);
+            }
+            for lookups in tally.owners {
+                gathering.own(lookups.owner, &lookups.counts);
+            }
+        });
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut Gathering) -> R) -> R {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Gathering {
+    fn give(&mut self, id: Uuid, hits: u64, at: Timestamp) {
+        let (given, last) = self.given.entry(id).or_insert((0, at));
+        *given += hits;
+        *last = at.max(*last);
+    }
+
+    fn own(&mut self, owner: OwnerId, more: &LookupCounts) {
+        let counts = self.owners.entry(owner).or_default();
+        counts.hits += more.hits;
+        counts.misses += more.misses;
+        counts.tokens_saved = counts.tokens_saved.saturating_add(more.tokens_saved);
+    }
+
+    /// The sums go with the first part.
+    fn parts(self) -> Vec<PromptTally> {
+        let given = |(id, (hits, last))| Given { id, hits, last };
+        let owner = |(owner, counts)| OwnerLookups { owner, counts };
+        let given: Vec<_> = self.given.into_iter().map(given).collect();
+        let owners: Vec<_> = self.owners.into_iter().map(owner).collect();
+        let count = given.len().max(owners.len()).div_ceil(AT_ONCE).max(1);
+        let mut parts = vec![PromptTally::default(); count];
+        parts[0] = self.sums;
+        for (part, given) in parts.iter_mut().zip(given.chunks(AT_ONCE)) {
+            part.given = given.to_vec();
+        }
+        for (part, owners) in parts.iter_mut().zip(owners.chunks(AT_ONCE)) {
+            part.owners = owners.to_vec();
+        }
+        parts
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+mod tests {
+    use super::*;
+    use crate::chat::Content;
+
+    fn answer(n: u128) -> KeptAnswer {
+        KeptAnswer {
+            id: Uuid::from_u128(n),
+            prompt: Content::from_stored("ask"),
+            response: Content::from_stored("answer"),
+            generation_ms: 10.0,
+            input_tokens: 2,
+            output_tokens: 3,
+            hits: 0,
+            created_at: Timestamp::default(),
+            expires_at: Timestamp::default(),
+        }
+    }
+
+    #[test]
+    fn everything_is_in_one_part_or_another_and_once() {
+        let lookups = Lookups::default();
+        let owner = OwnerId::from_stored("g1");
+        for n in 0..300 {
+            lookups.count(Some(&answer(n)), None, Timestamp::from_ms(1));
+            lookups.count(Some(&answer(n)), Some(owner.clone()), Timestamp::from_ms(2));
+            lookups.count(None, Some(owner.clone()), Timestamp::from_ms(3));
+        }
+        assert!(lookups.take(GATHER * 60).is_empty(), "not long enough");
+        let parts = lookups.take(Duration::ZERO);
+        assert_eq!(parts.len(), 2);
+        for part in parts {
+            lookups.put_back(part);
+        }
+        let parts = lookups.take(Duration::ZERO);
+        let given: Vec<_> = parts.iter().flat_map(|part| &part.given).collect();
+        assert_eq!(given.len(), 300);
+        assert!(
+            given
+                .iter()
+                .all(|one| one.hits == 2 && one.last == Timestamp::from_ms(2))
+        );
+        let sum = |of: fn(&PromptTally) -> u64| parts.iter().map(of).sum::<u64>();
+        assert_eq!((sum(|it| it.hits), sum(|it| it.misses)), (600, 300));
+        assert_eq!(sum(|it| it.tokens_saved), 3000);
+        let counts = LookupCounts {
+            hits: 300,
+            misses: 300,
+            tokens_saved: 1500,
+        };
+        let owners: Vec<_> = parts.iter().flat_map(|part| part.owners.clone()).collect();
+        assert_eq!(owners, [OwnerLookups { owner, counts }]);
+        assert!(lookups.take(Duration::ZERO).is_empty());
+    }
+}
