@@ -1,9 +1,5 @@
 //! The process is killed while the search index is made, and while vectors are computed anew: nothing is lost, both go on, and a
 //! search says in how much it looked.
-//!
-//! Defects that it catches when they are put in:
-//! - a walk that begins after its first page: `never: everything is found again`;
-//! - `candidates` that does not ask for the model: vectors of the old model are found ("of another model").
 
 use crate::client::{Client, chat, said};
 use crate::ground::done;
@@ -130,6 +126,24 @@ fn begin(mut command: Command) -> Child {
     command.spawn().unwrap()
 }
 
+/// Waits until a search looks in so many of all; then it must find so many, and no others.
+async fn looks_in(client: &Client, searched: u64) {
+    let since = Instant::now();
+    loop {
+        let ready = client.get("/readyz").await.ok();
+        let expected = json!({"state": "ready", "searched": searched, "of": MESSAGES});
+        if ready["search_index"] == expected {
+            break;
+        }
+        assert!(since.elapsed() < LIMIT, "never {expected}: {ready}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let answer = search(client, "order of the parcel").await;
+    let hits = answer["hits"].as_array().unwrap().len();
+    assert_eq!(hits as u64, searched.min(100), "{answer}");
+    assert_eq!(answer["searched"], searched);
+}
+
 const OLD: &str = "SELECT count(*) FROM cache_embeddings WHERE embedding_model LIKE 'old:%'";
 
 /// A recomputation that is killed when it has done so many; how many it has done.
@@ -155,29 +169,14 @@ async fn a_search_while_vectors_are_computed_anew_looks_in_what_is_done() {
     fill(&node.client).await;
     tokio::task::block_in_place(|| node.stop());
     place.damage("UPDATE cache_embeddings SET embedding_model = 'old:256:00000000'");
+    let node = serve(&place);
+    looks_in(&node.client, 0).await;
+    tokio::task::block_in_place(|| node.stop());
     let mut done_so_far = 0;
     for _ in 0..rounds(2, 20) {
         done_so_far += tokio::task::block_in_place(|| reembed_and_kill(&place, 500));
         let node = serve(&place);
-        let since = Instant::now();
-        loop {
-            let answer = search(&node.client, "order of the parcel").await;
-            assert_eq!(
-                answer["hits"].as_array().unwrap().len(),
-                100.min(answer["searched"].as_u64().unwrap() as usize)
-            );
-            if answer["index"] == "ready"
-                && answer["searched"] == done_so_far
-                && answer["of"] == MESSAGES
-            {
-                break;
-            }
-            assert!(
-                since.elapsed() < LIMIT,
-                "of another model, or never: {done_so_far} of {MESSAGES} expected, {answer}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        looks_in(&node.client, done_so_far).await;
         tokio::task::block_in_place(|| node.stop());
     }
     assert!(
