@@ -23,7 +23,7 @@ pub struct Budget {
 impl Budget {
     /// The largest budget: more than any model reads.
     pub const MAX_TOKENS: u64 = 1_000_000;
-    /// Messages of a context at most, and the newest messages that are looked at for it.
+    /// Messages of a context at most.
     pub const MAX_MESSAGES: u64 = 10_000;
     /// Bytes of contents in a context at most. A message may be one long word, and many such are few tokens.
     pub const MAX_BYTES: u64 = 16 << 20;
@@ -44,11 +44,6 @@ impl Budget {
             tokens: max_tokens,
             recent,
         })
-    }
-
-    /// How many messages from the end can be chosen at most, and one more: each is at least one token.
-    pub fn reach(self) -> u64 {
-        self.tokens.min(Self::MAX_MESSAGES) + 1
     }
 }
 
@@ -113,10 +108,44 @@ pub fn choose(budget: Budget, outline: &[Outline], relevant: &[(u64, Score)]) ->
     messages.collect()
 }
 
+/// How far back a conversation has to be read for a choice without a question.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    budget: Budget,
+    tokens: u64,
+    messages: u64,
+}
+
+impl Reach {
+    /// Nothing has been read yet.
+    pub fn of(budget: Budget) -> Self {
+        Self {
+            budget,
+            tokens: 0,
+            messages: 0,
+        }
+    }
+
+    /// Counts the next older message; whether those before it can still matter. They can while there is room, and while it
+    /// is not known where the exchange at hand begins.
+    pub fn goes_beyond(&mut self, message: &Outline) -> bool {
+        self.tokens += message.tokens;
+        self.messages += 1;
+        let has_room = self.tokens <= self.budget.tokens && self.messages <= Budget::MAX_MESSAGES;
+        has_room || answers(message.role)
+    }
+}
+
+/// Whether a message of this role belongs to the question before it.
+fn answers(role: Role) -> bool {
+    matches!(role, Role::Assistant | Role::Tool)
+}
+
 /// What may still be taken.
 struct Purse {
     tokens: u64,
     bytes: u64,
+    messages: u64,
 }
 
 impl Purse {
@@ -124,6 +153,7 @@ impl Purse {
         Self {
             tokens: budget.tokens,
             bytes: Budget::MAX_BYTES,
+            messages: Budget::MAX_MESSAGES,
         }
     }
 
@@ -134,11 +164,16 @@ impl Purse {
         let left = (
             self.tokens.checked_sub(tokens),
             self.bytes.checked_sub(bytes),
+            self.messages.checked_sub(exchange.len() as u64),
         );
-        let (Some(tokens), Some(bytes)) = left else {
+        let (Some(tokens), Some(bytes), Some(messages)) = left else {
             return false;
         };
-        *self = Self { tokens, bytes };
+        *self = Self {
+            tokens,
+            bytes,
+            messages,
+        };
         true
     }
 }
@@ -166,7 +201,6 @@ fn recent(
 
 /// The whole exchanges of an outline, in order, as ranges of its indices.
 fn exchanges(outline: &[Outline]) -> Vec<Range<usize>> {
-    let answers = |role| matches!(role, Role::Assistant | Role::Tool);
     let mut exchanges: Vec<Range<usize>> = Vec::new();
     let mut has_user = false;
     // What answers a message that is not in the outline belongs to an exchange that is not whole.
@@ -329,6 +363,11 @@ mod tests {
                     prop_assert_eq!(has(pair[0].sequence), has(pair[1].sequence));
                 }
             }
+            // As much as has to be read is as good as everything.
+            let mut reach = Reach::of(budget);
+            let beyond = talk.iter().rev().take_while(|message| reach.goes_beyond(message)).count();
+            let end = &talk[talk.len().saturating_sub(beyond + 1)..];
+            prop_assert_eq!(choose(budget, end, &[]), choose(budget, &talk, &[]));
             // The recent ones are those that there are without a question, and they are the end of the talk.
             let newest: Vec<_> = chosen.iter().filter(|it| it.why == Why::Recent).copied().collect();
             prop_assert_eq!(&newest, &choose(budget, &talk, &[]));

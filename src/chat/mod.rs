@@ -24,7 +24,7 @@ mod window;
 mod words;
 
 pub use content::{Content, Metadata, tokens};
-pub use context::{Budget, Chosen, Outline, Why, choose};
+pub use context::{Budget, Chosen, Outline, Reach, Why, choose};
 pub use conversation::{Conversation, Platform, title};
 pub use hash::{Digest, chain_link, chain_start, content_hash};
 pub use ids::{ConversationId, GuestId, IdempotencyKey, MessageId, OwnerId};

@@ -3,10 +3,11 @@
 
 use crate::random::Random;
 use guestbook::chat::{
-    Content, GuestId, MessageId, Metadata, ModelId, NewMessage, OwnerId, Role, Timestamp, Vector,
+    Budget, Content, GuestId, MessageId, Metadata, ModelId, NewMessage, OwnerId, Role, SearchText,
+    Timestamp, Vector, Words,
 };
 use guestbook::storage::database::{
-    Embedding, Entry, Group, PageStart, Tally, VectorOutcome, VectorUpdate,
+    Embedding, Entry, Group, PageStart, SearchScope, Sought, Tally, VectorOutcome, VectorUpdate,
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -22,6 +23,8 @@ const TEXTS: [&str; 6] = [
     "\"q\" \\",
     "a\nb c",
 ];
+/// What is looked for; each is in some text.
+const SOUGHT: [&str; 5] = ["yes", "THREE one", "q", "e\u{301}", "c b"];
 const DIMENSION: usize = 8;
 
 /// One call, or a few that belong together.
@@ -49,6 +52,8 @@ pub(crate) enum Operation {
     Pending(Option<MessageId>, usize),
     Missing(ModelId, Option<MessageId>, usize),
     Update(ModelId, Vec<VectorUpdate>),
+    Search(SearchScope, Sought, usize),
+    Context(GuestId, Budget, Option<(ModelId, Vector)>),
     UsageAudit(OwnerId),
     Metrics,
     /// Sets everything derived of a conversation to what its messages say.
@@ -77,7 +82,9 @@ impl Generator {
     pub(crate) fn next(&mut self) -> (Timestamp, Operation) {
         self.now = self.now.plus(self.pause());
         let operation = match self.random.below(100) {
-            0..40 => self.record(),
+            0..36 => self.record(),
+            36..38 => Operation::Search(self.scope(), self.sought(), 1 + self.random.below(12)),
+            38..40 => Operation::Context(self.guest(), self.budget(), self.about()),
             40..44 => Operation::History(self.guest(), self.page(), self.limit()),
             44..47 => Operation::HistoryById(self.conversation(), self.page(), self.limit()),
             47..50 => Operation::Conversations(self.user(), self.after(), self.limit()),
@@ -229,6 +236,35 @@ impl Generator {
         }
     }
 
+    fn scope(&mut self) -> SearchScope {
+        match self.random.chance(50) {
+            true => SearchScope::Guest(self.guest()),
+            false => SearchScope::User(self.user()),
+        }
+    }
+
+    fn sought(&mut self) -> Sought {
+        if self.random.chance(40) {
+            let text = SearchText::parse("q", self.random.one_of(&SOUGHT)).unwrap();
+            return Sought::Text(Words::of("q", &text).unwrap());
+        }
+        Sought::Meaning {
+            model: self.model(),
+            vector: self.vector(),
+        }
+    }
+
+    fn budget(&mut self) -> Budget {
+        let recent = self.random.chance(60);
+        let recent = recent.then(|| self.random.below(6) as u64);
+        Budget::new(1 + self.random.below(40) as u64, recent).unwrap()
+    }
+
+    fn about(&mut self) -> Option<(ModelId, Vector)> {
+        let is_asked = self.random.chance(70);
+        is_asked.then(|| (self.model(), self.vector()))
+    }
+
     fn guest(&mut self) -> GuestId {
         GuestId::parse(self.random.one_of(&GUESTS)).unwrap()
     }
@@ -293,7 +329,9 @@ pub(crate) fn model(name: &str) -> ModelId {
 
 /// The only place that knows how a vector is made.
 fn vector(seed: u8) -> Vector {
-    Vector::from_bytes(&[seed + 1; DIMENSION]).unwrap()
+    let cell = |n: usize| 1 + (usize::from(seed) * (n + 3) % 50) as u8;
+    let cells: Vec<_> = (0..DIMENSION).map(cell).collect();
+    Vector::from_bytes(&cells).unwrap()
 }
 
 /// Every guest there can be.

@@ -6,8 +6,8 @@ use super::rows::{count, get, id, int, moment, text};
 use super::session::{Begin, End, Session, statement};
 use super::{PostgresDatabase, chats, rows, sql};
 use crate::chat::{
-    Best, Chosen, ConversationId, Findings, Hit, Message, ModelId, Outline, Place, Role, Score,
-    Timestamp, Words, choose,
+    Best, Budget, Chosen, ConversationId, Findings, Hit, Message, ModelId, Outline, Place, Reach,
+    Role, Score, Timestamp, Words, choose,
 };
 use crate::error::Result;
 use crate::storage::database::{
@@ -20,6 +20,8 @@ use tokio_postgres::Row;
 
 /// Vectors read at a time: 0.5 MB of the usual size, 3 MB of the largest known.
 const PAGE_OF_VECTORS: u64 = 2048;
+/// Messages without their contents read at a time.
+const PAGE_OF_SKETCHES: u64 = 512;
 /// Contents read at a time: with the largest allowed 32 MiB.
 const PAGE_OF_CONTENTS: u64 = 512;
 
@@ -79,13 +81,7 @@ impl PostgresDatabase {
         let mut relevant = Vec::new();
         let mut outline = Vec::new();
         match &asked.about {
-            None => {
-                let (key, reach) = (chat.id.to_string(), int(asked.budget.reach()));
-                let asked = [statement!(sql::MESSAGES_SKETCHED; key => TEXT, reach => INT8)];
-                for row in &session.go_on(&asked, End::Open).await?[0] {
-                    outline.push(sketch(row)?);
-                }
-            }
+            None => outline = newest(&mut session, chat.id, asked.budget).await?,
             Some((model, vector)) => {
                 let mut scan = Scan::new(vector, RELEVANT);
                 compare(&mut session, &chats, model, &mut scan, |row| {
@@ -274,6 +270,33 @@ async fn messages(session: &mut Session, places: &[Place]) -> Attempt<HashMap<Pl
         [statement!(sql::MESSAGES_AT; conversations => TEXT_ARRAY, sequences => INT8_ARRAY)];
     let found = session.go_on(&asked, End::Commit).await?;
     found[0].iter().map(placed).collect()
+}
+
+/// The end of a conversation, as far back as the budget can reach.
+async fn newest(
+    session: &mut Session,
+    conversation: ConversationId,
+    budget: Budget,
+) -> Attempt<Vec<Outline>> {
+    let (key, limit) = (conversation.to_string(), int(PAGE_OF_SKETCHES));
+    let mut outline: Vec<Outline> = Vec::new();
+    let mut reach = Reach::of(budget);
+    loop {
+        let before = outline.last().map_or(i64::MAX, |last| int(last.sequence));
+        let asked =
+            [statement!(sql::MESSAGES_SKETCHED; key => TEXT, before => INT8, limit => INT8)];
+        let found = session.go_on(&asked, End::Open).await?.remove(0);
+        for row in &found {
+            let message = sketch(row)?;
+            outline.push(message);
+            if !reach.goes_beyond(&message) {
+                return Ok(outline);
+            }
+        }
+        if int(found.len() as u64) < limit {
+            return Ok(outline);
+        }
+    }
 }
 
 /// A row that begins as `MESSAGES…` do and has the conversation's id after that.

@@ -4,7 +4,7 @@ use super::rows::{self, Id};
 use super::{SqliteDatabase, chats, sql};
 use crate::chat::{
     Best, Budget, Chosen, Conversation, ConversationId, Findings, Hit, Message, ModelId, Outline,
-    Place, Role, Score, Timestamp, Words, choose,
+    Place, Reach, Role, Score, Timestamp, Words, choose,
 };
 use crate::error::Result;
 use crate::storage::database::{
@@ -171,22 +171,22 @@ fn context(
     Ok(context)
 }
 
-/// The end of a conversation, no longer than the budget can reach.
+/// The end of a conversation, as far back as the budget can reach.
 fn newest(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     budget: Budget,
 ) -> rusqlite::Result<Vec<Outline>> {
     let mut select = tx.prepare_cached(sql::MESSAGES_SKETCHED)?;
-    let mut found = select.query(params![Id(conversation.0), budget.reach()])?;
+    let mut found = select.query(params![Id(conversation.0), i64::MAX, i64::MAX])?;
     let mut outline = Vec::new();
-    let mut tokens = 0;
-    while let Some(row) = found.next()?
-        && tokens <= budget.tokens
-    {
+    let mut reach = Reach::of(budget);
+    while let Some(row) = found.next()? {
         let message = sketch(row)?;
-        tokens += message.tokens;
         outline.push(message);
+        if !reach.goes_beyond(&message) {
+            break;
+        }
     }
     outline.reverse();
     Ok(outline)

@@ -3,7 +3,7 @@
 /// What a choice among messages goes by, the newest first.
 pub(in crate::storage::postgres) const MESSAGES_SKETCHED: &str =
     "SELECT sequence, role, tokens, octet_length(content)::bigint
-    FROM message_cache WHERE conversation_id = $1 ORDER BY sequence DESC LIMIT $2";
+    FROM message_cache WHERE conversation_id = $1 AND sequence < $2 ORDER BY sequence DESC LIMIT $3";
 /// The same, with the conversation and the vector of one model.
 pub(in crate::storage::postgres) const MESSAGES_WITH_VECTORS: &str =
     "SELECT m.sequence, m.role, m.tokens, octet_length(m.content)::bigint, m.conversation_id, e.embedding
