@@ -1,15 +1,18 @@
 //! Every setting of the binary: a flag, an environment variable, a default and its unit.
 
 mod bench;
+mod embedding;
+mod prompts;
 mod search;
 
 pub use bench::{BenchArgs, Mix, Through};
+pub use embedding::{EmbeddingArgs, SearchIndex};
+pub use prompts::PromptArgs;
 pub use search::SearchArgs;
 
 use crate::chat::Ttl;
-use crate::embed::open::EmbedderSpec;
 use crate::http::HttpSettings;
-use crate::service::{Indexing, Settings};
+use crate::service::Settings;
 use crate::storage::Durability;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -156,90 +159,6 @@ pub struct StoreArgs {
     /// How often expired lists and chats are removed
     #[arg(long, global = true, env = "GUESTBOOK_SWEEP_INTERVAL", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
     pub sweep_interval: Duration,
-}
-
-/// Where vectors come from.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Embedding")]
-pub struct EmbeddingArgs {
-    /// static (built in, English), minilm:DIR (all-MiniLM-L6-v2 on this CPU, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none
-    #[arg(
-        long,
-        global = true,
-        env = "GUESTBOOK_EMBEDDER",
-        default_value = "static",
-        value_name = "SPEC"
-    )]
-    pub embedder: EmbedderSpec,
-    /// Model to ask an openai: embedder for
-    #[arg(
-        long,
-        global = true,
-        env = "GUESTBOOK_EMBEDDER_MODEL",
-        default_value = "text-embedding-3-small",
-        value_name = "NAME"
-    )]
-    pub embedder_model: String,
-    /// Dimensions that model answers with
-    #[arg(
-        long,
-        global = true,
-        env = "GUESTBOOK_EMBEDDER_DIMENSION",
-        default_value_t = 1536,
-        value_name = "N"
-    )]
-    pub embedder_dimension: usize,
-    /// API key of an openai: embedder [env: GUESTBOOK_EMBEDDER_KEY, OPENAI_API_KEY; not a flag, so that no process list shows it]
-    #[arg(skip)]
-    pub embedder_key: Option<SecretString>,
-    /// How long one request to an openai: embedder may take
-    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_TIMEOUT", default_value = "10s", value_parser = positive_duration, value_name = "TIME")]
-    pub embedder_timeout: Duration,
-    /// Tries before a message's vector is marked failed; the wait between them doubles from 1 s to at most 60 s
-    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_ATTEMPTS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub embedder_attempts: u32,
-    /// When the index that POST /v1/search uses is in memory: lazy (from the first search on), on (from the start), off
-    #[arg(
-        long,
-        global = true,
-        env = "GUESTBOOK_SEARCH_INDEX",
-        default_value = "lazy",
-        value_name = "WHEN"
-    )]
-    pub search_index: SearchIndex,
-}
-
-/// When there is an index over all messages.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum SearchIndex {
-    /// From the first search on.
-    Lazy,
-    /// From the start.
-    On,
-    /// Never.
-    Off,
-}
-
-impl From<SearchIndex> for Indexing {
-    fn from(when: SearchIndex) -> Self {
-        match when {
-            SearchIndex::Lazy => Self::Lazy,
-            SearchIndex::On => Self::On,
-            SearchIndex::Off => Self::Off,
-        }
-    }
-}
-
-/// Which answers to prompts are kept.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Prompt cache")]
-pub struct PromptArgs {
-    /// How long an answer to a prompt is good at most; a request may ask for less
-    #[arg(long, global = true, env = "GUESTBOOK_PROMPT_CACHE_TTL", default_value = "24h", value_parser = positive_duration, value_name = "TIME")]
-    pub prompt_cache_ttl: Duration,
-    /// Bytes of all answers with their prompts at most, beyond which the least recently used go; up to a sixteenth more for a moment
-    #[arg(long, global = true, env = "GUESTBOOK_PROMPT_CACHE_SIZE", default_value_t = 256 << 20, value_name = "BYTES", value_parser = positive_count)]
-    pub prompt_cache_size: usize,
 }
 
 /// How to serve.

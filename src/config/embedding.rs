@@ -1,0 +1,80 @@
+//! Where vectors come from, and whether all of them are in memory.
+
+use super::positive_duration;
+use crate::embed::open::EmbedderSpec;
+use crate::service::Indexing;
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+use std::time::Duration;
+
+/// Where vectors come from.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Embedding")]
+pub struct EmbeddingArgs {
+    /// static (built in, English), minilm:DIR (all-MiniLM-L6-v2 on this CPU, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_EMBEDDER",
+        default_value = "static",
+        value_name = "SPEC"
+    )]
+    pub embedder: EmbedderSpec,
+    /// Model to ask an openai: embedder for
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_EMBEDDER_MODEL",
+        default_value = "text-embedding-3-small",
+        value_name = "NAME"
+    )]
+    pub embedder_model: String,
+    /// Dimensions that model answers with
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_EMBEDDER_DIMENSION",
+        default_value_t = 1536,
+        value_name = "N"
+    )]
+    pub embedder_dimension: usize,
+    /// API key of an openai: embedder [env: GUESTBOOK_EMBEDDER_KEY, OPENAI_API_KEY; not a flag, so that no process list shows it]
+    #[arg(skip)]
+    pub embedder_key: Option<SecretString>,
+    /// How long one request to an openai: embedder may take
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_TIMEOUT", default_value = "10s", value_parser = positive_duration, value_name = "TIME")]
+    pub embedder_timeout: Duration,
+    /// Tries before a message's vector is marked failed; the wait between them doubles from 1 s to at most 60 s
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_ATTEMPTS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub embedder_attempts: u32,
+    /// When the index that POST /v1/search uses is in memory: lazy (from the first search on), on (from the start), off
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_SEARCH_INDEX",
+        default_value = "lazy",
+        value_name = "WHEN"
+    )]
+    pub search_index: SearchIndex,
+}
+
+/// When there is an index over all messages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum SearchIndex {
+    /// From the first search on.
+    Lazy,
+    /// From the start.
+    On,
+    /// Never.
+    Off,
+}
+
+impl From<SearchIndex> for Indexing {
+    fn from(when: SearchIndex) -> Self {
+        match when {
+            SearchIndex::Lazy => Self::Lazy,
+            SearchIndex::On => Self::On,
+            SearchIndex::Off => Self::Off,
+        }
+    }
+}
