@@ -66,6 +66,8 @@ pub(crate) enum Operation {
 /// The operations of a seed, one after the other, and their times.
 pub(crate) struct Generator {
     random: Random,
+    /// Decides about questions, so that what is done between them does not depend on how they are asked.
+    asking: Random,
     now: Timestamp,
     said: Vec<NewMessage>,
 }
@@ -74,17 +76,19 @@ impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
+            asking: Random::new(!seed),
             now: Timestamp::parse("2100-01-30T20:00:00Z").unwrap(),
             said: Vec::new(),
         }
     }
 
     pub(crate) fn next(&mut self) -> (Timestamp, Operation) {
+        if self.asking.chance(8) {
+            return (self.now, self.question());
+        }
         self.now = self.now.plus(self.pause());
         let operation = match self.random.below(100) {
-            0..36 => self.record(),
-            36..38 => Operation::Search(self.scope(), self.sought(), 1 + self.random.below(12)),
-            38..40 => Operation::Context(self.guest(), self.budget(), self.about()),
+            0..40 => self.record(),
             40..44 => Operation::History(self.guest(), self.page(), self.limit()),
             44..47 => Operation::HistoryById(self.conversation(), self.page(), self.limit()),
             47..50 => Operation::Conversations(self.user(), self.after(), self.limit()),
@@ -234,6 +238,16 @@ impl Generator {
             },
             false => Tally::default(),
         }
+    }
+
+    fn question(&mut self) -> Operation {
+        std::mem::swap(&mut self.random, &mut self.asking);
+        let question = match self.random.chance(50) {
+            true => Operation::Search(self.scope(), self.sought(), 1 + self.random.below(12)),
+            false => Operation::Context(self.guest(), self.budget(), self.about()),
+        };
+        std::mem::swap(&mut self.random, &mut self.asking);
+        question
     }
 
     fn scope(&mut self) -> SearchScope {
