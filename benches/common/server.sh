@@ -28,12 +28,16 @@ trap 'exit 143' TERM
 
 profile=--release
 [[ -z $smoke ]] || profile=
-built() { # built ARGUMENTS: the executable that cargo says it has built
-    cargo "$@" --message-format=json 2>"$work/build.log" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1 ||
+# built NAME ARGUMENTS: the executable of that name that cargo says it has built; a benchmark brings the program along.
+built() {
+    local name=$1
+    shift
+    cargo "$@" --message-format=json 2>"$work/build.log" |
+        sed -n "s|.*\"executable\":\"\([^\"]*/$name\(-[0-9a-f]*\)\{0,1\}\)\".*|\1|p" | tail -1 ||
         { cat "$work/build.log" >&2; exit 1; }
 }
 say "building"
-guestbook=${GUESTBOOK_GOALS_BINARY:-$(built build --locked --all-features --bin guestbook $profile)}
+guestbook=${GUESTBOOK_GOALS_BINARY:-$(built guestbook build --locked --all-features --bin guestbook $profile)}
 [[ -x $guestbook ]] || { cat "$work/build.log" >&2; say "the build failed"; exit 1; }
 
 # Servers.

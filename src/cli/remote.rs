@@ -6,7 +6,8 @@ use crate::config::Cli;
 use crate::http::StatsAnswer;
 use crate::service::verify::Report;
 use crate::storage::database::SearchScope;
-use reqwest::{Method, Url};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, RequestBuilder, Url};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -34,8 +35,20 @@ pub(super) async fn search(
     question: &Question,
 ) -> Result<Found, Refusal> {
     let mut url = match &question.scope {
-        SearchScope::Guest(guest) => url(address, &["guest", "chat", guest.as_str(), "search"])?,
-        SearchScope::User(user) => url(address, &["user", user.as_str(), "search"])?,
+        Some(SearchScope::Guest(guest)) => {
+            url(address, &["guest", "chat", guest.as_str(), "search"])?
+        }
+        Some(SearchScope::User(user)) => url(address, &["user", user.as_str(), "search"])?,
+        None => {
+            let url = url(address, &["search"])?;
+            let (text, mode) = (question.text.as_str(), question.mode.as_str());
+            let body = serde_json::json!({"q": text, "mode": mode, "k": question.k.get()});
+            let with_body = |request: RequestBuilder| {
+                let head = (CONTENT_TYPE, "application/json");
+                request.header(head.0, head.1).body(body.to_string())
+            };
+            return ask_with(cli, address, Method::POST, url, with_body).await;
+        }
     };
     url.query_pairs_mut()
         .append_pair("q", question.text.as_str())
@@ -78,10 +91,20 @@ async fn ask<T: DeserializeOwned>(
     method: Method,
     url: Url,
 ) -> Result<T, Refusal> {
+    ask_with(cli, address, method, url, |request| request).await
+}
+
+async fn ask_with<T: DeserializeOwned>(
+    cli: &Cli,
+    address: SocketAddr,
+    method: Method,
+    url: Url,
+    with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+) -> Result<T, Refusal> {
     // Never through a proxy: the server is on this machine.
     let client = reqwest::Client::builder().no_proxy().build();
     let client = client.map_err(|cause| format!("the HTTP client could not be made: {cause}"))?;
-    let request = client.request(method, url);
+    let request = with(client.request(method, url));
     let request = match &cli.serving.api_key {
         Some(key) => request.bearer_auth(key.expose_secret()),
         None => request,

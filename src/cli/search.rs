@@ -1,4 +1,4 @@
-//! `guestbook search`: which messages of a guest or a user answer best.
+//! `guestbook search`: which messages of a guest, of a user or of everyone answer best.
 
 use super::data_dir::Taken;
 use super::{MISSING, Places, Refusal, remote, written};
@@ -18,7 +18,8 @@ const SHOWN: usize = 100;
 
 /// What is to be found, checked before anybody is asked.
 pub(super) struct Question {
-    pub(super) scope: SearchScope,
+    /// `None`: everything.
+    pub(super) scope: Option<SearchScope>,
     pub(super) text: SearchText,
     pub(super) mode: SearchMode,
     pub(super) k: K,
@@ -27,6 +28,9 @@ pub(super) struct Question {
 /// The answer, as a server gives it.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Found {
+    /// How far the index over everything is, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    index: Option<String>,
     mode: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
@@ -48,6 +52,7 @@ struct FoundMessage {
 
 pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusal> {
     let question = Question::of(args)?;
+    let is_one_chat = matches!(question.scope, Some(SearchScope::Guest(_)));
     let places = Places::of(cli)?;
     places.require_tables()?;
     let found = match places.lock() {
@@ -63,7 +68,7 @@ pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusa
             .map_err(|cause| format!("the answer cannot be written: {cause}"))?;
         written(writeln!(io::stdout(), "{text}"))?;
     } else {
-        written(print(&found))?;
+        written(print(&found, is_one_chat))?;
     }
     Ok(match found.hits.is_empty() {
         false => ExitCode::SUCCESS,
@@ -77,12 +82,14 @@ impl Question {
         let scope = match (&args.guest, &args.user) {
             (Some(guest), _) => {
                 let guest = GuestId::parse(guest);
-                SearchScope::Guest(guest.map_err(|fault| format!("--guest: {fault}"))?)
+                let guest = guest.map_err(|fault| format!("--guest: {fault}"))?;
+                Some(SearchScope::Guest(guest))
             }
-            (None, Some(user)) => SearchScope::User(OwnerId::parse("--user", user).map_err(fault)?),
-            (None, None) => {
-                return Err("say whose messages to look at: --guest ID or --user ID".into());
+            (None, Some(user)) => {
+                let user = OwnerId::parse("--user", user).map_err(fault)?;
+                Some(SearchScope::User(user))
             }
+            (None, None) => None,
         };
         Ok(Self {
             scope,
@@ -95,16 +102,23 @@ impl Question {
 
 /// Looks without a server.
 async fn here(cli: &Cli, places: &Places, question: Question) -> Result<Found, Refusal> {
+    let Some(scope) = question.scope.clone() else {
+        return Err(
+            "everything is searched by the index of a running server, and none has this data folder: start one with \
+             `guestbook serve`, or say whose messages to look at: --guest ID or --user ID"
+                .into(),
+        );
+    };
     let parts = places.open(cli, Purpose::Inspect).await?;
     let service = Service::inspect(parts, cli.service_settings());
-    let found = ask(&service, question).await;
+    let found = ask(&service, scope, question).await;
     let stopped = service.stop().await;
     let found = found?;
     stopped.map_err(|error| error.to_string())?;
     Ok(found)
 }
 
-async fn ask(service: &Service, question: Question) -> Result<Found, Refusal> {
+async fn ask(service: &Service, scope: SearchScope, question: Question) -> Result<Found, Refusal> {
     let (model, sought) = match question.mode {
         SearchMode::Text => {
             let words = Words::of("TEXT", &question.text).map_err(|fault| fault.to_string())?;
@@ -116,7 +130,7 @@ async fn ask(service: &Service, question: Question) -> Result<Found, Refusal> {
             (Some(model.clone()), Sought::Meaning { model, vector })
         }
     };
-    let found = service.search(question.scope, sought, question.k).await;
+    let found = service.search(scope, sought, question.k).await;
     let found = found.map_err(|error| error.to_string())?;
     Ok(Found::new(question.mode, model.as_ref(), found))
 }
@@ -124,6 +138,7 @@ async fn ask(service: &Service, question: Question) -> Result<Found, Refusal> {
 impl Found {
     fn new(mode: SearchMode, model: Option<&ModelId>, found: Findings) -> Self {
         Self {
+            index: None,
             mode: mode.to_string(),
             model: model.map(ModelId::to_string),
             searched: found.searched,
@@ -147,10 +162,13 @@ impl From<&Hit> for FoundMessage {
     }
 }
 
-fn print(found: &Found) -> io::Result<()> {
+fn print(found: &Found, is_one_chat: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     for hit in &found.hits {
-        let place = format!("#{}", hit.sequence);
+        let place = match is_one_chat {
+            true => format!("#{}", hit.sequence),
+            false => format!("{} #{}", hit.conversation_id, hit.sequence),
+        };
         writeln!(
             out,
             "{:>6.3}  {place:<6}  {:<9}  {}  {}",
@@ -162,6 +180,10 @@ fn print(found: &Found) -> io::Result<()> {
     }
     let (hits, searched, of) = (found.hits.len(), found.searched, found.of);
     match &found.model {
+        Some(model) if found.index.as_deref() == Some("building") => writeln!(
+            out,
+            "{hits} found among the {searched} of {of} messages that the index has seen so far, by {model}"
+        )?,
         None => writeln!(out, "{hits} found among {of} messages")?,
         Some(model) if searched == of => {
             writeln!(out, "{hits} found among {of} messages, by {model}")?

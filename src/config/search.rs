@@ -9,11 +9,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 pub struct SearchArgs {
     /// What to look for
     pub text: String,
-    /// The guest whose chat to search
+    /// The guest whose chat to search; without one, and without a user, everything, by the index of the running server
     #[arg(long, value_name = "ID", conflicts_with = "user")]
     pub guest: Option<String>,
     /// The signed-in user whose conversations to search
-    #[arg(long, value_name = "ID", required_unless_present = "guest")]
+    #[arg(long, value_name = "ID")]
     pub user: Option<String>,
     /// meaning: vectors that are near that of the text; text: messages with all of its words, the newest first
     #[arg(long, default_value = "meaning", value_parser = mode(), value_name = "MODE")]

@@ -73,6 +73,22 @@ async fn the_answer_is_that_of_the_route_and_nothing_found_is_exit_code_1() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_searched_by_the_running_server() {
+    let place = Place::new();
+    filled(&place).await;
+    let server = place.serve();
+    let (code, said) = search(&place, &["a room", "--k", "2"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("I want a hotel room"), "{said}");
+    assert!(said.contains("a room with a view"), "{said}");
+    assert!(
+        said.contains("2 found among 4 messages, by static-256"),
+        "{said}"
+    );
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_shown_on_one_line_and_commands_nothing() {
     let place = Place::new();
     filled(&place).await;
@@ -89,7 +105,7 @@ async fn what_cannot_be_searched_is_refused_with_a_reason() {
         assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
         assert!(stderr(&output).contains(word), "{}", stderr(&output));
     };
-    refused(&["hotel"], "--user");
+    refused(&["hotel"], "guestbook serve");
     refused(&["hotel", "--guest", "g1", "--user", "u1"], "--user");
     refused(&["hotel", "--guest", "a b"], "--guest");
     refused(&["hotel", "--guest", "g1", "--k", "0"], "--k");
