@@ -187,6 +187,7 @@ fn in_memory() -> Parts {
             retention: None,
             model: None,
             cache_backend: "memory",
+            text_index: false,
         })),
         lists: Arc::new(MemoryLists::new()),
         embedder: None,

@@ -105,6 +105,7 @@ fn database(folder: &Path, model: &StaticTable) -> Arc<dyn Database> {
         retention: None,
         model: Some(model.model().clone()),
         cache_backend: "memory",
+        text_index: false,
     };
     let database = SqliteDatabase::open(&folder.join("guestbook.db"), settings);
     Arc::new(database.expect("a new database"))

@@ -56,6 +56,7 @@ fn main() {
         retention: None,
         model: Some(StaticTable::new().model().clone()),
         cache_backend: "none",
+        text_index: false,
     };
     let database = Arc::new(SqliteDatabase::open(&path, settings).expect("a new database"));
     runtime.block_on(fill(&database, size.answers));

@@ -108,6 +108,7 @@ fn database(folder: &TempDir, model: &StaticTable) -> SqliteDatabase {
         retention: None,
         model: Some(model.model().clone()),
         cache_backend: "sled",
+        text_index: false,
     };
     SqliteDatabase::open(&folder.path().join("guestbook.db"), settings).expect("a new database")
 }

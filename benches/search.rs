@@ -57,6 +57,7 @@ fn main() {
         retention: None,
         model: Some(model()),
         cache_backend: "sled",
+        text_index: false,
     };
     let path = folder.path().join("guestbook.db");
     let database = SqliteDatabase::open(&path, settings).expect("a new database");

@@ -6,7 +6,7 @@ mod prompts;
 mod search;
 
 pub use bench::{BenchArgs, Mix, Through};
-pub use embedding::{EmbeddingArgs, SearchIndex};
+pub use embedding::{EmbeddingArgs, SearchIndex, TextIndex};
 pub use prompts::PromptArgs;
 pub use search::SearchArgs;
 

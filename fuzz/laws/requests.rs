@@ -46,6 +46,7 @@ impl Site {
             retention: None,
             model: None,
             cache_backend: "memory",
+            text_index: false,
         };
         let noon = Timestamp::parse("2100-06-15T12:00:00Z").expect("a time");
         let parts = Parts {

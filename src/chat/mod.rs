@@ -37,7 +37,7 @@ pub use time::{Clock, ManualClock, SystemClock, Timestamp, Ttl};
 pub use usage::Usage;
 pub use vector::{BadVector, ModelId, Vector};
 pub use window::{Window, window_of};
-pub use words::Words;
+pub use words::{Words, indexed};
 
 use thiserror::Error;
 

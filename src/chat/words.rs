@@ -5,6 +5,7 @@
 //! Pure, so every database finds the same messages: one that can narrow down does, and this decides.
 
 use super::{InvalidField, SearchText};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
@@ -63,8 +64,7 @@ impl Words {
         for word in content.unicode_words() {
             fold(word, &mut folded);
             let whole = [folded.as_str()].into_iter();
-            let parts = folded.split(|c: char| !c.is_alphanumeric() && !is_mark(c));
-            for word in whole.chain(parts) {
+            for word in whole.chain(parts(&folded)) {
                 let place = self.words.binary_search_by(|sought| (**sought).cmp(word));
                 if let Ok(place) = place
                     && !std::mem::replace(&mut found[place], true)
@@ -86,6 +86,42 @@ impl Words {
     pub fn in_ascii(&self) -> Option<&str> {
         self.ascii.as_deref()
     }
+
+    /// What an index made of [`indexed`] is asked for: every message that has all words has all of these. The longest, which
+    /// are the rarest; at least one, and 16 at most.
+    pub fn parts(&self) -> Vec<&str> {
+        let all: BTreeSet<&str> = self.words.iter().flat_map(|word| parts(word)).collect();
+        let mut all: Vec<&str> = all.into_iter().collect();
+        all.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        all.truncate(MOST_PARTS);
+        all
+    }
+}
+
+/// An index is asked for this many parts at most; the words decide in the end, so more would find nothing else.
+const MOST_PARTS: usize = 16;
+
+/// The words of a message for an index, in parts, as they are compared, with spaces between them. Of nothing but ASCII they
+/// stand there already, between signs and in either case: an index has to take both for what they are.
+pub fn indexed(content: &str) -> Cow<'_, str> {
+    if content.is_ascii() {
+        return Cow::Borrowed(content);
+    }
+    let (mut all, mut folded) = (String::with_capacity(content.len()), String::new());
+    for word in content.unicode_words() {
+        fold(word, &mut folded);
+        for part in parts(&folded) {
+            all.push_str(part);
+            all.push(' ');
+        }
+    }
+    Cow::Owned(all)
+}
+
+/// The parts of a word that are words as well; the word itself where it has only one.
+fn parts(folded: &str) -> impl Iterator<Item = &str> {
+    let parts = folded.split(|c: char| !c.is_alphanumeric() && !is_mark(c));
+    parts.filter(|part| !part.is_empty())
 }
 
 /// Writes a word as all its spellings are written: compatibility forms composed, and neither of its cases. By way of the
@@ -174,6 +210,22 @@ mod tests {
             let text = SearchText::parse("q", &message);
             if let Some(sought) = text.ok().and_then(|text| Words::of("q", &text).ok()) {
                 prop_assert!(sought.are_all_in(&message));
+            }
+        }
+
+        /// What an index does not propose is no hit.
+        #[test]
+        fn a_hit_has_every_part_in_the_index(
+            sought in "[a-cK\u{212a}ſßσςΣé日本かカﾊﾞ\u{301}' ._·²™\u{200d}]{1,5}",
+            message in "[a-cA-CKkSs\u{212a}ſßσςΣéÉ日本かカﾊﾞ\u{301}' ._·²™\u{200d}]{0,14}",
+        ) {
+            let text = SearchText::parse("q", &sought);
+            if let Some(sought) = text.ok().and_then(|text| Words::of("q", &text).ok()) {
+                let small = indexed(&message).to_ascii_lowercase();
+                let split = small.split(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric());
+                let indexed: BTreeSet<&str> = split.collect();
+                let is_proposed = sought.parts().iter().all(|part| indexed.contains(part));
+                prop_assert!(!sought.are_all_in(&message) || is_proposed, "{:?} in {:?}", sought.parts(), indexed);
             }
         }
 

@@ -14,7 +14,7 @@ mod sql;
 mod verify;
 
 use crate::chat::{Clock, SystemClock, Ttl};
-use crate::config::{Cli, Command, LogArgs, LogFormat};
+use crate::config::{Cli, Command, LogArgs, LogFormat, TextIndex};
 use crate::embed::Embedder;
 use crate::embed::openai::OpenAiOptions;
 use crate::service::Parts;
@@ -154,6 +154,7 @@ impl Places {
             retention: cli.stores.retention,
             model: embedder.as_ref().map(|embedder| embedder.model().clone()),
             cache_backend: self.cache.backend(),
+            text_index: cli.embedding.text_index == TextIndex::On,
         };
         let database = crate::storage::open::database(
             &self.database,

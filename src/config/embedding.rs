@@ -1,4 +1,4 @@
-//! Where vectors come from, and whether all of them are in memory.
+//! Where vectors come from, whether all of them are in memory, and whether words are indexed.
 
 use super::positive_duration;
 use crate::embed::open::EmbedderSpec;
@@ -56,6 +56,24 @@ pub struct EmbeddingArgs {
         value_name = "WHEN"
     )]
     pub search_index: SearchIndex,
+    /// Whether an index over the words of all messages is kept, which POST /v1/search with mode=text needs: on (every message costs more; old ones are taken in at the start), off (removes it)
+    #[arg(
+        long,
+        global = true,
+        env = "GUESTBOOK_TEXT_INDEX",
+        default_value = "off",
+        value_name = "WHETHER"
+    )]
+    pub text_index: TextIndex,
+}
+
+/// Whether an index over the words of all messages is kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum TextIndex {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// When there is an index over all messages.

@@ -1,9 +1,9 @@
 //! Finding messages over all conversations.
 
 use super::extract::JsonBody;
-use super::wire::{EverythingAnswer, IncomingSearch, read_object};
+use super::wire::{EverythingAnswer, FoundAnswer, IncomingSearch, read_object};
 use super::{App, Problem};
-use crate::chat::{InvalidField, SearchMode};
+use crate::chat::{SearchMode, Words};
 use crate::service::Everything;
 use axum::Json;
 use axum::extract::State;
@@ -14,9 +14,10 @@ pub(super) async fn search(State(app): State<App>, body: JsonBody) -> Result<Res
     let incoming: IncomingSearch<'_> = read_object(body.text()?)?;
     let asked = incoming.search()?;
     if asked.mode == SearchMode::Text {
-        let rule = "over all messages only the meaning is looked for; words are found within a guest's chat or a user's \
-                    conversations (GET …/search?mode=text)";
-        return Err(InvalidField::new("mode", rule).into());
+        let words = Words::of("q", &asked.text)?;
+        let searching = app.service.search_words(words, asked.k, asked.filters);
+        let found = app.in_time(searching).await?;
+        return Ok(Json(FoundAnswer::new(asked.mode, None, &found)).into_response());
     }
     let (model, vector) = app.service.meaning(&asked.text).await?;
     let everything = Everything {

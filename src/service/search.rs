@@ -1,10 +1,12 @@
-//! Finding messages within a guest's chat or a user's conversations, and choosing what a model is sent.
+//! Finding messages within a guest's chat or a user's conversations, or by words in all, and choosing what a model is sent.
 
 use super::Service;
-use crate::chat::{Budget, Findings, GuestId, K, ModelId, SearchText, Vector};
+use crate::chat::{Budget, Filters, Findings, GuestId, K, ModelId, SearchText, Vector, Words};
 use crate::embed::{EmbedError, Embedder};
 use crate::error::Result;
-use crate::storage::database::{Context, ContextRequest, SearchRequest, SearchScope, Sought};
+use crate::storage::database::{
+    Context, ContextRequest, SearchRequest, SearchScope, Sought, WordsRequest,
+};
 use std::time::Duration;
 
 /// How long a model may take for the text of a search. Less than a request may take, so that its client is told why.
@@ -69,6 +71,21 @@ impl Service {
             now,
         };
         self.0.parts.database.search(asked).await
+    }
+
+    /// The newest messages of all conversations that have all words.
+    ///
+    /// # Errors
+    /// `Conflict` where no index over words is kept; those of the database.
+    pub async fn search_words(&self, words: Words, k: K, filters: Filters) -> Result<Findings> {
+        let now = self.now();
+        let asked = WordsRequest {
+            words,
+            k,
+            filters,
+            now,
+        };
+        self.0.parts.database.search_words(asked).await
     }
 
     /// What to send to a model of a guest's chat; `None` when there is none.

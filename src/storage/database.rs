@@ -21,8 +21,10 @@ pub use prompts::{
     Given, KeptAnswer, LookupCounts, NearPrompt, NewAnswer, OwnerLookups, PromptStats, PromptTally,
     Prompts,
 };
+pub(super) use search::no_text_index;
 pub use search::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
+    WordsRequest,
 };
 pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
 
@@ -47,6 +49,8 @@ pub struct TableSettings {
     pub model: Option<ModelId>,
     /// The name of the list store, for `cache_content_mapping.cache_backend`.
     pub cache_backend: &'static str,
+    /// Whether the words of all messages are kept in an index; see [`Search::search_words`].
+    pub text_index: bool,
 }
 
 /// Everything that is committed together.

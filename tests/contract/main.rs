@@ -25,6 +25,8 @@ mod record;
 mod retention;
 mod search;
 mod stores;
+mod text;
+mod text_index;
 mod vectors;
 
 /// One test for each law.
@@ -162,6 +164,7 @@ macro_rules! contract {
                         a_users_conversations_are_searched_together,
                         what_was_erased_is_not_found_in_the_moment_after,
                         a_long_chat_is_searched_to_its_beginning,
+                        all_conversations_are_searched_for_words_only_with_an_index,
                         a_context_is_the_newest_that_fits,
                         a_context_has_what_is_relevant_among_the_older,
                         there_is_no_context_of_a_stranger,
@@ -175,6 +178,15 @@ macro_rules! contract {
                         what_retention_has_ended_is_no_candidate,
                         all_messages_can_be_searched_but_those_that_say_nothing,
                         what_others_have_stored_is_found_by_its_time,
+                    }
+                    text with indexed {
+                        words_are_found_in_all_conversations_the_newest_first,
+                        messages_of_one_moment_come_in_the_order_of_their_places,
+                        words_are_the_same_as_within_a_chat,
+                        what_is_deleted_or_has_ended_is_not_found,
+                        words_are_narrowed_by_role_platform_and_time,
+                        a_hit_is_found_below_any_number_of_near_ones,
+                        no_message_is_too_much_for_the_index,
                     }
                     prompts with forever {
                         an_answer_comes_back_as_it_was_kept,

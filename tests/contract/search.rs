@@ -275,6 +275,11 @@ pub(crate) async fn what_was_erased_is_not_found_in_the_moment_after(f: &Fixture
     assert_eq!(f.context("g1", 99, None, None).await.messages.len(), 1);
 }
 
+/// Beside these laws, because no index is kept for them.
+pub(crate) async fn all_conversations_are_searched_for_words_only_with_an_index(f: &Fixture) {
+    crate::text::without_an_index_it_says_how_to_have_one(f).await;
+}
+
 pub(crate) async fn a_long_chat_is_searched_to_its_beginning(f: &Fixture) {
     let message = |n: u64| words("g1", Role::User, &format!("message {n} of many"));
     let entry = |n: u64| {

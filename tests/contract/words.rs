@@ -45,6 +45,7 @@ pub(crate) fn forever() -> TableSettings {
         retention: None,
         model: Some(model("first")),
         cache_backend: "lists",
+        text_index: false,
     }
 }
 
@@ -53,6 +54,14 @@ pub(crate) fn a_week() -> TableSettings {
     TableSettings {
         retention: Some(KEPT),
         ..forever()
+    }
+}
+
+/// The same, and the words of all messages are indexed.
+pub(crate) fn indexed() -> TableSettings {
+    TableSettings {
+        text_index: true,
+        ..a_week()
     }
 }
 

@@ -4,6 +4,7 @@ use crate::site::client::said;
 use crate::site::server::{Pair, Plan, Site, eventually};
 use guestbook::service::Indexing;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const PATH: &str = "/v1/search";
 /// What four guests say; each is about something of its own.
@@ -173,6 +174,54 @@ pub(crate) async fn a_search_lets_go_of_what_it_did_not_find_any_more(site: &Sit
     .await;
 }
 
+pub(crate) fn with_words() -> Plan {
+    Plan {
+        text_index: true,
+        ..Plan::default()
+    }
+}
+
+pub(crate) async fn words_are_found_in_what_all_guests_said(site: &Site) {
+    for (guest, content) in SAID {
+        site.client.say(guest, content).await;
+        site.clock.advance(Duration::from_secs(1)); // so that each is newer than the one before
+    }
+    let answer = search(site, &json!({"q": "THE order", "mode": "text"})).await;
+    let saved = site.client.history("g1").await;
+    let hit = json!({
+        "message_id": saved[0]["id"], "conversation_id": answer["hits"][0]["conversation_id"], "sequence": 0,
+        "role": "user", "content": SAID[0].1, "timestamp": saved[0]["timestamp"], "score": 1.0,
+    });
+    let expected = json!({"mode": "text", "searched": 4, "of": 4, "hits": [hit]});
+    assert_eq!(answer, expected);
+    let newest = search(site, &json!({"q": "the", "mode": "text", "k": 2})).await;
+    assert_eq!(contents(&newest), [SAID[3].1, SAID[2].1]);
+    let none = search(site, &json!({"q": "the", "mode": "text", "role": "tool"})).await;
+    assert_eq!(contents(&none), [""; 0]);
+    let problem = site
+        .client
+        .post(PATH, &json!({"q": "?!", "mode": "text"}))
+        .await
+        .problem(422);
+    assert_eq!(problem["field"], "q");
+}
+
+pub(crate) async fn deleted_words_are_not_found_any_more(site: &Site) {
+    told(site).await;
+    let asked = json!({"q": "parcel", "mode": "text"});
+    assert_eq!(contents(&search(site, &asked).await), [SAID[0].1]);
+    site.client.delete("/v1/guest/chat/g1").await.ok();
+    assert_eq!(contents(&search(site, &asked).await), [""; 0]);
+}
+
+pub(crate) async fn without_an_index_over_words_the_answer_says_how_to_have_one(site: &Site) {
+    told(site).await;
+    let body = json!({"q": "order", "mode": "text"});
+    let problem = site.client.post(PATH, &body).await.problem(409);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("--text-index on"), "{problem}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_index_the_answer_says_how_to_have_one() {
     let plan = Plan {
@@ -211,5 +260,17 @@ async fn the_index_is_made_from_what_is_there_at_the_start() {
         (ready["search_index"] == json!({"state": "ready", "searched": 4, "of": 4})).then_some(())
     })
     .await;
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_are_indexed_from_what_is_there_at_the_start() {
+    let site = Site::open(Pair::SqliteSled, Plan::default()).await;
+    told(&site).await;
+    let site = site.reopen(with_words()).await;
+    let asked = json!({"q": "password", "mode": "text"});
+    assert_eq!(contents(&search(&site, &asked).await), [SAID[1].1]);
+    let site = site.reopen(Plan::default()).await;
+    site.client.post(PATH, &asked).await.problem(409);
     site.finish().await;
 }

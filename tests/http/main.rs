@@ -201,6 +201,7 @@ macro_rules! contract {
                     a_fault_of_a_search_is_told_with_its_field,
                     readiness_says_how_far_the_index_is,
                     a_search_lets_go_of_what_it_did_not_find_any_more,
+                    without_an_index_over_words_the_answer_says_how_to_have_one,
                 }
                 operations with crate::site::server::Plan::default {
                     an_empty_store_is_well,
@@ -280,6 +281,15 @@ macro_rules! contract {
                     $pair;
                     search with crate::search::with_a_model_that_hangs {
                         a_model_that_hangs_is_a_503_that_says_so_and_holds_up_nothing_else,
+                    }
+                }
+            }
+            mod worded {
+                tests! {
+                    $pair;
+                    everything with crate::everything::with_words {
+                        words_are_found_in_what_all_guests_said,
+                        deleted_words_are_not_found_any_more,
                     }
                 }
             }

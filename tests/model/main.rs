@@ -39,6 +39,7 @@ fn settings(retention: Option<Duration>) -> TableSettings {
         retention,
         model: Some(operations::model("first")),
         cache_backend: "lists",
+        text_index: false,
     }
 }
 

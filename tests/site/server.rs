@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) http: HttpSettings,
     pub(crate) embedder: Option<Arc<dyn Embedder>>,
     pub(crate) indexing: Indexing,
+    /// Whether words are indexed.
+    pub(crate) text_index: bool,
 }
 
 impl Default for Plan {
@@ -45,6 +47,7 @@ impl Default for Plan {
             http: HttpSettings::default(),
             embedder: open(&spec, OpenAiOptions::default()).unwrap(),
             indexing: Indexing::default(),
+            text_index: false,
         }
     }
 }
@@ -78,7 +81,7 @@ impl Site {
     }
 
     fn start(pair: Pair, plan: Plan, folder: TempDir, clock: Arc<ManualClock>) -> Self {
-        let (database, lists) = stores(pair, folder.path(), plan.embedder.as_ref());
+        let (database, lists) = stores(pair, folder.path(), &plan);
         let parts = Parts {
             database,
             lists,
@@ -132,16 +135,14 @@ impl Site {
     }
 }
 
-fn stores(
-    pair: Pair,
-    folder: &Path,
-    embedder: Option<&Arc<dyn Embedder>>,
-) -> (Arc<dyn Database>, Arc<dyn ListCache>) {
+fn stores(pair: Pair, folder: &Path, plan: &Plan) -> (Arc<dyn Database>, Arc<dyn ListCache>) {
+    let embedder = plan.embedder.as_ref();
     let settings = |cache_backend| TableSettings {
         list_ttl: Ttl(TTL),
         retention: None,
         model: embedder.map(|embedder| embedder.model().clone()),
         cache_backend,
+        text_index: plan.text_index,
     };
     match pair {
         Pair::Memory => (

@@ -229,6 +229,10 @@ impl Search for FaultyDatabase {
     async fn search(&self, asked: SearchRequest) -> Result<Findings> {
         self.control.pass("search", self.inner.search(asked)).await
     }
+    async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
+        let effect = self.inner.search_words(asked);
+        self.control.pass("search_words", effect).await
+    }
     async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
         self.control
             .pass("context", self.inner.context(asked))

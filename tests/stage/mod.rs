@@ -99,6 +99,7 @@ impl Plan {
             retention: self.retention,
             model: self.embedder.as_ref().map(|model| model.model().clone()),
             cache_backend: "lists",
+            text_index: false,
         }
     }
 

@@ -288,6 +288,7 @@ mod tests {
             retention: None,
             model: Some(crate::embed::Embedder::model(&*embedder).clone()),
             cache_backend: "memory",
+            text_index: false,
         };
         let parts = Parts {
             database: Arc::new(MemoryDatabase::new(tables)),

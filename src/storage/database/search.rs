@@ -2,11 +2,14 @@
 //!
 //! Straight from the tables: no index has to be kept, so nothing is written for it and nothing can be behind. Each call reads
 //! in one snapshot, so what was deleted or has expired before it began is not found.
+//!
+//! Only words over everything need an index, which the database keeps in the transaction that stores a message, and only
+//! where the settings ask for it. It proposes; [`Words`] decides on the message as the tables have it in the same snapshot.
 
 use crate::chat::{
-    Budget, Findings, GuestId, K, Message, ModelId, OwnerId, Timestamp, Vector, Why, Words,
+    Budget, Filters, Findings, GuestId, K, Message, ModelId, OwnerId, Timestamp, Vector, Why, Words,
 };
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 
 /// Whose messages to look at.
@@ -41,6 +44,19 @@ pub struct SearchRequest {
     pub sought: Sought,
     /// How many hits are wanted.
     pub k: K,
+    /// The present moment: what has expired by then is not there.
+    pub now: Timestamp,
+}
+
+/// A search for words over all conversations.
+#[derive(Clone, Debug)]
+pub struct WordsRequest {
+    /// All of which a message must have.
+    pub words: Words,
+    /// How many hits are wanted.
+    pub k: K,
+    /// Which messages. Every hit has the full score, so no minimum keeps one away.
+    pub filters: Filters,
     /// The present moment: what has expired by then is not there.
     pub now: Timestamp,
 }
@@ -89,6 +105,20 @@ pub trait Search: Send + Sync {
     /// The best messages, the best first; none where there is no chat.
     async fn search(&self, asked: SearchRequest) -> Result<Findings>;
 
+    /// The newest messages of all conversations that have all words, by the time of storing and, within a moment, by
+    /// [`crate::chat::Place`]. All messages count as searched.
+    ///
+    /// # Errors
+    /// `Conflict` where the settings ask for no index.
+    async fn search_words(&self, asked: WordsRequest) -> Result<Findings>;
+
     /// What [`crate::chat::choose`] takes of a guest's chat; `None` when there is none, or retention has ended it.
     async fn context(&self, asked: ContextRequest) -> Result<Option<Context>>;
+}
+
+/// What is said where there is no index over words.
+pub(in crate::storage) fn no_text_index(backend: &'static str) -> Error {
+    let context = "no index over the words of all messages is kept; start the server with --text-index on, or search within a \
+                   guest's chat or a user's conversations (GET …/search?mode=text), which needs none";
+    Error::new(ErrorKind::Conflict, backend, "search_words", context)
 }

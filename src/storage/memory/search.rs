@@ -1,11 +1,12 @@
 //! Searching, the plain way: every vector is compared in full, and everything is sorted.
 
-use super::MemoryDatabase;
 use super::tables::{Chat, Row, Tables};
+use super::{MemoryDatabase, NAME};
 use crate::chat::{Findings, Hit, ModelId, Outline, Score, Vector, Words, choose};
 use crate::error::Result;
 use crate::storage::database::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
+    WordsRequest, no_text_index,
 };
 use async_trait::async_trait;
 
@@ -13,6 +14,14 @@ use async_trait::async_trait;
 impl Search for MemoryDatabase {
     async fn search(&self, asked: SearchRequest) -> Result<Findings> {
         self.run("search", |tables| tables.search(&asked))
+    }
+
+    async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
+        let found = self.run("search_words", |tables| {
+            let is_asked_for = tables.settings.text_index;
+            is_asked_for.then(|| tables.search_words(&asked))
+        })?;
+        found.ok_or_else(|| no_text_index(NAME))
     }
 
     async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
@@ -47,6 +56,32 @@ impl Tables {
                 Sought::Meaning { .. } => compared,
                 Sought::Text(_) => of,
             },
+            of,
+        }
+    }
+
+    fn search_words(&self, asked: &WordsRequest) -> Findings {
+        let chats = self.conversations.values();
+        let chats = chats.filter(|chat| !chat.is_ended(asked.now));
+        let rows = chats.flat_map(|chat| {
+            let platform = chat.conversation.platform;
+            self.rows(chat).filter(move |row| {
+                let message = &row.message;
+                asked
+                    .filters
+                    .admits(message.role, platform, message.sent_at)
+            })
+        });
+        let mut found: Vec<_> = rows.filter(|row| row.has(&asked.words)).collect();
+        found.sort_by_key(|row| {
+            let place = row.hit(Score::FULL).place();
+            std::cmp::Reverse((row.message.created_at, place))
+        });
+        found.truncate(asked.k.get());
+        let of = self.messages.len() as u64;
+        Findings {
+            hits: found.iter().map(|row| row.hit(Score::FULL)).collect(),
+            searched: of,
             of,
         }
     }

@@ -27,6 +27,7 @@ mod search;
 mod session;
 mod sql;
 mod stage;
+mod text;
 mod tls;
 mod url;
 mod vectors;
@@ -105,6 +106,8 @@ impl PostgresDatabase {
         schema::retain(database.session().await.map_err(fault)?, retention)
             .await
             .map_err(fault)?;
+        let text_index = database.0.settings.text_index;
+        text::settle(database.session().await.map_err(fault)?, text_index).await?;
         for doubt in database.durability_doubts().await? {
             tracing::warn!(
                 server = %url,

@@ -4,7 +4,7 @@
 use super::error::{Attempt, Fault};
 use super::rows::{count, get, id, int, moment, text};
 use super::session::{Begin, End, Session, statement};
-use super::{PostgresDatabase, chats, rows, sql};
+use super::{NAME, PostgresDatabase, chats, rows, sql};
 use crate::chat::{
     Best, Budget, Chosen, ConversationId, Findings, Hit, Message, ModelId, Outline, Place, Reach,
     Role, Score, Timestamp, Words, choose,
@@ -12,6 +12,7 @@ use crate::chat::{
 use crate::error::Result;
 use crate::storage::database::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
+    WordsRequest, no_text_index,
 };
 use crate::storage::scan::Scan;
 use async_trait::async_trait;
@@ -33,6 +34,17 @@ impl Search for PostgresDatabase {
             other => other,
         };
         found.map_err(|fault| fault.into_error("search"))
+    }
+
+    async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
+        if !self.0.settings.text_index {
+            return Err(no_text_index(NAME));
+        }
+        let found = match self.search_words_once(&asked).await {
+            Err(fault) if may_ask_again(&fault) => self.search_words_once(&asked).await,
+            other => other,
+        };
+        found.map_err(|fault| fault.into_error("search_words"))?
     }
 
     async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
@@ -300,7 +312,7 @@ async fn newest(
 }
 
 /// A row that begins as `MESSAGES…` do and has the conversation's id after that.
-fn placed(row: &Row) -> Attempt<(Place, Message)> {
+pub(super) fn placed(row: &Row) -> Attempt<(Place, Message)> {
     let message = rows::message(row)?;
     let place = Place {
         conversation: ConversationId(id(row, 7)?),

@@ -4,10 +4,12 @@
 mod corpus;
 mod prompts;
 mod search;
+mod text;
 
 pub(super) use corpus::*;
 pub(super) use prompts::*;
 pub(super) use search::*;
+pub(super) use text::*;
 
 // Transactions. The limits are the transaction's own, because a pooler keeps no settings of a session.
 

@@ -23,6 +23,7 @@ mod replay;
 mod rows;
 mod search;
 mod sql;
+mod text;
 mod vectors;
 
 pub use backup::{Copied, Step, Watch, restore, save};
@@ -60,6 +61,8 @@ pub struct SqliteDatabase {
     readers: Worker<Connection>,
     /// Answers to prompts that were read lately.
     hot: hot::Hot,
+    /// Whether there is an index over words.
+    text_index: bool,
     /// Under way after a stop that was not clean.
     check: Option<Background>,
 }
@@ -94,6 +97,7 @@ impl SqliteDatabase {
     pub fn open_for(durability: Durability, path: &Path, settings: TableSettings) -> Result<Self> {
         let mut opened = open::writer(path, durability)?;
         open::retain(&mut opened.connection, settings.retention)?;
+        text::settle(&mut opened.connection, settings.text_index)?;
         Self::start(path, settings, opened)
     }
 
@@ -119,6 +123,7 @@ impl SqliteDatabase {
             true => Some(Background::start(path, poison.clone())?),
             false => None,
         };
+        let text_index = settings.text_index;
         let hot = hot::Hot::default();
         hot.watch(&mut opened.connection).map_err(convert("open"))?;
         let writer = Writer {
@@ -138,6 +143,7 @@ impl SqliteDatabase {
             writer: Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
             hot,
+            text_index,
             check,
         })
     }

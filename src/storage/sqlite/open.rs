@@ -2,7 +2,7 @@
 
 use super::check::Trust;
 use super::error::{self, convert, convert_at};
-use super::{NAME, sql};
+use super::{NAME, sql, text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{Durability, QueryRows};
 use chrono::DateTime;
@@ -65,6 +65,7 @@ pub(super) fn writer(path: &Path, durability: Durability) -> Result<Opened> {
     }
     let is_unchecked = trust.settle(path, &mut connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    text::register(&connection).map_err(convert(OPEN))?;
     migrate(&mut connection)?;
     crate::failpoint::reach("schema.mid");
     let epoch = epoch(&connection).map_err(convert(OPEN))?;

@@ -1,7 +1,7 @@
 //! Searching within the messages of a guest or a user. The rows are compared where they are read, in the thread that reads.
 
 use super::rows::{self, Id};
-use super::{SqliteDatabase, chats, sql};
+use super::{NAME, SqliteDatabase, chats, sql, text};
 use crate::chat::{
     Best, Budget, Chosen, Conversation, ConversationId, Findings, Hit, Message, ModelId, Outline,
     Place, Reach, Role, Score, Timestamp, Words, choose,
@@ -9,7 +9,7 @@ use crate::chat::{
 use crate::error::Result;
 use crate::storage::database::{
     ChatKey, Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope,
-    Sought,
+    Sought, WordsRequest, no_text_index,
 };
 use crate::storage::scan::{Scan, Scanned};
 use async_trait::async_trait;
@@ -32,6 +32,14 @@ impl Search for SqliteDatabase {
             }
         })
         .await
+    }
+
+    async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
+        if !self.text_index {
+            return Err(no_text_index(NAME));
+        }
+        self.read("search_words", move |tx| text::search(tx, &asked))
+            .await
     }
 
     async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
@@ -203,7 +211,7 @@ fn sketch(row: &Row<'_>) -> rusqlite::Result<Outline> {
 }
 
 /// A message that was seen in the same snapshot.
-fn message(tx: &Transaction<'_>, place: Place) -> rusqlite::Result<Message> {
+pub(super) fn message(tx: &Transaction<'_>, place: Place) -> rusqlite::Result<Message> {
     let mut select = tx.prepare_cached(sql::MESSAGES_UP)?;
     select.query_row(
         params![Id(place.conversation.0), place.sequence, 1],

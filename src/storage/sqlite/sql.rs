@@ -3,10 +3,12 @@
 mod corpus;
 mod prompts;
 mod search;
+mod text;
 
 pub(super) use corpus::*;
 pub(super) use prompts::*;
 pub(super) use search::*;
+pub(super) use text::*;
 
 // Connection settings.
 

@@ -1,0 +1,83 @@
+//! Switching the index over words on and off, over what is stored already.
+
+use crate::fixture::Fixture;
+use crate::words::*;
+use guestbook::chat::{Filters, K, SearchText, Words};
+use guestbook::storage::Database;
+use guestbook::storage::database::{TableSettings, WordsRequest};
+use guestbook::storage::memory::MemoryLists;
+#[cfg(feature = "postgres")]
+use guestbook::storage::postgres::{PostgresDatabase, PostgresUrl};
+use guestbook::storage::sqlite::SqliteDatabase;
+use std::sync::Arc;
+
+/// Off, on, off and on again, with a message more each time; all are found where it is on.
+async fn switched(open: impl AsyncFn(TableSettings) -> Arc<dyn Database>) {
+    for (n, text_index) in [false, true, false, true].into_iter().enumerate() {
+        let settings = TableSettings {
+            text_index,
+            ..forever()
+        };
+        let fixture = Fixture {
+            database: open(settings).await,
+            lists: Arc::new(MemoryLists::new()),
+            lists_expire_themselves: false,
+        };
+        fixture.say(at(n as u64), "g1", "more tea").await;
+        let asked = WordsRequest {
+            words: Words::of("q", &SearchText::parse("q", "tea").unwrap()).unwrap(),
+            k: K::default(),
+            filters: Filters::default(),
+            now: at(99),
+        };
+        let found = fixture.database.search_words(asked).await;
+        assert_eq!(found.is_ok(), text_index, "{found:?}");
+        if let Ok(found) = found {
+            assert_eq!(found.hits.len(), n + 1);
+        }
+        fixture.database.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_indexed_from_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guestbook.db");
+    switched(async |settings| {
+        let opened = SqliteDatabase::open(&path, settings).unwrap();
+        Arc::new(opened) as Arc<dyn Database>
+    })
+    .await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_server_is_indexed_from_what_is_on_it() {
+    let (_server, url) = crate::servers::shared_postgres().await;
+    let url = PostgresUrl::parse(&url).unwrap();
+    switched(async |settings| {
+        let opened = PostgresDatabase::open(&url, 4, settings).await.unwrap();
+        Arc::new(opened) as Arc<dyn Database>
+    })
+    .await;
+}
+
+/// Several nodes start at once.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_together_make_one_index() {
+    let (_server, url) = crate::servers::shared_postgres().await;
+    let url = Arc::new(PostgresUrl::parse(&url).unwrap());
+    let settings = TableSettings {
+        text_index: true,
+        ..forever()
+    };
+    let starting = (0..4).map(|_| {
+        let (url, settings) = (Arc::clone(&url), settings.clone());
+        tokio::spawn(async move { PostgresDatabase::open(&url, 4, settings).await.map(drop) })
+    });
+    let starting: Vec<_> = starting.collect();
+    for node in starting {
+        node.await.unwrap().unwrap();
+    }
+}
