@@ -4,7 +4,7 @@
 //! mappings are inserted. What a message costs is thereby three inserts, plus its guest's share of three more statements.
 
 use super::rows::{Id, Time};
-use super::{SqliteDatabase, chat_row, outbox, sql};
+use super::{SqliteDatabase, chat_row, outbox, sql, text};
 use crate::chat::{ConversationId, GuestId, MessageId, NewMessage, RowState, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{Batch, Embedding, Entry, Group, Outcome, Recorded, TableSettings};
@@ -24,12 +24,17 @@ impl SqliteDatabase {
                 // found again, nor be in the way of a new one.
                 recorder.chat(&entry.message.guest)?;
             }
+            // Here, because rows of the chats that were just removed may be given again.
+            let last = settings.text_index.then(|| text::last(tx)).transpose()?;
             let mut outcomes = Vec::with_capacity(batch.groups.len());
             for group in &batch.groups {
                 outcomes.push(recorder.group(group)?);
             }
             recorder.finish(&mut outcomes)?;
             let stored = recorder.stored;
+            if let Some(last) = last.filter(|_| stored > 0) {
+                text::take_in(tx, last)?;
+            }
             if stored > 0 || !batch.tally.is_empty() {
                 outbox::count(tx, batch.at, stored, stored, &batch.tally)?;
             }

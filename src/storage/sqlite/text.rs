@@ -1,4 +1,5 @@
-//! The index over the words of all messages: made, filled and removed at the opening, kept by triggers, asked here.
+//! The index over the words of all messages: made, filled and removed at the opening, kept by each batch and by triggers,
+//! asked here.
 //!
 //! It only proposes. What it names is read from the tables in the same snapshot, and [`crate::chat::Words`] decide, so what
 //! the index still has of a removed message is of no use to anybody.
@@ -107,6 +108,19 @@ fn fill(connection: &mut Connection) -> rusqlite::Result<()> {
         tracing::info!(taken_in, of, "filling the index over words");
     }
     Ok(())
+}
+
+/// The last row there is, 0 where there is none.
+pub(super) fn last(tx: &Transaction<'_>) -> rusqlite::Result<i64> {
+    let mut select = tx.prepare_cached(sql::TEXT_LAST)?;
+    select.query_row([], |row| row.get(0))
+}
+
+/// Takes in all messages after a row, in one statement: the index writes a part of its own for each, and merges them later.
+/// That is why no trigger does it.
+pub(super) fn take_in(tx: &Transaction<'_>, after: i64) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare_cached(sql::TEXT_PAGE)?;
+    insert.execute([after, i64::MAX]).map(drop)
 }
 
 /// The newest messages that have all words.

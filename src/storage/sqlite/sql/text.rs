@@ -6,9 +6,6 @@
 pub(in crate::storage::sqlite) const TEXT_MAKE: &str = "
     CREATE VIRTUAL TABLE message_words USING fts5
         (words, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii');
-    CREATE TRIGGER message_words_added AFTER INSERT ON message_cache BEGIN
-        INSERT INTO message_words (rowid, words) VALUES (new.rowid, guestbook_words(new.content));
-    END;
     CREATE TRIGGER message_words_changed AFTER UPDATE OF content ON message_cache BEGIN
         INSERT OR REPLACE INTO message_words (rowid, words) VALUES (new.rowid, guestbook_words(new.content));
     END;
@@ -16,13 +13,14 @@ pub(in crate::storage::sqlite) const TEXT_MAKE: &str = "
         DELETE FROM message_words WHERE rowid = old.rowid;
     END;";
 pub(in crate::storage::sqlite) const TEXT_REMOVE: &str = "
-    DROP TRIGGER IF EXISTS message_words_added;
     DROP TRIGGER IF EXISTS message_words_changed;
     DROP TRIGGER IF EXISTS message_words_removed;
     DROP TABLE IF EXISTS message_words;";
 pub(in crate::storage::sqlite) const TEXT_PAGE_END: &str = "SELECT max(row) FROM (SELECT rowid AS row FROM message_cache WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)";
 pub(in crate::storage::sqlite) const TEXT_PAGE: &str = "INSERT OR REPLACE INTO message_words (rowid, words)
     SELECT rowid, guestbook_words(content) FROM message_cache WHERE rowid > ?1 AND rowid <= ?2 ORDER BY rowid";
+pub(in crate::storage::sqlite) const TEXT_LAST: &str =
+    "SELECT coalesce(max(rowid), 0) FROM message_cache";
 /// The last stored first.
 pub(in crate::storage::sqlite) const TEXT_PROPOSED: &str =
     "SELECT m.content, m.role, m.sent_at, m.created_at, m.conversation_id, m.sequence, c.platform
