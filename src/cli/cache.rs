@@ -1,15 +1,12 @@
 //! `guestbook cache`: what the answers to prompts were good for, and removing them.
 
-use super::data_dir::Taken;
+use super::asked::{Asked, here};
 use super::{Places, Refusal, remote, written};
 use crate::chat::Scope;
 use crate::config::{CacheAction, Cli};
-use crate::error::Result as StoreResult;
 use crate::http::StatsAnswer;
 use crate::service::Service;
-use crate::storage::open::Purpose;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 /// What stands for every scope, as over HTTP.
@@ -25,7 +22,7 @@ pub(super) async fn run(cli: &Cli, action: &CacheAction) -> Result<ExitCode, Ref
 
 async fn stats(cli: &Cli, json: bool) -> Result<(), Refusal> {
     let places = Places::of(cli)?;
-    let stats = match asked(&places)? {
+    let stats = match Asked::of(&places)? {
         Asked::Server(address) => remote::prompt_stats(cli, address).await?,
         Asked::Here(_folder) => here(cli, &places, async |service| service.prompt_stats().await)
             .await
@@ -43,7 +40,7 @@ async fn clear(cli: &Cli, scope: Option<&str>) -> Result<(), Refusal> {
     let parsed = scope.map(Scope::parse).transpose();
     let scope = parsed.map_err(|fault| format!("--scope: {fault}"))?;
     let places = Places::of(cli)?;
-    let removed = match asked(&places)? {
+    let removed = match Asked::of(&places)? {
         Asked::Server(address) => {
             let named = scope
                 .as_ref()
@@ -57,40 +54,6 @@ async fn clear(cli: &Cli, scope: Option<&str>) -> Result<(), Refusal> {
     };
     let of = scope.map_or_else(|| "all scopes".to_owned(), |scope| scope.to_string());
     written(writeln!(io::stdout(), "{removed} answers of {of} removed"))
-}
-
-/// Who is to be asked.
-enum Asked {
-    /// The server that has the folder.
-    Server(SocketAddr),
-    /// We, who have it as long as this lives.
-    Here(Option<super::DataDir>),
-}
-
-fn asked(places: &Places) -> Result<Asked, Refusal> {
-    places.require_tables()?;
-    match places.lock() {
-        Ok(folder) => Ok(Asked::Here(folder)),
-        Err(Taken::InUse {
-            address: Some(address),
-            ..
-        }) => Ok(Asked::Server(address)),
-        Err(taken) => Err(taken.to_string()),
-    }
-}
-
-async fn here<R>(
-    cli: &Cli,
-    places: &Places,
-    work: impl AsyncFnOnce(&Service) -> StoreResult<R>,
-) -> Result<R, Refusal> {
-    let parts = places.open(cli, Purpose::Inspect).await?;
-    let service = Service::inspect(parts, cli.service_settings());
-    let answered = work(&service).await;
-    let stopped = service.stop().await;
-    let answered = answered.map_err(|error| error.to_string())?;
-    stopped.map_err(|error| error.to_string())?;
-    Ok(answered)
 }
 
 fn print(stats: &StatsAnswer) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they share: the way from settings to open stores.
 
+mod asked;
 mod backup;
 mod bench;
 mod cache;

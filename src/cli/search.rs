@@ -1,6 +1,6 @@
 //! `guestbook search`: which messages of a guest, of a user or of everyone answer best.
 
-use super::data_dir::Taken;
+use super::asked::{Asked, here};
 use super::{MISSING, Places, Refusal, remote, written};
 use crate::chat::{
     Findings, GuestId, Hit, InvalidField, K, ModelId, OwnerId, SearchMode, SearchText, Words,
@@ -8,11 +8,13 @@ use crate::chat::{
 use crate::config::{Cli, SearchArgs};
 use crate::service::Service;
 use crate::storage::database::{SearchScope, Sought};
-use crate::storage::open::Purpose;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+/// Why everything cannot be searched without a server.
+const NO_INDEX: &str = "everything is searched by the index of a running server, and none has this data folder: start one with \
+    `guestbook serve`, or say whose messages to look at: --guest ID or --user ID";
 /// Characters of a message that are shown; `--json` shows all.
 const SHOWN: usize = 100;
 
@@ -54,14 +56,13 @@ pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusa
     let question = Question::of(args)?;
     let is_one_chat = matches!(question.scope, Some(SearchScope::Guest(_)));
     let places = Places::of(cli)?;
-    places.require_tables()?;
-    let found = match places.lock() {
-        Ok(_folder) => here(cli, &places, question).await?,
-        Err(Taken::InUse {
-            address: Some(address),
-            ..
-        }) => remote::search(cli, address, &question).await?,
-        Err(taken) => return Err(taken.to_string()),
+    let found = match Asked::of(&places)? {
+        Asked::Server(address) => remote::search(cli, address, &question).await?,
+        Asked::Here(_folder) => {
+            let scope = question.scope.clone().ok_or(NO_INDEX)?;
+            let look = async |service: &Service| ask(service, scope, question).await;
+            here(cli, &places, look).await?
+        }
     };
     if args.json {
         let text = serde_json::to_string_pretty(&found)
@@ -98,24 +99,6 @@ impl Question {
             k: K::new("--k", args.k).map_err(fault)?,
         })
     }
-}
-
-/// Looks without a server.
-async fn here(cli: &Cli, places: &Places, question: Question) -> Result<Found, Refusal> {
-    let Some(scope) = question.scope.clone() else {
-        return Err(
-            "everything is searched by the index of a running server, and none has this data folder: start one with \
-             `guestbook serve`, or say whose messages to look at: --guest ID or --user ID"
-                .into(),
-        );
-    };
-    let parts = places.open(cli, Purpose::Inspect).await?;
-    let service = Service::inspect(parts, cli.service_settings());
-    let found = ask(&service, scope, question).await;
-    let stopped = service.stop().await;
-    let found = found?;
-    stopped.map_err(|error| error.to_string())?;
-    Ok(found)
 }
 
 async fn ask(service: &Service, scope: SearchScope, question: Question) -> Result<Found, Refusal> {

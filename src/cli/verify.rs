@@ -1,12 +1,11 @@
 //! `guestbook verify`: "why is nothing in that table?"
 
-use super::data_dir::Taken;
+use super::asked::{Asked, here};
 use super::{MISSING, Places, REFUSED, Refusal, remote, written};
 use crate::chat::GuestId;
 use crate::config::Cli;
 use crate::service::Service;
 use crate::service::verify::{Difference, Mode, Report, Scope};
-use crate::storage::open::Purpose;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
@@ -26,14 +25,13 @@ pub(super) async fn run(
         None => Scope::All,
     };
     let places = Places::of(cli)?;
-    places.require_tables()?;
-    let report = match places.lock() {
-        Ok(_folder) => here(cli, &places, &scope, repair).await?,
-        Err(Taken::InUse {
-            address: Some(address),
-            ..
-        }) => remote::verify(cli, address, guest, repair).await?,
-        Err(taken) => return Err(taken.to_string()),
+    let report = match Asked::of(&places)? {
+        Asked::Server(address) => remote::verify(cli, address, guest, repair).await?,
+        Asked::Here(_folder) => {
+            let mode = if repair { Mode::Repair } else { Mode::Look };
+            let look = async |service: &Service| service.verify(&scope, mode).await;
+            here(cli, &places, look).await?
+        }
     };
     if json {
         let text = serde_json::to_string_pretty(&report)
@@ -49,20 +47,6 @@ pub(super) async fn run(
     } else {
         ExitCode::from(MISSING)
     })
-}
-
-/// Looks without serving: nothing is mended that was not asked for.
-async fn here(cli: &Cli, places: &Places, scope: &Scope, repair: bool) -> Result<Report, Refusal> {
-    let service = Service::inspect(
-        places.open(cli, Purpose::Inspect).await?,
-        cli.service_settings(),
-    );
-    let mode = if repair { Mode::Repair } else { Mode::Look };
-    let report = service.verify(scope, mode).await;
-    let stopped = service.stop().await;
-    let report = report.map_err(|error| error.to_string())?;
-    stopped.map_err(|error| error.to_string())?;
-    Ok(report)
 }
 
 fn print(report: &Report) -> io::Result<()> {
