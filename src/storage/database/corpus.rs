@@ -55,7 +55,9 @@ pub struct Candidate {
 #[async_trait]
 pub trait Corpus: Send + Sync {
     /// Whether other processes store messages in the same tables.
-    fn is_shared(&self) -> bool;
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// Vectors of `model`, ascending by message, after the given one; `limit` rows are looked at, also those of other models
     /// and those that are no vectors.
@@ -69,14 +71,16 @@ pub trait Corpus: Send + Sync {
     /// The vectors of these messages, as far as they are there and of `model`; in any order.
     async fn indexable_of(&self, model: &ModelId, ids: Vec<MessageId>) -> Result<Vec<Indexable>>;
 
-    /// Messages whose vector was stored at `since` or later, by the clock of who stored it, each with that time, ascending by
+    /// Messages whose vector was stored at a time or later, by the clock of who stored it, each with that time, ascending by
     /// both; at most `limit`, after the given one. Nothing where tables are not shared: whoever stores there knows it.
     async fn embedded_since(
         &self,
-        since: Timestamp,
-        after: Option<MessageId>,
-        limit: usize,
-    ) -> Result<Vec<(Timestamp, MessageId)>>;
+        _since: Timestamp,
+        _after: Option<MessageId>,
+        _limit: usize,
+    ) -> Result<Vec<(Timestamp, MessageId)>> {
+        Ok(Vec::new())
+    }
 
     /// How many messages there are to search: all but those in which `model` is known to find nothing.
     async fn searchable(&self, model: &ModelId) -> Result<u64>;

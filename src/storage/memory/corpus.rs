@@ -9,10 +9,6 @@ use async_trait::async_trait;
 
 #[async_trait]
 impl Corpus for MemoryDatabase {
-    fn is_shared(&self) -> bool {
-        false
-    }
-
     async fn indexable(
         &self,
         model: &ModelId,
@@ -40,15 +36,6 @@ impl Corpus for MemoryDatabase {
             let rows = ids.iter().filter_map(|id| tables.messages.get(id));
             rows.filter_map(|row| row.indexable(model)).collect()
         })
-    }
-
-    async fn embedded_since(
-        &self,
-        _since: Timestamp,
-        _after: Option<MessageId>,
-        _limit: usize,
-    ) -> Result<Vec<(Timestamp, MessageId)>> {
-        self.run("embedded_since", |_| Vec::new())
     }
 
     async fn searchable(&self, model: &ModelId) -> Result<u64> {

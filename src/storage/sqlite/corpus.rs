@@ -30,11 +30,6 @@ fn page_of(
 
 #[async_trait]
 impl Corpus for SqliteDatabase {
-    /// One process works on a file: see `cli/data_dir.rs`.
-    fn is_shared(&self) -> bool {
-        false
-    }
-
     async fn indexable(
         &self,
         model: &ModelId,
@@ -61,15 +56,6 @@ impl Corpus for SqliteDatabase {
             Ok(all)
         })
         .await
-    }
-
-    async fn embedded_since(
-        &self,
-        _since: Timestamp,
-        _after: Option<MessageId>,
-        _limit: usize,
-    ) -> Result<Vec<(Timestamp, MessageId)>> {
-        self.read("embedded_since", |_| Ok(Vec::new())).await
     }
 
     async fn searchable(&self, model: &ModelId) -> Result<u64> {
