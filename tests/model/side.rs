@@ -1,17 +1,18 @@
 //! One of the two databases, and its answers in a form that can be compared: conversation ids become the order in which
 //! they were first seen, and the hash chain, which depends on them, is checked where it is read.
 
+mod searches;
+
 use crate::operations::{Operation, guests, model};
 use crate::sound::{assert_sound, counters, usage};
 use guestbook::chat::{
-    Conversation, ConversationId, GuestId, Hit, K, MessageId, OwnerId, Platform, Timestamp, Ttl,
-    window_of,
+    Conversation, ConversationId, GuestId, MessageId, OwnerId, Platform, Timestamp, Ttl, window_of,
 };
 use guestbook::error::{Error, ErrorKind};
 use guestbook::storage::Database;
 use guestbook::storage::database::{
-    AuditScope, Batch, ChatKey, ContextRequest, Dossier, Group, History, ListDebt, ListRow,
-    Outcome, Page, PageStart, Repair, SearchRequest, Settled, Tally, Unembedded, UsageAudit,
+    AuditScope, Batch, ChatKey, Dossier, Group, History, ListDebt, ListRow, Outcome, Page,
+    PageStart, Repair, Settled, Tally, Unembedded, UsageAudit,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -137,35 +138,6 @@ impl Side {
                 text(updated.map_err(kind))
             }
             other => self.run_search(other, at).await,
-        }
-    }
-
-    async fn run_search(&mut self, operation: Operation, now: Timestamp) -> String {
-        let database = Arc::clone(&self.database);
-        match operation {
-            Operation::Search(scope, sought, k) => {
-                let asked = SearchRequest {
-                    scope,
-                    sought,
-                    k: K::new("k", k).unwrap(),
-                    now,
-                };
-                let found = database.search(asked).await.map(|found| {
-                    let hits = self.each(found.hits, Self::hit);
-                    (hits, found.searched, found.of)
-                });
-                text(found.map_err(kind))
-            }
-            Operation::Context(guest, budget, about) => {
-                let asked = ContextRequest {
-                    guest,
-                    budget,
-                    about,
-                    now,
-                };
-                text(database.context(asked).await.map_err(kind))
-            }
-            other => panic!("nobody runs {other:?}"),
         }
     }
 
@@ -385,13 +357,6 @@ impl Side {
         ListRow {
             conversation: self.order(row.conversation),
             ..row
-        }
-    }
-
-    fn hit(&mut self, hit: Hit) -> Hit {
-        Hit {
-            conversation: self.order(hit.conversation),
-            ..hit
         }
     }
 
