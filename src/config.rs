@@ -66,7 +66,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Find messages of a guest or a user by meaning or by words, also while a server is using the tables; exit 0: found, 1: nothing found, 2: could not look
+    /// Find messages of a guest, a user or everyone by meaning or by words, also while a server is using the tables; exit 0: found, 1: nothing found, 2: could not look
     Search(SearchArgs),
     /// Compute every vector that is missing or of another model; can be interrupted and run again
     Reembed,
