@@ -161,12 +161,17 @@ fn is_readable(line: &str) -> bool {
     serde_json::from_str::<Value>(line).is_ok()
 }
 
-/// Without the ids that we make.
+/// Without the ids that we make, and without the column of a fault: a line counts the blanks it begins with, what stands in an
+/// array has none.
 fn without_chance(answer: &Value) -> Value {
     let mut answer = answer.clone();
     if let Some(fields) = answer.as_object_mut() {
         fields.remove("message_id");
         fields.remove("conversation_id");
+        if let Some(Value::String(detail)) = fields.get_mut("detail") {
+            let end = detail.rfind(" column ").unwrap_or(detail.len());
+            detail.truncate(end);
+        }
     }
     answer
 }
