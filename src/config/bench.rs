@@ -47,7 +47,7 @@ pub struct BenchArgs {
     /// Use a Redis that has other keys; lists of guests that the bench does not know may be removed from it
     #[arg(long)]
     pub overwrite_cache: bool,
-    /// Folder to write report.json and index.html into
+    /// Folder to write report.json, index.html and the charts' SVG files into
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// An earlier report.json to compare with

@@ -70,6 +70,7 @@ fn every_pair_has_every_figure_and_nothing_is_left_behind() {
     );
     assert_table(&shown);
     assert_page(&place);
+    assert_charts(&place);
 }
 
 /// Different promises are not put into one table.
@@ -98,10 +99,33 @@ fn assert_page(place: &Place) {
     ] {
         assert!(page.contains(words), "the page has no {words}");
     }
-    for word in [
-        "http:", "https:", "src=", "href=", "<script", "@import", "url(", "NaN", "inf",
+    assert_needs_nothing(&page);
+    assert!(!page.contains("http:"));
+}
+
+/// Each chart is a picture that stands by itself.
+fn assert_charts(place: &Place) {
+    for name in [
+        "throughput-full",
+        "throughput-none",
+        "latency-full",
+        "growth-full",
     ] {
-        assert!(!page.contains(word), "the page has {word}");
+        let chart = place.path().join(format!("report/{name}.svg"));
+        let chart = std::fs::read_to_string(chart).unwrap();
+        for words in ["<svg xmlns=", "<style>", "<polyline", "aria-label="] {
+            assert!(chart.contains(words), "{name} has no {words}");
+        }
+        assert_needs_nothing(&chart);
+    }
+    assert!(!place.path().join("report/growth-none.svg").exists());
+}
+
+fn assert_needs_nothing(text: &str) {
+    for word in [
+        "https:", "src=", "href=", "<script", "@import", "url(", "NaN", "inf",
+    ] {
+        assert!(!text.contains(word), "there is {word}");
     }
 }
 

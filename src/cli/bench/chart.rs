@@ -4,6 +4,7 @@
 use super::figure::short;
 use std::fmt::Write;
 
+const STYLE: &str = include_str!("chart.css");
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 76.0;
@@ -20,6 +21,8 @@ const NAME_HEIGHT: f64 = 15.0;
 /// What is drawn.
 #[derive(Clone, Debug)]
 pub(super) struct Chart {
+    /// What its file is called.
+    pub(super) name: &'static str,
     pub(super) title: &'static str,
     pub(super) across: Axis,
     pub(super) up: Axis,
@@ -122,20 +125,39 @@ impl Range {
 }
 
 impl Chart {
-    /// The chart, or nothing when there is nothing to draw.
-    pub(super) fn svg(&self) -> Option<String> {
-        let points = || self.lines.iter().flat_map(|line| &line.points);
-        points().next()?;
-        let across = Range::over(points().map(|point| point.0), self.across.scale);
-        let up = Range::over(points().map(|point| point.1), self.up.scale);
-        let x = |value| LEFT + across.place(value) * (WIDTH - LEFT - RIGHT);
-        let y = |value| HEIGHT - BOTTOM - up.place(value) * (HEIGHT - TOP - BOTTOM);
+    pub(super) fn has_points(&self) -> bool {
+        self.lines.iter().any(|line| !line.points.is_empty())
+    }
+
+    /// The chart as it stands in a page that has the style.
+    pub(super) fn svg(&self) -> String {
         let mut svg = format!(
             r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{}">"#,
             escape(self.title)
         );
-        let write = &mut svg;
-        self.axes(write, &across, &up, (&x, &y));
+        self.draw(&mut svg);
+        svg.push_str("</svg>");
+        svg
+    }
+
+    /// The chart as a file that needs nothing else. It has its own ground, so that it can be read on any.
+    pub(super) fn file(&self) -> String {
+        let title = escape(self.title);
+        let mut svg = format!(
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{title}"><style>{STYLE}</style><rect class="ground" width="{WIDTH}" height="{HEIGHT}" rx="8"/>"#
+        );
+        self.draw(&mut svg);
+        svg.push_str("</svg>\n");
+        svg
+    }
+
+    fn draw(&self, svg: &mut String) {
+        let points = || self.lines.iter().flat_map(|line| &line.points);
+        let across = Range::over(points().map(|point| point.0), self.across.scale);
+        let up = Range::over(points().map(|point| point.1), self.up.scale);
+        let x = |value| LEFT + across.place(value) * (WIDTH - LEFT - RIGHT);
+        let y = |value| HEIGHT - BOTTOM - up.place(value) * (HEIGHT - TOP - BOTTOM);
+        self.axes(svg, &across, &up, (&x, &y));
         let mut named = Vec::new();
         for (number, line) in self.lines.iter().enumerate() {
             let colour = number % COLOURS;
@@ -149,14 +171,14 @@ impl Chart {
                 .map(|(x, y)| format!("{x:.1},{y:.1}"))
                 .collect();
             let _ = write!(
-                write,
+                svg,
                 r#"<polyline class="line c{colour}" points="{}"/>"#,
                 path.join(" ")
             );
             for ((x, y), label) in places.iter().zip(&line.labels) {
                 let label = escape(label);
                 let _ = write!(
-                    write,
+                    svg,
                     r#"<circle class="point c{colour}" cx="{x:.1}" cy="{y:.1}" r="4" tabindex="0" role="img" aria-label="{label}"><title>{label}</title></circle>"#
                 );
             }
@@ -164,9 +186,7 @@ impl Chart {
                 named.push((*y, colour, line.name.as_str()));
             }
         }
-        names(write, named);
-        svg.push_str("</svg>");
-        Some(svg)
+        names(svg, named);
     }
 
     fn axes(
@@ -274,18 +294,19 @@ mod tests {
             ticks: Vec::new(),
         };
         let mut chart = Chart {
+            name: "t",
             title: "t",
             across: axis(Scale::Logarithmic),
             up: axis(Scale::Linear),
             lines: Vec::new(),
         };
-        assert_eq!(chart.svg(), None);
+        assert!(!chart.has_points());
         chart.lines.push(Line {
             name: "x".into(),
             points: vec![(1.0, 0.0)],
             labels: vec!["\"1\"".into()],
         });
-        let svg = chart.svg().unwrap();
+        let svg = chart.file();
         assert!(
             svg.contains("a &lt;b&gt;") && svg.contains("&quot;1&quot;"),
             "{svg}"

@@ -11,9 +11,10 @@
 //! | `counting` | what counting would slow: batches and fsyncs, in a pass of its own |
 //! | `measure` | a pair, from its first to its last figure |
 //! | `figure`, `report`, `compare` | the figures, their spread, and what has changed |
-//! | `table`, `chart`, `page` | how they are shown |
+//! | `table`, `chart`, `charts`, `page` | how they are shown |
 
 mod chart;
+mod charts;
 mod compare;
 mod counting;
 mod figure;
@@ -95,7 +96,9 @@ fn save(folder: &Path, report: &Report, is_ranked_anyway: bool) -> Result<(), Re
     let json = serde_json::to_string_pretty(report)
         .map_err(|cause| format!("the report cannot be written: {cause}"))?;
     let page = page::of(report, is_ranked_anyway);
-    for (name, text) in [("report.json", json), ("index.html", page)] {
+    let mut files = charts::files(report, is_ranked_anyway);
+    files.extend([("report.json".into(), json), ("index.html".into(), page)]);
+    for (name, text) in files {
         let file = folder.join(name);
         std::fs::write(&file, text).map_err(|cause| unwritable(&file, &cause))?;
     }

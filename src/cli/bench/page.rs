@@ -1,13 +1,13 @@
 //! The report as one page that needs nothing else: no script, no font, no picture from anywhere.
 
-use super::chart::{Axis, Chart, Line, Scale, escape};
+use super::chart::escape;
+use super::charts::charts;
 use super::figure::short;
 use super::report::{PairReport, Report, RunReport};
 use super::table::{median, ranked};
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("page.css");
-const MIB: f64 = 1_048_576.0;
+const STYLE: &str = concat!(include_str!("chart.css"), include_str!("page.css"));
 const HEADS: [&str; 13] = [
     "pair",
     "connections",
@@ -31,11 +31,15 @@ pub(super) fn of(report: &Report, is_ranked_anyway: bool) -> String {
     page.push_str(STYLE);
     page.push_str("</style>\n<main>\n");
     head(&mut page, report);
-    for (name, pairs) in report.groups(is_ranked_anyway) {
-        heading(&mut page, 2, &format!("{name}, by throughput"));
-        figures(&mut page, report, &pairs);
-        stores(&mut page, &pairs);
-        charts(&mut page, report, &pairs);
+    for group in report.groups(is_ranked_anyway) {
+        heading(&mut page, 2, &format!("{}, by throughput", group.name()));
+        figures(&mut page, report, &group.pairs);
+        stores(&mut page, &group.pairs);
+        for chart in charts(report, &group.pairs) {
+            heading(&mut page, 3, chart.title);
+            page.push_str(&chart.svg());
+            page.push('\n');
+        }
     }
     page.push_str("</main>\n</html>\n");
     page
@@ -169,135 +173,4 @@ fn stores(page: &mut String, pairs: &[&PairReport]) {
             ]
         }),
     );
-}
-
-fn charts(page: &mut String, report: &Report, pairs: &[&PairReport]) {
-    let mut all = vec![throughput(report, pairs)];
-    if let Some(most) = report.connections().last() {
-        all.push(latency(pairs, *most));
-    }
-    all.push(growth(pairs));
-    for chart in all {
-        if let Some(svg) = chart.svg() {
-            heading(page, 3, chart.title);
-            page.push_str(&svg);
-            page.push('\n');
-        }
-    }
-}
-
-fn throughput(report: &Report, pairs: &[&PairReport]) -> Chart {
-    let line = |pair: &&PairReport| {
-        let runs = || {
-            pair.runs
-                .iter()
-                .filter_map(|run| Some((run.connections, run.messages_per_s?)))
-        };
-        Line {
-            name: pair.pair.clone(),
-            points: runs()
-                .map(|(connections, figure)| (connections as f64, figure.median))
-                .collect(),
-            labels: runs()
-                .map(|(connections, figure)| {
-                    let (median, low, high) =
-                        (short(figure.median), short(figure.low), short(figure.high));
-                    format!(
-                        "{}, {connections} connections: {median} messages/s ({low} to {high})",
-                        pair.pair
-                    )
-                })
-                .collect(),
-        }
-    };
-    let ticks = report.connections().into_iter();
-    Chart {
-        title: "Throughput by connections",
-        across: Axis {
-            name: "connections",
-            scale: Scale::Logarithmic,
-            ticks: ticks.map(|it| (it as f64, it.to_string())).collect(),
-        },
-        up: linear("messages/s"),
-        lines: pairs.iter().map(line).collect(),
-    }
-}
-
-/// Across, each step is ten times rarer: so the rare and slow ones have as much room as the others.
-fn latency(pairs: &[&PairReport], connections: usize) -> Chart {
-    let rarity = |share: f64| 1.0 / (1.0 - share);
-    let line = |pair: &&PairReport| {
-        let points = pair
-            .run(connections)
-            .map(|run| run.latency.clone())
-            .unwrap_or_default();
-        let label = |(share, ms): &(f64, f64)| {
-            format!(
-                "{}: {} % within {} ms",
-                pair.pair,
-                share * 100.0,
-                short(*ms)
-            )
-        };
-        Line {
-            name: pair.pair.clone(),
-            labels: points.iter().map(label).collect(),
-            points: points
-                .iter()
-                .map(|(share, ms)| (rarity(*share), *ms))
-                .collect(),
-        }
-    };
-    let ticks = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999]
-        .map(|share: f64| (rarity(share), format!("{} %", share * 100.0)));
-    Chart {
-        title: "Latency distribution, open loop, at the most connections",
-        across: Axis {
-            name: "share of the requests",
-            scale: Scale::Logarithmic,
-            ticks: ticks.into(),
-        },
-        up: Axis {
-            name: "within ms",
-            scale: Scale::Logarithmic,
-            ticks: Vec::new(),
-        },
-        lines: pairs.iter().map(line).collect(),
-    }
-}
-
-fn growth(pairs: &[&PairReport]) -> Chart {
-    let line = |pair: &&PairReport| {
-        let label = |(messages, bytes): &(u64, u64)| {
-            let (messages, mib) = (short(*messages as f64), short(*bytes as f64 / MIB));
-            format!("{}: {messages} messages, {mib} MiB", pair.pair)
-        };
-        Line {
-            name: pair.pair.clone(),
-            points: pair
-                .growth
-                .iter()
-                .map(|(messages, bytes)| (*messages as f64, *bytes as f64 / MIB))
-                .collect(),
-            labels: pair.growth.iter().map(label).collect(),
-        }
-    };
-    Chart {
-        title: "Disk growth",
-        across: linear("messages stored"),
-        up: linear("MiB on disk"),
-        lines: pairs
-            .iter()
-            .map(line)
-            .filter(|line| !line.points.is_empty())
-            .collect(),
-    }
-}
-
-fn linear(name: &'static str) -> Axis {
-    Axis {
-        name,
-        scale: Scale::Linear,
-        ticks: Vec::new(),
-    }
 }

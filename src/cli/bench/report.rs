@@ -78,6 +78,13 @@ pub(super) struct RunReport {
     pub(super) latency: Vec<(f64, f64)>,
 }
 
+/// Pairs that may stand in one table.
+pub(super) struct Group<'a> {
+    /// `any` when they were put together although they promise different things.
+    pub(super) durability: &'static str,
+    pub(super) pairs: Vec<&'a PairReport>,
+}
+
 impl Report {
     pub(super) fn of(plan: &Plan, series: Vec<Series>) -> Self {
         let pairs: Vec<_> = series.into_iter().map(PairReport::of).collect();
@@ -134,22 +141,23 @@ impl Report {
     }
 
     /// The pairs by what they promise, the most first; those of one group may be compared.
-    pub(super) fn groups(&self, is_ranked_anyway: bool) -> Vec<(String, Vec<&PairReport>)> {
+    pub(super) fn groups(&self, is_ranked_anyway: bool) -> Vec<Group<'_>> {
+        let pairs = self.pairs.iter();
         if is_ranked_anyway {
-            return vec![("any durability".into(), self.pairs.iter().collect())];
+            return vec![Group {
+                durability: "any",
+                pairs: pairs.collect(),
+            }];
         }
-        let group = |durability: &str| {
-            let pairs = self
-                .pairs
-                .iter()
-                .filter(|pair| pair.durability == durability);
-            (
-                format!("durability {durability}"),
-                pairs.collect::<Vec<_>>(),
-            )
+        let group = |durability| Group {
+            durability,
+            pairs: pairs
+                .clone()
+                .filter(|pair| pair.durability == durability)
+                .collect(),
         };
         let mut groups: Vec<_> = ["full", "normal", "none"].map(group).into();
-        groups.retain(|(_, pairs)| !pairs.is_empty());
+        groups.retain(|group| !group.pairs.is_empty());
         groups
     }
 
@@ -164,6 +172,15 @@ impl Report {
         all.sort_unstable();
         all.dedup();
         all
+    }
+}
+
+impl Group<'_> {
+    pub(super) fn name(&self) -> String {
+        match self.durability {
+            "any" => "any durability".into(),
+            durability => format!("durability {durability}"),
+        }
     }
 }
 

@@ -44,9 +44,9 @@ pub(super) fn of(report: &Report, is_ranked_anyway: bool) -> String {
                 .into(),
         );
     }
-    for (name, pairs) in groups {
+    for group in groups {
         line(String::new());
-        line(format!("{name}, by throughput"));
+        line(format!("{}, by throughput", group.name()));
         line(format!(
             "  {:<16}{:>6}{:>12}{:>8}{:>12}{:>9}{:>9}{:>9}{:>20}{:>10}{:>10}{:>9}",
             "pair",
@@ -63,11 +63,11 @@ pub(super) fn of(report: &Report, is_ranked_anyway: bool) -> String {
             "rss MiB"
         ));
         for connections in report.connections() {
-            for (pair, run) in ranked(&pairs, connections) {
+            for (pair, run) in ranked(&group.pairs, connections) {
                 line(row(pair, run));
             }
         }
-        for pair in pairs {
+        for pair in group.pairs {
             line(stores(pair));
         }
     }
