@@ -1,17 +1,19 @@
-//! A change to lists, planned in memory and committed in one transaction.
+//! Changes to lists, written one after the other, in an order that keeps every list whole at every moment.
 //!
-//! All reading is done while planning: the worker's thread is the only writer, so nothing can change in between. The
-//! transaction then only writes what was planned, and may be run again by sled without harm.
+//! After a crash sled has its log up to some write, and nothing of what came later. So a head is written after the items it
+//! names and after its entry in the expiry tree, and what it names no longer is removed after it: wherever the log ends, a list
+//! is as it was before the change or as it is after it. What may be left over is items that no head names, which the next
+//! list of the guest removes, and expiry entries without a list, which are removed when they are due.
+//!
+//! sled's transactions would do this too. Each of them makes sled write what it has, twice, wait for the disk, and wake every
+//! thread it has: that was half of what a list cost.
 
-use super::fault::{Fault, Outcome};
+use super::fault::Outcome;
 use super::keys;
 use super::records::{StoredHead, decode_head, encode_head, encode_item};
 use crate::chat::{GuestId, Timestamp};
 use crate::storage::list_cache::{Append, Applied, Head, Item};
-use sled::transaction::{TransactionError, Transactional};
-use sled::{Batch, Tree};
-use std::collections::BTreeMap;
-use std::convert::Infallible;
+use sled::Tree;
 use std::ops::Range;
 
 /// A leaf of sled holds about 17 entries, and a page above 128 KiB becomes a file of its own, of which thousands pile up:
@@ -26,24 +28,26 @@ pub(super) struct Trees {
     pub(super) expiry: Tree,
 }
 
-/// Writes that are planned and not yet committed, and the trees as they will look afterwards.
+/// What has been changed. The worker's thread is the only writer, so nothing changes between a read and the write after it.
 pub(super) struct Changes<'a> {
-    items: Overlay<'a>,
-    heads: Overlay<'a>,
-    expiry: Overlay<'a>,
+    trees: &'a Trees,
+    /// By how much the number of lists has changed.
+    pub(super) more_lists: i64,
+    /// Whether anything was written.
+    pub(super) has_written: bool,
 }
 
 impl<'a> Changes<'a> {
     /// No change yet.
     pub(super) fn new(trees: &'a Trees) -> Self {
         Self {
-            items: Overlay::new(&trees.items),
-            heads: Overlay::new(&trees.heads),
-            expiry: Overlay::new(&trees.expiry),
+            trees,
+            more_lists: 0,
+            has_written: false,
         }
     }
 
-    /// Plans an append, as `ListCache::apply` describes it.
+    /// Appends, as `ListCache::apply` describes it.
     pub(super) fn append(&mut self, append: &Append) -> Outcome<Applied> {
         let stored = self.head(&append.guest)?;
         let (end, first) = (end_of(append), append.first);
@@ -62,7 +66,7 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Plans a list of exactly these items.
+    /// Makes a list exactly these items.
     pub(super) fn replace(&mut self, list: &Append) -> Outcome<()> {
         let reaches_further = |old: Head| {
             (old.origin, old.from) == (list.origin, list.first) && old.next > end_of(list)
@@ -87,61 +91,37 @@ impl<'a> Changes<'a> {
         self.put_head(&list.guest, head, None)
     }
 
-    /// Plans the removal of everything a guest has, also of what a damaged head does not know of.
-    pub(super) fn remove(&mut self, guest: &GuestId) -> Outcome<()> {
-        if let Some(stored) = self.head(guest)? {
-            self.expiry.remove(keys::expiry(stored.indexed_at, guest));
+    /// Removes everything a guest has, also what a damaged head does not know of; whether there was a head.
+    pub(super) fn remove(&mut self, guest: &GuestId) -> Outcome<bool> {
+        let head = self.trees.heads.remove(keys::head(guest))?;
+        if head.is_some() {
+            self.has_written = true;
+            self.more_lists -= 1;
         }
-        self.heads.remove(keys::head(guest).to_vec());
-        self.items.remove_range(keys::all_items(guest))
+        self.remove_items(keys::all_items(guest))?;
+        if let Some(stored) = head.as_ref().and_then(|record| read_head(guest, record)) {
+            self.disarm(&keys::expiry(stored.indexed_at, guest))?;
+        }
+        Ok(head.is_some())
     }
 
     /// Settles a due entry of the expiry tree: removes the list, or re-arms one that lives longer than was planned. Whether
     /// a list was removed.
     pub(super) fn settle(&mut self, entry: &[u8], now: Timestamp) -> Outcome<bool> {
-        self.expiry.remove(entry.to_vec());
-        let Some((at, guest)) = keys::waiting(entry) else {
-            return Ok(false);
-        };
-        match self.head(&guest)? {
-            Some(stored) if stored.head.expires_at > now => {
-                // An entry that is not the head's own is a leftover of a damaged head.
-                if stored.indexed_at == at {
-                    self.put_head(&guest, stored.head, None)?;
+        let mut existed = false;
+        if let Some((at, guest)) = keys::waiting(entry) {
+            match self.head(&guest)? {
+                Some(stored) if stored.head.expires_at > now => {
+                    // An entry that is not the head's own is a leftover.
+                    if stored.indexed_at == at {
+                        self.put_head(&guest, stored.head, None)?;
+                    }
                 }
-                Ok(false)
-            }
-            _ => {
-                let existed = self.heads.get(keys::head(&guest))?.is_some();
-                self.remove(&guest)?;
-                Ok(existed)
+                _ => existed = self.remove(&guest)?,
             }
         }
-    }
-
-    /// Writes what was planned, all or nothing; by how much the number of lists changed.
-    pub(super) fn commit(self) -> Outcome<i64> {
-        let more = self.heads.growth()?;
-        let trees = (self.items.tree, self.heads.tree, self.expiry.tree);
-        let batches = (self.items.batch(), self.heads.batch(), self.expiry.batch());
-        let written = trees.transaction(|(items, heads, expiry)| {
-            items.apply_batch(&batches.0)?;
-            heads.apply_batch(&batches.1)?;
-            expiry.apply_batch(&batches.2)?;
-            Ok(())
-        });
-        match written {
-            Ok(()) => Ok(more),
-            Err(TransactionError::Storage(cause)) => Err(Fault::Sled(cause)),
-            Err(TransactionError::<Infallible>::Abort(never)) => match never {},
-        }
-    }
-
-    /// Whether nothing is planned.
-    pub(super) fn is_empty(&self) -> bool {
-        [&self.items, &self.heads, &self.expiry]
-            .iter()
-            .all(|overlay| overlay.writes.is_empty())
+        self.disarm(entry)?;
+        Ok(existed)
     }
 
     /// Adds what a list does not have yet, and drops what its window has left behind.
@@ -153,11 +133,6 @@ impl<'a> Changes<'a> {
         let missing = numbered(append).filter(|&(at, _)| at >= old.next && at >= from);
         for (sequence, item) in missing {
             self.put_item(&append.guest, sequence, item)?;
-        }
-        if from > old.from {
-            let left_behind = old.from..from.min(old.next);
-            self.items
-                .remove_range(keys::items(&append.guest, left_behind))?;
         }
         // A repeated append may be an old one, which must not cut the life of the list short.
         let expires_at = match grows {
@@ -173,15 +148,18 @@ impl<'a> Changes<'a> {
         if head != old {
             self.put_head(&append.guest, head, Some(stored.indexed_at))?;
         }
+        if from > old.from {
+            self.remove_items(keys::items(&append.guest, old.from..from.min(old.next)))?;
+        }
         Ok(match grows {
             true => Applied::Stored,
             false => Applied::AlreadyThere,
         })
     }
 
-    /// The head of a guest as it will be. One that cannot be read counts as none: the caller then rebuilds the list.
+    /// The head of a guest. One that cannot be read counts as none: the caller then rebuilds the list.
     fn head(&self, guest: &GuestId) -> Outcome<Option<StoredHead>> {
-        let record = self.heads.get(keys::head(guest))?;
+        let record = self.trees.heads.get(keys::head(guest))?;
         Ok(record.and_then(|record| read_head(guest, &record)))
     }
 
@@ -194,28 +172,44 @@ impl<'a> Changes<'a> {
         indexed_at: Option<Timestamp>,
     ) -> Outcome<()> {
         let early_enough = indexed_at.filter(|&at| at <= head.expires_at);
-        if early_enough.is_none() {
-            if let Some(late) = indexed_at {
-                self.expiry.remove(keys::expiry(late, guest));
-            }
-            self.expiry
-                .put(keys::expiry(head.expires_at, guest), Vec::new());
-        }
         let stored = StoredHead {
             head,
             indexed_at: early_enough.unwrap_or(head.expires_at),
         };
-        self.heads
-            .put(keys::head(guest).to_vec(), encode_head(&stored)?);
-        Ok(())
+        if early_enough.is_none() {
+            let entry = keys::expiry(head.expires_at, guest);
+            self.trees.expiry.insert(entry, &[])?;
+        }
+        let record = encode_head(&stored)?;
+        let old = self.trees.heads.insert(keys::head(guest), record)?;
+        self.has_written = true;
+        self.more_lists += i64::from(old.is_none());
+        match indexed_at.filter(|_| early_enough.is_none()) {
+            Some(late) => self.disarm(&keys::expiry(late, guest)),
+            None => Ok(()),
+        }
     }
 
     fn put_item(&mut self, guest: &GuestId, sequence: u64, item: &Item) -> Outcome<()> {
         let record = encode_item(item)?;
         for (chunk, piece) in (0_u16..).zip(record.chunks(VALUE_BYTES)) {
-            self.items
-                .put(keys::item(guest, sequence, chunk), piece.to_vec());
+            let key = keys::item(guest, sequence, chunk);
+            self.trees.items.insert(key, piece)?;
         }
+        self.has_written = true;
+        Ok(())
+    }
+
+    fn remove_items(&mut self, range: Range<Vec<u8>>) -> Outcome<()> {
+        for key in self.trees.items.range(range).keys() {
+            self.trees.items.remove(key?)?;
+            self.has_written = true;
+        }
+        Ok(())
+    }
+
+    fn disarm(&mut self, entry: &[u8]) -> Outcome<()> {
+        self.has_written |= self.trees.expiry.remove(entry)?.is_some();
         Ok(())
     }
 }
@@ -235,64 +229,4 @@ fn numbered(append: &Append) -> impl Iterator<Item = (u64, &Item)> {
 
 fn end_of(append: &Append) -> u64 {
     append.first.saturating_add(append.items.len() as u64)
-}
-
-/// A tree with planned writes over it.
-struct Overlay<'a> {
-    tree: &'a Tree,
-    /// `None` is a removal.
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-}
-
-impl<'a> Overlay<'a> {
-    fn new(tree: &'a Tree) -> Self {
-        Self {
-            tree,
-            writes: BTreeMap::new(),
-        }
-    }
-
-    fn get(&self, key: &[u8]) -> Outcome<Option<Vec<u8>>> {
-        match self.writes.get(key) {
-            Some(planned) => Ok(planned.clone()),
-            None => Ok(self.tree.get(key)?.map(|value| value.to_vec())),
-        }
-    }
-
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.writes.insert(key, Some(value));
-    }
-
-    fn remove(&mut self, key: Vec<u8>) {
-        self.writes.insert(key, None);
-    }
-
-    fn remove_range(&mut self, range: Range<Vec<u8>>) -> Outcome<()> {
-        for planned in self.writes.range_mut(range.clone()) {
-            *planned.1 = None;
-        }
-        for key in self.tree.range(range).keys() {
-            self.remove(key?.to_vec());
-        }
-        Ok(())
-    }
-
-    /// How many more keys the tree will have.
-    fn growth(&self) -> Outcome<i64> {
-        self.writes.iter().try_fold(0, |sum, (key, planned)| {
-            let before = i64::from(self.tree.contains_key(key)?);
-            Ok(sum + i64::from(planned.is_some()) - before)
-        })
-    }
-
-    fn batch(self) -> Batch {
-        let mut batch = Batch::default();
-        for (key, planned) in self.writes {
-            match planned {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        batch
-    }
 }

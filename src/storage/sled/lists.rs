@@ -14,11 +14,8 @@ use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// How many appends share a transaction. One each cost twice the time and made a flush forty times slower; beyond 64 the
-/// difference was noise, and the plan of a transaction is held in memory.
-const APPENDS_PER_TRANSACTION: usize = 256;
-/// How many due lists share a transaction, for each of which all items are removed.
-const SWEEP_PER_TRANSACTION: usize = 64;
+/// How many due lists are looked up at once.
+const SWEEP_AT_ONCE: usize = 64;
 
 /// An open store. Its owner is the only one that reads or writes it.
 #[derive(Debug)]
@@ -32,7 +29,7 @@ pub(super) struct Lists {
     lists: i64,
     /// Names this opening of the store, so that a flush of an earlier one is not taken for one of this.
     opening: Uuid,
-    /// Transactions written since the store was opened, and how many of them are on disk.
+    /// Changes written since the store was opened, and how many of them are on disk.
     written: u64,
     synced: u64,
     /// Set after a failure, until a flush was refused for it: whoever asks for one may mean writes of an earlier opening.
@@ -104,16 +101,7 @@ impl Lists {
 
     /// Appends; see `ListCache::apply`.
     pub(super) fn apply(&mut self, appends: &[Append]) -> Outcome<Vec<Applied>> {
-        let mut answers = Vec::with_capacity(appends.len());
-        for part in appends.chunks(APPENDS_PER_TRANSACTION) {
-            self.change(|changes| {
-                for append in part {
-                    answers.push(changes.append(append)?);
-                }
-                Ok(())
-            })?;
-        }
-        Ok(answers)
+        self.change(|changes| appends.iter().map(|it| changes.append(it)).collect())
     }
 
     /// Makes a list exactly these items.
@@ -123,10 +111,10 @@ impl Lists {
 
     /// Removes lists.
     pub(super) fn remove(&mut self, guests: &[GuestId]) -> Outcome<()> {
-        for part in guests.chunks(SWEEP_PER_TRANSACTION) {
-            self.change(|changes| part.iter().try_for_each(|guest| changes.remove(guest)))?;
-        }
-        Ok(())
+        self.change(|changes| {
+            let mut removed = guests.iter().map(|guest| changes.remove(guest));
+            removed.try_for_each(|existed| existed.map(drop))
+        })
     }
 
     /// The list of a guest that has not expired at `now`.
@@ -147,7 +135,7 @@ impl Lists {
     pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> Outcome<usize> {
         let mut removed = 0;
         while removed < limit {
-            let most = SWEEP_PER_TRANSACTION.min(limit - removed);
+            let most = SWEEP_AT_ONCE.min(limit - removed);
             let entries = self.trees.expiry.range(keys::due(now)).keys().take(most);
             let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
             if entries.is_empty() {
@@ -217,14 +205,13 @@ impl Lists {
         Ok(())
     }
 
-    fn change<R>(&mut self, plan: impl FnOnce(&mut Changes<'_>) -> Outcome<R>) -> Outcome<R> {
+    /// What was written before a failure counts as written.
+    fn change<R>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> Outcome<R>) -> Outcome<R> {
         let mut changes = Changes::new(&self.trees);
-        let answer = plan(&mut changes)?;
-        if !changes.is_empty() {
-            self.written += 1;
-            self.lists += changes.commit()?;
-        }
-        Ok(answer)
+        let answer = work(&mut changes);
+        self.written += u64::from(changes.has_written);
+        self.lists += changes.more_lists;
+        answer
     }
 
     fn head(&self, guest: &GuestId) -> Outcome<Option<StoredHead>> {

@@ -7,7 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `lists` | the operations on the open store |
-//! | `changes` | what an operation writes, planned first and then committed in one transaction |
+//! | `changes` | what an operation writes, in an order that keeps lists whole |
 //! | `records`, `keys` | the bytes of values and keys |
 //! | `open`, `guard` | opening, and staying open |
 //! | `fault` | what can go wrong, and what is done then |
@@ -26,6 +26,8 @@ mod open;
 mod records;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod torn;
 
 use super::list_cache::{Append, Applied, Head, LiveList};
 use super::worker::{Poison, Worker};
