@@ -31,8 +31,6 @@ pub(super) struct Trees {
 /// What has been changed. The worker's thread is the only writer, so nothing changes between a read and the write after it.
 pub(super) struct Changes<'a> {
     trees: &'a Trees,
-    /// By how much the number of lists has changed.
-    pub(super) more_lists: i64,
     /// Whether anything was written.
     pub(super) has_written: bool,
 }
@@ -42,7 +40,6 @@ impl<'a> Changes<'a> {
     pub(super) fn new(trees: &'a Trees) -> Self {
         Self {
             trees,
-            more_lists: 0,
             has_written: false,
         }
     }
@@ -94,10 +91,7 @@ impl<'a> Changes<'a> {
     /// Removes everything a guest has, also what a damaged head does not know of; whether there was a head.
     pub(super) fn remove(&mut self, guest: &GuestId) -> Outcome<bool> {
         let head = self.trees.heads.remove(keys::head(guest))?;
-        if head.is_some() {
-            self.has_written = true;
-            self.more_lists -= 1;
-        }
+        self.has_written |= head.is_some();
         self.remove_items(keys::all_items(guest))?;
         if let Some(stored) = head.as_ref().and_then(|record| read_head(guest, record)) {
             self.disarm(&keys::expiry(stored.indexed_at, guest))?;
@@ -181,9 +175,8 @@ impl<'a> Changes<'a> {
             self.trees.expiry.insert(entry, &[])?;
         }
         let record = encode_head(&stored)?;
-        let old = self.trees.heads.insert(keys::head(guest), record)?;
+        self.trees.heads.insert(keys::head(guest), record)?;
         self.has_written = true;
-        self.more_lists += i64::from(old.is_none());
         match indexed_at.filter(|_| early_enough.is_none()) {
             Some(late) => self.disarm(&keys::expiry(late, guest)),
             None => Ok(()),

@@ -25,8 +25,6 @@ pub(super) struct Lists {
     pub(super) trees: Trees,
     meta: Tree,
     incarnation: Uuid,
-    /// How many lists there are: sled would count by scanning.
-    lists: i64,
     /// Names this opening of the store, so that a flush of an earlier one is not taken for one of this.
     opening: Uuid,
     /// Changes written since the store was opened, and how many of them are on disk.
@@ -37,7 +35,8 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// Takes over a database that was just opened, and reads every head, so that damage there is found now.
+    /// Takes over a database that was just opened. No head is read: with hundreds of thousands of them that was most of a start,
+    /// and whoever starts compares them with the tables anyway, where damage is found as well.
     pub(super) fn start(path: &Path, db: Db) -> Outcome<Self> {
         let trees = Trees {
             items: db.open_tree("items")?,
@@ -46,15 +45,12 @@ impl Lists {
         };
         let meta = db.open_tree("meta")?;
         let incarnation = incarnation(&db, &meta)?;
-        let mut heads = trees.heads.iter();
-        let lists = heads.try_fold(0, |count, head| head.map(|_| count + 1))?;
         let mut store = Self {
             path: path.to_owned(),
             db,
             trees,
             meta,
             incarnation,
-            lists,
             opening: Uuid::new_v4(),
             written: 1, // opening may have written too
             synced: 0,
@@ -85,10 +81,11 @@ impl Lists {
         }
     }
 
-    /// The number of lists, and what the store takes on disk.
+    /// The number of lists, which takes reading every head, and what the store takes on disk.
     pub(super) fn stats(&self) -> Outcome<Stats> {
+        let mut heads = self.trees.heads.iter();
         Ok(Stats {
-            entries: u64::try_from(self.lists).unwrap_or(0),
+            entries: heads.try_fold(0, |count, head| head.map(|_| count + 1))?,
             bytes: self.db.size_on_disk()?,
         })
     }
@@ -210,7 +207,6 @@ impl Lists {
         let mut changes = Changes::new(&self.trees);
         let answer = work(&mut changes);
         self.written += u64::from(changes.has_written);
-        self.lists += changes.more_lists;
         answer
     }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What sled may keep in memory. Its default is 1 GiB, and its real use is a multiple of this figure.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 16 << 20;
 /// How long sled's I/O threads may hold the lock of a store that was dropped. They are done within milliseconds.
 const RELEASE: Duration = Duration::from_secs(2);
 const RELEASE_POLL: Duration = Duration::from_millis(1);

@@ -67,6 +67,7 @@ pub(super) fn writer(path: &Path, durability: Durability) -> Result<Opened> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     text::register(&connection).map_err(convert(OPEN))?;
     migrate(&mut connection)?;
+    drop_row_numbers(&mut connection).map_err(convert(MIGRATE))?;
     crate::failpoint::reach("schema.mid");
     let epoch = epoch(&connection).map_err(convert(OPEN))?;
     Ok(Opened {
@@ -143,6 +144,17 @@ fn migrate(connection: &mut Connection) -> Result<Report> {
     runner()
         .and_then(|runner| runner.run(connection))
         .map_err(unknown_schema)
+}
+
+/// Makes the mapping of a new file the one of `sql/mapping.rs`.
+fn drop_row_numbers(connection: &mut Connection) -> rusqlite::Result<()> {
+    let can = |row: &Row<'_>| row.get::<_, bool>(0);
+    if !connection.query_row(sql::MAPPING_CAN_BE_MADE_ANEW, [], can)? {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(sql::MAPPING_ANEW)?;
+    transaction.commit()
 }
 
 /// That the schema of the file is one this version knows, or can bring up to date.
@@ -264,6 +276,36 @@ mod tests {
                 return;
             }
         }
+    }
+
+    #[test]
+    fn a_new_mapping_has_no_row_numbers_and_one_in_use_keeps_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guestbook.db");
+        let mut older = Connection::open(&path).unwrap();
+        migrate(&mut older).unwrap();
+        let mapping =
+            "INSERT INTO cache_content_mapping VALUES ('1', '', '', NULL, '', '', '', 1, NULL, '')";
+        older.execute(mapping, []).unwrap();
+        let has_row_numbers = |connection: &Connection| {
+            let rows = connection.prepare("SELECT rowid FROM cache_content_mapping");
+            rows.is_ok()
+        };
+        let opened = writer(&path, Durability::Full).unwrap().connection;
+        assert!(has_row_numbers(&opened));
+        let count = "SELECT count(*) FROM cache_content_mapping";
+        let rows: i64 = opened.query_row(count, [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 1);
+        let empty = folder.path().join("empty.db");
+        let opened = writer(&empty, Durability::Full).unwrap().connection;
+        assert!(!has_row_numbers(&opened));
+        let columns = |connection: &Connection| -> Vec<String> {
+            let all = "SELECT name || ' ' || type || ' ' || \"notnull\" FROM pragma_table_info('cache_content_mapping')";
+            let mut found = connection.prepare(all).unwrap();
+            let names = found.query_map([], |row| row.get(0)).unwrap();
+            names.collect::<rusqlite::Result<_>>().unwrap()
+        };
+        assert_eq!(columns(&opened), columns(&older));
     }
 
     /// There is no room for it on a full disk, and a server that was killed there has to start.

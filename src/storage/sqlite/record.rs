@@ -9,7 +9,7 @@ use crate::chat::{ConversationId, GuestId, MessageId, NewMessage, RowState, Time
 use crate::error::Result;
 use crate::storage::database::{Batch, Embedding, Entry, Group, Outcome, Recorded, TableSettings};
 use crate::storage::open_chat::OpenChat;
-use rusqlite::{Transaction, params};
+use rusqlite::{CachedStatement, Transaction, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ impl SqliteDatabase {
     pub(super) async fn record_batch(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>> {
         self.write("record", move |tx, settings| {
             outbox::settle(tx, &batch.settled, &batch.tally.owners, batch.at)?;
-            let mut recorder = Recorder::new(tx, settings, batch.at);
+            let mut recorder = Recorder::new(tx, settings, batch.at)?;
             for entry in batch.groups.iter().flat_map(|group| &group.0) {
                 // Before anything else, because this removes chats that retention has ended: none of their messages may be
                 // found again, nor be in the way of a new one.
@@ -54,11 +54,19 @@ pub(super) struct Recorder<'a> {
     /// Groups seen, to find an outcome again.
     groups: usize,
     stored: i64,
+    /// What every message needs: looking a statement up costs a few percent of running it.
+    insert_message: CachedStatement<'a>,
+    insert_vector: CachedStatement<'a>,
+    insert_mapping: CachedStatement<'a>,
 }
 
 impl<'a> Recorder<'a> {
-    fn new(tx: &'a Transaction<'a>, settings: &'a TableSettings, at: Timestamp) -> Self {
-        Self {
+    fn new(
+        tx: &'a Transaction<'a>,
+        settings: &'a TableSettings,
+        at: Timestamp,
+    ) -> rusqlite::Result<Self> {
+        Ok(Self {
             tx,
             settings,
             at,
@@ -66,7 +74,10 @@ impl<'a> Recorder<'a> {
             by_guest: HashMap::new(),
             groups: 0,
             stored: 0,
-        }
+            insert_message: tx.prepare_cached(sql::MESSAGE_INSERT)?,
+            insert_vector: tx.prepare_cached(sql::VECTOR_PUT)?,
+            insert_mapping: tx.prepare_cached(sql::MAPPING_INSERT)?,
+        })
     }
 
     fn group(&mut self, group: &Group) -> rusqlite::Result<Outcome> {
@@ -117,38 +128,34 @@ impl<'a> Recorder<'a> {
             self.settings.cache_backend,
             Time(at)
         ];
-        self.tx
-            .prepare_cached(sql::MAPPING_INSERT)?
-            .execute(mapping)?;
+        self.insert_mapping.execute(mapping)?;
         self.stored += 1;
         Ok(recorded)
     }
 
     fn insert_message(
-        &self,
+        &mut self,
         message: &NewMessage,
         conversation: ConversationId,
         sequence: u64,
     ) -> rusqlite::Result<()> {
-        self.tx
-            .prepare_cached(sql::MESSAGE_INSERT)?
-            .execute(params![
-                Id(message.id.0),
-                Id(conversation.0),
-                message.role.as_str(),
-                message.content.as_str(),
-                message.hash.to_hex(),
-                message.tokens,
-                sequence,
-                message.metadata.as_ref().map(|metadata| metadata.as_str()),
-                Time(message.sent_at),
-                Time(self.at),
-            ])?;
+        self.insert_message.execute(params![
+            Id(message.id.0),
+            Id(conversation.0),
+            message.role.as_str(),
+            message.content.as_str(),
+            message.hash.to_hex(),
+            message.tokens,
+            sequence,
+            message.metadata.as_ref().map(|metadata| metadata.as_str()),
+            Time(message.sent_at),
+            Time(self.at),
+        ])?;
         Ok(())
     }
 
     fn insert_vector(
-        &self,
+        &mut self,
         id: MessageId,
         conversation: ConversationId,
         embedding: &Embedding,
@@ -173,7 +180,7 @@ impl<'a> Recorder<'a> {
                     bytes.len(),
                     Time(self.at)
                 ];
-                self.tx.prepare_cached(sql::VECTOR_PUT)?.execute(row)?;
+                self.insert_vector.execute(row)?;
                 return Ok(());
             }
             Embedding::Off => return Ok(()),

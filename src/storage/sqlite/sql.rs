@@ -1,11 +1,13 @@
 //! Every SQL text of this backend, as named constants. None is put together at run time.
 
 mod corpus;
+mod mapping;
 mod prompts;
 mod search;
 mod text;
 
 pub(super) use corpus::*;
+pub(super) use mapping::*;
 pub(super) use prompts::*;
 pub(super) use search::*;
 pub(super) use text::*;
