@@ -181,13 +181,13 @@ struct Group<'a> {
 
 /// The exact sums of the products. This shape, and no other that was tried, is what LLVM turns into `vpmaddwd`.
 #[inline(always)]
-pub(crate) fn dot<const N: usize>(cells: &[i8], inputs: [&[i16]; N]) -> [i32; N] {
+fn dot<const N: usize>(cells: &[i8], inputs: [&[i16]; N]) -> [i32; N] {
     let columns = cells.len();
     let inputs = inputs.map(|input| &input[..columns]);
     let mut sums = [0_i32; N];
     for column in 0..columns {
         for n in 0..N {
-            // Cannot overflow: see `LIMIT`, and `BLOCK` in bytes.rs.
+            // Cannot overflow: see `LIMIT`.
             sums[n] += i32::from(cells[column]) * i32::from(inputs[n][column]);
         }
     }

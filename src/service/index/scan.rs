@@ -3,6 +3,7 @@
 use super::rows::Segment;
 use crate::chat::{Best, Filters, MessageId, Probe, Role, Score, Timestamp};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows compared at a time: their sums stay in the nearest cache.
 const BLOCK: usize = 512;
@@ -28,15 +29,13 @@ impl Scan {
         let rows: usize = segments.iter().map(|segment| segment.ids.len()).sum();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (rows / ROWS_PER_THREAD).clamp(1, processors);
-        let share = segments.len().div_ceil(threads).max(1);
+        let next = AtomicUsize::new(0);
         let mut best = Best::of(self.depth);
         std::thread::scope(|scope| {
-            let mut shares = segments.chunks(share);
-            let own = shares.next().unwrap_or_default();
-            let others: Vec<_> = shares
-                .map(|share| scope.spawn(move || self.look_through(share)))
+            let others: Vec<_> = (1..threads)
+                .map(|_| scope.spawn(|| self.look_through(segments, &next)))
                 .collect();
-            let mut found = self.look_through(own);
+            let mut found = self.look_through(segments, &next);
             for other in others {
                 match other.join() {
                     Ok(more) => found.extend(more),
@@ -48,10 +47,11 @@ impl Scan {
         best.into_sorted()
     }
 
-    fn look_through(&self, segments: &[Arc<Segment>]) -> Vec<Scored> {
+    /// Takes one segment after the other, as long as there are any: a thread that has to share its processor takes fewer.
+    fn look_through(&self, segments: &[Arc<Segment>], next: &AtomicUsize) -> Vec<Scored> {
         let mut best = Best::of(self.depth);
         let mut dots = vec![0; BLOCK];
-        for segment in segments {
+        while let Some(segment) = segments.get(next.fetch_add(1, Ordering::Relaxed)) {
             let blocks = segment.cells.chunks(BLOCK * self.probe.dimension());
             for (number, cells) in blocks.enumerate() {
                 let dots = &mut dots[..cells.len() / self.probe.dimension()];
