@@ -84,23 +84,42 @@ impl<T: 'static> Worker<T> {
         operation: &'static str,
         work: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        self.poison.check()?;
         let (reply, answer) = oneshot::channel();
-        let jobs = self
-            .jobs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let jobs = jobs.ok_or_else(|| self.gone(operation, "the store has been closed"))?;
+        let jobs = self.jobs(operation)?;
         let job: Job<T> = Box::new(move |state| {
             // The caller may have gone away; its answer has then nobody to go to.
             let _ = reply.send(work(state));
         });
         let sent = jobs.send(job).await;
         sent.map_err(|_| self.gone(operation, "its thread has ended"))?;
+        self.answered(operation, answer).await
+    }
+
+    /// A place in the queue, if there is one now and the store can be used.
+    pub(crate) fn try_reserve(&self) -> Option<Slot<T>> {
+        self.jobs("reserve")
+            .ok()?
+            .try_reserve_owned()
+            .ok()
+            .map(Slot)
+    }
+
+    /// Waits for what a job of a [`Slot`] says.
+    pub(crate) async fn answered<R>(
+        &self,
+        operation: &'static str,
+        answer: oneshot::Receiver<Result<R>>,
+    ) -> Result<R> {
         answer.await.unwrap_or_else(|_| {
             Err(self.gone(operation, "its thread panicked; see the log, then restart"))
         })
+    }
+
+    fn jobs(&self, operation: &'static str) -> Result<mpsc::Sender<Job<T>>> {
+        self.poison.check()?;
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = jobs.clone();
+        jobs.ok_or_else(|| self.gone(operation, "the store has been closed"))
     }
 
     /// Lets queued work finish, drops the state and waits for the threads.
@@ -125,6 +144,16 @@ impl<T: 'static> Worker<T> {
     fn gone(&self, operation: &'static str, context: &str) -> Error {
         let fallback = || Error::new(ErrorKind::Unavailable, self.backend, operation, context);
         self.poison.check().err().unwrap_or_else(fallback)
+    }
+}
+
+/// A place in the queue of a worker.
+pub(crate) struct Slot<T>(mpsc::OwnedPermit<Job<T>>);
+
+impl<T> Slot<T> {
+    /// Has `work` run in this place. It is dropped instead where the store is poisoned before its turn.
+    pub(crate) fn run(self, work: impl FnOnce(&mut T) + Send + 'static) {
+        drop(self.0.send(Box::new(work)));
     }
 }
 

@@ -12,6 +12,7 @@ mod checkpoint;
 mod corpus;
 mod error;
 mod hot;
+mod lookups;
 mod open;
 mod outbox;
 mod partial;
@@ -61,6 +62,8 @@ pub struct SqliteDatabase {
     readers: Worker<Connection>,
     /// Answers to prompts that were read lately.
     hot: hot::Hot,
+    /// Lookups of answers that wait for a reading thread.
+    lookups: lookups::Lookups,
     /// Whether there is an index over words.
     text_index: bool,
     /// Under way after a stop that was not clean.
@@ -143,6 +146,7 @@ impl SqliteDatabase {
             writer: Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
             hot,
+            lookups: lookups::Lookups::default(),
             text_index,
             check,
         })

@@ -1,7 +1,7 @@
 //! Answers to prompts that were asked before. Whatever is written here is only a cache, so no commit waits for the disk; only
 //! erasing a guest does, with the rest of the guest.
 
-use super::hot::{Hot, Since};
+use super::lookups::{Answers, Sought};
 use super::rows::{Id, Time};
 use super::{SqliteDatabase, outbox, sql};
 use crate::chat::{
@@ -13,7 +13,7 @@ use crate::storage::database::{
 };
 use async_trait::async_trait;
 use rusqlite::types::Type;
-use rusqlite::{Error, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 #[async_trait]
 impl Prompts for SqliteDatabase {
@@ -22,23 +22,15 @@ impl Prompts for SqliteDatabase {
         keys: &[PromptKey],
         now: Timestamp,
     ) -> Result<Vec<Option<KeptAnswer>>> {
-        let mut found: Vec<_> = keys
-            .iter()
-            .map(|key| self.hot.find(key, key.id(), now))
-            .collect();
-        let asked = |(at, key): (usize, &PromptKey)| found[at].is_none().then(|| (at, key.clone()));
-        let cold: Vec<_> = keys.iter().enumerate().filter_map(asked).collect();
+        let sought: Vec<Sought> = keys.iter().map(|key| (key.id(), key.clone())).collect();
+        let held = sought.iter().map(|(id, key)| self.hot.find(key, *id, now));
+        let mut found: Vec<_> = held.collect();
+        let all = sought.into_iter().enumerate();
+        let (places, cold): (Vec<_>, Vec<_>) = all.filter(|(at, _)| found[*at].is_none()).unzip();
         if cold.is_empty() {
             return Ok(found);
         }
-        let hot = self.hot.clone();
-        let read = self.read("prompts_find", move |tx| {
-            let since = hot.since(); // before the first statement, with which the view of the read begins
-            cold.into_iter()
-                .map(|(at, key)| Ok((at, find(tx, (&hot, since), &key, now)?)))
-                .collect::<rusqlite::Result<Vec<_>>>()
-        });
-        for (at, answer) in read.await? {
+        for (at, answer) in places.into_iter().zip(self.look_up(cold, now).await?) {
             found[at] = answer;
         }
         Ok(found)
@@ -166,6 +158,30 @@ impl Prompts for SqliteDatabase {
 }
 
 impl SqliteDatabase {
+    /// The answers at these keys, read together with what others look up meanwhile.
+    async fn look_up(&self, sought: Vec<Sought>, now: Timestamp) -> Answers {
+        const OPERATION: &str = "prompts_find";
+        let (answers, needs_turn) = self.lookups.wait(sought, now);
+        let hot = self.hot.clone();
+        match needs_turn.then(|| self.readers.try_reserve()) {
+            None => {}
+            Some(Some(place)) => {
+                let turn = self.lookups.turn();
+                place.run(move |connection| turn.run(connection, &hot));
+                self.lookups.queued();
+            }
+            Some(None) => {
+                let lookups = self.lookups.clone();
+                let answer = move |connection: &mut Connection| {
+                    lookups.answer(connection, &hot);
+                    Ok(())
+                };
+                self.readers.call(OPERATION, answer).await?;
+            }
+        }
+        self.readers.answered(OPERATION, answers).await
+    }
+
     async fn prompts_delete(&self, operation: &'static str, ids: Vec<Id>) -> Result<usize> {
         if ids.is_empty() {
             return Ok(0); // nothing to do is the common case, and must not cost a commit
@@ -176,29 +192,6 @@ impl SqliteDatabase {
         })
         .await
     }
-}
-
-/// The answer at a key that is good at `now`; held in memory from then on.
-fn find(
-    tx: &Transaction<'_>,
-    (hot, since): (&Hot, Since),
-    key: &PromptKey,
-    now: Timestamp,
-) -> rusqlite::Result<Option<KeptAnswer>> {
-    let mut select = tx.prepare_cached(sql::PROMPT_FIND)?;
-    let row = params![
-        Id(key.id()),
-        key.setting.scope.to_string(),
-        key.setting.context_hash.to_hex(),
-        key.prompt_hash.to_hex(),
-        Time(now)
-    ];
-    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(9)?, kept(row)?));
-    let found = select.query_row(row, read).optional()?;
-    Ok(found.map(|(row, answer)| {
-        hot.hold(since, row, key, &answer);
-        answer
-    }))
 }
 
 /// Removes what is cached for a guest alone.
@@ -239,24 +232,11 @@ fn count(tx: &Transaction<'_>, tally: &PromptTally, at: Timestamp) -> rusqlite::
     Ok(())
 }
 
-fn kept(row: &Row<'_>) -> rusqlite::Result<KeptAnswer> {
-    Ok(KeptAnswer {
-        id: row.get::<_, Id>(0)?.0,
-        prompt: Content::from_stored(row.get_ref(1)?.as_str()?),
-        response: Content::from_stored(row.get_ref(2)?.as_str()?),
-        generation_ms: row.get(3)?,
-        input_tokens: row.get(4)?,
-        output_tokens: row.get(5)?,
-        hits: row.get(6)?,
-        created_at: row.get::<_, Time>(7)?.0,
-        expires_at: row.get::<_, Time>(8)?.0,
-    })
-}
-
 fn near(row: &Row<'_>) -> rusqlite::Result<NearPrompt> {
     let vector = Vector::from_bytes(row.get_ref(1)?.as_blob()?);
     Ok(NearPrompt {
         prompt: Content::from_stored(row.get_ref(0)?.as_str()?),
-        vector: vector.map_err(|bad| Error::FromSqlConversionFailure(1, Type::Blob, bad.into()))?,
+        vector: vector
+            .map_err(|bad| rusqlite::Error::FromSqlConversionFailure(1, Type::Blob, bad.into()))?,
     })
 }
