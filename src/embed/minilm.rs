@@ -1,7 +1,7 @@
 //! all-MiniLM-L6-v2 from its ordinary files, run on this machine's CPU: finds much better than the built-in table.
 //!
 //! A message takes milliseconds, so it is never computed on the request path ([`Embedder::inline`] is `None`) and never
-//! on a thread of the runtime: there are workers, as many as half the cores. A text of more than 256 pieces has the
+//! on a thread of the runtime: there are workers, as many as half the cores, and what somebody waits for goes first. A text of more than 256 pieces has the
 //! vector of its first 256, as the reference has. English only.
 
 mod encoder;
@@ -18,7 +18,7 @@ use guestbook_kernel::Lanes;
 
 use self::encoder::{Encoder, Scratch};
 pub use self::files::BadModel;
-use self::workers::Workers;
+use self::workers::{Turn, Workers};
 use super::wordpiece::WordPiece;
 use super::{EmbedError, Embedder, InlineEmbedder};
 use crate::chat::{ModelId, Vector};
@@ -119,9 +119,14 @@ impl Embedder for MiniLm {
     }
 
     async fn embed(&self, texts: &[&str]) -> Vec<Result<Option<Vector>, EmbedError>> {
-        let asked: Vec<_> = texts.iter().map(|text| self.workers.ask(text)).collect();
-        // No more at a time than there are workers: one question must not wait behind a page of messages.
+        let ask = |text: &&str| self.workers.ask(Turn::Waiting, text);
+        let asked: Vec<_> = texts.iter().map(ask).collect();
+        // No more at a time than there are workers: one message must not wait behind a page of others.
         let answers = stream::iter(asked).buffered(self.workers.count());
         answers.collect().await
+    }
+
+    async fn embed_next(&self, text: &str) -> Result<Option<Vector>, EmbedError> {
+        self.workers.ask(Turn::Next, text).await
     }
 }

@@ -51,6 +51,13 @@ pub trait Embedder: Debug + Send + Sync {
     /// [`EmbedError`], per text. A request carries several texts, so one refused as a whole fails them all alike:
     /// before a text that failed permanently is given up, ask for it alone.
     async fn embed(&self, texts: &[&str]) -> Vec<Result<Option<Vector>, EmbedError>>;
+
+    /// The vector of a text that somebody waits for, such as that of a search; `Ok(None)`: there is nothing in it to embed. Where
+    /// texts wait in line, it goes before those of [`Embedder::embed`].
+    ///
+    /// # Errors
+    /// [`EmbedError`].
+    async fn embed_next(&self, text: &str) -> Result<Option<Vector>, EmbedError>;
 }
 
 /// An embedder that answers within microseconds and without waiting for anything.

@@ -152,6 +152,11 @@ impl Embedder for OpenAi {
         }
         answers
     }
+
+    /// A request of its own: who is asked before whom is the server's affair.
+    async fn embed_next(&self, text: &str) -> Result<Option<Vector>, EmbedError> {
+        self.embed(&[text]).await.pop().unwrap_or(Ok(None))
+    }
 }
 
 fn check(options: &OpenAiOptions) -> Result<(), OpenError> {

@@ -115,6 +115,10 @@ impl Embedder for StaticTable {
     async fn embed(&self, texts: &[&str]) -> Vec<Result<Option<Vector>, EmbedError>> {
         texts.iter().map(|text| self.embed_now(text)).collect()
     }
+
+    async fn embed_next(&self, text: &str) -> Result<Option<Vector>, EmbedError> {
+        self.embed_now(text)
+    }
 }
 
 /// static.sem, read in place. Little-endian: `"SEM1"`, dimension u32, first id u32, rows u32, one f32 scale a row, then

@@ -159,7 +159,7 @@ impl Service {
         let embedder = self.0.parts.embedder.as_ref()?;
         let embedded = match embedder.inline() {
             Some(inline) => inline.embed_now(prompt),
-            None => embedder.embed(&[prompt]).await.pop()?,
+            None => embedder.embed_next(prompt).await,
         };
         embedded.unwrap_or_else(|cause| {
             tracing::warn!(step = "prompt", %cause, "a prompt has no vector, and is compared by its words only");

@@ -114,13 +114,9 @@ async fn ask(
     embedder: &dyn Embedder,
     text: &SearchText,
 ) -> std::result::Result<std::result::Result<Option<Vector>, EmbedError>, Unseen> {
-    let texts = [text.as_str()];
-    let asked = tokio::time::timeout(MODEL_TIME, embedder.embed(&texts)).await;
-    let mut answers = asked.map_err(|_| {
+    let asked = tokio::time::timeout(MODEL_TIME, embedder.embed_next(text.as_str())).await;
+    asked.map_err(|_| {
         let late = format!("not within {} s", MODEL_TIME.as_secs());
         Unseen::Unanswered(late)
-    })?;
-    answers
-        .pop()
-        .ok_or_else(|| Unseen::Unanswered("it gave no answer".into()))
+    })
 }

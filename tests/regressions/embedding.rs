@@ -31,6 +31,10 @@ impl Embedder for Refusing {
     async fn embed(&self, texts: &[&str]) -> Vec<Result<Option<Vector>, EmbedError>> {
         texts.iter().map(|text| self.embed_now(text)).collect()
     }
+
+    async fn embed_next(&self, text: &str) -> Result<Option<Vector>, EmbedError> {
+        self.embed_now(text)
+    }
 }
 
 impl InlineEmbedder for Refusing {
