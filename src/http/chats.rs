@@ -1,37 +1,52 @@
 //! A guest's chat: its history, its live list, its deletion.
 
 use super::extract::{GuestPath, Parameters};
+use super::recent::Sent;
 use super::wire::{DeletedAnswer, MessageAnswer, SessionAnswer};
 use super::{App, Problem};
 use crate::chat::InvalidField;
+use crate::error::{Error, ErrorKind};
+use crate::service::Standing;
 use crate::storage::database::{ChatKey, History, Page, PageStart};
 use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 /// Messages in one answer at most.
 pub(super) const HISTORY_CAP: usize = 10_000;
 
 /// `GET /v1/guest/chat/{guest_id}?limit=&before=&after=`
-pub(super) async fn history(
-    State(app): State<App>,
-    GuestPath(guest): GuestPath,
-    parameters: Parameters,
-) -> Result<Response, Problem> {
-    let page = page(&parameters)?;
+pub(super) async fn history(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let stands = |standing: &_| app.service.stands(standing);
+    if let Some(sent) = app.recent.find(request.uri(), stands) {
+        return Ok(sent.into_response());
+    }
+    let (mut parts, _) = request.into_parts();
+    let GuestPath(guest) = GuestPath::from_request_parts(&mut parts, &app).await?;
+    let page = page(&Parameters::from_request_parts(&mut parts, &app).await?)?;
     let chat = ChatKey::Guest(guest.clone());
     let Some(history) = app.in_time(app.service.history(&chat, page)).await? else {
         return Ok(Json::<[(); 0]>([]).into_response());
     };
+    let sent = Sent {
+        body: messages(&history)?,
+        next: next(&format!("/v1/guest/chat/{guest}"), page, &history),
+    };
+    if let Some(standing) = Standing::of(&history) {
+        app.recent.hold(&parts.uri, &sent, standing);
+    }
+    Ok(sent.into_response())
+}
+
+fn messages(history: &History) -> Result<Bytes, Problem> {
     let messages: Vec<_> = history.messages.iter().map(MessageAnswer::from).collect();
-    let path = format!("/v1/guest/chat/{guest}");
-    Ok(with_next(
-        Json(messages).into_response(),
-        &path,
-        page,
-        &history,
-    ))
+    let written = serde_json::to_vec(&messages).map_err(|cause| {
+        let context = "the messages could not be written as JSON";
+        Error::caused(ErrorKind::Internal, "http", "history", context, cause)
+    });
+    Ok(Bytes::from(written?))
 }
 
 /// `GET /v1/guest/session/{guest_id}`
@@ -78,13 +93,8 @@ pub(super) fn page(parameters: &Parameters) -> Result<Page, InvalidField> {
     Ok(Page { limit, from })
 }
 
-/// Adds `Link: <…>; rel="next"` where there is more in the direction of the page.
-pub(super) fn with_next(
-    mut response: Response,
-    path: &str,
-    page: Page,
-    history: &History,
-) -> Response {
+/// `<…>; rel="next"` where there is more in the direction of the page.
+pub(super) fn next(path: &str, page: Page, history: &History) -> Option<HeaderValue> {
     let limit = page.limit;
     let next = match (page.from, history.messages.first(), history.messages.last()) {
         (PageStart::At(_), _, Some(last))
@@ -101,8 +111,5 @@ pub(super) fn with_next(
         )),
         _ => None,
     };
-    if let Some(value) = next.and_then(|link| HeaderValue::from_str(&link).ok()) {
-        response.headers_mut().insert(header::LINK, value);
-    }
-    response
+    next.and_then(|link| HeaderValue::from_str(&link).ok())
 }

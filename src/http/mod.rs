@@ -13,6 +13,7 @@ mod operations;
 mod overload;
 mod problem;
 mod prompts;
+mod recent;
 mod routes;
 mod search;
 mod server;
@@ -77,6 +78,8 @@ struct App {
     settings: Arc<HttpSettings>,
     /// What request bodies may hold together.
     bodies: bodies::Bodies,
+    /// Pages of chats that were sent lately.
+    recent: recent::Recent,
     /// One recount of everything at a time: each one reads every row.
     recounting: Arc<Semaphore>,
 }
@@ -87,6 +90,7 @@ pub fn router(service: Service, settings: HttpSettings) -> Router {
         service,
         bodies: bodies::Bodies::new(settings.bodies_limit, settings.body_limit),
         settings: Arc::new(settings),
+        recent: recent::Recent::default(),
         recounting: Arc::new(Semaphore::new(1)),
     };
     routes::guarded(&app)

@@ -1,6 +1,6 @@
 //! Signing up, and reading what was brought along.
 
-use super::chats::{page, with_next};
+use super::chats::{next, page};
 use super::extract::{
     ConversationPath, GuestPath, JsonBody, Parameters, UserPath, conversation_id,
 };
@@ -11,7 +11,8 @@ use super::{App, Problem};
 use crate::storage::database::ChatKey;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::header::{self, LINK};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 /// Conversations in one answer at most.
@@ -76,10 +77,6 @@ pub(super) async fn conversation(
     let mut answer = ConversationAnswer::from(&history.conversation);
     answer.messages = Some(history.messages.iter().map(MessageAnswer::from).collect());
     let path = format!("/v1/conversation/{id}");
-    Ok(with_next(
-        Json(answer).into_response(),
-        &path,
-        page,
-        &history,
-    ))
+    let next = next(&path, page, &history).map(|next| [(LINK, next)]);
+    Ok((next, Json(answer)).into_response())
 }

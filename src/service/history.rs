@@ -1,9 +1,9 @@
 //! Reading a chat in answers of bounded size, whatever its messages hold.
 
 use super::Service;
-use crate::chat::Message;
+use crate::chat::{Message, Timestamp};
 use crate::error::Result;
-use crate::storage::database::{ChatKey, History, Page, PageStart};
+use crate::storage::database::{ChatKey, History, Page, PageStart, Version};
 use std::time::Instant;
 
 /// Bytes of contents and metadata in one answer; the message that reaches it is the last. Ten thousand messages of the usual
@@ -12,7 +12,36 @@ const ANSWER_BYTES: usize = 16 << 20;
 /// Messages read from the database at a time: with the largest allowed contents 32 MiB.
 const STEP: usize = 512;
 
+/// How long a page of a chat is what would be read: until something changes it, or the chat ends.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(Default))]
+pub struct Standing {
+    version: Version,
+    ends: Option<Timestamp>,
+}
+
+impl Standing {
+    /// Of a page that was just read; `None` for one that has to be read each time, and for one without a message, which counts as
+    /// a miss.
+    pub fn of(history: &History) -> Option<Self> {
+        let version = history.version.filter(|_| !history.messages.is_empty())?;
+        let ends = history.conversation.expires_at;
+        Some(Self { version, ends })
+    }
+}
+
 impl Service {
+    /// Whether a page still is what would be read now, which is then counted as a read that found it.
+    pub fn stands(&self, page: &Standing) -> bool {
+        let began = Instant::now();
+        let stands = self.0.parts.database.is_current(&page.version)
+            && page.ends.is_none_or(|end| end > self.now());
+        if stands {
+            self.0.metrics.read(true, began.elapsed());
+        }
+        stands
+    }
+
     /// A page of a guest's chat or of a conversation, counted as a read; `None` when there is none. A page ends early when it
     /// holds 16 MiB; whoever asked sees from its last (or first) sequence that there is more.
     ///
@@ -81,7 +110,7 @@ fn beyond(from: PageStart, messages: &[Message]) -> PageStart {
 }
 
 fn join(from: PageStart, history: &mut History, more: History) {
-    history.conversation = more.conversation;
+    history.conversation = more.conversation; // but not its version: the first messages are not of then
     match from {
         PageStart::At(_) => history.messages.extend(more.messages),
         PageStart::Below(_) => {

@@ -21,6 +21,7 @@ pub mod verify;
 
 pub use chats::{Deleted, Session};
 pub use embedding::Reembedding;
+pub use history::Standing;
 pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
 pub use ingest::{Answer, Saved, Waiting};
 pub use prompts::{FoundAnswer, Keep, Lookup};

@@ -10,6 +10,7 @@ mod outbox;
 mod prompts;
 mod search;
 mod vectors;
+mod version;
 
 pub use audit::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
@@ -27,6 +28,7 @@ pub use search::{
     WordsRequest,
 };
 pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
+pub use version::Version;
 
 use super::Storage;
 use crate::chat::{
@@ -218,6 +220,8 @@ pub struct History {
     pub conversation: Conversation,
     /// The messages of the page.
     pub messages: Vec<Message>,
+    /// Of when this is; `None` where that cannot be told without reading, because others write the same tables.
+    pub version: Option<Version>,
 }
 
 /// Rows removed, per table.
@@ -272,6 +276,10 @@ pub trait Database: Storage + Outbox + Vectors + Corpus + Search + Prompts + Aud
 
     /// A page of a conversation; `None` when there is none, or retention has ended it at `now`.
     async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>>;
+
+    /// Whether nothing that was acknowledged has changed a conversation since a page of it was read. Never waits, and is false
+    /// where reading would be an error. What ends by time alone is not looked at.
+    fn is_current(&self, version: &Version) -> bool;
 
     /// The conversations a signed-in user owns, newest first, older than `before`.
     async fn conversations(

@@ -14,6 +14,7 @@ mod words;
 mod audit;
 mod clock;
 mod corpus;
+mod current;
 mod erase;
 mod expiry;
 mod history;
@@ -77,6 +78,15 @@ macro_rules! contract {
                         a_chat_is_read_by_guest_and_by_conversation,
                         a_users_conversations_come_newest_first,
                         a_guests_chat_is_no_users,
+                    }
+                    current with a_week {
+                        only_a_database_of_one_process_knows_what_is_current,
+                        a_page_is_current_no_more_when_a_message_is_answered,
+                        a_page_is_current_no_more_when_its_chat_is_erased_or_migrated,
+                        a_page_is_current_no_more_when_its_row_is_mended,
+                        a_page_is_current_no_more_when_retention_has_removed_its_chat,
+                        a_page_stays_current_while_others_write,
+                        nothing_is_current_in_a_closed_database,
                     }
                     erase with forever {
                         erase_leaves_nothing_and_repeats_as_zeros,

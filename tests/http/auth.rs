@@ -225,6 +225,14 @@ pub(crate) async fn nothing_is_stored_or_read_without_the_key(site: &Site) {
     let report = send(&site.client, "GET", "/v1/verify", RIGHT[0]).await.ok();
     assert_eq!(crate::site::client::found(&report, "message_cache"), 0);
     post(RIGHT[0]).await.ok();
+    // Also not what is held because it was just read.
+    let read = async |keys| send(&site.client, "GET", "/v1/guest/chat/g1", keys).await;
+    for _ in 0..4 {
+        assert_eq!(read(RIGHT[0]).await.list().len(), 1);
+    }
+    for keys in WRONG {
+        assert_unauthorized(&read(keys).await, "GET", "read");
+    }
 }
 
 pub(crate) async fn a_server_without_a_key_asks_nobody_for_one(site: &Site) {

@@ -22,6 +22,7 @@ mod paging;
 mod problems;
 mod prompts;
 mod raw;
+mod recent;
 mod repeats;
 mod saved;
 mod search;
@@ -141,6 +142,12 @@ macro_rules! contract {
                     what_is_no_number_is_refused_and_named,
                     before_and_after_together_are_refused,
                     unknown_parameters_are_ignored,
+                }
+                recent with crate::site::server::Plan::default {
+                    each_message_is_in_the_next_read,
+                    each_page_is_its_own_and_its_link_leads_on_when_there_is_more,
+                    what_is_deleted_or_migrated_is_gone_at_once,
+                    readers_never_see_less_than_was_answered,
                 }
                 session with crate::site::server::Plan::default {
                     the_list_is_exactly_what_was_appended,

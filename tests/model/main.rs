@@ -9,6 +9,7 @@
 #[path = "../contract/fixture.rs"]
 #[allow(dead_code)] // only the databases are compared here
 mod fixture;
+mod held;
 mod operations;
 mod random;
 #[cfg(any(feature = "postgres", feature = "redis"))]

@@ -3,6 +3,7 @@
 
 mod searches;
 
+use crate::held::Held;
 use crate::operations::{Operation, guests, model};
 use crate::sound::{assert_sound, counters, usage};
 use guestbook::chat::{
@@ -25,6 +26,7 @@ const ALL: usize = 1_000_000;
 pub(crate) struct Side {
     database: Arc<dyn Database>,
     seen: Vec<ConversationId>,
+    held: Held,
 }
 
 fn text(answer: impl Debug) -> String {
@@ -41,11 +43,18 @@ impl Side {
         Self {
             database,
             seen: Vec::new(),
+            held: Held::default(),
         }
     }
 
     /// Does it; the answer.
     pub(crate) async fn run(&mut self, operation: &Operation, at: Timestamp) -> String {
+        let answer = self.carry_out(operation, at).await;
+        self.held.look(&*self.database, at).await;
+        answer
+    }
+
+    async fn carry_out(&mut self, operation: &Operation, at: Timestamp) -> String {
         let database = Arc::clone(&self.database);
         match operation.clone() {
             Operation::Record {
@@ -179,9 +188,13 @@ impl Side {
 
     async fn history(&mut self, key: &ChatKey, page: Page, now: Timestamp) -> String {
         let history = self.database.history(key, page, now).await;
+        if let Ok(Some(read)) = &history {
+            self.held.hold(key, page, read);
+        }
         let known = |History {
                          conversation,
                          messages,
+                         version: _,
                      }| (self.conversation(conversation), messages);
         text(history.map(|found| found.map(known)).map_err(kind))
     }

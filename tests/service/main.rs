@@ -12,3 +12,4 @@ mod replaced;
 mod retention;
 mod session;
 mod settling;
+mod standing;

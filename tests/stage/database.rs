@@ -97,6 +97,9 @@ impl Database for FaultyDatabase {
             .pass("history", self.inner.history(chat, page, now))
             .await
     }
+    fn is_current(&self, version: &Version) -> bool {
+        self.inner.is_current(version)
+    }
     async fn conversations(
         &self,
         owner: &OwnerId,

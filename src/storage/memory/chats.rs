@@ -22,6 +22,7 @@ impl Tables {
         Some(History {
             conversation: chat.conversation.clone(),
             messages: rows.map(|row| row.message.clone()).collect(),
+            version: None,
         })
     }
 

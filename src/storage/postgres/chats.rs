@@ -8,7 +8,7 @@ use super::{PostgresDatabase, first_count, prompts, rows, sql};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{
-    Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, PageStart,
+    Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, PageStart, Version,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -69,9 +69,15 @@ impl Database for PostgresDatabase {
             Ok(Some(History {
                 conversation,
                 messages,
+                version: None,
             }))
         };
         read().map_err(|fault| fault.into_error("history"))
+    }
+
+    /// Another node may have changed it.
+    fn is_current(&self, _: &Version) -> bool {
+        false
     }
 
     async fn conversations(

@@ -5,7 +5,7 @@ use super::{SqliteDatabase, outbox, prompts, rows, sql};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{
-    Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, PageStart, Tally,
+    Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, PageStart, Tally, Version,
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -26,9 +26,10 @@ impl Database for SqliteDatabase {
     }
 
     async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>> {
-        let chat = chat.clone();
+        let (chat, versions) = (chat.clone(), self.versions.clone());
         self.read("history", move |tx| {
-            let Some(conversation) = find(tx, &chat, now)? else {
+            let since = versions.since(); // before the first statement, with which the view of the read begins
+            let Some((row, conversation)) = find_row(tx, &chat, now)? else {
                 return Ok(None);
             };
             let (statement, bound) = match page.from {
@@ -48,9 +49,14 @@ impl Database for SqliteDatabase {
             Ok(Some(History {
                 conversation,
                 messages,
+                version: Some(versions.of(since, row)),
             }))
         })
         .await
+    }
+
+    fn is_current(&self, version: &Version) -> bool {
+        self.versions.is_current(version) && self.poison.check().is_ok()
     }
 
     async fn conversations(
@@ -130,13 +136,24 @@ pub(super) fn find(
     chat: &ChatKey,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Conversation>> {
+    Ok(find_row(tx, chat, now)?.map(|(_, conversation)| conversation))
+}
+
+/// The same, with the number of its row.
+fn find_row(
+    tx: &Transaction<'_>,
+    chat: &ChatKey,
+    now: Timestamp,
+) -> rusqlite::Result<Option<(i64, Conversation)>> {
     let (statement, key) = match chat {
         ChatKey::Guest(guest) => (sql::CONVERSATION_OF_GUEST, guest.as_str().to_owned()),
         ChatKey::Conversation(id) => (sql::CONVERSATION_BY_ID, id.to_string()),
     };
     let mut select = tx.prepare_cached(statement)?;
     select
-        .query_row(params![key, Time(now)], rows::conversation)
+        .query_row(params![key, Time(now)], |row| {
+            Ok((row.get(11)?, rows::conversation(row)?))
+        })
         .optional()
 }
 

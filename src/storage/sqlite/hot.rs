@@ -2,30 +2,21 @@
 //! a wake-up.
 //!
 //! **Invariant:** what is here is what the table holds, as of the last commit that was acknowledged. Every row that the writing
-//! connection changes is noted by SQLite itself, whoever changes it, and forgotten here before anyone hears of the commit. The
-//! file belongs to one process.
+//! connection changes is noted by SQLite itself (`changed.rs`), and forgotten here before anyone hears of the commit. The file
+//! belongs to one process.
 
 use crate::chat::{PromptKey, Timestamp};
 use crate::storage::database::KeptAnswer;
-use rusqlite::Connection;
-use rusqlite::hooks::Action;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 /// Bytes of texts held at most; beyond, everything is forgotten, and what is asked for comes back.
 const MOST_BYTES: usize = 32 << 20;
-const TABLE: &str = "prompt_cache";
 
-/// The answers, and the rows that were changed. Cheap to clone; all clones are one.
+/// The answers. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hot(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    held: Mutex<Held>,
-    changed: Mutex<Vec<i64>>,
-}
+pub(super) struct Hot(Arc<Mutex<Held>>);
 
 #[derive(Debug, Default)]
 struct Held {
@@ -47,45 +38,33 @@ struct Answer {
 pub(super) struct Since(u64);
 
 impl Hot {
-    /// Has every change of an answer on this connection noted.
-    pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
-        let shared = Arc::clone(&self.0);
-        let note = move |_: Action, _: &str, table: &str, row: i64| {
-            if table == TABLE {
-                lock(&shared.changed).push(row);
-            }
-        };
-        writer.update_hook(Some(note))
-    }
-
-    /// Forgets what has been changed. After the commit, and before anyone is told of it.
-    pub(super) fn forget_changed(&self) {
-        let mut changed = lock(&self.0.changed);
-        if changed.is_empty() {
+    /// Forgets the answers in rows that have been changed. After the commit, and before anyone is told of it.
+    pub(super) fn forget(&self, rows: impl ExactSizeIterator<Item = i64>) {
+        if rows.len() == 0 {
             return;
         }
-        let mut held = lock(&self.0.held);
+        let mut held = self.held();
         held.forgotten += 1;
-        for row in changed.drain(..) {
+        for row in rows {
             held.forget(row);
         }
     }
 
     /// The answer at a key, if it is here and good at `now`.
     pub(super) fn find(&self, key: &PromptKey, id: Uuid, now: Timestamp) -> Option<KeptAnswer> {
-        let held = lock(&self.0.held);
+        let held = self.held();
         let found = held.answers.get(&id).filter(|held| held.key == *key)?;
         (found.answer.expires_at > now).then(|| found.answer.clone())
     }
 
     /// Before a read.
     pub(super) fn since(&self) -> Since {
-        Since(lock(&self.0.held).forgotten)
+        Since(self.held().forgotten)
     }
 
     /// Holds what was read, unless something was changed meanwhile.
     pub(super) fn hold(&self, since: Since, row: i64, key: &PromptKey, answer: &KeptAnswer) {
-        let mut held = lock(&self.0.held);
+        let mut held = self.held();
         if held.forgotten != since.0 {
             return;
         }
@@ -106,6 +85,10 @@ impl Hot {
         };
         held.answers.insert(answer.answer.id, answer);
     }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Held {
@@ -119,10 +102,6 @@ impl Held {
 
 fn bytes(answer: &KeptAnswer) -> usize {
     answer.prompt.as_str().len() + answer.response.as_str().len()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -163,23 +142,13 @@ mod tests {
 
     #[test]
     fn a_changed_row_is_forgotten_and_no_other() {
-        let (hot, mut writer) = (Hot::default(), Connection::open_in_memory().unwrap());
-        writer
-            .execute_batch("CREATE TABLE prompt_cache (n INTEGER PRIMARY KEY, hits INTEGER); CREATE TABLE other (n INTEGER)")
-            .unwrap();
-        writer
-            .execute_batch("INSERT INTO prompt_cache VALUES (1, 0), (2, 0), (3, 0)")
-            .unwrap();
-        hot.watch(&mut writer).unwrap();
+        let hot = Hot::default();
         for (row, prompt) in [(1, "a"), (2, "b"), (3, "c")] {
             hot.hold(hot.since(), row, &key(prompt), &answer(prompt, 1));
         }
         assert!(has(&hot, "a") && has(&hot, "b") && has(&hot, "c"));
-        writer
-            .execute_batch("INSERT INTO other VALUES (3); UPDATE prompt_cache SET hits = 1 WHERE n = 1; DELETE FROM prompt_cache WHERE n = 2")
-            .unwrap();
         let since = hot.since();
-        hot.forget_changed();
+        hot.forget([1, 2].into_iter());
         assert!(!has(&hot, "a") && !has(&hot, "b") && has(&hot, "c"));
         hot.hold(since, 1, &key("a"), &answer("a", 1));
         assert!(!has(&hot, "a"), "read before the change");
@@ -198,7 +167,7 @@ mod tests {
         }
         assert!(!has(&hot, "a") && has(&hot, "c"));
         assert_eq!(hot.find(&key("c"), key("c").id(), end), None);
-        let held = lock(&hot.0.held);
+        let held = hot.held();
         assert_eq!((held.answers.len(), held.rows.len()), (1, 1));
         assert_eq!(held.bytes, MOST_BYTES / 2);
     }

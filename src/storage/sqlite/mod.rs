@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod changed;
 mod chat_row;
 mod chats;
 mod check;
@@ -26,6 +27,7 @@ mod search;
 mod sql;
 mod text;
 mod vectors;
+mod versions;
 
 pub use backup::{Copied, Step, Watch, restore, save};
 pub use check::Stop;
@@ -64,6 +66,8 @@ pub struct SqliteDatabase {
     hot: hot::Hot,
     /// Lookups of answers that wait for a reading thread.
     lookups: lookups::Lookups,
+    /// When each conversation was changed last.
+    versions: versions::Versions,
     /// Whether there is an index over words.
     text_index: bool,
     /// Under way after a stop that was not clean.
@@ -78,7 +82,9 @@ struct Writer {
     checkpoints: Checkpoints,
     settings: Arc<TableSettings>,
     poison: Poison,
+    changed: changed::Changed,
     hot: hot::Hot,
+    versions: versions::Versions,
     /// The last failure for want of room. Only a write that changes something shows that there is room again.
     full: Option<Error>,
 }
@@ -128,9 +134,13 @@ impl SqliteDatabase {
         };
         let text_index = settings.text_index;
         let hot = hot::Hot::default();
-        hot.watch(&mut opened.connection).map_err(convert("open"))?;
+        let (changed, versions) = (changed::Changed::default(), versions::Versions::default());
+        let watching = changed.watch(&mut opened.connection);
+        watching.map_err(convert("open"))?;
         let writer = Writer {
+            changed,
             hot: hot.clone(),
+            versions: versions.clone(),
             connection: opened.connection,
             durability: opened.durability,
             checkpoints,
@@ -147,6 +157,7 @@ impl SqliteDatabase {
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
             hot,
             lookups: lookups::Lookups::default(),
+            versions,
             text_index,
             check,
         })
@@ -232,10 +243,18 @@ impl Writer {
             Ok(answer)
         };
         let done = run(&mut self.connection, &self.settings);
-        self.hot.forget_changed();
+        self.forget_changed();
         let answer = done.map_err(|cause| self.failed(operation, cause))?;
         self.look_at_checkpoint()?;
         Ok(answer)
+    }
+
+    /// Forgets what is held in memory of rows that were changed, before anyone is told of the commit. If there was none, no harm
+    /// is done.
+    fn forget_changed(&self) {
+        let mut rows = self.changed.rows();
+        self.hot.forget(rows.prompts.drain(..));
+        self.versions.count(rows.chats.drain(..));
     }
 
     /// Makes every commit so far outlive a power cut, where commits alone do not.
@@ -351,6 +370,7 @@ impl Storage for SqliteDatabase {
         if let Some(check) = &self.check {
             check.end();
         }
+        self.versions.end(); // from here on reading is an error
         self.readers.close().await;
         let moved = self.writer.call("close", Writer::empty_journal).await;
         self.writer.close().await;

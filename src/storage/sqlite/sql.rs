@@ -189,11 +189,11 @@ pub(super) const REMOVAL_SETTLE: &str = "DELETE FROM list_removals WHERE guest_i
 // Reading.
 
 pub(super) const CONVERSATION_OF_GUEST: &str = "SELECT id, user_id, session_id, title, conversation_hash, message_count,
-        total_tokens, platform, created_at, accessed_at, expires_at
+        total_tokens, platform, created_at, accessed_at, expires_at, rowid
     FROM conversation_cache WHERE user_id = ?1 AND platform = 'guest' AND (expires_at IS NULL OR expires_at > ?2)";
 pub(super) const CONVERSATION_BY_ID: &str =
     "SELECT id, user_id, session_id, title, conversation_hash, message_count,
-        total_tokens, platform, created_at, accessed_at, expires_at
+        total_tokens, platform, created_at, accessed_at, expires_at, rowid
     FROM conversation_cache WHERE id = ?1 AND (expires_at IS NULL OR expires_at > ?2)";
 pub(super) const CONVERSATIONS_OF_USER: &str = "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at
