@@ -5,6 +5,10 @@ use crate::stage::{Plan, Stage};
 use guestbook::chat::Clock;
 use guestbook::service::Standing;
 use guestbook::storage::database::{ChatKey, Page, PageStart};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// Messages that are said while a page is read.
+const WRITES: usize = 150;
 
 async fn read(stage: &Stage, limit: usize) -> Standing {
     let page = Page {
@@ -44,17 +48,55 @@ async fn a_page_stands_until_its_chat_ends_and_again_when_the_clock_is_set_back(
     stage.stop().await;
 }
 
-#[tokio::test]
+/// Reads again and again while the guest speaks: what stands has everything that was answered before it was asked.
+async fn read_while_it_is_written(stage: &Stage, earlier: usize) {
+    let said = (0..earlier).map(|n| says("ada", &format!("{n}")));
+    stage.store(vec![said.collect()]).await;
+    let answered = AtomicUsize::new(earlier);
+    let write = async {
+        for number in earlier..earlier + WRITES {
+            stage.say("ada", &format!("{number}")).await;
+            answered.store(number + 1, SeqCst);
+        }
+    };
+    let newest = Page {
+        limit: 10_000,
+        from: PageStart::Below(u64::MAX),
+    };
+    let chat = ChatKey::Guest(guest("ada"));
+    let read = async || {
+        let mut standing = 0;
+        while answered.load(SeqCst) < earlier + WRITES {
+            let read = stage.service.history(&chat, newest).await.unwrap().unwrap();
+            let page = Standing::of(&read).unwrap();
+            for _ in 0..20 {
+                let (before, has) = (answered.load(SeqCst), read.messages.len());
+                let stands = stage.service.stands(&page);
+                assert!(!stands || has >= before, "{has} stand after {before}");
+                standing += usize::from(stands);
+                tokio::task::yield_now().await;
+            }
+        }
+        standing
+    };
+    let ((), one, other) = tokio::join!(write, read(), read());
+    assert!(one + other > 0, "no page ever stood");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_read_while_its_chat_is_written_stands_only_if_it_lacks_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Plan::folder(&folder).start().ready().await;
+    read_while_it_is_written(&stage, 1).await;
+    stage.stop().await;
+}
+
+/// 600 messages are read in two steps, the newest first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_read_in_steps_is_of_its_first_step() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Plan::folder(&folder).start().ready().await;
-    let said = (0..600).map(|n| says("ada", &format!("{n}")));
-    stage.store(vec![said.collect()]).await;
-    stage.service.settle().await.unwrap();
-    let page = read(&stage, 600).await;
-    assert!(stage.service.stands(&page));
-    stage.say("ada", "more").await;
-    assert!(!stage.service.stands(&page));
+    read_while_it_is_written(&stage, 600).await;
     stage.stop().await;
 }
 
