@@ -1,7 +1,7 @@
 //! A process that dies, at the worst moment: a service on a runtime of its own, which is torn down without a stop.
 
 use crate::stage::control::When;
-use crate::stage::words::{guest, says, until};
+use crate::stage::words::{PATIENCE, alone, guest, says, until};
 use crate::stage::{Plan, Stage};
 use guestbook::error::ErrorKind;
 use std::future::Future;
@@ -121,4 +121,37 @@ fn a_key_that_was_used_before_the_crash_is_a_replay_after_it() {
         assert_eq!(stage.texts("ada").await, ["once"]);
         stage.stop().await;
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_while_storing_ends_the_service_and_leaves_nobody_waiting() {
+    for method in ["record", "apply"] {
+        let stage = Plan::memory().start().ready().await;
+        match method {
+            "apply" => (stage.lists).fail_methods(&["apply"], ErrorKind::Internal, When::Never),
+            _ => (stage.tables).fail_methods(&["record"], ErrorKind::Internal, When::Never),
+        }
+        let in_time = async {
+            let refused = stage
+                .service
+                .store(alone(says("ada", "one")))
+                .await
+                .unwrap_err();
+            assert_eq!(
+                refused.kind(),
+                ErrorKind::Unavailable,
+                "{method}: {refused}"
+            );
+            let fatal = stage.service.fatal().await;
+            assert_eq!(fatal.kind(), ErrorKind::Internal, "{method}: {fatal}");
+            let later = stage.service.store(alone(says("ada", "two"))).await;
+            assert_eq!(
+                later.unwrap_err().kind(),
+                ErrorKind::Unavailable,
+                "{method}"
+            );
+        };
+        let ended = tokio::time::timeout(PATIENCE, in_time).await;
+        ended.unwrap_or_else(|_| panic!("{method}: somebody waits for ever"));
+    }
 }

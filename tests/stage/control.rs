@@ -15,6 +15,8 @@ pub(crate) enum When {
     Before,
     /// It happens, and the answer is an error: the outcome is not known to the caller.
     After,
+    /// Nothing happens but a panic.
+    Never,
 }
 
 /// Which calls a fault is about.
@@ -139,6 +141,7 @@ impl Control {
                 Ok(_) => Err(self.error(kind, method)),
                 failed => failed,
             },
+            Some((_, When::Never)) => panic!("{method}: made to panic by a test"),
         }
     }
 

@@ -33,8 +33,28 @@ pub(super) struct Stored {
     pub(super) replies: Vec<(usize, oneshot::Sender<Vec<Answer>>)>,
 }
 
-/// Tells the lists, then whoever waits.
-pub(super) async fn apply(service: &Service, committed: Committed) {
+/// Whoever waits, and what they are to hear.
+pub(super) enum Answers {
+    Stored(Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>),
+    Erased(oneshot::Sender<Result<Erasure>>, Result<Erasure>),
+    Migrated(oneshot::Sender<Result<Migrated>>, Result<Migrated>),
+}
+
+impl Answers {
+    /// Tells them. A client that went away changes nothing.
+    pub(super) fn give(self) {
+        match self {
+            Self::Stored(answers) => answers.into_iter().for_each(|(reply, answers)| {
+                let _ = reply.send(answers);
+            }),
+            Self::Erased(reply, answer) => drop(reply.send(answer)),
+            Self::Migrated(reply, answer) => drop(reply.send(answer)),
+        }
+    }
+}
+
+/// Tells the lists; what whoever waits is to hear now.
+pub(super) async fn apply(service: &Service, committed: Committed) -> Answers {
     match committed {
         Committed::Stored(stored) => {
             failpoint::reach("list.before");
@@ -42,7 +62,7 @@ pub(super) async fn apply(service: &Service, committed: Committed) {
             failpoint::reach("list.after");
             let listed = listed_again(service, &stored).await;
             service.0.index.stored(stored.batch.at, recorded(&stored));
-            answer(stored, &pending, &listed);
+            Answers::Stored(answers(stored, &pending, &listed))
         }
         Committed::Erased {
             guest,
@@ -59,7 +79,7 @@ pub(super) async fn apply(service: &Service, committed: Committed) {
                 }
                 Err(cause) => Err(failed(service, "erase", &guest, cause)),
             };
-            let _ = reply.send(answer); // a client that went away changes nothing
+            Answers::Erased(reply, answer)
         }
         Committed::Migrated {
             guest,
@@ -73,7 +93,7 @@ pub(super) async fn apply(service: &Service, committed: Committed) {
                 }
                 Err(cause) => Err(failed(service, "migrate", &guest, cause)),
             };
-            let _ = reply.send(answer); // a client that went away changes nothing
+            Answers::Migrated(reply, answer)
         }
     }
 }
@@ -235,9 +255,13 @@ fn recorded(stored: &Stored) -> impl Iterator<Item = (&Entry, &Recorded)> {
     })
 }
 
-fn answer(stored: Stored, pending: &HashSet<ConversationId>, listed: &HashSet<MessageId>) {
+fn answers(
+    stored: Stored,
+    pending: &HashSet<ConversationId>,
+    listed: &HashSet<MessageId>,
+) -> Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)> {
     let mut outcomes = stored.outcomes.into_iter();
-    for (groups, reply) in stored.replies {
+    let of_reply = |(groups, reply): (usize, oneshot::Sender<Vec<Answer>>)| {
         let answers = outcomes.by_ref().take(groups).map(|outcome| match outcome {
             Ok(Outcome::Stored(recorded)) => Answer::Saved(
                 recorded
@@ -248,8 +272,10 @@ fn answer(stored: Stored, pending: &HashSet<ConversationId>, listed: &HashSet<Me
             Ok(Outcome::Conflict { index, id }) => Answer::Conflict { index, id },
             Err(cause) => Answer::Failed(cause),
         });
-        let _ = reply.send(answers.collect()); // a client that went away changes nothing
-    }
+        let answers = answers.collect();
+        (reply, answers)
+    };
+    stored.replies.into_iter().map(of_reply).collect()
 }
 
 fn saved(

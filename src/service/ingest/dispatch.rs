@@ -38,12 +38,19 @@ pub(super) async fn run(service: Service, queue: Queue) {
         while let Some(batch) = plan.next(crew.service.settings()) {
             tasks.spawn(crew.clone().carry_out(batch));
         }
+        // Not awaited: a task that ends would wake this one, and push whoever waits for its answer to another thread.
+        while let Some(ended) = tasks.try_join_next() {
+            completed(ended);
+        }
         if !is_open && plan.is_empty() {
-            return;
+            return end(tasks).await;
         }
         tokio::select! {
-            Some(lanes) = told.recv() => plan.committed(lanes),
-            Some(ended) = tasks.join_next() => plan.applied(completed(ended)),
+            Some(told) = told.recv() => match told {
+                Told::Committed(lanes) => plan.committed(lanes),
+                Told::Applied(done) => plan.applied(done),
+                Told::Panicked => return end(tasks).await,
+            },
             queued = queue.recv(), if is_open => match queued {
                 Some(queued) => plan.accept(queued),
                 None => is_open = false,
@@ -52,15 +59,31 @@ pub(super) async fn run(service: Service, queue: Queue) {
     }
 }
 
-/// What a task did; a panic of it is ours.
-fn completed(ended: Result<Batched, JoinError>) -> Batched {
-    match ended {
-        Ok(done) => done,
-        Err(cause) => match cause.try_into_panic() {
+/// Waits for every task that is left.
+async fn end(mut tasks: JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        completed(ended);
+    }
+}
+
+/// A panic of a task is ours.
+fn completed(ended: Result<(), JoinError>) {
+    if let Err(cause) = ended {
+        match cause.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(cause) => panic!("nobody cancels a batch: {cause}"),
-        },
+        }
     }
+}
+
+/// What a task has to tell.
+enum Told {
+    /// The database can take another batch, and these lanes are free again.
+    Committed(BTreeSet<Lane>),
+    /// The lists know of a batch, and who waits for it is about to hear of it.
+    Applied(Batched),
+    /// It will tell nothing more.
+    Panicked,
 }
 
 /// Work, and whose it is.
@@ -80,16 +103,15 @@ struct Batched {
 #[derive(Clone)]
 struct Crew {
     service: Service,
-    /// Tells that the database can take another batch, and which lanes are free again.
-    tell: mpsc::UnboundedSender<BTreeSet<Lane>>,
+    tell: mpsc::UnboundedSender<Told>,
     turns: Arc<Semaphore>,
     is_single: bool,
 }
 
 impl Crew {
-    async fn carry_out(self, batch: Batch) -> Batched {
-        let (service, mut of) = (self.service, batch.of);
-        let committed = commit::commit(&service, batch.work).await;
+    async fn carry_out(self, batch: Batch) {
+        let (service, mut of) = (&self.service, batch.of);
+        let committed = commit::commit(service, batch.work).await;
         // Never closed, so this only waits for those before.
         let _turn = self.turns.acquire().await;
         let free = if self.is_single {
@@ -97,9 +119,24 @@ impl Crew {
         } else {
             BTreeSet::new()
         };
-        let _ = self.tell.send(free); // nobody listens any more only after a panic
-        apply::apply(&service, committed).await;
-        of
+        self.tell(Told::Committed(free));
+        let answers = apply::apply(service, committed).await;
+        // Before the answers: the last task to be woken here is the first to go on, on this thread, and that should be
+        // whoever waits.
+        self.tell(Told::Applied(of));
+        answers.give();
+    }
+
+    fn tell(&self, told: Told) {
+        let _ = self.tell.send(told); // nobody listens any more only after a panic
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell(Told::Panicked);
+        }
     }
 }
 
