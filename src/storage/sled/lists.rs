@@ -14,6 +14,7 @@ use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
+const HEADS_READ_AT_START: usize = 1_000;
 /// How many due lists are looked up at once.
 const SWEEP_AT_ONCE: usize = 64;
 
@@ -35,8 +36,8 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// Takes over a database that was just opened. No head is read: with hundreds of thousands of them that was most of a start,
-    /// and whoever starts compares them with the tables anyway, where damage is found as well.
+    /// Takes over a database that was just opened, and reads the first heads, so that gross damage is found now. Finding it in
+    /// the others is left to whoever compares them with the tables: reading half a million of them was most of a start.
     pub(super) fn start(path: &Path, db: Db) -> Outcome<Self> {
         let trees = Trees {
             items: db.open_tree("items")?,
@@ -45,6 +46,9 @@ impl Lists {
         };
         let meta = db.open_tree("meta")?;
         let incarnation = incarnation(&db, &meta)?;
+        for head in trees.heads.iter().take(HEADS_READ_AT_START) {
+            head?;
+        }
         let mut store = Self {
             path: path.to_owned(),
             db,
@@ -164,41 +168,37 @@ impl Lists {
 
     /// Returns once everything written since the store was opened survives a power cut.
     pub(super) fn flush(&mut self) -> Outcome<()> {
-        let Some(flush) = self.hand_over()? else {
+        let Some(flush) = self.unflushed() else {
             return Ok(());
         };
-        flush.sync()?;
-        self.end_flush(&flush)
+        self.end_flush(flush.sync()?)
     }
 
-    /// Hands everything written to the kernel; what is left is to wait for the disk, which needs no hold on the store.
-    /// `None` when there is nothing to wait for.
+    /// What has to reach the disk, which needs no hold on the store. `None` when there is nothing to wait for.
     pub(super) fn begin_flush(&mut self) -> Outcome<Option<Flush>> {
         if std::mem::take(&mut self.may_lack_earlier_writes) {
             return Err(Fault::Reopened);
         }
-        self.hand_over()
+        Ok(self.unflushed())
     }
 
-    /// sled's own flush does not wait for the disk: it only asks the kernel to begin writing.
-    fn hand_over(&mut self) -> Outcome<Option<Flush>> {
-        if self.synced == self.written {
-            return Ok(None);
-        }
-        self.db.flush()?;
-        Ok(Some(Flush {
+    fn unflushed(&self) -> Option<Flush> {
+        (self.synced != self.written).then(|| Flush {
+            db: self.db.clone(),
             path: self.path.clone(),
-            opening: self.opening,
-            written: self.written,
-        }))
+            of: Flushed {
+                opening: self.opening,
+                written: self.written,
+            },
+        })
     }
 
     /// Notes a flush that has reached the disk, if it was of this store and not of one before it.
-    pub(super) fn end_flush(&mut self, flush: &Flush) -> Outcome<()> {
-        if flush.opening != self.opening {
+    pub(super) fn end_flush(&mut self, flushed: Flushed) -> Outcome<()> {
+        if flushed.opening != self.opening {
             return Err(Fault::Reopened);
         }
-        self.synced = self.synced.max(flush.written);
+        self.synced = self.synced.max(flushed.written);
         Ok(())
     }
 
@@ -258,19 +258,29 @@ impl Lists {
     }
 }
 
-/// What has been handed to the kernel and has to reach the disk.
+/// What has been written and has to reach the disk.
 #[derive(Debug)]
 pub(super) struct Flush {
+    db: Db,
     path: PathBuf,
+    of: Flushed,
+}
+
+/// Of which opening of the store a flush was, and how many of its changes are on disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flushed {
     opening: Uuid,
     written: u64,
 }
 
 impl Flush {
-    /// Waits for the disk.
-    pub(super) fn sync(&self) -> Outcome<()> {
+    /// Has sled write what it holds in memory, and waits for the disk. sled's own flush does not: it only asks the kernel to begin
+    /// writing.
+    pub(super) fn sync(self) -> Outcome<Flushed> {
+        self.db.flush()?;
         self.sync_blobs()?;
-        sync(&self.path.join("db"))
+        sync(&self.path.join("db"))?;
+        Ok(self.of)
     }
 
     /// Pages too large for the file have files of their own; with values of at most 4,000 bytes there are none.

@@ -128,12 +128,13 @@ impl Storage for SledLists {
         self.call("stats", |lists| lists.stats()).await
     }
 
-    /// The wait for the disk is not on the store's thread: appends go on meanwhile.
+    /// Not on the store's thread: appends go on meanwhile.
     async fn flush(&self) -> Result<()> {
         let Some(flush) = self.call("flush", Lists::begin_flush).await? else {
             return Ok(());
         };
-        let waiting = tokio::task::spawn_blocking(move || flush.sync().map(|()| flush)).await;
+        // A panic in it is a fault of the store, and so is one in letting go of a store that was given up meanwhile.
+        let waiting = tokio::task::spawn_blocking(|| open::caught(|| flush.sync())).await;
         let ended = |cause| {
             Err(Fault::Io(
                 "the wait for the disk ended",
@@ -141,7 +142,7 @@ impl Storage for SledLists {
             ))
         };
         let synced = waiting.unwrap_or_else(ended);
-        self.call("flush", move |lists| lists.end_flush(&synced?))
+        self.call("flush", move |lists| lists.end_flush(synced?))
             .await
     }
 
