@@ -9,7 +9,7 @@ mod common;
 
 use common::guest;
 use guestbook::chat::{
-    Content, Filters, K, MessageId, NewMessage, Role, SystemClock, Timestamp, Ttl, Vector,
+    Content, Filters, K, MessageId, ModelId, NewMessage, Role, SystemClock, Timestamp, Ttl, Vector,
 };
 use guestbook::embed::Embedder;
 use guestbook::embed::table::StaticTable;
@@ -111,11 +111,11 @@ fn database(folder: &Path, model: &StaticTable) -> Arc<dyn Database> {
     Arc::new(database.expect("a new database"))
 }
 
-fn service(database: Arc<dyn Database>, indexing: Indexing) -> Service {
+fn service(database: Arc<dyn Database>, model: &Arc<StaticTable>, indexing: Indexing) -> Service {
     let parts = Parts {
         database,
         lists: Arc::new(MemoryLists::new()),
-        embedder: Some(Arc::new(StaticTable::new())),
+        embedder: Some(Arc::clone(model) as Arc<dyn Embedder>),
         clock: Arc::new(SystemClock),
     };
     let settings = Settings {
@@ -154,8 +154,12 @@ fn resident() -> f64 {
     kib.unwrap_or(0.0) / 1024.0
 }
 
-/// Reads everything once, so that what the database keeps in memory is not taken for the index.
+/// Reads everything on each of its threads, so that what the database keeps in memory is not taken for the index.
 async fn warm(database: &dyn Database, model: &StaticTable) {
+    tokio::join!(read_all(database, model), read_all(database, model));
+}
+
+async fn read_all(database: &dyn Database, model: &StaticTable) {
     let mut after = None;
     loop {
         let page = database.indexable(model.model(), after, 2000).await;
@@ -166,10 +170,11 @@ async fn warm(database: &dyn Database, model: &StaticTable) {
     }
 }
 
-fn asked(vector: Vector) -> Everything {
+/// Asks for the nearest of a number's vector.
+fn asked(model: &ModelId, number: usize) -> Everything {
     Everything {
-        model: StaticTable::new().model().clone(),
-        vector,
+        model: model.clone(),
+        vector: quantised(&sought(number)),
         k: K::new("k", K_WANTED).expect("a small number"),
         filters: Filters::default(),
     }
@@ -229,13 +234,14 @@ fn plain(rows: u64, judged: usize, seen: Seen) -> Vec<Vec<String>> {
 
 async fn searching(form: &Form) {
     let folder = TempDir::new().expect("a temporary folder");
-    let model = StaticTable::new();
+    let model = Arc::new(StaticTable::new());
     let database = database(folder.path(), &model);
     fill(&*database, form.rows).await;
     warm(&*database, &model).await;
     let before = resident();
     let began = Instant::now();
-    let service = service(Arc::clone(&database), Indexing::On);
+    let service = service(Arc::clone(&database), &model, Indexing::On);
+    let model = model.model();
     while service.index_status().state != IndexState::Ready {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -249,7 +255,7 @@ async fn searching(form: &Form) {
     );
     let mut times = Vec::new();
     for number in 0..form.searches {
-        let asked = asked(quantised(&sought(number)));
+        let asked = asked(model, number);
         let began = Instant::now();
         let found = service.search_everything(&asked).await.expect("an index");
         times.push(began.elapsed());
@@ -264,17 +270,17 @@ async fn searching(form: &Form) {
         percentile(&times, 99),
         percentile(&times, 100)
     );
-    together(&service, form).await;
+    together(&service, model, form).await;
     for seen in [Seen::Stored, Seen::Unrounded] {
-        recall(&service, form, seen).await;
+        recall(&service, model, form, seen).await;
     }
     service.stop().await.expect("a clean stop");
 }
 
-async fn recall(service: &Service, form: &Form, seen: Seen) {
+async fn recall(service: &Service, model: &ModelId, form: &Form, seen: Seen) {
     let mut common = 0;
     for (number, nearest) in plain(form.rows, form.judged, seen).iter().enumerate() {
-        let asked = asked(quantised(&sought(number)));
+        let asked = asked(model, number);
         let found = service.search_everything(&asked).await.expect("an index");
         let hits = found.findings.hits.iter();
         common += hits
@@ -286,15 +292,15 @@ async fn recall(service: &Service, form: &Form, seen: Seen) {
 }
 
 /// Four clients at once.
-async fn together(service: &Service, form: &Form) {
+async fn together(service: &Service, model: &ModelId, form: &Form) {
     let began = Instant::now();
     let each = form.searches.div_ceil(8);
     let clients: Vec<_> = (0..4)
         .map(|client| {
-            let service = service.clone();
+            let (service, model) = (service.clone(), model.clone());
             tokio::spawn(async move {
                 for number in 0..each {
-                    let asked = asked(quantised(&sought(client * each + number)));
+                    let asked = asked(&model, client * each + number);
                     service.search_everything(&asked).await.expect("an index");
                 }
             })
@@ -314,8 +320,8 @@ async fn writing(form: &Form) {
         let is_on = (round + round / 2) % 2; // on and off take turns in being first
         let indexing = [Indexing::Off, Indexing::On][is_on];
         let folder = TempDir::new().expect("a temporary folder");
-        let model = StaticTable::new();
-        let service = service(database(folder.path(), &model), indexing);
+        let model = Arc::new(StaticTable::new());
+        let service = service(database(folder.path(), &model), &model, indexing);
         let began = Instant::now();
         let clients: Vec<_> = (0..64)
             .map(|client| {

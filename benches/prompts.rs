@@ -1,6 +1,9 @@
 //! Lookups of the prompt cache by 64 clients at once, beside a bare rusqlite that answers the same from the same file; and what a
 //! stream of lookups and answers costs the messages that are stored meanwhile.
 //!
+//! Clients that never pause show how many lookups there can be: each of 64 waits for 63 others then, however fast one is. Clients
+//! that pause show how long a lookup takes.
+//!
 //! `cargo bench --bench prompts`; without `--bench`, as in the tests, everything in small.
 
 mod common;
@@ -19,6 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 64;
+/// What clients do between two lookups, where they are not to find out what the processors can do at most.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Bytes of an answer: some paragraphs.
 const RESPONSE: usize = 1200;
 const SELECT: &str =
@@ -31,6 +36,8 @@ struct Size {
     lookups: usize,
     rounds: usize,
     span: Duration,
+    /// What a client waits between two lookups.
+    pause: Duration,
 }
 
 fn main() {
@@ -40,12 +47,14 @@ fn main() {
             lookups: 2_000,
             rounds: 5,
             span: Duration::from_secs(3),
+            pause: Duration::ZERO,
         },
         false => Size {
             answers: 100,
             lookups: 5,
             rounds: 1,
             span: Duration::from_millis(50),
+            pause: Duration::ZERO,
         },
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -72,10 +81,22 @@ fn main() {
         };
         runtime.block_on(lookups(&database, popular)); // so that each was read once
         let popular = runtime.block_on(lookups(&database, popular));
+        let paced = runtime.block_on(lookups(
+            &database,
+            Size {
+                pause: PAUSE,
+                lookups: size.lookups / 4,
+                ..size
+            },
+        ));
         let (bare, one) = (bare(&path, size, CLIENTS), bare(&path, size, 1));
         println!(
             "round {round}: {}",
             all.shown("guestbook, all equally often")
+        );
+        println!(
+            "round {round}: {}",
+            paced.shown("guestbook, all, after a pause")
         );
         println!(
             "round {round}: {}",
@@ -88,12 +109,71 @@ fn main() {
         println!("round {round}: {}", one.shown("bare rusqlite, 1 client"));
     }
     for round in 1..=size.rounds {
-        let (alone, beside) = runtime.block_on(messages(&database, size, round % 2 == 0));
-        println!(
-            "round {round}: messages {alone:.0}/s alone, {beside:.0}/s beside lookups and answers: {:.3}",
-            beside / alone
-        );
+        for others in [Others::All, Others::Keep, Others::LookUp, Others::Count] {
+            let beside_first = round % 2 == 0;
+            let [alone, beside] = runtime.block_on(messages(&database, size, others, beside_first));
+            println!(
+                "round {round}: messages alone {}; beside those who {}: {}, {:.3}",
+                alone.shown(),
+                others.shown(),
+                beside.shown(),
+                beside.rate / alone.rate
+            );
+        }
     }
+}
+
+/// What others do while messages are stored, at a steady rate.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Others {
+    All,
+    /// 200 answers a second, as few together as a service would.
+    Keep,
+    /// 2,000 lookups a second.
+    LookUp,
+    /// Once a second, 2,000 hits of as many answers.
+    Count,
+}
+
+impl Others {
+    fn shown(self) -> &'static str {
+        match self {
+            Self::All => "do all of it",
+            Self::Keep => "keep 200 answers a second",
+            Self::LookUp => "look up 2,000 a second",
+            Self::Count => "count 2,000 hits a second",
+        }
+    }
+
+    fn include(self, part: Self) -> bool {
+        self == Self::All || self == part
+    }
+}
+
+/// How fast messages were stored, and the time of the writing thread that went by for each: of theirs and of what was done beside.
+struct Stored {
+    rate: f64,
+    writer: Duration,
+}
+
+impl Stored {
+    fn shown(&self) -> String {
+        let micros = self.writer.as_secs_f64() * 1e6;
+        format!("{:.0}/s ({micros:.1} µs of the writing thread)", self.rate)
+    }
+}
+
+/// The time that the writing thread has run so far.
+fn writer_time() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let time = |folder: std::path::PathBuf| {
+        let name = std::fs::read_to_string(folder.join("comm")).ok()?;
+        let time = std::fs::read_to_string(folder.join("schedstat")).ok()?;
+        let nanos = time.split(' ').next()?.parse().ok()?;
+        name.starts_with("sqlite-writer")
+            .then(|| Duration::from_nanos(nanos))
+    };
+    threads.flatten().filter_map(|it| time(it.path())).sum()
 }
 
 fn key(number: u64) -> PromptKey {
@@ -186,6 +266,9 @@ async fn lookups(database: &Arc<SqliteDatabase>, size: Size) -> Times {
                     .expect("a healthy store");
                 times.push(began.elapsed());
                 assert!(found[0].is_some());
+                if !size.pause.is_zero() {
+                    tokio::time::sleep(size.pause).await;
+                }
             }
             times
         })
@@ -235,32 +318,39 @@ fn bare(path: &Path, size: Size, clients: usize) -> Times {
     Times::of(parts, began.elapsed())
 }
 
-/// Messages a second, in batches of 64, alone and while others look up and keep answers at a steady rate.
-async fn messages(database: &Arc<SqliteDatabase>, size: Size, beside_first: bool) -> (f64, f64) {
+/// Messages in batches of 64, alone and beside others.
+async fn messages(
+    database: &Arc<SqliteDatabase>,
+    size: Size,
+    others: Others,
+    beside_first: bool,
+) -> [Stored; 2] {
     let model = StaticTable::new();
     let beside = async || {
         let stop = Arc::new(AtomicBool::new(false));
-        let others = tokio::spawn(others(
+        let work = work(
+            others,
             Arc::clone(database),
             Arc::clone(&stop),
             size.answers,
-        ));
-        let rate = stored(database, &model, size.span).await;
+        );
+        let work = tokio::spawn(work);
+        let stored = stored(database, &model, size.span).await;
         stop.store(true, Ordering::Relaxed);
-        others.await.expect("others that go on");
-        rate
+        work.await.expect("others that go on");
+        stored
     };
     match beside_first {
         true => {
             let beside = beside().await;
-            (stored(database, &model, size.span).await, beside)
+            [stored(database, &model, size.span).await, beside]
         }
-        false => (stored(database, &model, size.span).await, beside().await),
+        false => [stored(database, &model, size.span).await, beside().await],
     }
 }
 
-async fn stored(database: &Arc<SqliteDatabase>, model: &StaticTable, span: Duration) -> f64 {
-    let (began, mut count) = (Instant::now(), 0);
+async fn stored(database: &Arc<SqliteDatabase>, model: &StaticTable, span: Duration) -> Stored {
+    let (began, before, mut count) = (Instant::now(), writer_time(), 0);
     while began.elapsed() < span {
         database
             .record(batch(model, 64))
@@ -268,50 +358,60 @@ async fn stored(database: &Arc<SqliteDatabase>, model: &StaticTable, span: Durat
             .expect("a healthy store");
         count += 64;
     }
-    f64::from(count) / began.elapsed().as_secs_f64()
+    Stored {
+        rate: f64::from(count) / began.elapsed().as_secs_f64(),
+        writer: (writer_time() - before) / count,
+    }
 }
 
-/// 200 answers kept a second, as few together as a service would, and 2,000 lookups; the counts of a second once a second.
-async fn others(database: Arc<SqliteDatabase>, stop: Arc<AtomicBool>, count: u64) {
-    use guestbook::storage::database::{Given, PromptTally, Prompts};
+/// The counts of a second are written once a second, as a service does.
+async fn work(others: Others, database: Arc<SqliteDatabase>, stop: Arc<AtomicBool>, count: u64) {
+    use guestbook::storage::database::{Given, Prompts};
     static NEXT: AtomicU64 = AtomicU64::new(1 << 40);
     let mut beats = tokio::time::interval(Duration::from_millis(20));
     let mut state = 7;
-    let mut given = Vec::new();
+    let (mut given, mut seconds) = (Vec::new(), 1);
     while !stop.load(Ordering::Relaxed) {
         beats.tick().await;
-        let answers = (0..4)
-            .map(|_| answer(NEXT.fetch_add(1, Ordering::Relaxed)))
-            .collect();
-        database
-            .prompts_put(answers, now())
-            .await
-            .expect("a healthy store");
+        if others.include(Others::Keep) {
+            let number = || NEXT.fetch_add(1, Ordering::Relaxed);
+            let answers = (0..4).map(|_| answer(number())).collect();
+            let put = database.prompts_put(answers, now()).await;
+            put.expect("a healthy store");
+        }
         for _ in 0..40 {
             let key = key(next(&mut state, count));
+            // As a service says it: to ten minutes, so that few move in the order of use.
+            let moves = given.len().is_multiple_of(10);
             given.push(Given {
                 id: key.id(),
                 hits: 1,
-                last: now(),
+                last: now().plus(Duration::from_secs(600 * u64::from(moves) * seconds)),
             });
-            database
-                .prompts_find(&[key], now())
-                .await
-                .expect("a healthy store");
+            if others.include(Others::LookUp) {
+                let found = database.prompts_find(&[key], now()).await;
+                found.expect("a healthy store");
+            }
         }
         if given.len() >= 2_000 {
-            for given in given.chunks(256) {
-                let tally = PromptTally {
-                    hits: given.len() as u64,
-                    given: given.to_vec(),
-                    ..PromptTally::default()
-                };
-                database
-                    .prompts_tally(tally, now())
-                    .await
-                    .expect("a healthy store");
+            let given = std::mem::take(&mut given);
+            seconds += 1;
+            if others.include(Others::Count) {
+                tally(&database, given).await;
             }
-            given.clear();
         }
+    }
+}
+
+async fn tally(database: &SqliteDatabase, given: Vec<guestbook::storage::database::Given>) {
+    use guestbook::storage::database::{PromptTally, Prompts};
+    for given in given.chunks(256) {
+        let tally = PromptTally {
+            hits: given.len() as u64,
+            given: given.to_vec(),
+            ..PromptTally::default()
+        };
+        let counted = database.prompts_tally(tally, now()).await;
+        counted.expect("a healthy store");
     }
 }

@@ -104,9 +104,16 @@ async fn it_finds_what_is_meant() {
     let queries = embed(&model, &set.queries()).await;
     let ranks = set.ranks(&messages, &queries);
     ranks.print();
-    // The reference in f32 finds 35 of these 40 first, MRR 0.927 (over all 83 queries of the set 0.94, 0.965): no less here.
+    // The reference in f32, nothing rounded, finds 35 of these 40 first, R@5 1.000, MRR 0.9271 (over all 83 queries of the set,
+    // of which we have these, 0.94 and 0.965): no less here.
     assert!(ranks.within(1) >= 0.875, "R@1 is {:.3}", ranks.within(1));
-    assert!(ranks.mrr() >= 0.92, "MRR is {:.3}", ranks.mrr());
+    assert!(ranks.within(5) >= 1.0, "R@5 is {:.3}", ranks.within(5));
+    assert!(ranks.mrr() >= 0.927, "MRR is {:.4}", ranks.mrr());
+    let in_chats = set.ranks_in_chats(&messages, &queries);
+    in_chats.print();
+    // The reference finds 37 of 40 first there.
+    let first = in_chats.within(1);
+    assert!(first >= 0.90, "R@1 within chats is {first:.3}");
 }
 
 const CONFIG: &str = r#"{"model_type":"bert","hidden_act":"gelu","hidden_size":4,"intermediate_size":8,

@@ -15,6 +15,8 @@ pub(crate) struct Evaluation {
 #[derive(Deserialize)]
 struct Message {
     id: String,
+    /// What a chat would be about; each has five messages.
+    topic: String,
     text: String,
 }
 
@@ -48,11 +50,29 @@ impl Evaluation {
 
     /// Where the vectors of the queries find what is relevant, among those of the messages.
     pub(crate) fn ranks(&self, messages: &[Vector], queries: &[Vector]) -> Ranks {
+        self.ranks_among(messages, queries, |_, _| true)
+    }
+
+    /// The same where each query is asked in a chat of its topic alone: a search within a guest.
+    pub(crate) fn ranks_in_chats(&self, messages: &[Vector], queries: &[Vector]) -> Ranks {
+        let is_there = |query: &Query, message: &Message| {
+            let mut same = self.corpus.iter().filter(|it| it.topic == message.topic);
+            same.any(|it| query.relevant.contains(&it.id))
+        };
+        self.ranks_among(messages, queries, is_there)
+    }
+
+    fn ranks_among(
+        &self,
+        messages: &[Vector],
+        queries: &[Vector],
+        is_searched: impl Fn(&Query, &Message) -> bool,
+    ) -> Ranks {
         let rank = |(query, asked): (&Query, &Vector)| {
-            let ids = self.corpus.iter().map(|message| &message.id);
-            let mut near: Vec<_> = ids
-                .zip(messages)
-                .map(|(id, vector)| (asked.cosine(vector).unwrap(), id))
+            let all = self.corpus.iter().zip(messages);
+            let mut near: Vec<_> = all
+                .filter(|(message, _)| is_searched(query, message))
+                .map(|(message, vector)| (asked.cosine(vector).unwrap(), &message.id))
                 .collect();
             near.sort_by(|a, b| b.0.total_cmp(&a.0));
             let first = near.iter().position(|(_, id)| query.relevant.contains(*id));

@@ -28,3 +28,4 @@ mod redis_outages;
 mod searching;
 mod tls;
 mod two_nodes;
+mod words;

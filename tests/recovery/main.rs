@@ -30,3 +30,4 @@ mod indexing;
 mod older_tables;
 mod refusals;
 mod unclean_stop;
+mod words;

@@ -58,6 +58,7 @@ const NO_SCAN: &[&str] = &[
     sql::PROMPTS_ERASE,
     sql::PROMPTS_EXPIRED,
     sql::PROMPT_GIVEN,
+    sql::PROMPT_USED,
     sql::USAGE_LOOKUPS,
     sql::METRICS_LOOKUPS,
     sql::DOSSIERS_AFTER,

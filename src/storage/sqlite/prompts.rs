@@ -202,8 +202,10 @@ pub(super) fn erase(tx: &Transaction<'_>, guest: &str) -> rusqlite::Result<u64> 
 
 fn count(tx: &Transaction<'_>, tally: &PromptTally, at: Timestamp) -> rusqlite::Result<()> {
     let mut given = tx.prepare_cached(sql::PROMPT_GIVEN)?;
+    let mut used = tx.prepare_cached(sql::PROMPT_USED)?;
     for one in &tally.given {
-        given.execute(params![Id(one.id), one.hits, Time(one.last)])?;
+        given.execute(params![Id(one.id), one.hits])?;
+        used.execute(params![Id(one.id), Time(one.last)])?;
     }
     let mut lookups = tx.prepare_cached(sql::USAGE_LOOKUPS)?;
     for one in &tally.owners {

@@ -35,8 +35,10 @@ pub(in crate::storage::sqlite) const PROMPTS_BEYOND: &str = "SELECT id FROM (SEL
     WHERE total > ?1 ORDER BY total DESC LIMIT ?2";
 pub(in crate::storage::sqlite) const PROMPT_DELETE: &str = "DELETE FROM prompt_cache WHERE id = ?1";
 pub(in crate::storage::sqlite) const PROMPT_GIVEN: &str =
-    "UPDATE prompt_cache SET hits = hits + ?2, last_accessed = max(last_accessed, ?3)
-    WHERE id = ?1";
+    "UPDATE prompt_cache SET hits = hits + ?2 WHERE id = ?1";
+/// Apart from the hits: whatever is set is written anew in every index that has it, also where it stays the same.
+pub(in crate::storage::sqlite) const PROMPT_USED: &str =
+    "UPDATE prompt_cache SET last_accessed = ?2 WHERE id = ?1 AND last_accessed < ?2";
 /// A lookup is a request. Who has no row is no guest that has said anything.
 pub(in crate::storage::sqlite) const USAGE_LOOKUPS: &str = "UPDATE usage_metrics SET total_requests = total_requests + ?2 + ?3,
         cache_hits = cache_hits + ?2, cache_misses = cache_misses + ?3, lookup_misses = lookup_misses + ?3,
