@@ -4,9 +4,10 @@ use crate::client::{Answer, Client, chat, json_body};
 use crate::process::Running;
 use crate::rig::{Rig, stopped};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BEFORE: usize = 500;
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A node that keeps the index.
 fn node(rig: &Rig) -> Running {
@@ -21,6 +22,24 @@ async fn found(client: &Client, q: &str) -> Vec<String> {
     let hits = answer["hits"].as_array().unwrap();
     let text = |hit: &Value| hit["content"].as_str().unwrap().to_owned();
     hits.iter().map(text).collect()
+}
+
+/// Waits for the index, which one node makes; meanwhile the other says that it is being made.
+async fn ready(client: &Client) {
+    let (asked, since) = (json!({"q": "order", "mode": "text"}), Instant::now());
+    loop {
+        let answer = client.post("/v1/search", &asked).await;
+        if answer.status == 200 {
+            return;
+        }
+        let problem = answer.problem(409);
+        assert!(
+            problem.to_string().contains("still being made"),
+            "{problem}"
+        );
+        assert!(since.elapsed() < LIMIT, "never made");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Stores one message after the other until the node is gone; those that were answered as saved.
@@ -55,6 +74,7 @@ async fn nodes_share_an_index_over_words_and_a_kill_takes_nothing_from_it() {
         (node(&rig), other.join().unwrap())
     });
     for client in [&a.client, &b.client] {
+        ready(client).await;
         assert_eq!(found(client, "b499").await, ["order b499 has arrived"]);
         assert_eq!(found(client, "order").await.len(), 100);
     }
