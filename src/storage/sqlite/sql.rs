@@ -20,13 +20,13 @@ pub(super) const AUTO_VACUUM: &str = "PRAGMA auto_vacuum";
 pub(super) const SET_AUTO_VACUUM: &str = "PRAGMA auto_vacuum = INCREMENTAL";
 
 /// For the connection that writes. FULL: a commit is on disk when it returns. The WAL is cut back to 64 MiB after a peak.
-/// Checkpoints are done in `checkpoint.rs`, where their errors are seen.
+/// Checkpoints are done in `checkpoint.rs`, where their errors are seen. What does not fit into 16 MB of pages is in the system's cache.
 pub(super) const WRITER_PRAGMAS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA wal_autocheckpoint = 0;
     PRAGMA journal_size_limit = 67108864;
-    PRAGMA cache_size = -32000;
+    PRAGMA cache_size = -16000;
     PRAGMA temp_store = MEMORY;
     PRAGMA mmap_size = 0;
     PRAGMA trusted_schema = OFF;
