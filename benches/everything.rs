@@ -24,10 +24,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// That of the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const DIMENSION: usize = 256;
 const K_WANTED: usize = 10;
 const PER_BATCH: u64 = 1024;

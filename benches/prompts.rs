@@ -21,10 +21,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// That of the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const CLIENTS: usize = 64;
 /// What clients do between two lookups, where they are not to find out what the processors can do at most.
 const PAUSE: Duration = Duration::from_millis(2);
