@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Rows of a page of a walk.
-const PAGE: usize = 500;
+const PAGE: usize = 2000;
 /// News taken in before anything else is looked at.
 const AT_ONCE: usize = 64;
 /// How long to wait after the database failed.
