@@ -13,7 +13,8 @@ pub(super) struct OpenChat {
     pub(super) guest: GuestId,
     pub(super) is_new: bool,
     pub(super) title: String,
-    pub(super) has_user_message: bool,
+    /// `None` when nobody has looked: it matters only when a user's message comes.
+    pub(super) has_user_message: Option<bool>,
     pub(super) hash: Digest,
     pub(super) message_count: u64,
     pub(super) total_tokens: u64,
@@ -33,7 +34,7 @@ impl OpenChat {
             guest: guest.clone(),
             is_new: true,
             title: title(guest.as_str(), None),
-            has_user_message: false,
+            has_user_message: Some(false),
             hash: chain_start(id),
             message_count: 0,
             total_tokens: 0,
@@ -47,9 +48,9 @@ impl OpenChat {
     /// Adds a message and returns its sequence.
     pub(super) fn take(&mut self, message: &NewMessage, at: Timestamp, ttl: Ttl) -> u64 {
         let sequence = self.message_count;
-        if message.role == Role::User && !self.has_user_message {
+        if message.role == Role::User && self.has_user_message != Some(true) {
             self.title = title(self.guest.as_str(), Some(message.content.as_str()));
-            self.has_user_message = true;
+            self.has_user_message = Some(true);
         }
         let window = Window::advance(self.window, sequence, at, ttl);
         self.lapsed |= window.from == sequence && sequence > 0;

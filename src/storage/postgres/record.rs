@@ -295,7 +295,7 @@ fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<Seen> {
         guest: guests[place].clone(),
         is_new: false,
         title: get(row, 3)?,
-        has_user_message: get(row, 10)?,
+        has_user_message: Some(get(row, 10)?),
         hash: OpenChat::head(text(row, 4)?),
         message_count: count(row, 5)?,
         total_tokens: count(row, 6)?,

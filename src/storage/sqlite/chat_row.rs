@@ -20,7 +20,7 @@ pub(super) fn load(
             guest: guest.clone(),
             is_new: false,
             title: row.get(1)?,
-            has_user_message: true,
+            has_user_message: None,
             hash: OpenChat::head(stored_hash),
             message_count: row.get(3)?,
             total_tokens: row.get(4)?,
@@ -42,13 +42,22 @@ pub(super) fn load(
         chats::erase_conversation(tx, chat.id, &OwnerId::from(guest), at)?;
         return Ok(None);
     }
-    if chat.title == title(guest.as_str(), None) {
-        let asked = tx
-            .prepare_cached(sql::CHAT_HAS_USER_MESSAGE)?
-            .query_row([Id(chat.id.0)], |row| row.get(0));
-        chat.has_user_message = asked?;
+    if chat.title != title(guest.as_str(), None) {
+        chat.has_user_message = Some(true);
     }
     Ok(Some(chat))
+}
+
+/// Looks whether there is a message of the user's. Only before the first one: until it comes, this reads every message there is.
+pub(super) fn look_for_user_message(
+    tx: &Transaction<'_>,
+    chat: &mut OpenChat,
+) -> rusqlite::Result<()> {
+    if chat.has_user_message.is_none() {
+        let mut select = tx.prepare_cached(sql::CHAT_HAS_USER_MESSAGE)?;
+        chat.has_user_message = Some(select.query_row([Id(chat.id.0)], |row| row.get(0))?);
+    }
+    Ok(())
 }
 
 /// Writes the row, and takes back the marks of messages that fell out of the list.

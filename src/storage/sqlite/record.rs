@@ -5,7 +5,7 @@
 
 use super::rows::{Id, Time};
 use super::{SqliteDatabase, chat_row, outbox, sql, text};
-use crate::chat::{ConversationId, GuestId, MessageId, NewMessage, RowState, Timestamp};
+use crate::chat::{ConversationId, GuestId, MessageId, NewMessage, Role, RowState, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{Batch, Embedding, Entry, Group, Outcome, Recorded, TableSettings};
 use crate::storage::open_chat::OpenChat;
@@ -102,6 +102,9 @@ impl<'a> Recorder<'a> {
         let chat = self.chat(&message.guest)?;
         let (ttl, at, groups) = (self.settings.list_ttl, self.at, self.groups);
         let chat = &mut self.chats[chat];
+        if message.role == Role::User {
+            chat_row::look_for_user_message(self.tx, chat)?;
+        }
         let sequence = chat.take(message, at, ttl);
         chat.first.get_or_insert((groups, place));
         let recorded = Recorded {
