@@ -6,7 +6,7 @@
 //! list of the guest removes, and expiry entries without a list, which are removed when they are due.
 //!
 //! sled's transactions would do this too. Each of them makes sled write what it has, twice, wait for the disk, and wake every
-//! thread it has: that was half of what a list cost.
+//! thread it has: that was nearly half of what a list cost.
 
 use super::fault::Outcome;
 use super::keys;
