@@ -168,37 +168,41 @@ impl Lists {
 
     /// Returns once everything written since the store was opened survives a power cut.
     pub(super) fn flush(&mut self) -> Outcome<()> {
-        let Some(flush) = self.unflushed() else {
+        let Some(flush) = self.hand_over()? else {
             return Ok(());
         };
-        self.end_flush(flush.sync()?)
+        flush.sync()?;
+        self.end_flush(&flush)
     }
 
-    /// What has to reach the disk, which needs no hold on the store. `None` when there is nothing to wait for.
+    /// Hands everything written to the kernel; what is left is to wait for the disk, which needs no hold on the store.
+    /// `None` when there is nothing to wait for.
     pub(super) fn begin_flush(&mut self) -> Outcome<Option<Flush>> {
         if std::mem::take(&mut self.may_lack_earlier_writes) {
             return Err(Fault::Reopened);
         }
-        Ok(self.unflushed())
+        self.hand_over()
     }
 
-    fn unflushed(&self) -> Option<Flush> {
-        (self.synced != self.written).then(|| Flush {
-            db: self.db.clone(),
+    /// sled's own flush does not wait for the disk: it only asks the kernel to begin writing.
+    fn hand_over(&mut self) -> Outcome<Option<Flush>> {
+        if self.synced == self.written {
+            return Ok(None);
+        }
+        self.db.flush()?;
+        Ok(Some(Flush {
             path: self.path.clone(),
-            of: Flushed {
-                opening: self.opening,
-                written: self.written,
-            },
-        })
+            opening: self.opening,
+            written: self.written,
+        }))
     }
 
     /// Notes a flush that has reached the disk, if it was of this store and not of one before it.
-    pub(super) fn end_flush(&mut self, flushed: Flushed) -> Outcome<()> {
-        if flushed.opening != self.opening {
+    pub(super) fn end_flush(&mut self, flush: &Flush) -> Outcome<()> {
+        if flush.opening != self.opening {
             return Err(Fault::Reopened);
         }
-        self.synced = self.synced.max(flushed.written);
+        self.synced = self.synced.max(flush.written);
         Ok(())
     }
 
@@ -258,29 +262,19 @@ impl Lists {
     }
 }
 
-/// What has been written and has to reach the disk.
+/// What has been handed to the kernel and has to reach the disk.
 #[derive(Debug)]
 pub(super) struct Flush {
-    db: Db,
     path: PathBuf,
-    of: Flushed,
-}
-
-/// Of which opening of the store a flush was, and how many of its changes are on disk.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flushed {
     opening: Uuid,
     written: u64,
 }
 
 impl Flush {
-    /// Has sled write what it holds in memory, and waits for the disk. sled's own flush does not: it only asks the kernel to begin
-    /// writing.
-    pub(super) fn sync(self) -> Outcome<Flushed> {
-        self.db.flush()?;
+    /// Waits for the disk.
+    pub(super) fn sync(&self) -> Outcome<()> {
         self.sync_blobs()?;
-        sync(&self.path.join("db"))?;
-        Ok(self.of)
+        sync(&self.path.join("db"))
     }
 
     /// Pages too large for the file have files of their own; with values of at most 4,000 bytes there are none.

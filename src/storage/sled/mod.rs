@@ -128,13 +128,12 @@ impl Storage for SledLists {
         self.call("stats", |lists| lists.stats()).await
     }
 
-    /// Not on the store's thread: appends go on meanwhile.
+    /// The wait for the disk is not on the store's thread: appends go on meanwhile.
     async fn flush(&self) -> Result<()> {
         let Some(flush) = self.call("flush", Lists::begin_flush).await? else {
             return Ok(());
         };
-        // A panic in it is a fault of the store, and so is one in letting go of a store that was given up meanwhile.
-        let waiting = tokio::task::spawn_blocking(|| open::caught(|| flush.sync())).await;
+        let waiting = tokio::task::spawn_blocking(move || flush.sync().map(|()| flush)).await;
         let ended = |cause| {
             Err(Fault::Io(
                 "the wait for the disk ended",
@@ -142,7 +141,7 @@ impl Storage for SledLists {
             ))
         };
         let synced = waiting.unwrap_or_else(ended);
-        self.call("flush", move |lists| lists.end_flush(synced?))
+        self.call("flush", move |lists| lists.end_flush(&synced?))
             .await
     }
 
