@@ -12,7 +12,9 @@ pub(in crate::storage::sqlite) const TEXT_MAKE: &str = "
     CREATE TRIGGER message_words_removed AFTER DELETE ON message_cache BEGIN
         DELETE FROM message_words WHERE rowid = old.rowid;
     END;";
+/// `message_words_added` is of a build that kept the index by a trigger: without the index no message could be stored.
 pub(in crate::storage::sqlite) const TEXT_REMOVE: &str = "
+    DROP TRIGGER IF EXISTS message_words_added;
     DROP TRIGGER IF EXISTS message_words_changed;
     DROP TRIGGER IF EXISTS message_words_removed;
     DROP TABLE IF EXISTS message_words;";
