@@ -1,7 +1,7 @@
 //! The mapping without row numbers.
 //!
 //! `schema/sqlite/001` makes it with them: a tree of rows by number, and a tree of ids that leads to it. Ids alone find a
-//! mapping, so one tree does: 60 bytes and one insertion less a message. A table that holds something is left as it is, because
+//! mapping, so one tree does: 50 bytes and one insertion less a message. A table that holds something is left as it is, because
 //! writing millions of rows anew is nothing for a start; both are read and written alike.
 
 /// One row: whether the mapping has row numbers and holds nothing.
