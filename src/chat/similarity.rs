@@ -4,6 +4,7 @@
 //! [`Vector::cosine`], and two nodes sort what they find alike.
 
 use super::Vector;
+use super::vector::{DOT_BLOCK, dot_block};
 use guestbook_kernel::{Lanes, byte_dots, widened};
 
 /// A vector that is sought, made ready to be compared with many stored ones of the same model.
@@ -77,7 +78,9 @@ impl Probe {
 
 /// The exact sum of the squares of a vector's cells; never 0 for a [`Vector`].
 pub fn square(cells: &[i8]) -> i64 {
-    cells.iter().map(|&x| i64::from(x) * i64::from(x)).sum()
+    let blocks = cells.chunks(DOT_BLOCK);
+    // In 32 bits as far as they reach: in 64 it takes several times as long.
+    blocks.map(|block| i64::from(dot_block(block, block))).sum()
 }
 
 /// One formula for every place that compares vectors.

@@ -13,7 +13,7 @@ const FULL: f64 = 127.0;
 
 /// How many products of two signed bytes are summed in 32 bits before the sum is widened:
 /// 65,536 × 128 × 128 = 2^30 cannot overflow an `i32`.
-const DOT_BLOCK: usize = 65_536;
+pub(super) const DOT_BLOCK: usize = 65_536;
 
 /// Names one embedding model exactly: `NAME:DIM:HEX8`, as stored in `cache_embeddings.embedding_model`.
 ///
@@ -203,7 +203,7 @@ fn round(x: f64) -> i8 {
     (x + SHIFT).to_bits() as i8
 }
 
-fn dot_block(a: &[i8], b: &[i8]) -> i32 {
+pub(super) fn dot_block(a: &[i8], b: &[i8]) -> i32 {
     a.iter()
         .zip(b)
         .map(|(&x, &y)| i32::from(x) * i32::from(y))

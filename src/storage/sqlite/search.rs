@@ -24,7 +24,8 @@ impl Search for SqliteDatabase {
                 Sought::Meaning { model, vector } => {
                     let mut scan = Scan::new(vector, asked.k.get());
                     for chat in &chats {
-                        compare(tx, chat.id, model, &mut scan, |_| Ok(()))?;
+                        let statement = sql::VECTORS_OF_CONVERSATION;
+                        compare(tx, statement, chat.id, model, &mut scan, |_| Ok(()))?;
                     }
                     by_meaning(tx, scan.end())
                 }
@@ -66,22 +67,24 @@ fn conversations(
     }
 }
 
-/// Lets `scan` see every message of a conversation, in order of sequence, and `also` the row.
+/// Lets `scan` see every message of a conversation, in order of sequence, and `also` the row. The columns of the statement begin
+/// with the sequence and the vector.
 fn compare(
     tx: &Transaction<'_>,
+    statement: &str,
     conversation: ConversationId,
     model: &ModelId,
     scan: &mut Scan,
     mut also: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let mut select = tx.prepare_cached(sql::MESSAGES_WITH_VECTORS)?;
+    let mut select = tx.prepare_cached(statement)?;
     let mut found = select.query(params![Id(conversation.0), model.as_str()])?;
     while let Some(row) = found.next()? {
         let place = Place {
             conversation,
             sequence: row.get(0)?,
         };
-        scan.see(place, row.get_ref(4)?.as_blob_or_null()?);
+        scan.see(place, row.get_ref(1)?.as_blob_or_null()?);
         also(row)?;
     }
     Ok(())
@@ -151,8 +154,9 @@ fn context(
         Some((model, vector)) => {
             let mut outline = Vec::new();
             let mut scan = Scan::new(vector, RELEVANT);
-            compare(tx, conversation, model, &mut scan, |row| {
-                outline.push(sketch(row)?);
+            let statement = sql::MESSAGES_WITH_VECTORS;
+            compare(tx, statement, conversation, model, &mut scan, |row| {
+                outline.push(sketch(row, 2)?);
                 Ok(())
             })?;
             let scanned = scan.end();
@@ -190,7 +194,7 @@ fn newest(
     let mut outline = Vec::new();
     let mut reach = Reach::of(budget);
     while let Some(row) = found.next()? {
-        let message = sketch(row)?;
+        let message = sketch(row, 1)?;
         outline.push(message);
         if !reach.goes_beyond(&message) {
             break;
@@ -200,13 +204,14 @@ fn newest(
     Ok(outline)
 }
 
-/// The first columns of `MESSAGES_SKETCHED`, in that order.
-fn sketch(row: &Row<'_>) -> rusqlite::Result<Outline> {
+/// The sequence is the first column; role, tokens and bytes are those from `from` on.
+fn sketch(row: &Row<'_>, from: usize) -> rusqlite::Result<Outline> {
+    let role = row.get_ref(from)?.as_str()?;
     Ok(Outline {
         sequence: row.get(0)?,
-        role: Role::parse(row.get_ref(1)?.as_str()?).map_err(|_| rows::unreadable(1, "role"))?,
-        tokens: row.get(2)?,
-        bytes: row.get(3)?,
+        role: Role::parse(role).map_err(|_| rows::unreadable(from, "role"))?,
+        tokens: row.get(from + 1)?,
+        bytes: row.get(from + 2)?,
     })
 }
 
