@@ -2,8 +2,8 @@
 //!
 //! Seen to fail: with two hours for a head (`first_request_timeout` and `header_read_timeout`) it said `a client was there for
 //! 10.006520069s`; with connections that may stall for ever, of answers that nobody takes, `25 files are open, 21 were`; with a
-//! budget of bodies eight times as large, of greedy ones, `568.1 MiB` on a quiet machine (188.7 on a busy one, where fewer of them
-//! got so far).
+//! budget of bodies eight times as large, of greedy ones, `568.1 MiB` on a quiet machine, and 264 and 450 on a busy one, where fewer
+//! of them got so far; with bodies that grew on the heap to 128 KiB, `153.3 MiB` on a busy machine and up to 209 on a quiet one.
 
 use crate::process::{Place, Running};
 use crate::row::{HELLO, get, post};
@@ -28,10 +28,6 @@ const IN_TIME: Duration = Duration::from_secs(8);
 const BODY_LIMIT: u64 = 8 << 20;
 /// The default of `--bodies-limit`.
 const BODIES_LIMIT: u64 = 64 << 20;
-/// What a thousand connections hold besides bodies, at 128 KiB each: what was read and not taken yet, tasks, and what the allocator
-/// keeps of those that have gone. At a peak of 231 MiB on a quiet machine the bodies had 63.5 MiB of the 64 they may have, and the
-/// heap 137.
-const CONNECTIONS: u64 = 1_000 * (128 << 10);
 /// Between two visits of a client that was sent away.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long clients come again that were sent away.
@@ -64,7 +60,7 @@ async fn a_thousand_slow_bodies_keep_nobody_waiting_and_are_closed_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_greedy_bodies_take_no_more_than_the_budget_and_keep_nobody_waiting() {
     let grown = Siege::new(&[]).hold("greedy bodies", Way::Greed).await;
-    assert!(grown < 2 * BODIES_LIMIT + CONNECTIONS, "{}", mib(grown));
+    assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
 }
 
 /// 16 MiB each: more than the system takes over from the server.
