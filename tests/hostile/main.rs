@@ -16,6 +16,7 @@ mod taken;
 
 mod bodies;
 mod chunks;
+mod crowd;
 mod framing;
 mod heads;
 mod leaving;

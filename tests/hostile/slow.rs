@@ -5,6 +5,7 @@
 //! budget of bodies eight times as large, of greedy ones, `568.1 MiB` on a quiet machine, and 264 and 450 on a busy one, where fewer
 //! of them got so far; with bodies that grew on the heap to 128 KiB, `153.3 MiB` on a busy machine and up to 209 on a quiet one.
 
+use crate::crowd::{ALLOWED, CLIENTS, Crowd, IN_TIME, Way, insist};
 use crate::process::{Place, Running};
 use crate::row::{HELLO, get, post};
 use crate::taken::{Taken, mib};
@@ -12,37 +13,12 @@ use crate::wire::Wire;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-const CLIENTS: usize = 1_000;
-
-/// What the server allows for a head, and for a body.
-const ALLOWED: Duration = Duration::from_secs(2);
-/// How much later a client may be closed that has been too slow.
-const IN_TIME: Duration = Duration::from_secs(8);
-/// The default of `--body-limit`.
-const BODY_LIMIT: u64 = 8 << 20;
 /// The default of `--bodies-limit`.
 const BODIES_LIMIT: u64 = 64 << 20;
-/// Between two visits of a client that was sent away.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How long clients come again that were sent away.
-const INSISTENCE: Duration = Duration::from_secs(5);
-
-/// What a client does to stay.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    /// A byte of its head now and then.
-    Head,
-    /// A byte of its body now and then.
-    Body,
-    /// Nearly all of the largest body as fast as it goes, and never the rest.
-    Greed,
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_slow_heads_keep_nobody_waiting_and_are_closed_in_time() {
@@ -133,15 +109,15 @@ impl Siege {
         self.taken.forget_peak();
         let (base, address) = (self.taken.peak(), self.node.client.address);
         let files = self.taken.files_at_rest().await;
-        let open = Arc::new(AtomicUsize::new(0));
+        let crowd = Arc::new(Crowd::default());
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
-            clients.spawn(insist(address, way, Arc::clone(&open)));
+            clients.spawn(insist(address, way, Arc::clone(&crowd)));
         }
         let stop = Arc::new(AtomicBool::new(false));
         let others = tokio::task::spawn_blocking({
-            let (stop, open) = (Arc::clone(&stop), Arc::clone(&open));
-            move || others(address, &stop, &open)
+            let (stop, crowd) = (Arc::clone(&stop), Arc::clone(&crowd));
+            move || others(address, &stop, &crowd)
         });
         let mut longest = Duration::ZERO;
         while let Some(stayed) = clients.join_next().await {
@@ -219,75 +195,24 @@ struct Served {
 }
 
 /// Good clients, each on a new connection; all of them must be served.
-fn others(address: SocketAddr, stop: &AtomicBool, open: &AtomicUsize) -> Served {
+fn others(address: SocketAddr, stop: &AtomicBool, crowd: &Crowd) -> Served {
     let mut served = Served {
         times: 0,
         amid_most: 0,
         slowest: Duration::ZERO,
     };
     while !stop.load(Ordering::Relaxed) {
-        let (since, most) = (Instant::now(), open.load(Ordering::Relaxed) > CLIENTS / 2);
+        let (since, was_large) = (Instant::now(), crowd.is_large());
         let mut wire = Wire::open(address);
         say(&mut wire);
         say(&mut wire);
         served.times += 1;
-        served.amid_most += usize::from(most && open.load(Ordering::Relaxed) > CLIENTS / 2);
+        if was_large && crowd.is_large() {
+            served.amid_most += 1;
+            crowd.was_passed.store(true, Ordering::Relaxed);
+        }
         served.slowest = served.slowest.max(since.elapsed());
         std::thread::sleep(Duration::from_millis(5)); // or it would be a load, not a witness
     }
     served
-}
-
-/// Comes again and again when it is sent away; the longest stay.
-async fn insist(address: SocketAddr, way: Way, open: Arc<AtomicUsize>) -> Duration {
-    let (since, mut longest) = (Instant::now(), Duration::ZERO);
-    open.fetch_add(1, Ordering::Relaxed);
-    while since.elapsed() < INSISTENCE {
-        longest = longest.max(stay(address, way).await);
-        tokio::time::sleep(PAUSE).await;
-    }
-    open.fetch_sub(1, Ordering::Relaxed);
-    longest
-}
-
-/// Stays as long as the server lets it; how long that was.
-async fn stay(address: SocketAddr, way: Way) -> Duration {
-    let Ok(mut stream) = TcpStream::connect(address).await else {
-        return Duration::ZERO; // the crowd at the door is too large for a moment
-    };
-    let since = Instant::now();
-    let (mut reader, mut writer) = stream.split();
-    let mut heard = [0; 1024];
-    tokio::select! {
-        () = talk(&mut writer, way) => {}
-        _ = reader.read(&mut heard) => {} // an answer, or the end
-        () = tokio::time::sleep(ALLOWED + IN_TIME) => {}
-    }
-    since.elapsed()
-}
-
-/// Ends only when the server does not listen any more.
-async fn talk(writer: &mut (impl AsyncWriteExt + Unpin), way: Way) {
-    let claim = format!(
-        "POST /v1/guest/chat/slow HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_LIMIT}\r\n\r\n"
-    );
-    let begin = match way {
-        Way::Head => "POST /v1/guest/chat/slow HTTP/1.1\r\nHost: x\r\nX-Slow: ",
-        Way::Body | Way::Greed => &claim,
-    };
-    if writer.write_all(begin.as_bytes()).await.is_err() {
-        return;
-    }
-    if matches!(way, Way::Greed) {
-        let part = vec![b' '; 64 << 10];
-        for _ in 1..BODY_LIMIT as usize / part.len() {
-            if writer.write_all(&part).await.is_err() {
-                return;
-            }
-        }
-        return std::future::pending().await; // the reader hears the end
-    }
-    while writer.write_all(b" ").await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
