@@ -2,22 +2,27 @@
 
 use super::bodies::Held;
 use super::{App, Problem};
-use crate::chat::{ConversationId, GuestId, InvalidField, OwnerId};
+use crate::chat::{ConversationId, GuestId, IdempotencyKey, InvalidField, OwnerId};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use uuid::Uuid;
 
 /// A whole request body of JSON text, within the limits of size, time and memory.
-pub(super) struct JsonBody(Held);
+pub(super) struct JsonBody {
+    held: Held,
+    is_ndjson: bool,
+}
 
 impl FromRequest<App> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         require_json(request.headers())?;
+        let is_ndjson = is_ndjson(request.headers());
         let reading = app
             .bodies
             .read(request.into_body(), app.settings.body_limit);
@@ -26,14 +31,21 @@ impl FromRequest<App> for JsonBody {
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
         };
         let read = tokio::time::timeout(app.settings.body_timeout, reading).await;
-        Ok(Self(read.map_err(late)??))
+        let held = read.map_err(late)??;
+        Ok(Self { held, is_ndjson })
     }
 }
 
 impl JsonBody {
+    /// Whether it is declared as lines of JSON.
+    pub(super) fn is_ndjson(&self) -> bool {
+        self.is_ndjson
+    }
+
     /// The text of the body.
     pub(super) fn text(&self) -> Result<&str, Problem> {
-        std::str::from_utf8(&self.0.bytes).map_err(|_| Problem::malformed("the body is not UTF-8"))
+        std::str::from_utf8(&self.held.bytes)
+            .map_err(|_| Problem::malformed("the body is not UTF-8"))
     }
 }
 
@@ -65,16 +77,41 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
 }
 
-/// Whether the body is declared as lines of JSON.
-pub(super) fn is_ndjson(headers: &HeaderMap) -> bool {
+fn is_ndjson(headers: &HeaderMap) -> bool {
+    const NDJSON: &str = "application/x-ndjson";
     let value = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    value.is_some_and(|text| {
-        text.trim_start()
-            .to_ascii_lowercase()
-            .starts_with("application/x-ndjson")
-    })
+    let begin = value.and_then(|text| text.trim_start().get(..NDJSON.len()));
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(NDJSON))
+}
+
+/// The `Idempotency-Key` of the head, or what is wrong with it. It is read before the body comes: whoever keeps a header keeps the
+/// buffer that it came in.
+pub(super) struct Key(pub(super) Result<Option<IdempotencyKey>, InvalidField>);
+
+impl FromRequestParts<App> for Key {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(Self(idempotency_key(&parts.headers)))
+    }
+}
+
+/// The `Idempotency-Key` of a request; more than one is a mistake worth telling.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, InvalidField> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(InvalidField::new(
+            "Idempotency-Key",
+            "is given more than once",
+        ));
+    }
+    let text = value.to_str().unwrap_or("");
+    IdempotencyKey::parse(text).map(Some)
 }
 
 /// The `{guest_id}` of the path.

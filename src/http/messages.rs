@@ -1,6 +1,6 @@
 //! Storing messages: one, a guest's batch, many guests' lines.
 
-use super::extract::{GuestPath, JsonBody, is_ndjson};
+use super::extract::{GuestPath, JsonBody, Key};
 use super::wire::{Elements, IncomingBatch, IncomingMessage, SavedAnswer, read, read_object};
 use super::{App, Problem};
 use crate::chat::{GuestId, IdempotencyKey, InvalidField, NewMessage};
@@ -9,7 +9,7 @@ use crate::service::{Answer, Saved, Waiting};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// Messages of one guest at a time.
@@ -24,15 +24,11 @@ const LINES_AT_A_TIME: usize = 512;
 pub(super) async fn post(
     State(app): State<App>,
     GuestPath(guest): GuestPath,
-    headers: HeaderMap,
+    Key(key): Key,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let incoming: IncomingMessage<'_> = read_object(body.text()?)?;
-    let message = incoming.for_guest(
-        &guest,
-        idempotency_key(&headers)?,
-        app.settings.content_limit,
-    )?;
+    let message = incoming.for_guest(&guest, key?, app.settings.content_limit)?;
     let saved = store_one(&app, vec![message], |_| None).await?;
     let Some(saved) = saved.first() else {
         return Err(Problem::outcome_unknown());
@@ -44,7 +40,7 @@ pub(super) async fn post(
 pub(super) async fn post_guest_batch(
     State(app): State<App>,
     GuestPath(guest): GuestPath,
-    headers: HeaderMap,
+    Key(key): Key,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let batch: IncomingBatch<'_> = read_object(body.text()?)?;
@@ -58,7 +54,7 @@ pub(super) async fn post_guest_batch(
         let rule = format!("must hold 1 to {GUEST_BATCH} messages, and holds {count}");
         return Err(InvalidField::new("messages", rule).into());
     }
-    let key = idempotency_key(&headers)?;
+    let key = key?;
     let mut messages = Vec::with_capacity(list.count);
     for (index, text) in list.first.into_iter().enumerate() {
         let place = format!("messages[{index}]");
@@ -77,11 +73,11 @@ pub(super) async fn post_guest_batch(
 /// answer in the same place and form.
 pub(super) async fn post_batch(
     State(app): State<App>,
-    headers: HeaderMap,
+    Key(key): Key,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let text = body.text()?;
-    let as_lines = is_ndjson(&headers) || !text.trim_start().starts_with('[');
+    let as_lines = body.is_ndjson() || !text.trim_start().starts_with('[');
     let parts: Elements<'_, LINES> = if as_lines {
         Elements::of_lines(text)
     } else {
@@ -92,7 +88,7 @@ pub(super) async fn post_batch(
         let detail = format!("the body holds {count} messages; send at most {LINES} at a time");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
-    let key = idempotency_key(&headers)?;
+    let key = key?;
     let fates = store_many(&app, &parts.first, key.as_ref()).await;
     Ok(many_answers(&app, &fates, as_lines))
 }
@@ -226,22 +222,6 @@ fn many_answers(app: &App, fates: &[Line], as_lines: bool) -> Response {
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
-}
-
-/// The `Idempotency-Key` of a request; more than one is a mistake worth telling.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, InvalidField> {
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err(InvalidField::new(
-            "Idempotency-Key",
-            "is given more than once",
-        ));
-    }
-    let text = value.to_str().unwrap_or("");
-    IdempotencyKey::parse(text).map(Some)
 }
 
 impl App {
