@@ -197,3 +197,28 @@ impl Parameters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn lines_are_known_by_their_type_however_it_is_written() {
+        let declared = |kind: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            is_ndjson(&headers)
+        };
+        for lines in [
+            "application/x-ndjson",
+            " Application/X-NDJSON; charset=utf-8",
+        ] {
+            assert!(declared(lines), "{lines}");
+        }
+        for other in ["", "application/json", "application/x-ndjso"] {
+            assert!(!declared(other), "{other}");
+        }
+        assert!(!is_ndjson(&HeaderMap::new()));
+    }
+}
