@@ -189,6 +189,9 @@ pub struct ServeArgs {
     /// Bytes of all request bodies at most that are being read or worked on at once, never less than --body-limit; more are turned away with 503
     #[arg(long, global = true, env = "GUESTBOOK_BODIES_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = positive_count)]
     pub bodies_limit: usize,
+    /// Bytes of all answers above 64 KiB at most that are on their way at once; more wait, then are turned away with 503
+    #[arg(long, global = true, env = "GUESTBOOK_ANSWERS_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = positive_count)]
+    pub answers_limit: usize,
     /// Bytes of one message's content at most
     #[arg(
         long,
@@ -283,6 +286,7 @@ impl Cli {
             api_key: serving.api_key.clone(),
             body_limit: serving.body_limit,
             bodies_limit: serving.bodies_limit,
+            answers_limit: serving.answers_limit,
             content_limit: serving.content_limit,
             header_timeout: serving.header_timeout,
             body_timeout: serving.body_timeout,

@@ -1,5 +1,6 @@
 //! A guest's chat: its history, its live list, its deletion.
 
+use super::answers::made;
 use super::extract::{GuestPath, Parameters};
 use super::recent::Sent;
 use super::wire::{DeletedAnswer, MessageAnswer, SessionAnswer};
@@ -27,7 +28,7 @@ pub(super) async fn history(State(app): State<App>, request: Request) -> Result<
     let GuestPath(guest) = GuestPath::from_request_parts(&mut parts, &app).await?;
     let page = page(&Parameters::from_request_parts(&mut parts, &app).await?)?;
     let chat = ChatKey::Guest(guest.clone());
-    let Some(history) = app.in_time(app.service.history(&chat, page)).await? else {
+    let Some((history, turn)) = app.in_time(app.service.history(&chat, page)).await? else {
         return Ok(Json::<[(); 0]>([]).into_response());
     };
     let sent = Sent {
@@ -37,7 +38,7 @@ pub(super) async fn history(State(app): State<App>, request: Request) -> Result<
     if let Some(standing) = Standing::of(&history) {
         app.recent.hold(&parts.uri, &sent, standing);
     }
-    Ok(sent.into_response())
+    Ok(made(sent, turn))
 }
 
 fn messages(history: &History) -> Result<Bytes, Problem> {
@@ -55,7 +56,10 @@ pub(super) async fn session(
     GuestPath(guest): GuestPath,
 ) -> Result<Response, Problem> {
     match app.in_time(app.service.session(&guest)).await? {
-        Some(session) => Ok(Json(SessionAnswer::new(&guest, &session)).into_response()),
+        Some(session) => {
+            let answer = Json(SessionAnswer::new(&guest, &session));
+            Ok(made(answer, session.turn.clone()))
+        }
         None => {
             let detail = format!(
                 "guest {guest} has no live list: nothing was said yet, or not within the list's TTL"

@@ -1,5 +1,6 @@
 //! Finding messages over all conversations.
 
+use super::answers::made;
 use super::extract::JsonBody;
 use super::wire::{EverythingAnswer, FoundAnswer, IncomingSearch, read_object};
 use super::{App, Problem};
@@ -7,7 +8,7 @@ use crate::chat::{SearchMode, Words};
 use crate::service::Everything;
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 /// `POST /v1/search`
 pub(super) async fn search(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
@@ -16,8 +17,9 @@ pub(super) async fn search(State(app): State<App>, body: JsonBody) -> Result<Res
     if asked.mode == SearchMode::Text {
         let words = Words::of("q", &asked.text)?;
         let searching = app.service.search_words(words, asked.k, asked.filters);
-        let found = app.in_time(searching).await?;
-        return Ok(Json(FoundAnswer::new(asked.mode, None, &found)).into_response());
+        let (found, turn) = app.in_turn(searching).await?;
+        let answer = FoundAnswer::new(asked.mode, None, &found);
+        return Ok(made(Json(answer), turn));
     }
     let (model, vector) = app.service.meaning(&asked.text).await?;
     let everything = Everything {
@@ -26,8 +28,7 @@ pub(super) async fn search(State(app): State<App>, body: JsonBody) -> Result<Res
         k: asked.k,
         filters: asked.filters,
     };
-    let found = app
-        .in_time(app.service.search_everything(&everything))
-        .await?;
-    Ok(Json(EverythingAnswer::new(&model, &found)).into_response())
+    let searching = app.service.search_everything(&everything);
+    let (found, turn) = app.in_turn(searching).await?;
+    Ok(made(Json(EverythingAnswer::new(&model, &found)), turn))
 }

@@ -1,5 +1,6 @@
 //! The HTTP side: bytes become checked types, answers become JSON. No backend is named here.
 
+mod answers;
 mod auth;
 mod bodies;
 mod chats;
@@ -18,6 +19,7 @@ mod routes;
 mod search;
 mod server;
 mod stall;
+mod unread;
 mod users;
 mod wire;
 
@@ -27,7 +29,7 @@ pub use server::{Server, bind};
 pub use wire::StatsAnswer;
 
 use crate::error::Result as StoreResult;
-use crate::service::Service;
+use crate::service::{Service, Turn};
 use axum::Router;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -43,6 +45,8 @@ pub struct HttpSettings {
     pub body_limit: usize,
     /// Bytes of all request bodies at most that are being read or worked on at once; at least `body_limit`.
     pub bodies_limit: usize,
+    /// Bytes of all answers above 64 KiB at most that are on their way at once.
+    pub answers_limit: usize,
     /// Bytes of one message's content at most.
     pub content_limit: usize,
     /// How long the head of a request may take to arrive, also on a connection kept alive.
@@ -61,6 +65,7 @@ impl Default for HttpSettings {
             api_key: None,
             body_limit: 8 << 20,
             bodies_limit: 64 << 20,
+            answers_limit: 64 << 20,
             content_limit: 65_536,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
@@ -101,6 +106,18 @@ pub fn router(service: Service, settings: HttpSettings) -> Router {
 }
 
 impl App {
+    /// As [`Self::in_time`], of what is only asked when there is a turn for its answer.
+    async fn in_turn<R>(
+        &self,
+        asking: impl Future<Output = StoreResult<R>>,
+    ) -> Result<(R, Turn), Problem> {
+        let asking = async {
+            let turn = self.service.turn().await;
+            Ok((asking.await?, turn))
+        };
+        self.in_time(asking).await
+    }
+
     /// What the service says, if it says so within the time a request may take.
     async fn in_time<R>(&self, asking: impl Future<Output = StoreResult<R>>) -> Result<R, Problem> {
         match tokio::time::timeout(self.settings.request_timeout, asking).await {

@@ -1,5 +1,6 @@
 //! Finding messages of a guest or a user, and what to send to a model of a guest's chat.
 
+use super::answers::made;
 use super::extract::{GuestPath, Parameters, UserPath};
 use super::wire::{ContextAnswer, FoundAnswer};
 use super::{App, Problem};
@@ -7,7 +8,7 @@ use crate::chat::{Budget, InvalidField, K, ModelId, SearchMode, SearchText, Word
 use crate::storage::database::{SearchScope, Sought};
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 /// `GET /v1/guest/chat/{guest_id}/search?q=&k=&mode=meaning|text`
 pub(super) async fn guest(
@@ -44,9 +45,9 @@ async fn search(
             (Some(model.clone()), Sought::Meaning { model, vector })
         }
     };
-    let found = app.in_time(app.service.search(scope, sought, k)).await?;
+    let (found, turn) = app.in_turn(app.service.search(scope, sought, k)).await?;
     let answer = FoundAnswer::new(mode, model.as_ref(), &found);
-    Ok(Json(answer).into_response())
+    Ok(made(Json(answer), turn))
 }
 
 /// `GET /v1/guest/chat/{guest_id}/context?max_tokens=&q=&recent=`
@@ -71,9 +72,13 @@ pub(super) async fn context(
     };
     let model = about.as_ref().map(|(model, _)| model.clone());
     let asking = app.service.context_for_model(guest.clone(), budget, about);
-    let found = app.in_time(asking).await?.unwrap_or_default();
-    let model = model.as_ref().map(ModelId::as_str);
-    Ok(Json(ContextAnswer::new(&guest, budget, model, &found)).into_response())
+    let (found, turn) = app.in_turn(asking).await?;
+    let (found, model) = (
+        found.unwrap_or_default(),
+        model.as_ref().map(ModelId::as_str),
+    );
+    let answer = ContextAnswer::new(&guest, budget, model, &found);
+    Ok(made(Json(answer), turn))
 }
 
 fn k(parameters: &Parameters) -> Result<K, InvalidField> {

@@ -1,11 +1,13 @@
 //! The listener and the life of a connection.
 
+use super::answers::Answers;
 use super::stall::Unstalled;
+use super::unread::{Rest, Unread};
 use super::{HttpSettings, Problem, router};
 use crate::service::Service;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Version, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
@@ -69,7 +71,9 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(settings.header_timeout)
             .max_buf_size(HEAD_LIMIT);
-        let app = router(service, settings).layer(from_fn(refuse_ambiguous));
+        let answers = Answers::new(settings.answers_limit, settings.request_timeout);
+        let passing = (answers, Unread::default());
+        let app = router(service, settings).layer(from_fn_with_state(passing, one_request));
         let running = tokio::spawn(server.serve(app.into_make_service()));
         Ok(Self {
             address,
@@ -95,10 +99,17 @@ impl Server {
     }
 }
 
-/// Refuses what a proxy before us may take for another request than we do, and takes nothing more from its connection.
-async fn refuse_ambiguous(request: Request, next: Next) -> Response {
+/// Lets a request in, and its answer out. What a proxy before us may take for another request than we do is refused, and nothing
+/// more is taken from its connection.
+async fn one_request(
+    State((answers, unread)): State<(Answers, Unread)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(fault) = ambiguity(&request) else {
-        return next.run(request).await;
+        let (request, rest) = Rest::of(request);
+        let answer = answers.admit(next.run(request).await).await;
+        return unread.answer(rest, answer).await;
     };
     let mut response = Problem::malformed(fault).into_response();
     let close = HeaderValue::from_static("close");

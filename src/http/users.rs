@@ -1,5 +1,6 @@
 //! Signing up, and reading what was brought along.
 
+use super::answers::made;
 use super::chats::{next, page};
 use super::extract::{
     ConversationPath, GuestPath, JsonBody, Parameters, UserPath, conversation_id,
@@ -65,7 +66,7 @@ pub(super) async fn conversation(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let page = page(&parameters)?;
-    let Some(history) = app
+    let Some((history, turn)) = app
         .in_time(app.service.history(&ChatKey::Conversation(id), page))
         .await?
     else {
@@ -78,5 +79,5 @@ pub(super) async fn conversation(
     answer.messages = Some(history.messages.iter().map(MessageAnswer::from).collect());
     let path = format!("/v1/conversation/{id}");
     let next = next(&path, page, &history).map(|next| [(LINK, next)]);
-    Ok((next, Json(answer)).into_response())
+    Ok(made((next, Json(answer)), turn))
 }

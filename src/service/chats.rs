@@ -1,6 +1,7 @@
 //! Reading, deleting and signing up.
 
 use super::Service;
+use super::turns::Turn;
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{ChatKey, Erased, Migrated, Page, PageStart};
@@ -16,6 +17,8 @@ pub struct Session {
     pub ttl: Duration,
     /// The store that answered: the list store, or the database while that one cannot.
     pub source: &'static str,
+    /// To be kept until the answer is made.
+    pub turn: Turn,
 }
 
 /// What a deletion removed.
@@ -56,18 +59,27 @@ impl Service {
             return Ok(None);
         };
         let ttl = now.until(row.window.expires_at);
+        let turn = match row.next.saturating_sub(row.window.from) {
+            messages if messages <= Turn::SHORT as u64 => self.turn().await,
+            _ => self.long_turn().await,
+        };
         match self.listed_in_time(guest, now).await {
             Ok(Some(items)) => Ok(Some(Session {
                 items,
                 ttl,
                 source: self.0.parts.lists.name(),
+                turn,
             })),
             Ok(None) => Ok(None),
             Err(cause) => {
                 tracing::warn!(step = "list", %guest, %cause, "the list is answered from the tables");
-                self.session_from_tables(guest, row.window.from, ttl)
-                    .await
-                    .map(Some)
+                let items = self.session_from_tables(guest, row.window.from).await?;
+                Ok(Some(Session {
+                    items,
+                    ttl,
+                    source: self.0.parts.database.name(),
+                    turn,
+                }))
             }
         }
     }
@@ -143,12 +155,7 @@ impl Service {
         mending.map_err(ended)?.map(drop)
     }
 
-    async fn session_from_tables(
-        &self,
-        guest: &GuestId,
-        from: u64,
-        ttl: Duration,
-    ) -> Result<Session> {
+    async fn session_from_tables(&self, guest: &GuestId, from: u64) -> Result<Vec<Item>> {
         let page = Page {
             limit: usize::try_from(i64::MAX).unwrap_or(usize::MAX),
             from: PageStart::At(from),
@@ -165,11 +172,7 @@ impl Service {
             content: message.content,
             timestamp: message.sent_at,
         });
-        Ok(Session {
-            items: items.collect(),
-            ttl,
-            source: self.0.parts.database.name(),
-        })
+        Ok(items.collect())
     }
 
     /// Removes everything of a guest, from every store; repeating it removes nothing more.

@@ -1,6 +1,7 @@
 //! Reading a chat in answers of bounded size, whatever its messages hold.
 
 use super::Service;
+use super::turns::Turn;
 use crate::chat::{Message, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{ChatKey, History, Page, PageStart, Version};
@@ -9,8 +10,10 @@ use std::time::Instant;
 /// Bytes of contents and metadata in one answer; the message that reaches it is the last. Ten thousand messages of the usual
 /// size stay far below it, and ten thousand of the largest allowed would be 640 MB.
 const ANSWER_BYTES: usize = 16 << 20;
-/// Messages read from the database at a time: with the largest allowed contents 32 MiB.
+/// Messages read from the database at a time, at most.
 const STEP: usize = 512;
+/// An answer of more bytes of contents and metadata is a long one.
+const SHORT_BYTES: usize = 1 << 20;
 
 /// How long a page of a chat is what would be read: until something changes it, or the chat ends.
 #[derive(Clone, Copy, Debug)]
@@ -43,61 +46,112 @@ impl Service {
     }
 
     /// A page of a guest's chat or of a conversation, counted as a read; `None` when there is none. A page ends early when it
-    /// holds 16 MiB; whoever asked sees from its last (or first) sequence that there is more.
+    /// holds 16 MiB; whoever asked sees from its last (or first) sequence that there is more. Keep the turn until the answer is made.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn history(&self, chat: &ChatKey, page: Page) -> Result<Option<History>> {
+    pub async fn history(&self, chat: &ChatKey, page: Page) -> Result<Option<(History, Turn)>> {
         let began = Instant::now();
-        let history = self.page(chat, page).await?;
-        let found = history
+        let read = self.page(chat, page).await?;
+        let found = read
             .as_ref()
-            .is_some_and(|history| !history.messages.is_empty());
+            .is_some_and(|(history, _)| !history.messages.is_empty());
         self.0.metrics.read(found, began.elapsed());
-        Ok(history)
+        Ok(read)
     }
 
-    async fn page(&self, chat: &ChatKey, page: Page) -> Result<Option<History>> {
-        let Some(mut history) = self.step(chat, page).await? else {
+    async fn page(&self, chat: &ChatKey, page: Page) -> Result<Option<(History, Turn)>> {
+        let turn = self.turn().await;
+        let Some(read) = self.begun(chat, page, SHORT_BYTES).await? else {
             return Ok(None);
         };
-        let mut read = history.messages.len();
-        // A step that is not full was the last one.
-        while read == STEP && read_on(&history.messages, page) {
-            let rest = Page {
-                limit: page.limit - history.messages.len(),
-                from: beyond(page.from, &history.messages),
-            };
-            let more = self.step(chat, rest).await?;
-            // What was deleted meanwhile and begun anew is another chat.
-            let Some(more) = more.filter(|more| more.conversation.id == history.conversation.id)
-            else {
-                break;
-            };
-            read = more.messages.len();
-            join(page.from, &mut history, more);
+        if read.is_whole(page) {
+            return Ok(Some((read.page(page), turn)));
         }
-        shorten(page.from, &mut history.messages);
-        Ok(Some(history))
+        drop((read, turn)); // many may wait here, and none of them holds anything meanwhile
+        let turn = self.long_turn().await;
+        let read = self.begun(chat, page, usize::MAX).await?;
+        Ok(read.map(|read| (read.page(page), turn)))
     }
 
-    async fn step(&self, chat: &ChatKey, page: Page) -> Result<Option<History>> {
-        let page = Page {
-            limit: page.limit.min(STEP),
-            ..page
+    /// What is read of a page until it is whole, or will have more bytes than this.
+    async fn begun(&self, chat: &ChatKey, page: Page, most: usize) -> Result<Option<Read>> {
+        let Some(mut read) = self.step(chat, page, Turn::SHORT).await? else {
+            return Ok(None);
         };
-        let database = &self.0.parts.database;
-        database.history(chat, page, self.now()).await
+        while !read.is_whole(page) && read.expected(page) <= most {
+            let rest = Page {
+                limit: page.limit - read.history.messages.len(),
+                from: beyond(page.from, &read.history.messages),
+            };
+            let more = self.step(chat, rest, read.more()).await?;
+            // What was deleted meanwhile and begun anew is another chat.
+            let more =
+                more.filter(|more| more.history.conversation.id == read.history.conversation.id);
+            let Some(more) = more else {
+                read.is_last = true;
+                break;
+            };
+            read.is_last = more.is_last;
+            join(page.from, &mut read.history, more.history);
+        }
+        Ok(Some(read))
     }
+
+    async fn step(&self, chat: &ChatKey, page: Page, most: usize) -> Result<Option<Read>> {
+        let limit = page.limit.min(most);
+        let page = Page { limit, ..page };
+        let database = &self.0.parts.database;
+        let history = database.history(chat, page, self.now()).await?;
+        Ok(history.map(|history| Read {
+            is_last: history.messages.len() < limit,
+            history,
+        }))
+    }
+}
+
+/// What has been read of a page.
+struct Read {
+    history: History,
+    /// Whether there is nothing beyond: a step that is not full was the last one.
+    is_last: bool,
+}
+
+impl Read {
+    fn is_whole(&self, page: Page) -> bool {
+        let messages = &self.history.messages;
+        self.is_last || messages.len() >= page.limit || held(messages) >= ANSWER_BYTES
+    }
+
+    /// The bytes of the page, and as many messages as fill it up, if all are like those that were read.
+    fn expected(&self, page: Page) -> usize {
+        let there = usize::try_from(self.history.conversation.message_count).unwrap_or(usize::MAX);
+        self.of_one().saturating_mul(page.limit.min(there))
+    }
+
+    fn more(&self) -> usize {
+        let left = ANSWER_BYTES.saturating_sub(held(&self.history.messages));
+        (left / self.of_one() + 1).min(STEP)
+    }
+
+    fn of_one(&self) -> usize {
+        let messages = &self.history.messages;
+        (held(messages) / messages.len().max(1)).max(1)
+    }
+
+    fn page(mut self, page: Page) -> History {
+        shorten(page.from, &mut self.history.messages);
+        self.history
+    }
+}
+
+fn held(messages: &[Message]) -> usize {
+    messages.iter().map(bytes).sum()
 }
 
 fn bytes(message: &Message) -> usize {
     let metadata = message.metadata.as_ref();
     message.content.as_str().len() + metadata.map_or(0, |metadata| metadata.as_str().len())
-}
-
-fn read_on(messages: &[Message], page: Page) -> bool {
-    messages.len() < page.limit && messages.iter().map(bytes).sum::<usize>() < ANSWER_BYTES
 }
 
 /// Where the next step begins.

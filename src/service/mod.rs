@@ -17,6 +17,7 @@ mod metrics;
 mod prompts;
 mod search;
 mod sweep;
+mod turns;
 pub mod verify;
 
 pub use chats::{Deleted, Session};
@@ -26,6 +27,7 @@ pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
 pub use ingest::{Answer, Saved, Waiting};
 pub use prompts::{FoundAnswer, Keep, Lookup};
 pub use search::Unseen;
+pub use turns::Turn;
 
 use crate::chat::{Clock, Timestamp};
 use crate::embed::Embedder;
@@ -123,6 +125,7 @@ struct Inner {
     index: index::Index,
     lookups: prompts::Lookups,
     keeping: prompts::Keeping,
+    turns: turns::Turns,
     pending_vectors: tokio::sync::Notify,
     /// Set once, by a failure after which nothing more may be acknowledged.
     fatal: watch::Sender<Option<Error>>,
@@ -174,6 +177,7 @@ impl Service {
             index: index::Index::new(settings.indexing),
             lookups: prompts::Lookups::default(),
             keeping,
+            turns: turns::Turns::default(),
             pending_vectors: tokio::sync::Notify::new(),
             fatal: watch::channel(None).0,
             stopping: watch::channel(false).0,

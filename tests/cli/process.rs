@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// How long a process may take to say that it listens, or to end.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Every variable the binary reads.
-pub(crate) const VARIABLES: [&str; 25] = [
+pub(crate) const VARIABLES: [&str; 26] = [
     "GUESTBOOK_DATA_DIR",
     "DATABASE_URL",
     "CACHE_URL",
@@ -32,6 +32,7 @@ pub(crate) const VARIABLES: [&str; 25] = [
     "GUESTBOOK_API_KEY",
     "GUESTBOOK_BODY_LIMIT",
     "GUESTBOOK_BODIES_LIMIT",
+    "GUESTBOOK_ANSWERS_LIMIT",
     "GUESTBOOK_CONTENT_LIMIT",
     "GUESTBOOK_HEADER_TIMEOUT",
     "GUESTBOOK_BODY_TIMEOUT",

@@ -26,4 +26,5 @@ mod peak;
 mod row;
 mod slow;
 mod table;
+mod unread;
 mod wire;

@@ -8,7 +8,7 @@
 
 use crate::crowd::{ALLOWED, CLIENTS, Crowd, IN_TIME, Way, insist};
 use crate::process::{Place, Running};
-use crate::row::{HELLO, get, post};
+use crate::row::{HELLO, post};
 use crate::taken::{Taken, mib};
 use crate::wire::Wire;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -23,77 +23,47 @@ const BODIES_LIMIT: u64 = 64 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_slow_heads_keep_nobody_waiting_and_are_closed_in_time() {
-    let grown = Siege::new(&[]).hold("slow heads", Way::Head).await;
+    let grown = Siege::new().hold("slow heads", Way::Head).await;
     assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_slow_bodies_keep_nobody_waiting_and_are_closed_in_time() {
-    let grown = Siege::new(&[]).hold("slow bodies", Way::Body).await;
+    let grown = Siege::new().hold("slow bodies", Way::Body).await;
     assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
 }
 
 /// All of them together would be 8 GB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_greedy_bodies_take_no_more_than_the_budget_and_keep_nobody_waiting() {
-    let grown = Siege::new(&[]).hold("greedy bodies", Way::Greed).await;
+    let grown = Siege::new().hold("greedy bodies", Way::Greed).await;
     assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
 }
 
-/// 16 MiB each: more than the system takes over from the server.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_that_nobody_takes_are_given_up_in_time() {
-    let siege = Siege::new(&[]);
-    let address = siege.node.client.address;
-    tokio::task::block_in_place(|| fill(address));
-    let files = siege.taken.files_at_rest().await;
-    let mut deaf = Vec::new();
-    for _ in 0..4 {
-        let mut wire = Wire::open(address);
-        wire.send(get("/v1/guest/chat/long", "").as_bytes());
-        deaf.push(wire);
-    }
-    let since = Instant::now();
-    while siege.taken.files() < files + deaf.len() {
-        assert!(since.elapsed() < IN_TIME, "they were not accepted");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    siege.let_go(files).await;
-    drop(deaf);
-    tokio::task::block_in_place(|| siege.node.stop());
-}
-
-/// A chat whose answer is as long as one may be.
-fn fill(address: SocketAddr) {
-    let message = HELLO.replace("Hello", &"x".repeat(65_536));
-    let body = format!(r#"{{"messages":[{}]}}"#, vec![message; 64].join(","));
-    for _ in 0..4 {
-        let mut wire = Wire::open(address);
-        wire.send(post("long/batch", "", &body).as_bytes());
-        assert_eq!(wire.reply(false).unwrap().status, 200);
-    }
-}
-
 /// A server with many clients around it.
-struct Siege {
+pub(crate) struct Siege {
     _place: Place,
-    node: Running,
-    taken: Taken,
+    pub(crate) node: Running,
+    pub(crate) taken: Taken,
 }
 
 impl Siege {
-    fn new(flags: &[&str]) -> Self {
+    pub(crate) fn new() -> Self {
+        Self::with_patience("2s")
+    }
+
+    /// A server that waits so long for a client that takes or gives nothing.
+    pub(crate) fn with_patience(patience: &str) -> Self {
         allow_files();
         let place = Place::new();
-        let mut command = place.command(&[
+        let command = place.command(&[
             "--listen",
             "127.0.0.1:0",
             "--header-timeout",
             "2s",
             "--body-timeout",
-            "2s",
+            patience,
         ]);
-        command.args(flags);
         let node = tokio::task::block_in_place(|| Running::start(command));
         let taken = Taken(node.id());
         // What any use of it takes is no growth.
@@ -150,7 +120,7 @@ impl Siege {
     }
 
     /// Every connection is given back.
-    async fn let_go(&self, files: usize) {
+    pub(crate) async fn let_go(&self, files: usize) {
         let since = Instant::now();
         while self.taken.files() > files {
             assert!(

@@ -1,5 +1,6 @@
 //! One connection, byte by byte.
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -48,6 +49,18 @@ impl Wire {
             heard: Vec::new(),
             ended: false,
         }
+    }
+
+    /// As [`Self::open`]; the system takes a few KiB ahead of us.
+    pub(crate) fn with_little_room(address: SocketAddr) -> Self {
+        let wire = Self::open(address);
+        set_socket_recv_buffer_size(&wire.stream, 4096).unwrap();
+        wire
+    }
+
+    /// Waits for the first byte of an answer, and takes none.
+    pub(crate) fn await_first(&self) {
+        assert_ne!(self.stream.peek(&mut [0]).unwrap(), 0, "it was closed");
     }
 
     /// Sends bytes, as many as the server takes: one that has refused already need not read the rest.

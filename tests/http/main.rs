@@ -27,6 +27,7 @@ mod repeats;
 mod saved;
 mod search;
 mod session;
+mod unread;
 
 /// One test for each law.
 macro_rules! tests {
@@ -253,6 +254,10 @@ macro_rules! contract {
                     the_right_key_opens_every_route,
                     an_unknown_route_is_a_404_for_who_has_the_key,
                     nothing_is_stored_or_read_without_the_key,
+                }
+                unread with crate::site::server::Plan::default {
+                    a_connection_goes_on_behind_a_refusal_or_says_that_it_ends,
+                    whoever_sends_all_of_a_body_that_is_too_large_hears_why,
                 }
                 raw with crate::raw::impatient {
                     a_head_that_trickles_is_cut_off,

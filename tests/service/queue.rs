@@ -154,7 +154,8 @@ async fn a_migration_keeps_its_place_among_the_messages() {
         .history(&ChatKey::Conversation(before.conversation), page)
         .await
         .unwrap();
-    assert_eq!(moved.unwrap().conversation.owner, user("member"));
+    let (moved, _) = moved.unwrap();
+    assert_eq!(moved.conversation.owner, user("member"));
     stage.mended().await;
     stage.assert_well().await;
     stage.stop().await;

@@ -17,6 +17,7 @@ async fn read(stage: &Stage, limit: usize) -> Standing {
     };
     let chat = ChatKey::Guest(guest("ada"));
     let read = stage.service.history(&chat, page).await.unwrap();
+    let read = read.map(|(history, _)| history);
     Standing::of(&read.expect("a chat")).expect("tables of one process")
 }
 
@@ -67,7 +68,7 @@ async fn read_while_it_is_written(stage: &Stage, earlier: usize) {
     let read = async || {
         let mut standing = 0;
         while answered.load(SeqCst) < earlier + WRITES {
-            let read = stage.service.history(&chat, newest).await.unwrap().unwrap();
+            let (read, _) = stage.service.history(&chat, newest).await.unwrap().unwrap();
             let page = Standing::of(&read).unwrap();
             for _ in 0..20 {
                 let (before, has) = (answered.load(SeqCst), read.messages.len());

@@ -1,0 +1,138 @@
+//! What becomes of a body that nobody has read when its request is answered: one without the key, to a path that is not there, too
+//! large.
+//!
+//! A connection can only go on behind the body. Closed in the middle of it, it is reset, and the client may lose the answer; and a
+//! client that is not told of the end sends its next request into it. So a short rest is read before the answer, and the connection
+//! goes on. Behind a long one it ends, which the answer says, and for a while the rest is still taken.
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use http_body::{Frame, SizeHint};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// A rest that is read before the answer, at most; also that of a body whose length nobody has told.
+const SHORT: u64 = 64 << 10;
+/// How long that may take.
+const MOMENT: Duration = Duration::from_millis(250);
+/// How long a longer rest is taken after the answer.
+const A_WHILE: Duration = Duration::from_secs(5);
+/// Connections on which it is, at once.
+const AT_ONCE: usize = 64;
+
+/// Sees to what is left of bodies. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub(super) struct Unread(Arc<Semaphore>);
+
+impl Default for Unread {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+/// Where a body is left that nobody has read to its end.
+#[derive(Debug, Default)]
+pub(super) struct Rest(Arc<Mutex<Option<Body>>>);
+
+impl Rest {
+    /// Lends the body of a request: its rest comes back when it is dropped.
+    pub(super) fn of(request: Request) -> (Request, Option<Self>) {
+        if request.body().is_end_stream() {
+            return (request, None);
+        }
+        let rest = Self::default();
+        let back = Arc::clone(&rest.0);
+        let lend = |body| Body::new(Lent { body, back });
+        (request.map(lend), Some(rest))
+    }
+
+    fn take(&self) -> Option<Body> {
+        let mut rest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rest.take()
+    }
+}
+
+impl Unread {
+    /// The answer to a request, with what has to be said of its connection.
+    pub(super) async fn answer(&self, rest: Option<Rest>, mut response: Response) -> Response {
+        let Some(mut body) = rest.and_then(|rest| rest.take()) else {
+            return response;
+        };
+        if is_short(&body) && read(&mut body, MOMENT, SHORT).await {
+            return response;
+        }
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        if let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() {
+            tokio::spawn(async move {
+                read(&mut body, A_WHILE, u64::MAX).await;
+                drop(permit);
+            });
+        }
+        response
+    }
+}
+
+fn is_short(body: &Body) -> bool {
+    let left = body.size_hint();
+    left.upper().unwrap_or(left.lower()) <= SHORT
+}
+
+/// Takes the rest of a body and lets go of it; whether that was all.
+async fn read(body: &mut Body, within: Duration, most: u64) -> bool {
+    let reading = async {
+        let mut read = 0;
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+            let Ok(frame) = frame else {
+                return false;
+            };
+            read += frame.data_ref().map_or(0, |part| part.len() as u64);
+            if read > most {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::time::timeout(within, reading).await.unwrap_or(false)
+}
+
+/// A body whose rest comes back.
+struct Lent {
+    body: Body,
+    back: Arc<Mutex<Option<Body>>>,
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.body.is_end_stream() {
+            let mut back = self.back.lock().unwrap_or_else(PoisonError::into_inner);
+            *back = Some(std::mem::take(&mut self.body));
+        }
+    }
+}
