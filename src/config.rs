@@ -150,9 +150,9 @@ pub struct StoreArgs {
     /// What a commit to the SQLite file outlives: full (a power cut), normal (a killed process; a power cut may take the last moments). A PostgreSQL server has settings of its own [default: full]
     #[arg(long, global = true, env = "GUESTBOOK_DURABILITY", value_parser = durability(), value_name = "LEVEL")]
     pub durability: Option<Durability>,
-    /// How long a guest's list lives after its last message
-    #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", default_value = "24h", value_parser = positive_duration, value_name = "TIME")]
-    pub list_ttl: Duration,
+    /// How long a guest's list lives after its last message; a command that looks at what a server stored takes that server's [default: 24h]
+    #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", value_parser = positive_duration, value_name = "TIME")]
+    pub list_ttl: Option<Duration>,
     /// How long a guest's chat is kept after its last message [default: for ever]
     #[arg(long, global = true, env = "GUESTBOOK_RETENTION", value_parser = positive_duration, value_name = "TIME")]
     pub retention: Option<Duration>,
@@ -248,6 +248,13 @@ pub enum LogFormat {
     Json,
 }
 
+impl StoreArgs {
+    /// How long the list of a guest who says something now lives.
+    pub fn list_ttl(&self) -> Ttl {
+        self.list_ttl.map_or(Ttl::DEFAULT, Ttl)
+    }
+}
+
 impl Cli {
     /// Reads the command line and the environment; ends the process with clap's own words when they are wrong.
     pub fn read() -> Self {
@@ -269,7 +276,7 @@ impl Cli {
     pub fn service_settings(&self) -> Settings {
         Settings {
             queue: self.serving.queue,
-            list_ttl: Ttl(self.stores.list_ttl),
+            list_ttl: self.stores.list_ttl(),
             sweep_interval: self.stores.sweep_interval,
             embed_attempts: self.embedding.embedder_attempts,
             indexing: self.embedding.search_index.into(),

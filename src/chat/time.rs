@@ -135,6 +135,11 @@ impl fmt::Display for Timestamp {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ttl(pub Duration);
 
+impl Ttl {
+    /// Where nothing else is set.
+    pub const DEFAULT: Self = Self(Duration::from_secs(86_400));
+}
+
 /// Where "now" comes from. One clock is passed to everything that needs it, so that a test can move time.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The present moment.

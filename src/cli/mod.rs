@@ -14,7 +14,7 @@ mod serve;
 mod sql;
 mod verify;
 
-use crate::chat::{Clock, SystemClock, Ttl};
+use crate::chat::{Clock, SystemClock};
 use crate::config::{Cli, Command, LogArgs, LogFormat, TextIndex};
 use crate::embed::Embedder;
 use crate::embed::openai::OpenAiOptions;
@@ -151,7 +151,7 @@ impl Places {
     async fn open(&self, cli: &Cli, purpose: Purpose) -> Result<Parts, Refusal> {
         let embedder = embedder(cli)?;
         let settings = TableSettings {
-            list_ttl: Ttl(cli.stores.list_ttl),
+            list_ttl: cli.stores.list_ttl(),
             retention: cli.stores.retention,
             model: embedder.as_ref().map(|embedder| embedder.model().clone()),
             cache_backend: self.cache.backend(),

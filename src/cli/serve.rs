@@ -145,7 +145,7 @@ impl StopSignals {
 }
 
 async fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
-    let ttl = humantime::format_duration(cli.stores.list_ttl);
+    let ttl = humantime::format_duration(cli.stores.list_ttl().0);
     let retention = cli.stores.retention.map_or_else(
         || "kept for ever".to_owned(),
         |span| format!("kept for {}", humantime::format_duration(span)),

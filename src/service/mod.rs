@@ -98,7 +98,7 @@ impl Default for Settings {
             settle_interval: Duration::from_millis(200),
             verify_wait: Duration::from_millis(250),
             sweep_interval: Duration::from_secs(30),
-            list_ttl: crate::chat::Ttl(Duration::from_secs(86_400)),
+            list_ttl: crate::chat::Ttl::DEFAULT,
             prompt_ttl: Duration::from_secs(86_400),
             prompt_bytes: 256 << 20,
             embed_attempts: 8,

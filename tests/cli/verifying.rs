@@ -1,6 +1,6 @@
 //! `guestbook verify`: every damage is found and named, and what is derived is mended.
 
-use crate::process::{Place, stderr, stdout};
+use crate::process::{Place, Running, stderr, stdout};
 use serde_json::Value;
 
 const TABLES: [&str; 7] = [
@@ -78,7 +78,7 @@ async fn verify_asks_a_running_server_with_its_key() {
     let place = Place::new();
     let mut command = place.command(&["--listen", "127.0.0.1:0"]);
     command.env("GUESTBOOK_API_KEY", "s3cret");
-    let server = crate::process::Running::start(command);
+    let server = Running::start(command);
     let output = place.run(&["verify"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("GUESTBOOK_API_KEY"));
@@ -226,4 +226,28 @@ async fn lost_lists_are_found_and_mended() {
     let place = filled().await;
     std::fs::remove_dir_all(place.data().join("lists")).unwrap();
     mends(&place, &["there is no list", "g1", "g2"]);
+}
+
+/// Only a server says how long lists live: by another life of theirs, lists that are right would be wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_live_as_long_as_the_server_said_for_a_verify_that_was_not_told() {
+    let place = Place::new();
+    let serve = || {
+        Running::start(place.command(&["--listen", "127.0.0.1:0", "--list-ttl", "2h"]))
+    };
+    let server = serve();
+    server.client.say("g1", "Hello").await;
+    server.stop();
+    for arguments in [&[][..], &["--repair"], &["--list-ttl", "2h"]] {
+        let (code, said) = verify(&place, arguments);
+        assert_eq!(code, 0, "{said}");
+        assert_well(&said);
+        assert!(!said.contains("repaired"), "{said}");
+    }
+    let (code, said) = verify(&place, &["--list-ttl", "3h"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("was --list-ttl changed?"), "{said}");
+    let server = serve();
+    assert!(server.client.verify(None).await["ok"].as_bool().unwrap());
+    server.stop();
 }

@@ -2,7 +2,7 @@
 
 use crate::fixture::Fixture;
 use crate::words::*;
-use guestbook::chat::{ConversationId, Role, Timestamp, Usage, Window};
+use guestbook::chat::{ConversationId, Role, Timestamp, Ttl, Usage, Window};
 use guestbook::storage::database::{AuditScope, Batch, Repair, Tally, UsageAudit};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -54,6 +54,11 @@ pub(crate) async fn dossiers_come_page_by_page_each_whole(f: &Fixture) {
         }
     }
     assert_eq!(seen, begun);
+}
+
+/// Also to who opens the tables without being told.
+pub(crate) async fn it_is_known_how_long_lists_live(f: &Fixture) {
+    assert_eq!(f.database.list_ttl().await.unwrap(), Ttl(TTL));
 }
 
 pub(crate) async fn a_guests_dossiers_include_those_a_user_owns_by_now(f: &Fixture) {

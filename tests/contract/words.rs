@@ -17,8 +17,8 @@ use uuid::Uuid;
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
-/// How long the lists of the laws live.
-pub(crate) const TTL: Duration = DAY;
+/// How long the lists of the laws live: not as long as they do where nothing is set.
+pub(crate) const TTL: Duration = Duration::from_secs(20 * 3600);
 /// How long the conversations of the laws about retention are kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// A page that holds everything.
@@ -38,7 +38,7 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
     noon().plus(SECOND * u32::try_from(seconds).unwrap())
 }
 
-/// Lists live a day, chats are kept for ever, vectors are of [`model`].
+/// Lists live for [`TTL`], chats are kept for ever, vectors are of [`model`].
 pub(crate) fn forever() -> TableSettings {
     TableSettings {
         list_ttl: Ttl(TTL),

@@ -4,7 +4,7 @@ use super::control::Control;
 use async_trait::async_trait;
 use guestbook::chat::{
     Conversation, ConversationId, Findings, GuestId, MessageId, ModelId, OwnerId, PromptKey,
-    PromptSetting, Scope, Timestamp,
+    PromptSetting, Scope, Timestamp, Ttl,
 };
 use guestbook::error::{Error, ErrorKind, Result};
 use guestbook::storage::database::*;
@@ -367,6 +367,9 @@ impl Audit for FaultyDatabase {
         self.control
             .pass("metrics_missing", self.inner.metrics_missing(hours))
             .await
+    }
+    async fn list_ttl(&self) -> Result<Ttl> {
+        self.control.pass("list_ttl", self.inner.list_ttl()).await
     }
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
         self.control

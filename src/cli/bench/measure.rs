@@ -119,7 +119,7 @@ impl Subject {
             Through::Http => Self::Server(Server::start(ground, &Watch::Nothing).await?),
             Through::Storage => {
                 let parts = ground.open().await?;
-                Self::Stores(Arc::new(Stores::new(parts, ground.cli.stores.list_ttl)))
+                Self::Stores(Arc::new(Stores::new(parts, ground.cli.stores.list_ttl().0)))
             }
         })
     }

@@ -3,7 +3,7 @@
 
 use crate::chat::{
     Conversation, ConversationId, Digest, EmbeddingState, GuestId, MessageId, OwnerId, Role,
-    Timestamp, Usage, Window,
+    Timestamp, Ttl, Usage, Window,
 };
 use crate::error::Result;
 use async_trait::async_trait;
@@ -189,6 +189,9 @@ pub trait Audit: Send + Sync {
 
     /// Which of these hours have no row in the hourly metrics.
     async fn metrics_missing(&self, hours: Vec<Timestamp>) -> Result<Vec<Timestamp>>;
+
+    /// How long a list lives by the settings of whoever served these tables last.
+    async fn list_ttl(&self) -> Result<Ttl>;
 
     /// Mends, in one transaction.
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()>;

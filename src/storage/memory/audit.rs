@@ -3,7 +3,7 @@
 use super::MemoryDatabase;
 use super::tables::{Chat, Row, StoredVector, Tables};
 use super::usage::touch;
-use crate::chat::{ConversationId, OwnerId, Timestamp, Usage, content_hash, tokens};
+use crate::chat::{ConversationId, OwnerId, Timestamp, Ttl, Usage, content_hash, tokens};
 use crate::error::Result;
 use crate::storage::database::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
@@ -52,6 +52,10 @@ impl Audit for MemoryDatabase {
             let missing = hours.into_iter().filter(|hour| !tables.hours.has(*hour));
             missing.collect()
         })
+    }
+
+    async fn list_ttl(&self) -> Result<Ttl> {
+        self.run("list_ttl", |tables| tables.settings.list_ttl)
     }
 
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {

@@ -3,9 +3,9 @@
 use super::error::{Attempt, Fault};
 use super::rows::{count, get, id, limit as rows_limit, moment, text, time};
 use super::session::{Begin, Statement, statement};
-use super::{PostgresDatabase, rows, sql};
+use super::{PostgresDatabase, rows, schema, sql};
 use crate::chat::{
-    ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Usage,
+    ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Ttl, Usage,
     content_hash, tokens,
 };
 use crate::error::Result;
@@ -105,6 +105,11 @@ impl Audit for PostgresDatabase {
         let found = self.read("metrics_missing", &asked).await?;
         let missing: Attempt<_> = found[0].iter().map(|row| time(row, 0)).collect();
         missing.map_err(|fault| fault.into_error("metrics_missing"))
+    }
+
+    async fn list_ttl(&self) -> Result<Ttl> {
+        let rows = self.read("list_ttl", &[schema::ask_list_ttl()]).await?;
+        schema::list_ttl(&rows[0]).map_err(|fault| fault.into_error("list_ttl"))
     }
 
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {

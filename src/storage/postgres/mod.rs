@@ -101,9 +101,9 @@ impl PostgresDatabase {
         settings: TableSettings,
     ) -> Result<Self> {
         let database = Self::inspect(url, connections, settings).await?;
-        let retention = database.0.settings.retention;
         let fault = |fault: Fault| fault.into_error("open");
-        schema::retain(database.session().await.map_err(fault)?, retention)
+        let settings = &database.0.settings;
+        schema::note_settings(database.session().await.map_err(fault)?, settings)
             .await
             .map_err(fault)?;
         let text_index = database.0.settings.text_index;
@@ -117,7 +117,8 @@ impl PostgresDatabase {
         Ok(database)
     }
 
-    /// As [`Self::open`], but leaves the retention of the chats as it is: for looking at what a server will serve.
+    /// As [`Self::open`], but leaves the retention of the chats and the life of the lists as they are: for looking at what a
+    /// server will serve.
     ///
     /// # Errors
     /// As [`Self::open`].

@@ -3,18 +3,22 @@
 
 use super::error::{Attempt, Fault};
 use super::rows::text;
-use super::session::{Begin, End, Session, statement};
+use super::session::{Begin, End, Session, Statement, statement};
 use super::{NAME, sql};
+use crate::chat::Ttl;
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::database::TableSettings;
 use crate::storage::{Durability, Promise};
 use refinery::{Migration, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 use uuid::Uuid;
 
+/// Milliseconds, in `guestbook_meta`.
+const LIST_TTL: &str = "list_ttl_ms";
 /// Numbered, never edited once released; refinery keeps their checksums and refuses a database whose history differs.
 const MIGRATIONS: &[(&str, &str)] = &[
     (
@@ -134,13 +138,33 @@ async fn epoch(session: &mut Session) -> Attempt<Uuid> {
     Uuid::parse_str(text(stored, 0)?).map_err(|cause| Fault::Row(format!("store_epoch: {cause}")))
 }
 
-/// Makes `expires_at` of the chats that are there follow a changed `--retention`; does nothing when it has not changed.
-pub(super) async fn retain(mut session: Session, retention: Option<Duration>) -> Attempt<()> {
+/// How long a list lives by what was noted at the last start of a node; without a note it is the default.
+pub(super) fn list_ttl(found: &[Row]) -> Attempt<Ttl> {
+    let Some(row) = found.first() else {
+        return Ok(Ttl::DEFAULT);
+    };
+    let milliseconds = text(row, 0)?.parse();
+    let unreadable = |cause| Fault::Row(format!("{LIST_TTL}: {cause}"));
+    Ok(Ttl(Duration::from_millis(
+        milliseconds.map_err(unreadable)?,
+    )))
+}
+
+/// What [`list_ttl`] reads.
+pub(super) fn ask_list_ttl() -> Statement<'static> {
+    statement!(sql::META_GET; LIST_TTL => TEXT)
+}
+
+/// Makes `expires_at` of the chats that are there follow a changed `--retention`, and notes how long a list lives, for who looks
+/// at the tables later without being told; does nothing when neither has changed.
+pub(super) async fn note_settings(mut session: Session, settings: &TableSettings) -> Attempt<()> {
+    let (retention, ttl) = (settings.retention, settings.list_ttl.0.as_millis());
     let wanted = retention.map_or_else(|| "off".to_owned(), |span| span.as_millis().to_string());
     let key = "retention_ms";
     let asked = [
         statement!(sql::SCHEMA_LOCK),
         statement!(sql::META_GET; key => TEXT),
+        ask_list_ttl(),
     ];
     let rows = session
         .transact(Begin::LongWrite, &asked, End::Open)
@@ -149,17 +173,22 @@ pub(super) async fn retain(mut session: Session, retention: Option<Duration>) ->
         Some(row) => text(row, 0)?,
         None => "off",
     };
-    if stored == wanted {
-        session.go_on(&[], End::Commit).await?;
-        return Ok(());
+    let (seconds, text) = (
+        retention.map_or(0.0, |span| span.as_secs_f64()),
+        ttl.to_string(),
+    );
+    let mut changes = Vec::new();
+    if stored != wanted {
+        changes.push(match retention {
+            Some(_) => statement!(sql::RETAIN; seconds => FLOAT8),
+            None => statement!(sql::RETAIN_FOREVER),
+        });
+        changes.push(statement!(sql::META_PUT; key => TEXT, wanted => TEXT));
     }
-    let seconds = retention.map_or(0.0, |span| span.as_secs_f64());
-    let change = match retention {
-        Some(_) => statement!(sql::RETAIN; seconds => FLOAT8),
-        None => statement!(sql::RETAIN_FOREVER),
-    };
-    let noted = statement!(sql::META_PUT; key => TEXT, wanted => TEXT);
-    session.go_on(&[change, noted], End::Commit).await?;
+    if list_ttl(&rows[2])?.0.as_millis() != ttl {
+        changes.push(statement!(sql::META_PUT; LIST_TTL => TEXT, text => TEXT));
+    }
+    session.go_on(&changes, End::Commit).await?;
     Ok(())
 }
 

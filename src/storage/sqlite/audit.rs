@@ -1,10 +1,10 @@
 //! Reading everything back, and mending what is derived.
 
 use super::rows::{Id, Time};
-use super::{SqliteDatabase, rows, sql};
+use super::{SqliteDatabase, open, rows, sql};
 use crate::chat::{
-    ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Usage, Window,
-    content_hash, tokens,
+    ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Ttl, Usage,
+    Window, content_hash, tokens,
 };
 use crate::error::Result;
 use crate::storage::database::{
@@ -97,6 +97,10 @@ impl Audit for SqliteDatabase {
             Ok(missing)
         })
         .await
+    }
+
+    async fn list_ttl(&self) -> Result<Ttl> {
+        self.read("list_ttl", |tx| open::list_ttl(tx)).await
     }
 
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {

@@ -106,11 +106,13 @@ impl SqliteDatabase {
     pub fn open_for(durability: Durability, path: &Path, settings: TableSettings) -> Result<Self> {
         let mut opened = open::writer(path, durability)?;
         open::retain(&mut opened.connection, settings.retention)?;
+        open::note_list_ttl(&opened.connection, settings.list_ttl)?;
         text::settle(&mut opened.connection, settings.text_index)?;
         Self::start(path, settings, opened)
     }
 
-    /// As [`Self::open`], but leaves the retention of the chats as it is: for looking at what a server will serve.
+    /// As [`Self::open`], but leaves the retention of the chats and the life of the lists as they are: for looking at what a
+    /// server will serve.
     ///
     /// # Errors
     /// As [`Self::open`].
