@@ -7,11 +7,15 @@ use crate::http::StatsAnswer;
 use crate::service::verify::Report;
 use crate::storage::database::SearchScope;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Method, RequestBuilder, Url};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long a server may be silent before it counts as one that hangs.
+const ALIVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The report of a running server.
 pub(super) async fn verify(
@@ -102,7 +106,7 @@ async fn ask_with<T: DeserializeOwned>(
     with: impl FnOnce(RequestBuilder) -> RequestBuilder,
 ) -> Result<T, Refusal> {
     // Never through a proxy: the server is on this machine.
-    let client = reqwest::Client::builder().no_proxy().build();
+    let client = Client::builder().no_proxy().build();
     let client = client.map_err(|cause| format!("the HTTP client could not be made: {cause}"))?;
     let request = with(client.request(method, url));
     let request = match &cli.serving.api_key {
@@ -112,16 +116,64 @@ async fn ask_with<T: DeserializeOwned>(
     let failed = |cause: reqwest::Error| {
         format!("the server on {address} has the data folder, and could not be asked: {cause}")
     };
-    let answer = request.send().await.map_err(failed)?;
-    let status = answer.status();
-    let body = answer.bytes().await.map_err(failed)?;
-    if status == reqwest::StatusCode::UNAUTHORIZED {
-        return Err(format!(
-            "the server on {address} wants its API key; set GUESTBOOK_API_KEY"
-        ));
+    require_alive(&client, address).await?;
+    let answered = async {
+        let answer = request.send().await.map_err(failed)?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(failed)?;
+        Ok::<_, Refusal>((status, body))
+    };
+    let (status, body) = tokio::select! {
+        answered = answered => answered?,
+        hangs = hangs(&client, address) => return Err(hangs),
+    };
+    if status == StatusCode::UNAUTHORIZED {
+        let key = match cli.serving.api_key {
+            None => "wants its API key; set GUESTBOOK_API_KEY",
+            Some(_) => {
+                "refuses this API key; set GUESTBOOK_API_KEY, or --api-key, to the one it was started with"
+            }
+        };
+        return Err(format!("the server on {address} {key}"));
     }
-    serde_json::from_slice(&body).map_err(|_| {
-        let text = String::from_utf8_lossy(&body);
+    let unexpected = || {
+        let text = match serde_json::from_slice(&body) {
+            Ok(Problem { detail }) => detail,
+            Err(_) => String::from_utf8_lossy(&body).into_owned(),
+        };
         format!("the server on {address} answered {status}: {text}")
+    };
+    match status.is_success() {
+        true => serde_json::from_slice(&body).map_err(|_| unexpected()),
+        false => Err(unexpected()),
+    }
+}
+
+/// What of problem+json is for people.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+/// Why a server that was asked something is not waited for any longer. An answer may take as long as it likes, a recount takes
+/// minutes, but whoever works on one still says that it is there.
+async fn hangs(client: &Client, address: SocketAddr) -> Refusal {
+    loop {
+        tokio::time::sleep(ALIVE_WITHIN).await;
+        if let Err(hangs) = require_alive(client, address).await {
+            return hangs;
+        }
+    }
+}
+
+async fn require_alive(client: &Client, address: SocketAddr) -> Result<(), Refusal> {
+    let health = client.get(format!("http://{address}/health"));
+    let asked = health.timeout(ALIVE_WITHIN).send().await;
+    asked.map(drop).map_err(|cause| {
+        let how = match cause.is_timeout() {
+            true => format!("does not answer: /health was silent for {ALIVE_WITHIN:?}"),
+            false => format!("could not be asked: {cause}"),
+        };
+        format!("the server on {address} has the data folder, and {how}; look at its log, or stop it and run this again")
     })
 }

@@ -6,6 +6,7 @@
 #[allow(dead_code)] // this suite uses a part of it
 mod client;
 
+mod asking;
 mod caching;
 mod ending;
 #[allow(dead_code)] // as above

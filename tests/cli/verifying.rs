@@ -81,7 +81,10 @@ async fn verify_asks_a_running_server_with_its_key() {
     let server = Running::start(command);
     let output = place.run(&["verify"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("GUESTBOOK_API_KEY"));
+    assert!(stderr(&output).contains("wants its API key; set GUESTBOOK_API_KEY"));
+    let output = place.run(&["verify", "--api-key", "secret"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("refuses this API key"));
     let (code, _) = verify(&place, &["--api-key", "s3cret"]);
     assert_eq!(code, 0);
     server.stop();
@@ -232,9 +235,7 @@ async fn lost_lists_are_found_and_mended() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_live_as_long_as_the_server_said_for_a_verify_that_was_not_told() {
     let place = Place::new();
-    let serve = || {
-        Running::start(place.command(&["--listen", "127.0.0.1:0", "--list-ttl", "2h"]))
-    };
+    let serve = || Running::start(place.command(&["--listen", "127.0.0.1:0", "--list-ttl", "2h"]));
     let server = serve();
     server.client.say("g1", "Hello").await;
     server.stop();
