@@ -105,6 +105,7 @@ impl SqliteDatabase {
     /// As [`Self::open`].
     pub fn open_for(durability: Durability, path: &Path, settings: TableSettings) -> Result<Self> {
         let mut opened = open::writer(path, durability)?;
+        open::require_writable(path, &mut opened.connection)?;
         open::retain(&mut opened.connection, settings.retention)?;
         open::note_list_ttl(&opened.connection, settings.list_ttl)?;
         text::settle(&mut opened.connection, settings.text_index)?;

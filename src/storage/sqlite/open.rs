@@ -9,7 +9,9 @@ use crate::storage::{Durability, QueryRows};
 use chrono::DateTime;
 use refinery::{Migration, Report, Runner};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
+};
 use std::path::Path;
 use std::time::Duration;
 use uuid::Uuid;
@@ -79,6 +81,28 @@ pub(super) fn writer(path: &Path, durability: Durability) -> Result<Opened> {
         durability,
         is_unchecked,
     })
+}
+
+/// That what is to be stored can be: SQLite opens a file that it may not write for reading, and says nothing. So it does with
+/// what it keeps beside the file; that shows when a write begins, which changes nothing.
+pub(super) fn require_writable(path: &Path, connection: &mut Connection) -> Result<()> {
+    let may_begin = |connection: &mut Connection| {
+        let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        match begun.map(drop) {
+            Err(cause) if cause.sqlite_error_code() == Some(ErrorCode::ReadOnly) => Ok(false),
+            begun => begun.map(|()| true),
+        }
+    };
+    let is_readonly = connection.is_readonly("main").map_err(convert(OPEN))?;
+    if !is_readonly && may_begin(connection).map_err(convert_at(OPEN, path))? {
+        return Ok(());
+    }
+    let context = format!(
+        "{} can be read and not written, so no message could be stored; make it, what begins with its name and its folder writable \
+         for the user that the server runs as, or check how its disk is mounted",
+        path.display()
+    );
+    Err(Error::new(ErrorKind::Unavailable, NAME, OPEN, context))
 }
 
 /// Opens a connection that only reads.
@@ -279,6 +303,8 @@ pub(super) fn note_list_ttl(connection: &Connection, ttl: Ttl) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::database::TableSettings;
+    use crate::storage::sqlite::SqliteDatabase;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -330,6 +356,26 @@ mod tests {
             names.collect::<rusqlite::Result<_>>().unwrap()
         };
         assert_eq!(columns(&opened), columns(&older));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_not_served_and_can_be_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guestbook.db");
+        let settings = TableSettings {
+            list_ttl: Ttl::DEFAULT,
+            retention: None,
+            model: None,
+            cache_backend: "sled",
+            text_index: false,
+        };
+        drop(SqliteDatabase::open(&path, settings.clone()).unwrap());
+        // Whoever runs this may be allowed to write anything, whatever the mode of the file.
+        let read_only = format!("file:{}?mode=ro", path.display());
+        let refused = SqliteDatabase::open(read_only.as_ref(), settings.clone()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert!(refused.context().contains(&read_only), "{refused}");
+        SqliteDatabase::inspect(read_only.as_ref(), settings).unwrap();
     }
 
     /// There is no room for it on a full disk, and a server that was killed there has to start.
