@@ -165,6 +165,14 @@ fn what_has_changed_is_said_with_a_ratio() {
         .find(|line| line.contains("2 conns: messages/s"));
     assert!(line.unwrap().contains("beyond the spread"), "{shown}");
     assert!(shown.contains("other settings"), "{shown}");
+    assert!(!shown.contains("may be chance"), "{shown}");
+
+    // What was measured once says nothing of how far its runs are apart.
+    faster["workload"]["repeat"] = 1.into();
+    std::fs::write(place.path().join(before), faster.to_string()).unwrap();
+    let shown = run(&place, &now);
+    assert!(shown.contains("nothing is known of its spread"), "{shown}");
+    assert!(!shown.contains("beyond the spread"), "{shown}");
 }
 
 #[test]

@@ -54,9 +54,15 @@ pub(super) fn table(earlier: &Report, now: &Report) -> String {
         );
         return out;
     }
+    let is_spread_known = [earlier, now].iter().all(|one| one.workload.repeat > 1);
+    if !is_spread_known {
+        out.push_str(
+            "one of the two was measured once: nothing is known of its spread, so any change may be chance; measure both with --repeat 3 or more\n",
+        );
+    }
     for change in changes {
         let ratio = change.now.median / change.before.median;
-        let mark = match change.now.is_apart_from(&change.before) {
+        let mark = match is_spread_known && change.now.is_apart_from(&change.before) {
             true => "beyond the spread",
             false => "",
         };
