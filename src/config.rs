@@ -198,7 +198,8 @@ pub struct ServeArgs {
         global = true,
         env = "GUESTBOOK_CONTENT_LIMIT",
         default_value_t = 65_536,
-        value_name = "BYTES"
+        value_name = "BYTES",
+        value_parser = positive_count
     )]
     pub content_limit: usize,
     /// How long the head of a request may take to arrive, also on a connection kept alive

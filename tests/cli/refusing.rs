@@ -190,6 +190,7 @@ fn settings_without_sense_are_refused_with_their_name() {
         ["--list-ttl", "0s"],
         ["--list-ttl", "yesterday"],
         ["--queue", "0"],
+        ["--content-limit", "0"],
         ["--log-format", "xml"],
         ["--embedder", "magic"],
     ];
