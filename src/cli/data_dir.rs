@@ -1,8 +1,9 @@
 //! The folder of the data belongs to one process at a time. Its lock file says to which, and where that one listens.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 const LOCK_FILE: &str = "guestbook.lock";
@@ -40,7 +41,7 @@ impl DataDir {
         } else {
             folder
         };
-        std::fs::create_dir_all(folder).map_err(|cause| unusable("made", cause))?;
+        make(folder).map_err(|cause| unusable("made", cause))?;
         let mut options = OpenOptions::new();
         let opened = options
             .read(true)
@@ -68,6 +69,21 @@ impl DataDir {
         self.lock.seek(SeekFrom::Start(0))?;
         self.lock.write_all(text.as_bytes())?;
         self.lock.set_len(text.len() as u64)
+    }
+}
+
+/// Makes the folder for its owner alone, because it holds what guests said. One that is there stays as it is.
+fn make(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        // Another process was faster.
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made,
     }
 }
 

@@ -8,6 +8,7 @@ mod client;
 
 mod asking;
 mod caching;
+mod copying;
 mod ending;
 #[allow(dead_code)] // as above
 mod process;

@@ -127,7 +127,7 @@ async fn a_restore_of_what_is_no_backup_is_refused() {
     assert!(!to.data().exists(), "a folder was made for nothing");
     refused(with(&to, "restore", &empty), &["empty", "no database"]);
     refused(with(&to, "restore", &text), &["text", "no database"]);
-    refused(with(&to, "restore", &place.data()), &["cannot be read"]);
+    refused(with(&to, "restore", &place.data()), &["no regular file"]);
     let other = place.path().join("other.db");
     let connection = rusqlite::Connection::open(&other).unwrap();
     connection

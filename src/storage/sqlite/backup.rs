@@ -224,10 +224,16 @@ fn refuse_database(database: &Path) -> Result<()> {
 }
 
 fn open_backup(backup: &Path) -> Result<File> {
+    let invalid = |context: String| Error::new(ErrorKind::Invalid, NAME, RESTORE, context);
+    let found = std::fs::metadata(backup).map_err(|cause| unreadable(backup, cause))?;
+    if !found.is_file() {
+        // Opening a pipe waits for whoever writes to it.
+        let context = format!("{} is no regular file; give a backup", backup.display());
+        return Err(invalid(context));
+    }
     let mut file = File::open(backup).map_err(|cause| unreadable(backup, cause))?;
     let mut magic = [0; MAGIC.len()];
     let begins = file.read_exact(&mut magic);
-    let invalid = |context: String| Error::new(ErrorKind::Invalid, NAME, RESTORE, context);
     match begins {
         Ok(()) if &magic == MAGIC => {}
         Err(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => {

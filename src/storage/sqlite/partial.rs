@@ -6,7 +6,7 @@ use super::NAME;
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What SQLite may keep beside a file.
@@ -124,7 +124,8 @@ impl Drop for Partial {
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    options.open(path)
+    // It holds what guests said: nobody else may read it.
+    options.mode(0o600).open(path)
 }
 
 /// Whether the file still has this name: whoever held it before us may have renamed it.
@@ -158,8 +159,11 @@ fn refuse_existing(operation: &'static str, target: &Path) -> Result<()> {
 }
 
 fn unmakable(operation: &'static str, target: &Path, cause: io::Error) -> Error {
-    let folder = folder(target).display();
+    let (is_there, folder) = (folder(target).is_dir(), folder(target).display());
     let context = match cause.kind() {
+        io::ErrorKind::NotFound if is_there => {
+            format!("no file can be made in {folder}; choose another folder")
+        }
         io::ErrorKind::NotFound => format!("there is no folder {folder}; make it first"),
         io::ErrorKind::NotADirectory => format!("{folder} is no folder; choose another"),
         io::ErrorKind::StorageFull => {
