@@ -40,8 +40,8 @@ pub(super) async fn here<R, E: ToString>(
     let mut settings = cli.service_settings();
     if cli.stores.list_ttl.is_none() {
         // What the lists should hold depends on it: by another one, lists that are right would be wrong.
-        let noted = parts.database.list_ttl().await;
-        settings.list_ttl = noted.map_err(|error| error.to_string())?;
+        let served = parts.database.served().await;
+        settings.list_ttl = served.map_err(|error| error.to_string())?.list_ttl;
     }
     let service = Service::inspect(parts, settings);
     let answer = look(&service).await;

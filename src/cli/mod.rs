@@ -210,6 +210,6 @@ fn embedder(cli: &Cli) -> Result<Option<Arc<dyn Embedder>>, Refusal> {
         api_key: args.embedder_key.clone(),
         timeout: args.embedder_timeout,
     };
-    crate::embed::open::open(&args.embedder, options)
-        .map_err(|cause| format!("--embedder {}: {cause}", args.embedder))
+    let spec = args.embedder();
+    crate::embed::open::open(&spec, options).map_err(|cause| format!("--embedder {spec}: {cause}"))
 }

@@ -4,8 +4,8 @@ use super::asked::{Asked, here};
 use super::{MISSING, Places, REFUSED, Refusal, remote, written};
 use crate::chat::GuestId;
 use crate::config::Cli;
-use crate::service::Service;
 use crate::service::verify::{Difference, Mode, Report, Scope};
+use crate::service::{Parts, Service};
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
@@ -29,7 +29,11 @@ pub(super) async fn run(
         Asked::Server(address) => remote::verify(cli, address, guest, repair).await?,
         Asked::Here(_folder) => {
             let mode = if repair { Mode::Repair } else { Mode::Look };
-            let look = async |service: &Service| service.verify(&scope, mode).await;
+            let look = async |service: &Service| {
+                require_model(cli, service).await?;
+                let report = service.verify(&scope, mode).await;
+                report.map_err(|error| error.to_string())
+            };
             here(cli, &places, look).await?
         }
     };
@@ -47,6 +51,27 @@ pub(super) async fn run(
     } else {
         ExitCode::from(MISSING)
     })
+}
+
+/// By another model, vectors that are right would be wrong, and a repair would compute them anew.
+async fn require_model(cli: &Cli, service: &Service) -> Result<(), Refusal> {
+    if cli.embedding.embedder.is_some() {
+        return Ok(());
+    }
+    let Parts {
+        database, embedder, ..
+    } = service.parts();
+    let served = database.served().await.map_err(|error| error.to_string())?;
+    let ours = embedder
+        .as_ref()
+        .map(|embedder| embedder.model().to_string());
+    match served.model {
+        Some(model) if ours.as_ref() != Some(&model) => Err(format!(
+            "the tables were last served with another embedder, whose model is {model}; give the --embedder of that server, or \
+             the one that shall hold from now on"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn print(report: &Report) -> io::Result<()> {

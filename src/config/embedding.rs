@@ -11,15 +11,9 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedding")]
 pub struct EmbeddingArgs {
-    /// static (built in, English), minilm:DIR (all-MiniLM-L6-v2 on this CPU, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none
-    #[arg(
-        long,
-        global = true,
-        env = "GUESTBOOK_EMBEDDER",
-        default_value = "static",
-        value_name = "SPEC"
-    )]
-    pub embedder: EmbedderSpec,
+    /// static (built in, English), minilm:DIR (all-MiniLM-L6-v2 on this CPU, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none (no vectors) [default: static]
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER", value_name = "SPEC")]
+    pub embedder: Option<EmbedderSpec>,
     /// Model to ask an openai: embedder for
     #[arg(
         long,
@@ -65,6 +59,13 @@ pub struct EmbeddingArgs {
         value_name = "WHETHER"
     )]
     pub text_index: TextIndex,
+}
+
+impl EmbeddingArgs {
+    /// The embedder, also where none is named.
+    pub fn embedder(&self) -> EmbedderSpec {
+        self.embedder.clone().unwrap_or_default()
+    }
 }
 
 /// Whether an index over the words of all messages is kept.

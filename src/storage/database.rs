@@ -14,7 +14,7 @@ mod version;
 
 pub use audit::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, UsageAudit,
+    MetricsAudit, Orphan, Repair, Served, UsageAudit,
 };
 pub use corpus::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
 pub use outbox::{ListDebt, ListRow, Outbox, Settled};

@@ -252,3 +252,26 @@ async fn lists_live_as_long_as_the_server_said_for_a_verify_that_was_not_told() 
     assert!(server.client.verify(None).await["ok"].as_bool().unwrap());
     server.stop();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vectors_of_another_model_are_not_taken_for_wrong_by_a_verify_that_was_not_told() {
+    let place = Place::new();
+    let serve = ["--listen", "127.0.0.1:0", "--embedder", "none"];
+    let server = Running::start(place.command(&serve));
+    server.client.say("g1", "Hello").await;
+    server.stop();
+    for arguments in [&["verify"][..], &["verify", "--repair"]] {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+        let said = stderr(&output);
+        assert!(
+            said.contains("model is none; give the --embedder"),
+            "{said}"
+        );
+    }
+    let (code, said) = verify(&place, &["--embedder", "none"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = verify(&place, &["--embedder", "static", "--repair"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("computed 1 missing vectors"), "{said}");
+}

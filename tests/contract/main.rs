@@ -229,7 +229,7 @@ macro_rules! contract {
                         reads_are_counted_once_wherever_they_ride,
                         counters_are_mended,
                         a_window_is_mended,
-                        it_is_known_how_long_lists_live,
+                        it_is_known_how_the_tables_are_served,
                         usage_is_mended_and_hits_are_kept,
                         a_lost_usage_row_is_mended_and_an_idle_one_removed,
                         a_mapping_is_mended,

@@ -4,7 +4,7 @@ use super::control::Control;
 use async_trait::async_trait;
 use guestbook::chat::{
     Conversation, ConversationId, Findings, GuestId, MessageId, ModelId, OwnerId, PromptKey,
-    PromptSetting, Scope, Timestamp, Ttl,
+    PromptSetting, Scope, Timestamp,
 };
 use guestbook::error::{Error, ErrorKind, Result};
 use guestbook::storage::database::*;
@@ -368,8 +368,8 @@ impl Audit for FaultyDatabase {
             .pass("metrics_missing", self.inner.metrics_missing(hours))
             .await
     }
-    async fn list_ttl(&self) -> Result<Ttl> {
-        self.control.pass("list_ttl", self.inner.list_ttl()).await
+    async fn served(&self) -> Result<Served> {
+        self.control.pass("served", self.inner.served()).await
     }
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
         self.control

@@ -194,7 +194,7 @@ fn command(ground: &Ground, watch: &Watch) -> Result<Command, Refusal> {
     let stores = &ground.cli.stores;
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
     command.arg(ground.folder.path());
-    command.args(["--embedder", &ground.cli.embedding.embedder.to_string()]);
+    command.args(["--embedder", &ground.cli.embedding.embedder().to_string()]);
     if let Some(durability) = stores.durability {
         command.args(["--durability", durability.as_str()]);
     }

@@ -3,11 +3,11 @@
 use super::MemoryDatabase;
 use super::tables::{Chat, Row, StoredVector, Tables};
 use super::usage::touch;
-use crate::chat::{ConversationId, OwnerId, Timestamp, Ttl, Usage, content_hash, tokens};
+use crate::chat::{ConversationId, OwnerId, Timestamp, Usage, content_hash, tokens};
 use crate::error::Result;
 use crate::storage::database::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, UsageAudit,
+    MetricsAudit, Orphan, Repair, Served, UsageAudit,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,8 +54,8 @@ impl Audit for MemoryDatabase {
         })
     }
 
-    async fn list_ttl(&self) -> Result<Ttl> {
-        self.run("list_ttl", |tables| tables.settings.list_ttl)
+    async fn served(&self) -> Result<Served> {
+        self.run("served", |tables| Served::with(&tables.settings))
     }
 
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {

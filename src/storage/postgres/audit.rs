@@ -5,13 +5,13 @@ use super::rows::{count, get, id, limit as rows_limit, moment, text, time};
 use super::session::{Begin, Statement, statement};
 use super::{PostgresDatabase, rows, schema, sql};
 use crate::chat::{
-    ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Ttl, Usage,
+    ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Usage,
     content_hash, tokens,
 };
 use crate::error::Result;
 use crate::storage::database::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, UsageAudit,
+    MetricsAudit, Orphan, Repair, Served, UsageAudit,
 };
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -107,9 +107,9 @@ impl Audit for PostgresDatabase {
         missing.map_err(|fault| fault.into_error("metrics_missing"))
     }
 
-    async fn list_ttl(&self) -> Result<Ttl> {
-        let rows = self.read("list_ttl", &[schema::ask_list_ttl()]).await?;
-        schema::list_ttl(&rows[0]).map_err(|fault| fault.into_error("list_ttl"))
+    async fn served(&self) -> Result<Served> {
+        let rows = self.read("served", &schema::ask_served()).await?;
+        schema::served(&rows).map_err(|fault| fault.into_error("served"))
     }
 
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {

@@ -7,7 +7,7 @@ use super::session::{Begin, End, Session, Statement, statement};
 use super::{NAME, sql};
 use crate::chat::Ttl;
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::TableSettings;
+use crate::storage::database::{Served, TableSettings};
 use crate::storage::{Durability, Promise};
 use refinery::{Migration, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 /// Milliseconds, in `guestbook_meta`.
 const LIST_TTL: &str = "list_ttl_ms";
+/// As in `cache_embeddings.embedding_model`, in `guestbook_meta`.
+const MODEL: &str = "model";
 /// Numbered, never edited once released; refinery keeps their checksums and refuses a database whose history differs.
 const MIGRATIONS: &[(&str, &str)] = &[
     (
@@ -138,33 +140,35 @@ async fn epoch(session: &mut Session) -> Attempt<Uuid> {
     Uuid::parse_str(text(stored, 0)?).map_err(|cause| Fault::Row(format!("store_epoch: {cause}")))
 }
 
-/// How long a list lives by what was noted at the last start of a node; without a note it is the default.
-pub(super) fn list_ttl(found: &[Row]) -> Attempt<Ttl> {
-    let Some(row) = found.first() else {
-        return Ok(Ttl::DEFAULT);
-    };
-    let milliseconds = text(row, 0)?.parse();
-    let unreadable = |cause| Fault::Row(format!("{LIST_TTL}: {cause}"));
-    Ok(Ttl(Duration::from_millis(
-        milliseconds.map_err(unreadable)?,
-    )))
+/// What was noted at the last start of a node, from the rows of [`ask_served`].
+pub(super) fn served(found: &[Vec<Row>]) -> Attempt<Served> {
+    let noted = |at: usize| found[at].first().map(|row| text(row, 0)).transpose();
+    let milliseconds = noted(0)?.and_then(|text| text.parse().ok());
+    Ok(Served {
+        list_ttl: milliseconds.map_or(Ttl::DEFAULT, |count| Ttl(Duration::from_millis(count))),
+        model: noted(1)?.map(str::to_owned),
+    })
 }
 
-/// What [`list_ttl`] reads.
-pub(super) fn ask_list_ttl() -> Statement<'static> {
-    statement!(sql::META_GET; LIST_TTL => TEXT)
+pub(super) fn ask_served() -> [Statement<'static>; 2] {
+    [
+        statement!(sql::META_GET; LIST_TTL => TEXT),
+        statement!(sql::META_GET; MODEL => TEXT),
+    ]
 }
 
-/// Makes `expires_at` of the chats that are there follow a changed `--retention`, and notes how long a list lives, for who looks
-/// at the tables later without being told; does nothing when neither has changed.
+/// Makes `expires_at` of the chats that are there follow a changed `--retention`, and notes the settings that decide what is
+/// right; does nothing when none has changed.
 pub(super) async fn note_settings(mut session: Session, settings: &TableSettings) -> Attempt<()> {
-    let (retention, ttl) = (settings.retention, settings.list_ttl.0.as_millis());
+    let (retention, serving) = (settings.retention, Served::with(settings));
     let wanted = retention.map_or_else(|| "off".to_owned(), |span| span.as_millis().to_string());
     let key = "retention_ms";
+    let [list_ttl, model] = ask_served();
     let asked = [
         statement!(sql::SCHEMA_LOCK),
         statement!(sql::META_GET; key => TEXT),
-        ask_list_ttl(),
+        list_ttl,
+        model,
     ];
     let rows = session
         .transact(Begin::LongWrite, &asked, End::Open)
@@ -173,9 +177,9 @@ pub(super) async fn note_settings(mut session: Session, settings: &TableSettings
         Some(row) => text(row, 0)?,
         None => "off",
     };
-    let (seconds, text) = (
+    let (seconds, list_ttl) = (
         retention.map_or(0.0, |span| span.as_secs_f64()),
-        ttl.to_string(),
+        serving.list_ttl.0.as_millis().to_string(),
     );
     let mut changes = Vec::new();
     if stored != wanted {
@@ -185,8 +189,12 @@ pub(super) async fn note_settings(mut session: Session, settings: &TableSettings
         });
         changes.push(statement!(sql::META_PUT; key => TEXT, wanted => TEXT));
     }
-    if list_ttl(&rows[2])?.0.as_millis() != ttl {
-        changes.push(statement!(sql::META_PUT; LIST_TTL => TEXT, text => TEXT));
+    let noted = served(&rows[2..])?;
+    if noted.list_ttl != serving.list_ttl {
+        changes.push(statement!(sql::META_PUT; LIST_TTL => TEXT, list_ttl => TEXT));
+    }
+    if noted.model != serving.model {
+        changes.push(statement!(sql::META_PUT; MODEL => TEXT, serving.model => TEXT));
     }
     session.go_on(&changes, End::Commit).await?;
     Ok(())

@@ -1,15 +1,15 @@
 //! Reading everything back, and mending what is derived.
 
 use super::rows::{Id, Time};
-use super::{SqliteDatabase, open, rows, sql};
+use super::{SqliteDatabase, rows, served, sql};
 use crate::chat::{
-    ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Ttl, Usage,
-    Window, content_hash, tokens,
+    ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Usage, Window,
+    content_hash, tokens,
 };
 use crate::error::Result;
 use crate::storage::database::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, TableSettings, UsageAudit,
+    MetricsAudit, Orphan, Repair, Served, TableSettings, UsageAudit,
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
@@ -99,8 +99,8 @@ impl Audit for SqliteDatabase {
         .await
     }
 
-    async fn list_ttl(&self) -> Result<Ttl> {
-        self.read("list_ttl", |tx| open::list_ttl(tx)).await
+    async fn served(&self) -> Result<Served> {
+        self.read("served", |tx| served::read(tx)).await
     }
 
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {

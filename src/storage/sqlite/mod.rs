@@ -24,6 +24,7 @@ mod record;
 mod replay;
 mod rows;
 mod search;
+mod served;
 mod sql;
 mod text;
 mod vectors;
@@ -107,7 +108,7 @@ impl SqliteDatabase {
         let mut opened = open::writer(path, durability)?;
         open::require_writable(path, &mut opened.connection)?;
         open::retain(&mut opened.connection, settings.retention)?;
-        open::note_list_ttl(&opened.connection, settings.list_ttl)?;
+        served::note(&opened.connection, &settings)?;
         text::settle(&mut opened.connection, settings.text_index)?;
         Self::start(path, settings, opened)
     }

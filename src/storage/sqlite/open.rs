@@ -3,7 +3,6 @@
 use super::check::Trust;
 use super::error::{self, convert, convert_at};
 use super::{NAME, sql, text};
-use crate::chat::Ttl;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{Durability, QueryRows};
 use chrono::DateTime;
@@ -17,8 +16,6 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const OPEN: &str = "open";
-/// Milliseconds, in `guestbook_meta`.
-const LIST_TTL: &str = "list_ttl_ms";
 /// What SQLite calls it.
 const INCREMENTAL: i64 = 2;
 const MIGRATE: &str = "migrate schema";
@@ -279,30 +276,10 @@ pub(super) fn retain(connection: &mut Connection, retention: Option<Duration>) -
     run(connection).map_err(convert(OPEN))
 }
 
-/// How long a list lives by what was noted at the last start; without a note it is the default.
-pub(super) fn list_ttl(connection: &Connection) -> rusqlite::Result<Ttl> {
-    let stored: Option<String> = connection
-        .query_row(sql::META_GET, [LIST_TTL], |row| row.get(0))
-        .optional()?;
-    let milliseconds = stored.and_then(|text| text.parse().ok());
-    Ok(milliseconds.map_or(Ttl::DEFAULT, |count| Ttl(Duration::from_millis(count))))
-}
-
-/// Notes how long a list lives, for who looks at the tables later without being told; does nothing when it has not changed.
-pub(super) fn note_list_ttl(connection: &Connection, ttl: Ttl) -> Result<()> {
-    let wanted = ttl.0.as_millis();
-    let run = || {
-        if list_ttl(connection)?.0.as_millis() != wanted {
-            connection.execute(sql::META_PUT, params![LIST_TTL, wanted.to_string()])?;
-        }
-        Ok(())
-    };
-    run().map_err(convert(OPEN))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Ttl;
     use crate::storage::database::TableSettings;
     use crate::storage::sqlite::SqliteDatabase;
     use std::sync::Arc;
