@@ -89,6 +89,12 @@ fn main() {
                 ..size
             },
         ));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let as_many = Size {
+            lookups: size.lookups * CLIENTS / processors,
+            ..size
+        };
+        let all_processors = bare(&path, as_many, processors);
         let (bare, one) = (bare(&path, size, CLIENTS), bare(&path, size, 1));
         println!(
             "round {round}: {}",
@@ -107,6 +113,10 @@ fn main() {
             bare.shown("bare rusqlite, a connection each")
         );
         println!("round {round}: {}", one.shown("bare rusqlite, 1 client"));
+        println!(
+            "round {round}: {}",
+            all_processors.shown("bare rusqlite, 1 to a processor")
+        );
     }
     for round in 1..=size.rounds {
         runtime.block_on(beside::round(round, &database, size));

@@ -46,6 +46,14 @@ impl Scope {
         Ok(Self::Tenant(tenant.to_owned()))
     }
 
+    /// Whether `text` is what it is stored as.
+    pub fn is_stored_as(&self, text: &str) -> bool {
+        match self {
+            Self::Guest(guest) => text.strip_prefix(GUEST) == Some(guest.as_str()),
+            Self::Tenant(name) => text.strip_prefix(TENANT) == Some(name),
+        }
+    }
+
     /// The guest whose scope it is, if it is one's.
     pub fn guest(&self) -> Option<&GuestId> {
         match self {
@@ -190,7 +198,12 @@ mod tests {
     #[test]
     fn scopes_come_back_as_they_were_and_others_are_refused() {
         for text in ["guest:g1", "tenant:Acme & Söhne", "tenant:guest:g1"] {
-            assert_eq!(Scope::parse(text).unwrap().to_string(), text);
+            let scope = Scope::parse(text).unwrap();
+            assert_eq!(scope.to_string(), text);
+            assert!(scope.is_stored_as(text));
+            for other in ["guest:g", "guest:g11", "tenant:g1", "g1", ""] {
+                assert!(!scope.is_stored_as(other), "{text} {other}");
+            }
         }
         for bad in [
             "",

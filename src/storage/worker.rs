@@ -95,13 +95,12 @@ impl<T: 'static> Worker<T> {
         self.answered(operation, answer).await
     }
 
-    /// A place in the queue, if there is one now and the store can be used.
-    pub(crate) fn try_reserve(&self) -> Option<Slot<T>> {
-        self.jobs("reserve")
-            .ok()?
-            .try_reserve_owned()
-            .ok()
+    /// A place in the queue, waited for.
+    pub(crate) async fn reserve(&self, operation: &'static str) -> Result<Slot<T>> {
+        let place = self.jobs(operation)?.reserve_owned().await;
+        place
             .map(Slot)
+            .map_err(|_| self.gone(operation, "its thread has ended"))
     }
 
     /// Waits for what a job of a [`Slot`] says.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// Bytes of texts held at most; beyond, everything is forgotten, and what is asked for comes back.
+/// Bytes of texts held at most. When the younger half is full, the older one is forgotten, and what is asked for comes back.
 const MOST_BYTES: usize = 32 << 20;
 
 /// The answers. Cheap to clone; all clones are one.
@@ -20,17 +20,26 @@ pub(super) struct Hot(Arc<Mutex<Held>>);
 
 #[derive(Debug, Default)]
 struct Held {
-    answers: HashMap<Uuid, Answer>,
-    rows: HashMap<i64, Uuid>,
-    bytes: usize,
+    young: Half,
+    old: Half,
     /// How often something was forgotten: what was read before the last time may be of before it.
     forgotten: u64,
 }
 
+/// Answers that were read one after another.
+#[derive(Debug, Default)]
+pub(super) struct Half {
+    answers: HashMap<Uuid, (PromptKey, KeptAnswer)>,
+    rows: HashMap<i64, Uuid>,
+    bytes: usize,
+}
+
+/// An answer that has been read, and where.
 #[derive(Debug)]
-struct Answer {
-    key: PromptKey,
-    answer: KeptAnswer,
+pub(super) struct Read {
+    pub(super) row: i64,
+    pub(super) key: PromptKey,
+    pub(super) answer: KeptAnswer,
 }
 
 /// From when a read is.
@@ -53,8 +62,9 @@ impl Hot {
     /// The answer at a key, if it is here and good at `now`.
     pub(super) fn find(&self, key: &PromptKey, id: Uuid, now: Timestamp) -> Option<KeptAnswer> {
         let held = self.held();
-        let found = held.answers.get(&id).filter(|held| held.key == *key)?;
-        (found.answer.expires_at > now).then(|| found.answer.clone())
+        let mut halves = [&held.young, &held.old].into_iter();
+        let (held, answer) = halves.find_map(|half| half.answers.get(&id))?;
+        (held == key && answer.expires_at > now).then(|| answer.clone())
     }
 
     /// Before a read.
@@ -62,28 +72,14 @@ impl Hot {
         Since(self.held().forgotten)
     }
 
-    /// Holds what was read, unless something was changed meanwhile.
-    pub(super) fn hold(&self, since: Since, row: i64, key: &PromptKey, answer: &KeptAnswer) {
+    /// Holds what was read, unless something was changed meanwhile. Hands out what there is no more room for: to drop it takes a
+    /// while, and is best done where nobody waits.
+    pub(super) fn hold(&self, since: Since, read: Vec<Read>) -> Vec<Half> {
         let mut held = self.held();
         if held.forgotten != since.0 {
-            return;
+            return Vec::new();
         }
-        held.bytes += bytes(answer);
-        if held.bytes > MOST_BYTES {
-            let forgotten = held.forgotten;
-            *held = Held {
-                forgotten,
-                bytes: bytes(answer),
-                ..Held::default()
-            };
-        }
-        held.forget(row);
-        held.rows.insert(row, answer.id);
-        let answer = Answer {
-            key: key.clone(),
-            answer: answer.clone(),
-        };
-        held.answers.insert(answer.answer.id, answer);
+        read.into_iter().filter_map(|it| held.hold(it)).collect()
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -93,9 +89,34 @@ impl Hot {
 
 impl Held {
     fn forget(&mut self, row: i64) {
+        self.young.forget(row);
+        self.old.forget(row);
+    }
+
+    fn hold(&mut self, Read { row, key, answer }: Read) -> Option<Half> {
+        self.forget(row);
+        let bytes = bytes(&answer);
+        let is_full = self.young.bytes + bytes > MOST_BYTES / 2;
+        let gone = is_full.then(|| self.age());
+        self.young.bytes += bytes;
+        self.young.rows.insert(row, answer.id);
+        self.young.answers.insert(answer.id, (key, answer));
+        gone
+    }
+
+    /// Makes the young ones old. Hands out those that were.
+    fn age(&mut self) -> Half {
+        let gone = std::mem::take(&mut self.old);
+        self.old = std::mem::take(&mut self.young);
+        gone
+    }
+}
+
+impl Half {
+    fn forget(&mut self, row: i64) {
         let id = self.rows.remove(&row);
-        if let Some(gone) = id.and_then(|id| self.answers.remove(&id)) {
-            self.bytes = self.bytes.saturating_sub(bytes(&gone.answer));
+        if let Some((_, gone)) = id.and_then(|id| self.answers.remove(&id)) {
+            self.bytes = self.bytes.saturating_sub(bytes(&gone));
         }
     }
 }
@@ -135,6 +156,11 @@ mod tests {
         }
     }
 
+    fn hold(hot: &Hot, since: Since, row: i64, (prompt, length): (&str, usize)) {
+        let (key, answer) = (key(prompt), answer(prompt, length));
+        hot.hold(since, vec![Read { row, key, answer }]);
+    }
+
     fn has(hot: &Hot, prompt: &str) -> bool {
         let key = key(prompt);
         hot.find(&key, key.id(), Timestamp::from_ms(99)).is_some()
@@ -144,31 +170,34 @@ mod tests {
     fn a_changed_row_is_forgotten_and_no_other() {
         let hot = Hot::default();
         for (row, prompt) in [(1, "a"), (2, "b"), (3, "c")] {
-            hot.hold(hot.since(), row, &key(prompt), &answer(prompt, 1));
+            hold(&hot, hot.since(), row, (prompt, 1));
         }
         assert!(has(&hot, "a") && has(&hot, "b") && has(&hot, "c"));
         let since = hot.since();
         hot.forget([1, 2].into_iter());
         assert!(!has(&hot, "a") && !has(&hot, "b") && has(&hot, "c"));
-        hot.hold(since, 1, &key("a"), &answer("a", 1));
+        hold(&hot, since, 1, ("a", 1));
         assert!(!has(&hot, "a"), "read before the change");
     }
 
     #[test]
     fn what_has_expired_is_not_found_and_no_more_is_held_than_there_is_room_for() {
         let (hot, end) = (Hot::default(), Timestamp::from_ms(100));
-        for (row, prompt) in [(1, "a"), (2, "b"), (3, "c")] {
-            hot.hold(
-                hot.since(),
-                row,
-                &key(prompt),
-                &answer(prompt, MOST_BYTES / 2 - 1),
-            );
+        let length = MOST_BYTES / 4 - 1; // two of them in a half
+        for (row, prompt) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+            hold(&hot, hot.since(), row, (prompt, length));
         }
-        assert!(!has(&hot, "a") && has(&hot, "c"));
+        assert!(["a", "b", "c", "d"].iter().all(|it| has(&hot, it)));
         assert_eq!(hot.find(&key("c"), key("c").id(), end), None);
+        hold(&hot, hot.since(), 2, ("b", length)); // read again, it is young
+        hold(&hot, hot.since(), 5, ("e", length));
+        assert!(!has(&hot, "a"), "the oldest go");
+        assert!(["b", "c", "d", "e"].iter().all(|it| has(&hot, it)));
+        hot.forget([3, 5].into_iter());
+        assert!(!has(&hot, "c") && !has(&hot, "e"));
         let held = hot.held();
-        assert_eq!((held.answers.len(), held.rows.len()), (1, 1));
-        assert_eq!(held.bytes, MOST_BYTES / 2);
+        let counts = |half: &Half| (half.answers.len(), half.rows.len(), half.bytes);
+        assert_eq!(counts(&held.young), (1, 1, length + 1));
+        assert_eq!(counts(&held.old), (1, 1, length + 1));
     }
 }

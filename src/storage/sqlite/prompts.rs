@@ -1,7 +1,7 @@
 //! Answers to prompts that were asked before. Whatever is written here is only a cache, so no commit waits for the disk; only
 //! erasing a guest does, with the rest of the guest.
 
-use super::lookups::{Answers, Sought};
+use super::lookups::{Answers, OPERATION, Sought};
 use super::rows::{Id, Time};
 use super::{SqliteDatabase, outbox, sql};
 use crate::chat::{
@@ -13,7 +13,7 @@ use crate::storage::database::{
 };
 use async_trait::async_trait;
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
 #[async_trait]
 impl Prompts for SqliteDatabase {
@@ -22,11 +22,15 @@ impl Prompts for SqliteDatabase {
         keys: &[PromptKey],
         now: Timestamp,
     ) -> Result<Vec<Option<KeptAnswer>>> {
-        let sought: Vec<Sought> = keys.iter().map(|key| (key.id(), key.clone())).collect();
-        let held = sought.iter().map(|(id, key)| self.hot.find(key, *id, now));
-        let mut found: Vec<_> = held.collect();
-        let all = sought.into_iter().enumerate();
-        let (places, cold): (Vec<_>, Vec<_>) = all.filter(|(at, _)| found[*at].is_none()).unzip();
+        let (mut found, mut places, mut cold) = (Vec::with_capacity(keys.len()), vec![], vec![]);
+        for (at, key) in keys.iter().enumerate() {
+            let id = key.id();
+            found.push(self.hot.find(key, id, now));
+            if found[at].is_none() {
+                places.push(at);
+                cold.push((id, key.clone()));
+            }
+        }
         if cold.is_empty() {
             return Ok(found);
         }
@@ -160,25 +164,10 @@ impl Prompts for SqliteDatabase {
 impl SqliteDatabase {
     /// The answers at these keys, read together with what others look up meanwhile.
     async fn look_up(&self, sought: Vec<Sought>, now: Timestamp) -> Answers {
-        const OPERATION: &str = "prompts_find";
-        let (answers, needs_turn) = self.lookups.wait(sought, now);
+        let place = self.readers.reserve(OPERATION).await?;
+        let (answers, turn) = self.lookups.wait(sought, now); // nothing may keep the turn from being queued
         let hot = self.hot.clone();
-        match needs_turn.then(|| self.readers.try_reserve()) {
-            None => {}
-            Some(Some(place)) => {
-                let turn = self.lookups.turn();
-                place.run(move |connection| turn.run(connection, &hot));
-                self.lookups.queued();
-            }
-            Some(None) => {
-                let lookups = self.lookups.clone();
-                let answer = move |connection: &mut Connection| {
-                    lookups.answer(connection, &hot);
-                    Ok(())
-                };
-                self.readers.call(OPERATION, answer).await?;
-            }
-        }
+        place.run(move |connection| turn.run(connection, &hot));
         self.readers.answered(OPERATION, answers).await
     }
 

@@ -1,10 +1,9 @@
 //! Answers to prompts that were asked before.
 
-/// The id is made of the whole key; what must never be mixed up is compared as well.
+/// By the id alone, which is made of the whole key; `lookups.rs` compares the rest.
 pub(in crate::storage::sqlite) const PROMPT_FIND: &str =
-    "SELECT id, prompt_text, response_text, generation_time, input_tokens, output_tokens, hits,
-        created_at, expires_at, rowid FROM prompt_cache
-    WHERE id = ?1 AND scope = ?2 AND context_hash = ?3 AND prompt_hash = ?4 AND expires_at > ?5";
+    "SELECT rowid, scope, context_hash, prompt_hash, prompt_text, response_text, generation_time, input_tokens, output_tokens,
+        hits, created_at, expires_at FROM prompt_cache WHERE id = ?1";
 pub(in crate::storage::sqlite) const PROMPTS_NEAR: &str =
     "SELECT prompt_text, embedding FROM prompt_cache
     WHERE scope = ?1 AND context_hash = ?2 AND model = ?3 AND temperature IS ?4 AND max_tokens IS ?5
