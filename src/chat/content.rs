@@ -46,8 +46,11 @@ pub struct Metadata(Arc<str>);
 impl Metadata {
     /// At most this many bytes of JSON, as the client sent it.
     pub const MAX_BYTES: usize = 4096;
+    /// At most so many objects and arrays within each other, the outermost counted. What is nested deeper, many readers of JSON
+    /// refuse, and with it the whole chat.
+    pub const MAX_DEPTH: usize = 128;
 
-    /// Checks JSON text that was parsed as part of a larger document: an object, small enough, no NUL inside.
+    /// Checks JSON text that was parsed as part of a larger document: an object, small enough, not too deep, no NUL inside.
     pub fn parse(json: &str) -> Result<Self, InvalidField> {
         let fault = |rule: String| Err(InvalidField::new("metadata", rule));
         if !json.starts_with('{') {
@@ -58,6 +61,13 @@ impl Metadata {
             return fault(format!(
                 "is {size} bytes; at most {} are kept",
                 Self::MAX_BYTES
+            ));
+        }
+        let depth = depth(json);
+        if depth > Self::MAX_DEPTH {
+            return fault(format!(
+                "is nested {depth} levels deep; at most {} are kept",
+                Self::MAX_DEPTH
             ));
         }
         if escapes_nul(json) {
@@ -75,6 +85,26 @@ impl Metadata {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// How many objects and arrays of JSON text are within each other.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = usize::saturating_sub(depth, 1), // what is no JSON may end more than it began
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Whether JSON text holds the escape of U+0000: `\u0000` after an even number of backslashes.
@@ -109,5 +139,29 @@ mod tests {
         }
         let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(4096));
         assert!(Metadata::parse(&large).is_err());
+    }
+
+    #[test]
+    fn metadata_is_refused_when_it_is_nested_too_deep() {
+        let nested = |levels: usize| {
+            let inner = levels - 1;
+            format!(
+                r#"{{"[\"{{[[":{}{}}}"#,
+                "[".repeat(inner),
+                "]".repeat(inner)
+            )
+        };
+        for levels in [1, 2, 127, 128] {
+            let json = nested(levels).replace(":}", ":1}");
+            assert_eq!(depth(&json), levels, "{json}");
+            assert!(Metadata::parse(&json).is_ok(), "{json}");
+        }
+        for levels in [129, 1_900] {
+            let fault = Metadata::parse(&nested(levels)).unwrap_err();
+            assert_eq!(fault.field, "metadata");
+        }
+        let wide = format!(r#"{{"a":[{}{{}}]}}"#, "[],{},".repeat(600));
+        assert_eq!(depth(&wide), 3);
+        assert!(Metadata::parse(&wide).is_ok());
     }
 }

@@ -134,6 +134,49 @@ pub(crate) async fn metadata_must_be_an_object_of_at_most_4_kib_without_nul(site
     }
 }
 
+/// A message whose metadata are so many objects and arrays within each other.
+fn nested(levels: usize) -> String {
+    let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
+    let message = with(said("user", "Hello"), "guest_id", json!("g1"));
+    let message = message.to_string();
+    let message = message.trim_end_matches('}');
+    format!(r#"{message},"metadata":{{"a":{open}{close}}}}}"#)
+}
+
+pub(crate) async fn metadata_nested_deeper_than_128_levels_is_refused_by_every_route(site: &Site) {
+    for levels in [129, 1_900] {
+        let deep = nested(levels);
+        let refuses = async |path: &str, body: String, field: &str| {
+            let answer = site.client.post_text(path, body).await;
+            answer.refuses(field);
+            assert!(answer.text().contains("128"), "{}", answer.text());
+        };
+        refuses(&chat("g1"), deep.clone(), "metadata").await;
+        let (batch, good) = (format!("{}/batch", chat("g1")), nested(3));
+        let messages = format!(r#"{{"messages":[{good},{deep}]}}"#);
+        refuses(&batch, messages, "messages[1].metadata").await;
+        let line = site
+            .client
+            .post_text("/v1/messages/batch", format!("[{deep}]"))
+            .await;
+        let line = line.list().remove(0);
+        assert_eq!(
+            (&line["status"], &line["field"]),
+            (&json!(422), &json!("metadata"))
+        );
+        nothing_stored(site, "g1").await;
+    }
+    let deepest = site.client.post_text(&chat("g1"), nested(128)).await;
+    assert_eq!(deepest.ok()["sequence"], 0);
+    let read = site.client.get(&chat("g1")).await;
+    let kept = format!(
+        r#""metadata":{{"a":{}{}}}"#,
+        "[".repeat(127),
+        "]".repeat(127)
+    );
+    assert!(read.text().contains(&kept), "{}", read.text());
+}
+
 pub(crate) async fn an_id_must_be_a_uuid(site: &Site) {
     for id in ["", "7", "not-a-uuid", "0192f0c1-0000-7000-8000-00000000000"] {
         refused(site, &with(said("user", "Hello"), "id", json!(id)), "id").await;
