@@ -294,7 +294,7 @@ pub trait Database: Storage + Outbox + Vectors + Corpus + Search + Prompts + Aud
     async fn erase(&self, guest: &GuestId, at: Timestamp) -> Result<Erased>;
 
     /// Makes a guest's chat a user's, in one transaction: conversation, counters, mappings, a `cache_migrations` row, and
-    /// the removal of the list as a debt. Answers in the guest's own scope go: a user has none.
+    /// the removal of the list as a debt. Answers in the guest's own scope go, also where there is no chat: a user has none.
     async fn migrate(&self, guest: &GuestId, user: &OwnerId, at: Timestamp) -> Result<Migrated>;
 
     /// Writes the `cache_migrations` row of a migration that failed.

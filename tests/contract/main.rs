@@ -212,6 +212,7 @@ macro_rules! contract {
                         a_scope_is_removed_and_no_other,
                         erasing_a_guest_removes_what_was_kept_for_it_alone,
                         a_guest_who_becomes_a_user_leaves_no_answers,
+                        a_guest_without_a_chat_who_becomes_a_user_leaves_no_answers,
                         lookups_are_counted_for_their_owner_and_the_sums_stay_right,
                         lookups_go_with_the_guest_to_the_user,
                         a_repair_of_usage_keeps_the_lookups,

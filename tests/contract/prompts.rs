@@ -4,7 +4,8 @@ use crate::fixture::Fixture;
 use crate::words::*;
 use guestbook::chat::{PromptKey, PromptSetting, Scope, Timestamp, content_hash};
 use guestbook::storage::database::{
-    Embedding, Given, KeptAnswer, LookupCounts, NewAnswer, OwnerLookups, PromptStats, PromptTally,
+    Embedding, Given, KeptAnswer, LookupCounts, Migrated, NewAnswer, OwnerLookups, PromptStats,
+    PromptTally,
 };
 
 pub(crate) fn setting(scope: &str) -> PromptSetting {
@@ -332,6 +333,21 @@ pub(crate) async fn a_guest_who_becomes_a_user_leaves_no_answers(f: &Fixture) {
     );
     f.migrate(at(1), "g1", "u1").await;
     assert!(!f.has("guest:g1", "a").await && f.has("tenant:g1", "a").await);
+}
+
+pub(crate) async fn a_guest_without_a_chat_who_becomes_a_user_leaves_no_answers(f: &Fixture) {
+    f.put(
+        at(0),
+        ["guest:g1", "guest:g2", "tenant:g1"].map(|it| answer(it, "a")),
+    )
+    .await;
+    assert!(
+        f.has("guest:g1", "a").await,
+        "also one that was looked up before"
+    );
+    assert_eq!(f.migrate(at(1), "g1", "u1").await, Migrated::default());
+    assert!(!f.has("guest:g1", "a").await);
+    assert!(f.has("guest:g2", "a").await && f.has("tenant:g1", "a").await);
 }
 
 pub(crate) async fn lookups_are_counted_for_their_owner_and_the_sums_stay_right(f: &Fixture) {

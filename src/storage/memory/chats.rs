@@ -95,6 +95,7 @@ impl Tables {
         let live = self.chat_of(guest).filter(|chat| !chat.is_ended(at));
         let id = live.map(|chat| chat.conversation.id);
         let migrated = id.map_or_else(Migrated::default, |id| self.hand_over(id, user, at));
+        self.erase_answers(guest);
         let Migrated {
             conversations,
             messages,
@@ -111,7 +112,6 @@ impl Tables {
         };
         self.guests.remove(&chat.guest);
         self.removals.insert(chat.guest.clone());
-        self.erase_answers(&chat.guest);
         let guest = OwnerId::from(&chat.guest);
         if guest != *user {
             let counted = self.counted(&chat);

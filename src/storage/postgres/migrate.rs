@@ -61,7 +61,10 @@ impl PostgresDatabase {
         let mut session = self.session().await?;
         let Some(conversation) = self.lock_guest(&mut session, guest, at).await? else {
             let log = Log::of(guest, user, at, Migrated::default());
-            session.go_on(&[log.statement()], End::Commit).await?;
+            let scopes = vec![prompts::scope_of(guest.as_str())];
+            let answers = statement!(sql::PROMPTS_ERASE; scopes => TEXT_ARRAY);
+            let statements = [answers, log.statement()];
+            session.go_on(&statements, End::Commit).await?;
             return Ok(Migrated::default());
         };
         let key = conversation.to_string();

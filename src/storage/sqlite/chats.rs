@@ -294,6 +294,7 @@ fn migrate(
     user: &OwnerId,
     at: Timestamp,
 ) -> rusqlite::Result<Migrated> {
+    prompts::erase(tx, guest.as_str())?; // also those of a guest who has never said anything
     let Some(id) = guest_conversation(tx, guest, at)? else {
         log_migration(tx, guest, user, at, Migrated::default(), None)?;
         return Ok(Migrated::default());
@@ -304,7 +305,6 @@ fn migrate(
     tx.execute(sql::MIGRATE_CONVERSATION, params![Id(id.0), user.as_str()])?;
     tx.execute(sql::MIGRATE_MAPPINGS, params![Id(id.0), user.as_str()])?;
     tx.execute(sql::REMOVAL_ADD, params![guest.as_str(), Time(at)])?;
-    prompts::erase(tx, guest.as_str())?;
     let migrated = Migrated {
         conversations: 1,
         messages: share.messages,
