@@ -278,7 +278,8 @@ pub trait Database: Storage + Outbox + Vectors + Corpus + Search + Prompts + Aud
     async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>>;
 
     /// Whether nothing that was acknowledged has changed a conversation since a page of it was read. Never waits, and is false
-    /// where reading would be an error. What ends by time alone is not looked at.
+    /// where reading would be an error. What ends by time alone is not looked at, and what others write to a file of one
+    /// process may take about a second to be seen.
     fn is_current(&self, version: &Version) -> bool;
 
     /// The conversations a signed-in user owns, newest first, older than `before`.

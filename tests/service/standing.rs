@@ -5,6 +5,7 @@ use crate::stage::{Plan, Stage};
 use guestbook::chat::Clock;
 use guestbook::service::Standing;
 use guestbook::storage::database::{ChatKey, Page, PageStart};
+use rusqlite::Connection;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// Messages that are said while a page is read.
@@ -98,6 +99,29 @@ async fn a_page_read_in_steps_is_of_its_first_step() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Plan::folder(&folder).start().ready().await;
     read_while_it_is_written(&stage, 600).await;
+    stage.stop().await;
+}
+
+/// Somebody edits the tables by hand while the service runs: by other means than it can see in its own connection.
+#[tokio::test]
+async fn a_page_does_not_stand_long_after_another_process_has_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Plan::folder(&folder).start().ready().await;
+    stage.say("ada", "one").await;
+    stage.say("bob", "other").await;
+    stage.service.settle().await.unwrap();
+    let page = read(&stage, 10).await;
+    assert!(stage.service.stands(&page));
+    let other = Connection::open(folder.path().join("guestbook.db")).unwrap();
+    let edit = "UPDATE message_cache SET content = 'edited' WHERE content = 'one'";
+    assert_eq!(other.execute(edit, []).unwrap(), 1);
+    until("the page that was read before does not stand", async || {
+        !stage.service.stands(&page)
+    })
+    .await;
+    assert_eq!(stage.texts("ada").await, ["edited"]);
+    let page = read(&stage, 10).await;
+    assert!(stage.service.stands(&page), "it was read after the edit");
     stage.stop().await;
 }
 

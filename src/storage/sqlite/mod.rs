@@ -16,6 +16,7 @@ mod hot;
 mod lookups;
 mod open;
 mod outbox;
+mod outside;
 mod partial;
 #[cfg(test)]
 mod plans;
@@ -61,7 +62,7 @@ pub struct SqliteDatabase {
     epoch: Uuid,
     durability: Durability,
     poison: Poison,
-    writer: Worker<Writer>,
+    writer: Arc<Worker<Writer>>,
     readers: Worker<Connection>,
     /// Answers to prompts that were read lately.
     hot: hot::Hot,
@@ -69,6 +70,8 @@ pub struct SqliteDatabase {
     lookups: lookups::Lookups,
     /// When each conversation was changed last.
     versions: versions::Versions,
+    /// Tells when another process has written.
+    _lookout: outside::Lookout,
     /// Whether there is an index over words.
     text_index: bool,
     /// Under way after a stop that was not clean.
@@ -86,6 +89,7 @@ struct Writer {
     changed: changed::Changed,
     hot: hot::Hot,
     versions: versions::Versions,
+    outside: outside::Outside,
     /// The last failure for want of room. Only a write that changes something shows that there is room again.
     full: Option<Error>,
 }
@@ -141,8 +145,10 @@ impl SqliteDatabase {
         let (changed, versions) = (changed::Changed::default(), versions::Versions::default());
         let watching = changed.watch(&mut opened.connection);
         watching.map_err(convert("open"))?;
+        let outside = outside::Outside::of(&opened.connection).map_err(convert("open"))?;
         let writer = Writer {
             changed,
+            outside,
             hot: hot.clone(),
             versions: versions.clone(),
             connection: opened.connection,
@@ -152,12 +158,15 @@ impl SqliteDatabase {
             poison: poison.clone(),
             full: None,
         };
+        let writer = Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?;
+        let writer = Arc::new(writer);
         Ok(Self {
             path: path.to_owned(),
             epoch: opened.epoch,
             durability: opened.durability,
             poison: poison.clone(),
-            writer: Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?,
+            _lookout: outside::Lookout::start(&writer)?,
+            writer,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
             hot,
             lookups: lookups::Lookups::default(),

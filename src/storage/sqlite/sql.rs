@@ -44,6 +44,9 @@ pub(super) const SYNCHRONOUS_FULL: &str = "PRAGMA synchronous = FULL";
 /// Makes every commit so far outlive a power cut.
 pub(super) const CHECKPOINT_ALL: &str = "PRAGMA wal_checkpoint(FULL)";
 
+/// Another number when another connection than the one that asks has committed since.
+pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
+
 /// For the connections that read. They never checkpoint.
 pub(super) const READER_PRAGMAS: &str = "
     PRAGMA query_only = ON;

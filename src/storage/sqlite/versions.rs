@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a page is current only while no later change of its conversation has been acknowledged. Each change of a row
 //! is noted by SQLite itself (`changed.rs`) and counted here after the commit, before anyone hears of it. The file belongs to
-//! one process.
+//! one process; what another one writes to it all the same is seen within about a second (`outside.rs`).
 
 use crate::storage::database::Version;
 use std::sync::Arc;
@@ -66,6 +66,14 @@ impl Versions {
         }
     }
 
+    /// Counts a commit of somebody else's: it may have changed every conversation. Only the writing thread may call this.
+    pub(super) fn count_all(&self) {
+        let commit = self.0.count.fetch_add(1, Ordering::SeqCst) + 1;
+        for place in &self.0.last {
+            place.fetch_max(commit, Ordering::SeqCst);
+        }
+    }
+
     /// Nothing is current any more.
     pub(super) fn end(&self) {
         for place in &self.0.last {
@@ -109,7 +117,12 @@ mod tests {
         assert!(!versions.is_current(&page));
         let page = versions.of(versions.since(), -1);
         assert!(versions.is_current(&page));
+        versions.count_all();
+        assert!(!versions.is_current(&page), "somebody else has written");
+        let page = versions.of(versions.since(), -1);
+        assert!(versions.is_current(&page), "it was read after that");
         versions.end();
+        versions.count_all();
         assert!(!versions.is_current(&page));
     }
 }
