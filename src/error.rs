@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Unavailable,
     /// Stored bytes are not what was written.
     Corrupt,
+    /// Rows contradict each other. Sending it again cannot help before they are mended; the context says how.
+    Inconsistent,
     /// This build or this backend cannot do it.
     Unsupported,
     /// A defect of ours.

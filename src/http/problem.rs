@@ -125,6 +125,11 @@ impl From<Error> for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the storage cannot be read, and the server's log says why; a message with an id or Idempotency-Key may be sent again, it is not stored twice".into(),
             ),
+            // Nothing of our insides, and the one thing that helps.
+            ErrorKind::Inconsistent => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                error.context().to_owned().into(),
+            ),
             ErrorKind::Unsupported => (
                 StatusCode::NOT_IMPLEMENTED,
                 "this server cannot do that".into(),

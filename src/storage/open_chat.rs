@@ -5,6 +5,7 @@ use crate::chat::{
     ConversationId, Digest, GuestId, ListState, NewMessage, Role, Timestamp, Ttl, Usage, Window,
     chain_link, chain_start, content_hash, title,
 };
+use crate::error::{Error, ErrorKind};
 
 /// A guest's conversation while the batch adds to it.
 #[derive(Clone, Debug)]
@@ -24,6 +25,16 @@ pub(super) struct OpenChat {
     pub(super) counted: Usage,
     /// Where this chat's first stored message is among the outcomes: group, place in it.
     pub(super) first: Option<(usize, usize)>,
+}
+
+/// That the place of a guest's next message is taken: its conversation counts fewer than there are, which only damage or a
+/// change by hand can bring about.
+pub(super) fn miscounted(backend: &'static str, guest: &GuestId) -> Error {
+    let context = format!(
+        "the chat of guest {guest} has more messages than its conversation counts, so nothing can be stored in it: run \
+         `guestbook verify --repair --guest {guest}` on the server, then send the message again"
+    );
+    Error::new(ErrorKind::Inconsistent, backend, "record", context)
 }
 
 impl OpenChat {

@@ -232,6 +232,7 @@ macro_rules! contract {
                     a_database_that_does_not_answer_is_a_503_that_hides_why,
                     a_database_that_fails_is_told_line_by_line,
                     a_service_that_stops_is_a_503,
+                    a_chat_that_counts_too_few_messages_is_a_500_that_says_how_to_mend_it,
                 }
                 prompts with crate::site::server::Plan::default {
                     an_answer_comes_back_with_exactly_these_fields,

@@ -1,8 +1,9 @@
 //! Answers to what there is no route for, and to what fails on our side.
 
 use crate::auth::paths;
-use crate::site::client::{Answer, chat, json_body, said};
-use crate::site::server::Site;
+use crate::site::client::{Answer, assert_problem, chat, json_body, said, sequences, with};
+use crate::site::server::{Pair, Site};
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -156,4 +157,37 @@ async fn a_defect_is_a_500_that_hides_its_cause() {
         .unwrap();
     assert_eq!(site.client.history("g1").await.len(), 1);
     site.finish().await;
+}
+
+/// Damage by hand, so only where there is a file. The messages of others in the same commit are stored.
+pub(crate) async fn a_chat_that_counts_too_few_messages_is_a_500_that_says_how_to_mend_it(
+    site: &Site,
+) {
+    if site.pair == Pair::Memory {
+        return;
+    }
+    for number in 0..3 {
+        site.client.say("g1", &format!("{number}")).await;
+    }
+    let file = Connection::open(site.file()).unwrap();
+    let damage = "UPDATE conversation_cache SET message_count = 1";
+    assert_eq!(file.execute(damage, []).unwrap(), 1);
+    let tells = |problem: &Value| {
+        let detail = problem["detail"].as_str().unwrap();
+        let next = "guestbook verify --repair --guest g1";
+        assert!(detail.contains(next), "{detail}");
+        assert_hides(problem);
+    };
+    let answer = site.client.message("g1", &said("user", "3")).await;
+    tells(&answer.problem(500));
+    let of = |guest: &str| with(said("user", "3"), "guest_id", json!(guest));
+    let lines = json!([of("g2"), of("g1"), of("g3"), of("g2")]);
+    let lines = site.client.post("/v1/messages/batch", &lines).await.list();
+    assert_problem(&lines[1], 500);
+    tells(&lines[1]);
+    let others: Vec<_> = [0, 2, 3].map(|at| lines[at].clone()).into();
+    assert_eq!(sequences(&others), [0, 0, 1]);
+    let repair = site.client.post("/v1/guest/verify/g1", &json!({})).await;
+    repair.ok();
+    assert_eq!(site.client.say("g1", "3").await["sequence"], 3);
 }

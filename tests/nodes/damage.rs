@@ -1,7 +1,8 @@
 //! The ledger notices every fault that it is there to notice: otherwise it would find nothing wrong in any other test.
 
+use crate::client::said;
 use crate::ledger::{KINDS, Ledger, Nodes, Talker};
-use crate::rig::Rig;
+use crate::rig::{Rig, stopped};
 use std::sync::Arc;
 
 /// Six messages of each guest of one client.
@@ -57,4 +58,26 @@ async fn every_fault_is_noticed() {
     }
     // A hash that is not of the words, and a time that is not the client's.
     assert_eq!(found.count("changed"), 2, "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_that_counts_too_few_messages_is_a_500_that_says_how_to_mend_it() {
+    let rig = Rig::fast().await;
+    let node = rig.node();
+    for number in 0..3 {
+        node.client.say("g1", &format!("{number}")).await;
+    }
+    rig.psql("UPDATE conversation_cache SET message_count = 1")
+        .await;
+    let answer = node.client.message("g1", &said("user", "3")).await;
+    let problem = answer.problem(500);
+    let detail = problem["detail"].as_str().unwrap();
+    let next = "guestbook verify --repair --guest g1";
+    assert!(detail.contains(next), "{detail}");
+    node.client.say("g2", "of another").await;
+    let nothing = serde_json::json!({});
+    let repair = node.client.post("/v1/guest/verify/g1", &nothing);
+    repair.await.ok();
+    assert_eq!(node.client.say("g1", "3").await["sequence"], 3);
+    stopped(node);
 }

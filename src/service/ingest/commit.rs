@@ -193,7 +193,10 @@ async fn without_room(service: &Service, batch: &Batch, cause: &Error) -> Outcom
 
 /// Whether a failure may lie in one message, or in the rows of one guest, and so need not fail the others.
 fn is_of_one_message(cause: &Error) -> bool {
-    matches!(cause.kind(), ErrorKind::Invalid | ErrorKind::Internal)
+    matches!(
+        cause.kind(),
+        ErrorKind::Invalid | ErrorKind::Internal | ErrorKind::Inconsistent
+    )
 }
 
 async fn record_part(service: &Service, batch: &Batch, groups: Vec<Group>) -> Result<Vec<Outcome>> {

@@ -10,10 +10,34 @@ const NO_ROOM: &str = "the disk has no room left; free some, nothing else is nee
 
 /// Converts what SQLite said while doing `operation`.
 pub(super) fn convert(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |cause| {
-        let (kind, context) = classify(&cause);
-        Error::caused(kind, NAME, operation, context, cause)
+    move |cause| match ours(cause) {
+        Ok(error) => error,
+        Err(cause) => {
+            let (kind, context) = classify(&cause);
+            Error::caused(kind, NAME, operation, context, cause)
+        }
     }
+}
+
+/// Carries an error of ours through what can only fail as SQLite does; [`convert`] takes it out again.
+pub(super) fn carry(error: Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}
+
+fn ours(cause: rusqlite::Error) -> Result<Error, rusqlite::Error> {
+    match cause {
+        rusqlite::Error::ToSqlConversionFailure(cause) => cause
+            .downcast::<Error>()
+            .map(|error| *error)
+            .map_err(rusqlite::Error::ToSqlConversionFailure),
+        cause => Err(cause),
+    }
+}
+
+/// Whether a row breaks a rule of uniqueness other than that of its key.
+pub(super) fn is_taken(cause: &rusqlite::Error) -> bool {
+    let code = cause.sqlite_error().map(|error| error.extended_code);
+    code == Some(ffi::SQLITE_CONSTRAINT_UNIQUE)
 }
 
 /// As [`convert`], naming the file it is about.

@@ -3,12 +3,13 @@
 //! Each guest's conversation is read once per batch and written once at its end; between, only messages, vectors and
 //! mappings are inserted. What a message costs is thereby three inserts, plus its guest's share of three more statements.
 
+use super::error::{carry, is_taken};
 use super::rows::{Id, Time};
-use super::{SqliteDatabase, chat_row, outbox, sql, text};
+use super::{NAME, SqliteDatabase, chat_row, outbox, sql, text};
 use crate::chat::{ConversationId, GuestId, MessageId, NewMessage, Role, RowState, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{Batch, Embedding, Entry, Group, Outcome, Recorded, TableSettings};
-use crate::storage::open_chat::OpenChat;
+use crate::storage::open_chat::{OpenChat, miscounted};
 use rusqlite::{CachedStatement, Transaction, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -142,7 +143,7 @@ impl<'a> Recorder<'a> {
         conversation: ConversationId,
         sequence: u64,
     ) -> rusqlite::Result<()> {
-        self.insert_message.execute(params![
+        let inserted = self.insert_message.execute(params![
             Id(message.id.0),
             Id(conversation.0),
             message.role.as_str(),
@@ -153,8 +154,12 @@ impl<'a> Recorder<'a> {
             message.metadata.as_ref().map(|metadata| metadata.as_str()),
             Time(message.sent_at),
             Time(self.at),
-        ])?;
-        Ok(())
+        ]);
+        // The id is the key, so what else is unique is the place in the conversation.
+        inserted.map(drop).map_err(|cause| match is_taken(&cause) {
+            true => carry(miscounted(NAME, &message.guest)),
+            false => cause,
+        })
     }
 
     fn insert_vector(
