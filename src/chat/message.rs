@@ -69,6 +69,9 @@ pub struct NewMessage {
     pub id: MessageId,
     /// Whether this id may have been sent before. Only then is it looked up, so that the common case pays for no query.
     pub may_repeat: bool,
+    /// Whether it is one of several under one idempotency key, which were stored together or not at all: should some of them be
+    /// there and others not, the key was used for other messages.
+    pub is_part: bool,
     /// Whose chat it belongs to.
     pub guest: GuestId,
     /// Who speaks.
@@ -97,6 +100,7 @@ impl NewMessage {
         Self {
             id,
             may_repeat: false,
+            is_part: false,
             guest,
             role,
             hash: content_hash(content.as_str()),
@@ -111,6 +115,12 @@ impl NewMessage {
     pub fn with_client_id(mut self, id: MessageId) -> Self {
         self.id = id;
         self.may_repeat = true;
+        self
+    }
+
+    /// The same message as one of several under one idempotency key.
+    pub fn as_part(mut self) -> Self {
+        self.is_part = true;
         self
     }
 

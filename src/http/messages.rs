@@ -60,9 +60,13 @@ pub(super) async fn post_guest_batch(
         let place = format!("messages[{index}]");
         let incoming: IncomingMessage<'_> =
             read_object(text).map_err(|_| InvalidField::new(&*place, "must be a JSON object"))?;
-        let key = key.as_ref().map(|key| key.of_part(index));
-        let message = incoming.for_guest(&guest, key, app.settings.content_limit);
-        messages.push(message.map_err(|fault| fault.within(&place))?);
+        let part = key.as_ref().map(|key| key.of_part(index));
+        let message = incoming.for_guest(&guest, part, app.settings.content_limit);
+        let message = message.map_err(|fault| fault.within(&place))?;
+        messages.push(match key {
+            Some(_) => message.as_part(),
+            None => message,
+        });
     }
     let saved = store_one(&app, messages, Some).await?;
     let answers: Vec<_> = saved.iter().map(|saved| app.saved(saved, &guest)).collect();

@@ -45,13 +45,14 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// A message repeats an id with another content.
+    /// A message repeats an id with another content, or follows more of them than there were under its key.
     pub(super) fn conflict(id: MessageId, at: Option<usize>) -> Self {
         let place = at
             .map(|index| format!("messages[{index}]: "))
             .unwrap_or_default();
         let detail = format!(
-            "{place}message {id} is stored already with another guest, role or content; nothing was stored. Use a new id \
+            "{place}message {id} is stored already with another guest, role or content, or its Idempotency-Key with fewer \
+             messages; nothing was stored. Use a new id \
              or Idempotency-Key for a new message"
         );
         Self::new(StatusCode::CONFLICT, detail)

@@ -156,7 +156,8 @@ impl Tally {
 pub enum Outcome {
     /// All of it is stored, or was before.
     Stored(Vec<Recorded>),
-    /// None of it is: the message at `index` repeats an id with another guest, role or content.
+    /// None of it is: the message at `index` repeats an id with another guest, role or content, or is new where other parts under
+    /// the same key are stored.
     Conflict {
         /// Its place in the group.
         index: usize,

@@ -62,6 +62,7 @@ macro_rules! contract {
                         a_replay_does_not_compare_time_and_metadata,
                         a_group_is_whole_or_not_at_all,
                         a_group_may_be_part_new_and_part_repeated,
+                        parts_under_one_key_are_all_new_or_all_repeated,
                         an_id_repeated_within_a_group_is_stored_once,
                         an_id_repeated_within_a_batch_is_stored_once,
                         a_refused_group_leaves_its_other_ids_free,

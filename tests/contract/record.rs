@@ -196,6 +196,32 @@ pub(crate) async fn a_group_may_be_part_new_and_part_repeated(f: &Fixture) {
     assert!(recorded[0].replayed.is_some() && recorded[1].replayed.is_none());
 }
 
+pub(crate) async fn parts_under_one_key_are_all_new_or_all_repeated(f: &Fixture) {
+    let part = |n: u128, text: &str| repeatable(n, "g1", text).as_part();
+    let both = || group([part(1, "hello"), part(2, "again")]);
+    let more = group([part(1, "hello"), part(2, "again"), part(3, "more")]);
+    let first = stored(&only(f.record(at(0), vec![both()]).await));
+    assert_eq!((first[0].sequence, first[1].sequence), (0, 1));
+    let conflict = Outcome::Conflict {
+        index: 2,
+        id: id(3),
+    };
+    let beside = group([repeatable(4, "g1", "beside")]);
+    let outcomes = f.record(at(1), vec![more.clone(), beside, more]).await;
+    assert_eq!((&outcomes[0], &outcomes[2]), (&conflict, &conflict));
+    assert_eq!(stored(&outcomes[1])[0].sequence, 2);
+    let again = stored(&only(f.record(at(2), vec![both()]).await));
+    assert!(again.iter().all(|recorded| recorded.replayed.is_some()));
+    // Also within one batch, where the first group is not in the tables yet.
+    let grown = group([part(5, "a"), part(6, "b"), part(7, "c")]);
+    let outcomes = [group([part(5, "a"), part(6, "b")]), grown];
+    let outcomes = f.record(at(3), outcomes.into()).await;
+    assert_eq!(stored(&outcomes[0]).len(), 2);
+    assert!(matches!(outcomes[1], Outcome::Conflict { index: 2, .. }));
+    let ids: Vec<_> = f.messages("g1", at(3)).await.iter().map(|m| m.id).collect();
+    assert_eq!(ids, [1, 2, 4, 5, 6].map(id));
+}
+
 pub(crate) async fn an_id_repeated_within_a_group_is_stored_once(f: &Fixture) {
     let twice = group([repeatable(1, "g1", "hello"), repeatable(1, "g1", "hello")]);
     let recorded = stored(&only(f.record(at(0), vec![twice]).await));

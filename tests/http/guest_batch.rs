@@ -112,6 +112,22 @@ pub(crate) async fn a_batch_with_other_content_under_its_key_is_a_409_and_stores
     assert_eq!(site.client.stored().await, 3);
 }
 
+pub(crate) async fn a_batch_with_more_messages_under_its_key_is_a_409_and_stores_nothing(
+    site: &Site,
+) {
+    post_keyed(site, "k", &numbered(3)).await.list();
+    for count in [4, 5] {
+        let problem = post_keyed(site, "k", &numbered(count)).await.problem(409);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("messages[3]"), "{detail}");
+        assert!(detail.contains("Idempotency-Key"), "{detail}");
+    }
+    assert_eq!(site.client.stored().await, 3);
+    let again = post_keyed(site, "k", &numbered(3)).await.list();
+    assert!(again.iter().all(|answer| answer["replayed"] == true));
+    assert_eq!(post_keyed(site, "l", &numbered(4)).await.list().len(), 4);
+}
+
 pub(crate) async fn a_conflict_in_a_batch_of_one_is_named_as_in_any_other(site: &Site) {
     post_keyed(site, "k", &numbered(1)).await.list();
     let other = [said("user", "other")];

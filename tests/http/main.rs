@@ -117,6 +117,7 @@ macro_rules! contract {
                     messages_must_be_an_array_that_is_not_empty,
                     a_batch_is_replayed_by_its_key,
                     a_batch_with_other_content_under_its_key_is_a_409_and_stores_nothing,
+                    a_batch_with_more_messages_under_its_key_is_a_409_and_stores_nothing,
                     a_conflict_in_a_batch_of_one_is_named_as_in_any_other,
                     a_batch_may_carry_ids,
                     batches_at_once_do_not_mix,

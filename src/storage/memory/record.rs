@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{
     Batch, Embedding, Entry, FoundMapping, Group, Outcome, Recorded, TableSettings,
 };
+use crate::storage::open_chat::Parts;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
@@ -230,10 +231,13 @@ impl<'a> Judge<'a> {
 
     fn group(&mut self, entries: &'a [Entry]) -> Result<Verdict> {
         let mut added = HashSet::new();
+        let mut parts = Parts::default();
         for (index, entry) in entries.iter().enumerate() {
             let (id, identity) = (entry.message.id, Identity::of(&entry.message));
             self.check_model(entry)?;
-            match self.known(id) {
+            let known = self.known(id);
+            parts.see(index, &entry.message, known.is_some());
+            match known {
                 None => {
                     self.accepted.insert(id, identity);
                     added.insert(id);
@@ -242,14 +246,19 @@ impl<'a> Judge<'a> {
                     return Err(invalid(format!("message {id} is stored already")));
                 }
                 Some(known) if known == identity => {}
-                Some(_) => {
-                    // None of the group will be stored, so nothing may be taken for a repetition of it.
-                    self.accepted.retain(|id, _| !added.contains(id));
-                    return Ok(Verdict::Conflict { index, id });
-                }
+                Some(_) => return Ok(self.conflict(&added, index, id)),
             }
         }
-        Ok(Verdict::Store)
+        Ok(match parts.conflict() {
+            Some((index, id)) => self.conflict(&added, index, id),
+            None => Verdict::Store,
+        })
+    }
+
+    /// None of the group will be stored, so nothing may be taken for a repetition of it.
+    fn conflict(&mut self, added: &HashSet<MessageId>, index: usize, id: MessageId) -> Verdict {
+        self.accepted.retain(|id, _| !added.contains(id));
+        Verdict::Conflict { index, id }
     }
 
     fn known(&self, id: MessageId) -> Option<Identity<'a>> {

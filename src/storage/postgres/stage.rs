@@ -5,7 +5,7 @@ use crate::chat::{
     ConversationId, EmbeddingState, GuestId, MessageId, NewMessage, RowState, Timestamp, Window,
 };
 use crate::storage::database::{Embedding, Entry, Group, Outcome, Recorded, TableSettings};
-use crate::storage::open_chat::{OpenChat, listed_as};
+use crate::storage::open_chat::{OpenChat, Parts, listed_as};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -83,15 +83,18 @@ impl<'a> Stage<'a> {
     }
 
     /// The first message of the group that repeats an id with another guest, role or content: in the tables or in the
-    /// group itself.
+    /// group itself. Or the first that is new where others under the same key are not.
     fn conflict(&self, group: &Group) -> Option<(usize, MessageId)> {
         let mut seen: HashMap<MessageId, &NewMessage> = HashMap::new();
+        let mut parts = Parts::default();
         for (index, Entry { message, .. }) in group.0.iter().enumerate() {
             let earlier = seen.insert(message.id, message);
             if !message.may_repeat {
                 continue; // an id of our own making; should it be there already, its insertion fails the batch
             }
-            let same = match (earlier, self.found.get(&message.id)) {
+            let found = self.found.get(&message.id);
+            parts.see(index, message, found.is_some());
+            let same = match (earlier, found) {
                 (Some(other), _) => {
                     (&other.guest, other.role, other.hash)
                         == (&message.guest, message.role, message.hash)
@@ -103,7 +106,7 @@ impl<'a> Stage<'a> {
                 return Some((index, message.id));
             }
         }
-        None
+        parts.conflict()
     }
 
     /// The first answer again, for a message that is stored.

@@ -5,7 +5,7 @@ use super::rows::{self, Id};
 use super::sql;
 use crate::chat::{ConversationId, EmbeddingState, MessageId, NewMessage, RowState, Window};
 use crate::storage::database::{Entry, Group, Recorded};
-use crate::storage::open_chat::listed_as;
+use crate::storage::open_chat::{Parts, listed_as};
 use rusqlite::OptionalExtension;
 use std::collections::HashMap;
 
@@ -21,9 +21,10 @@ struct Found {
 
 impl Recorder<'_> {
     /// The first message of the group that repeats an id with another guest, role or content: in the tables or in the
-    /// group itself.
+    /// group itself. Or the first that is new where others under the same key are not.
     pub(super) fn conflict(&self, group: &Group) -> rusqlite::Result<Option<(usize, MessageId)>> {
         let mut seen: HashMap<MessageId, &NewMessage> = HashMap::new();
+        let mut parts = Parts::default();
         for (index, Entry { message, .. }) in group.0.iter().enumerate() {
             let earlier = seen.insert(message.id, message);
             if !message.may_repeat {
@@ -31,16 +32,20 @@ impl Recorder<'_> {
             }
             let same = match earlier {
                 Some(other) => is_same(other, message),
-                None => match self.find(message.id)? {
-                    Some(found) => self.is_found(&found, message)?,
-                    None => true,
-                },
+                None => {
+                    let found = self.find(message.id)?;
+                    parts.see(index, message, found.is_some());
+                    match found {
+                        Some(found) => self.is_found(&found, message)?,
+                        None => true,
+                    }
+                }
             };
             if !same {
                 return Ok(Some((index, message.id)));
             }
         }
-        Ok(None)
+        Ok(parts.conflict())
     }
 
     fn find(&self, id: MessageId) -> rusqlite::Result<Option<Found>> {
