@@ -126,10 +126,12 @@ impl Service {
             return Ok(None);
         };
         let key = PromptKey::new(setting.clone(), same.as_str());
+        // Put since it was looked for, it is the very prompt that was asked.
+        let is_exact = key == PromptKey::new(setting.clone(), prompt);
         let answer = self.answer_at(key).await?;
         Ok(answer.map(|answer| FoundAnswer {
             answer,
-            score: Some(score),
+            score: (!is_exact).then_some(score),
         }))
     }
 
