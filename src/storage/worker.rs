@@ -95,6 +95,15 @@ impl<T: 'static> Worker<T> {
         self.answered(operation, answer).await
     }
 
+    /// A place in the queue, if there is one now and the store can be used.
+    pub(crate) fn try_reserve(&self) -> Option<Slot<T>> {
+        self.jobs("reserve")
+            .ok()?
+            .try_reserve_owned()
+            .ok()
+            .map(Slot)
+    }
+
     /// A place in the queue, waited for.
     pub(crate) async fn reserve(&self, operation: &'static str) -> Result<Slot<T>> {
         let place = self.jobs(operation)?.reserve_owned().await;
