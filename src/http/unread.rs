@@ -22,7 +22,7 @@ const SHORT: u64 = 64 << 10;
 /// How long that may take.
 const MOMENT: Duration = Duration::from_millis(250);
 /// How long a longer rest is taken after the answer.
-const A_WHILE: Duration = Duration::from_secs(5);
+const A_WHILE: Duration = Duration::from_secs(2);
 /// Connections on which it is, at once.
 const AT_ONCE: usize = 64;
 

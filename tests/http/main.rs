@@ -75,7 +75,7 @@ macro_rules! contract {
                     times_come_back_as_utc_to_the_millisecond,
                     the_order_is_that_of_arrival_and_not_of_the_clients_time,
                     metadata_must_be_an_object_of_at_most_4_kib_without_nul,
-                    metadata_nested_deeper_than_128_levels_is_refused_by_every_route,
+                    metadata_nested_deeper_than_50_levels_is_refused_by_every_route,
                     an_id_must_be_a_uuid,
                     an_idempotency_key_is_1_to_255_printable_characters,
                     two_idempotency_keys_are_refused,
