@@ -58,6 +58,12 @@ impl Fixture {
         self.find(key(scope, prompt), at(1)).await.is_some()
     }
 
+    /// Keeps an answer in each scope, and finds the first: what is removed later was looked up before.
+    async fn keep_and_look_up<const N: usize>(&self, scopes: [&str; N]) {
+        self.put(at(0), scopes.map(|it| answer(it, "a"))).await;
+        assert!(self.has(scopes[0], "a").await);
+    }
+
     async fn near(&self, setting: &PromptSetting, name: &str, limit: usize) -> Vec<String> {
         let model = model(name);
         let near = self.database.prompts_near(setting, &model, at(1), limit);
@@ -305,15 +311,8 @@ pub(crate) async fn a_scope_is_removed_and_no_other(f: &Fixture) {
 
 pub(crate) async fn erasing_a_guest_removes_what_was_kept_for_it_alone(f: &Fixture) {
     f.say(at(0), "g1", "hello").await;
-    f.put(
-        at(0),
-        ["guest:g1", "guest:g2", "tenant:g1"].map(|it| answer(it, "a")),
-    )
-    .await;
-    assert!(
-        f.has("guest:g1", "a").await,
-        "also one that was looked up before"
-    );
+    f.keep_and_look_up(["guest:g1", "guest:g2", "tenant:g1"])
+        .await;
     assert_eq!(f.erase(at(1), "g1").await.prompts, 1);
     assert!(!f.has("guest:g1", "a").await);
     assert!(f.has("guest:g2", "a").await && f.has("tenant:g1", "a").await);
@@ -325,26 +324,14 @@ pub(crate) async fn erasing_a_guest_removes_what_was_kept_for_it_alone(f: &Fixtu
 
 pub(crate) async fn a_guest_who_becomes_a_user_leaves_no_answers(f: &Fixture) {
     f.say(at(0), "g1", "hello").await;
-    f.put(at(0), ["guest:g1", "tenant:g1"].map(|it| answer(it, "a")))
-        .await;
-    assert!(
-        f.has("guest:g1", "a").await,
-        "also one that was looked up before"
-    );
+    f.keep_and_look_up(["guest:g1", "tenant:g1"]).await;
     f.migrate(at(1), "g1", "u1").await;
     assert!(!f.has("guest:g1", "a").await && f.has("tenant:g1", "a").await);
 }
 
 pub(crate) async fn a_guest_without_a_chat_who_becomes_a_user_leaves_no_answers(f: &Fixture) {
-    f.put(
-        at(0),
-        ["guest:g1", "guest:g2", "tenant:g1"].map(|it| answer(it, "a")),
-    )
-    .await;
-    assert!(
-        f.has("guest:g1", "a").await,
-        "also one that was looked up before"
-    );
+    f.keep_and_look_up(["guest:g1", "guest:g2", "tenant:g1"])
+        .await;
     assert_eq!(f.migrate(at(1), "g1", "u1").await, Migrated::default());
     assert!(!f.has("guest:g1", "a").await);
     assert!(f.has("guest:g2", "a").await && f.has("tenant:g1", "a").await);

@@ -127,11 +127,12 @@ fn bytes(answer: &KeptAnswer) -> usize {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::chat::{Content, PromptSetting, Scope, content_hash};
 
-    fn key(prompt: &str) -> PromptKey {
+    /// The key of a prompt, all else being the same.
+    pub(in crate::storage::sqlite) fn key(prompt: &str) -> PromptKey {
         let setting = PromptSetting {
             scope: Scope::Tenant("t".into()),
             model: "m".into(),

@@ -175,21 +175,14 @@ fn kept(row: &Row<'_>, id: Uuid) -> rusqlite::Result<KeptAnswer> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 mod tests {
+    use super::super::hot::tests::key;
     use super::super::open;
     use super::*;
-    use crate::chat::{PromptSetting, Scope, content_hash};
     use crate::storage::Durability;
     use rusqlite::params;
 
     fn sought(number: usize) -> Vec<Sought> {
-        let setting = PromptSetting {
-            scope: Scope::Tenant("t".into()),
-            model: "m".into(),
-            temperature: None,
-            max_tokens: None,
-            context_hash: content_hash(""),
-        };
-        let key = PromptKey::new(setting, &number.to_string());
+        let key = key(&number.to_string());
         vec![(key.id(), key)]
     }
 
