@@ -1,8 +1,8 @@
 //! Long answers that nobody takes.
 //!
 //! Seen to fail: with connections that may stall for ever, of answers that are given up in time, `25 files are open, 21 were`; with a
-//! budget of answers 64 times as large, of long ones, `344.5 MiB`; before there was any, a release build held 2,000 MiB for 80 of them,
-//! and `/health` took 10 s. Without these it is 118 MiB.
+//! budget of answers 64 times as large, of long ones, `344.5 MiB`; before there was any, a release build held 1.7 to 2.3 GiB for 80 of
+//! them, and `/health` took 3.0 to 3.6 s. Without these it is 118 MiB.
 
 use crate::crowd::IN_TIME;
 use crate::row::{HELLO, get, post};
