@@ -22,7 +22,7 @@ use std::time::Duration;
 /// What the server allows for a head, and for a body.
 const ALLOWED: &str = "500ms";
 /// A connection that is to be closed is closed by then, at the very latest.
-const IN_TIME: Duration = Duration::from_secs(5);
+const IN_TIME: Duration = Duration::from_secs(20);
 
 /// A server and what is known of it.
 struct Ground {
