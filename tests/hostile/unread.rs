@@ -4,7 +4,6 @@
 //! budget of answers 64 times as large, of long ones, `344.5 MiB`; before there was any, a release build held 1.7 to 2.3 GiB for 80 of
 //! them, and `/health` took 3.0 to 3.6 s. Without these it is 118 MiB.
 
-use crate::crowd::IN_TIME;
 use crate::row::{HELLO, get, post};
 use crate::slow::Siege;
 use crate::taken::mib;
