@@ -8,14 +8,24 @@ use uuid::Uuid;
 const GUEST_ID_BYTES: usize = 128;
 const OWNER_ID_BYTES: usize = 128;
 const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// The rule for what would stand in a path.
+const NO_DOTS: &str = "must not be `.` or `..`, which no client can ask for in a path";
 
-/// A visitor who has not signed in: 1-128 bytes of `A-Z a-z 0-9 . _ ~ : @ -`, case kept.
+/// A visitor who has not signed in: 1-128 bytes of `A-Z a-z 0-9 . _ ~ : @ -`, case kept, and neither `.` nor `..`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct GuestId(Arc<str>);
 
 impl GuestId {
-    /// Checks the alphabet and the length.
+    /// Checks the alphabet, the length, and that a client can ask for it.
     pub fn parse(text: &str) -> Result<Self, InvalidField> {
+        if is_dots(text) {
+            return Err(InvalidField::new("guest_id", NO_DOTS));
+        }
+        Self::parse_stored(text)
+    }
+
+    /// Checks the alphabet and the length: what an earlier version took, too.
+    pub fn parse_stored(text: &str) -> Result<Self, InvalidField> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:@-".contains(&byte);
         if text.is_empty() || text.len() > GUEST_ID_BYTES || !text.bytes().all(legal) {
             return Err(InvalidField::new(
@@ -32,19 +42,33 @@ impl GuestId {
     }
 }
 
+/// Clients take these segments out of a path before they send it, also percent-encoded (RFC 3986, 5.2.4).
+fn is_dots(text: &str) -> bool {
+    matches!(text, "." | "..")
+}
+
 impl fmt::Display for GuestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Who a conversation belongs to: a guest, or the user that guest became. Any text of 1-128 bytes without control characters.
+/// Who a conversation belongs to: a guest, or the user that guest became. Any text of 1-128 bytes without control characters
+/// but `.` and `..`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct OwnerId(Arc<str>);
 
 impl OwnerId {
-    /// Checks a signed-in user's id; `field` is the name the client used for it.
+    /// Checks a signed-in user's id, and that a client can ask for it; `field` is the name the client used for it.
     pub fn parse(field: &str, text: &str) -> Result<Self, InvalidField> {
+        if is_dots(text) {
+            return Err(InvalidField::new(field, NO_DOTS));
+        }
+        Self::parse_stored(field, text)
+    }
+
+    /// Checks a signed-in user's id: what an earlier version took, too.
+    pub fn parse_stored(field: &str, text: &str) -> Result<Self, InvalidField> {
         let blank = text.trim().is_empty();
         if blank || text.len() > OWNER_ID_BYTES || text.chars().any(char::is_control) {
             return Err(InvalidField::new(
@@ -143,6 +167,19 @@ mod tests {
                 "guest_id",
                 "{bad:?}"
             );
+        }
+    }
+
+    #[test]
+    fn ids_that_no_path_can_hold_are_refused_and_those_that_are_stored_are_read() {
+        for dots in [".", ".."] {
+            assert_eq!(GuestId::parse(dots).unwrap_err().field, "guest_id");
+            assert_eq!(OwnerId::parse("user", dots).unwrap_err().field, "user");
+            assert_eq!(GuestId::parse_stored(dots).unwrap().as_str(), dots);
+            assert!(OwnerId::parse_stored("user", dots).is_ok());
+        }
+        for other in ["...", ".a", "a.", "-.", ".-"] {
+            assert!(GuestId::parse(other).is_ok(), "{other}");
         }
     }
 

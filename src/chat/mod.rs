@@ -12,6 +12,7 @@ mod conversation;
 pub mod fuzzing;
 mod hash;
 mod ids;
+mod json;
 mod message;
 mod prompt;
 mod receipt;

@@ -81,6 +81,14 @@ pub(super) async fn forget(cli: &Cli, address: SocketAddr, scope: &str) -> Resul
 
 /// `http://ADDRESS/v1/…`, each segment as it must be written there.
 fn url(address: SocketAddr, segments: &[&str]) -> Result<Url, Refusal> {
+    if let Some(dots) = segments
+        .iter()
+        .find(|segment| matches!(**segment, "." | ".."))
+    {
+        return Err(format!(
+            "the id `{dots}` cannot stand in a URL, so the server on {address} cannot be asked for it; stop it, and run this again"
+        ));
+    }
     let unusable = || format!("the address {address} of the server cannot be asked");
     let mut url = Url::parse(&format!("http://{address}/v1")).map_err(|_| unusable())?;
     url.path_segments_mut()

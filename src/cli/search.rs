@@ -82,12 +82,12 @@ impl Question {
         let fault = |fault: InvalidField| fault.to_string();
         let scope = match (&args.guest, &args.user) {
             (Some(guest), _) => {
-                let guest = GuestId::parse(guest);
+                let guest = GuestId::parse_stored(guest);
                 let guest = guest.map_err(|fault| format!("--guest: {fault}"))?;
                 Some(SearchScope::Guest(guest))
             }
             (None, Some(user)) => {
-                let user = OwnerId::parse("--user", user).map_err(fault)?;
+                let user = OwnerId::parse_stored("--user", user).map_err(fault)?;
                 Some(SearchScope::User(user))
             }
             (None, None) => None,

@@ -20,7 +20,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Refusal> {
     let scope = match guest {
         Some(text) => {
-            Scope::Guest(GuestId::parse(text).map_err(|fault| format!("--guest: {fault}"))?)
+            Scope::Guest(GuestId::parse_stored(text).map_err(|fault| format!("--guest: {fault}"))?)
         }
         None => Scope::All,
     };

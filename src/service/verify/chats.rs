@@ -196,7 +196,7 @@ impl Tally {
         self.differ(Place::Lists, dossier, None, reason);
         // A list is not rebuilt from words that are not what was stored: it may be the last to have them.
         let is_intact = |message: &AuditedMessage| message.stored_hash == Some(message.found_hash);
-        if let Ok(guest) = GuestId::parse(dossier.conversation.owner.as_str())
+        if let Ok(guest) = GuestId::parse_stored(dossier.conversation.owner.as_str())
             && dossier.messages.iter().all(is_intact)
         {
             self.fixes.push(Fix::List(guest));

@@ -245,7 +245,7 @@ impl Service {
     }
 
     async fn listed_as(&self, dossier: &Dossier, context: &Context) -> Listed {
-        let Ok(guest) = GuestId::parse(dossier.conversation.owner.as_str()) else {
+        let Ok(guest) = GuestId::parse_stored(dossier.conversation.owner.as_str()) else {
             return Listed::None;
         };
         if !chats::should_be_listed(dossier, context) {

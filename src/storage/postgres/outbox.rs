@@ -154,7 +154,8 @@ fn list_row(row: &Row) -> Attempt<ListRow> {
 
 fn guest(row: &Row, at: usize) -> Attempt<GuestId> {
     let found = text(row, at)?;
-    GuestId::parse(found).map_err(|fault| Fault::Row(format!("the guest {found:?}: {fault}")))
+    GuestId::parse_stored(found)
+        .map_err(|fault| Fault::Row(format!("the guest {found:?}: {fault}")))
 }
 
 /// The id to begin after: the empty text is below every id.

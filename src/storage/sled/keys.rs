@@ -58,7 +58,7 @@ pub(super) fn head(guest: &GuestId) -> &[u8] {
 
 /// The guest whose head has this key.
 pub(super) fn guest(key: &[u8]) -> Option<GuestId> {
-    GuestId::parse(std::str::from_utf8(key).ok()?).ok()
+    GuestId::parse_stored(std::str::from_utf8(key).ok()?).ok()
 }
 
 /// The key under which a list waits for its end.

@@ -214,7 +214,7 @@ fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
 }
 
 fn guest(row: &Row<'_>, at: usize) -> rusqlite::Result<GuestId> {
-    let parsed = GuestId::parse(row.get_ref(at)?.as_str()?);
+    let parsed = GuestId::parse_stored(row.get_ref(at)?.as_str()?);
     parsed.map_err(|fault| Error::FromSqlConversionFailure(at, Type::Text, fault.into()))
 }
 
