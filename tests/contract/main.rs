@@ -69,6 +69,7 @@ macro_rules! contract {
                         an_unannounced_repetition_fails_the_whole_batch,
                         the_hash_chain_covers_every_message,
                         the_title_is_the_first_user_message,
+                        a_title_is_one_line_and_ends_between_characters,
                         a_message_is_returned_as_it_was_sent,
                         a_large_batch_is_stored_like_a_small_one,
                     }

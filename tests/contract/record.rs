@@ -312,6 +312,26 @@ pub(crate) async fn the_title_is_the_first_user_message(f: &Fixture) {
     assert_eq!(title(Role::User, "later words").await, "é".repeat(50));
 }
 
+pub(crate) async fn a_title_is_one_line_and_ends_between_characters(f: &Fixture) {
+    let flags = "🇫🇷".repeat(60);
+    for (guest, text, title) in [
+        ("g1", "  two\r\n\tlines \u{7} of it\n", "two lines of it"),
+        ("g2", &*flags, &*"🇫🇷".repeat(50)),
+        (
+            "g3",
+            &*format!("{}👨‍👩‍👧‍👦 and more", "x".repeat(49)),
+            &*format!("{}👨‍👩‍👧‍👦", "x".repeat(49)),
+        ),
+        ("g4", "\u{1}", "Guest Chat - g4"),
+    ] {
+        f.keep(at(0), plain(words(guest, Role::User, text))).await;
+        assert_eq!(f.conversation(guest, at(0)).await.title, title);
+        f.keep(at(1), plain(words(guest, Role::User, "later words")))
+            .await;
+        assert_eq!(f.conversation(guest, at(1)).await.title, title);
+    }
+}
+
 pub(crate) async fn a_message_is_returned_as_it_was_sent(f: &Fixture) {
     let text = "  two\n\"lines\" \u{1F600} of \\text  ";
     let json = r#"{"b":[1,2.50,null],"a":"é"}"#;
