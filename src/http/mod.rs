@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod messages;
 mod operations;
 mod overload;
+mod patience;
 mod problem;
 mod prompts;
 mod recent;

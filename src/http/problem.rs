@@ -65,6 +65,18 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    /// A write was taken back before it was begun.
+    pub(super) fn not_begun() -> Self {
+        let detail = "its turn did not come in time, so nothing of this was stored; send it again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// The same, because the server stops.
+    pub(super) fn stopping() -> Self {
+        let detail = "the server is stopping and had not begun this, so nothing of it was stored; send it again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
     /// A read did not end in time.
     pub(super) fn unanswered() -> Self {
         let detail = "the storage did not answer in time; try again shortly";

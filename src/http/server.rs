@@ -29,6 +29,7 @@ pub struct Server {
     address: SocketAddr,
     handle: Handle<SocketAddr>,
     running: JoinHandle<io::Result<()>>,
+    service: Service,
     drain: std::time::Duration,
 }
 
@@ -73,12 +74,13 @@ impl Server {
             .max_buf_size(HEAD_LIMIT);
         let answers = Answers::new(settings.answers_limit, settings.request_timeout);
         let passing = (answers, Unread::default());
-        let app = router(service, settings).layer(from_fn_with_state(passing, one_request));
+        let app = router(service.clone(), settings).layer(from_fn_with_state(passing, one_request));
         let running = tokio::spawn(server.serve(app.into_make_service()));
         Ok(Self {
             address,
             handle,
             running,
+            service,
             drain,
         })
     }
@@ -90,6 +92,7 @@ impl Server {
 
     /// Takes no new connection, lets requests in flight end within the drain time, then closes what is left.
     pub async fn stop(self) {
+        self.service.drain();
         self.handle.graceful_shutdown(Some(self.drain));
         match self.running.await {
             Ok(Ok(())) => {}

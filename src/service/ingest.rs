@@ -12,7 +12,7 @@ mod commit;
 mod dispatch;
 mod queue;
 
-pub use queue::Waiting;
+pub use queue::{Fate, Waiting};
 pub(super) use queue::{Ingest, Queue};
 
 use super::Service;

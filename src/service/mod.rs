@@ -24,7 +24,7 @@ pub use chats::{Deleted, Session};
 pub use embedding::Reembedding;
 pub use history::Standing;
 pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
-pub use ingest::{Answer, Saved, Waiting};
+pub use ingest::{Answer, Fate, Saved, Waiting};
 pub use prompts::{FoundAnswer, Keep, Lookup};
 pub use search::Unseen;
 pub use turns::Turn;
@@ -37,6 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// What the service works with.
 #[derive(Clone, Debug)]
@@ -129,6 +130,8 @@ struct Inner {
     pending_vectors: tokio::sync::Notify,
     /// Set once, by a failure after which nothing more may be acknowledged.
     fatal: watch::Sender<Option<Error>>,
+    /// Set once, when the service is about to stop: what is on its way is finished, and nothing more of it is begun.
+    draining: watch::Sender<Option<Instant>>,
     /// Set once, to end the background tasks.
     stopping: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
@@ -180,10 +183,33 @@ impl Service {
             turns: turns::Turns::default(),
             pending_vectors: tokio::sync::Notify::new(),
             fatal: watch::channel(None).0,
+            draining: watch::channel(None).0,
             stopping: watch::channel(false).0,
             tasks: Mutex::new(JoinSet::new()),
         }));
         (service, queue, answers)
+    }
+
+    /// Says that [`Self::stop`] comes next: requests of many parts begin no more of them.
+    pub fn drain(&self) {
+        let now = Instant::now();
+        self.0.draining.send_if_modified(|since| {
+            let is_first = since.is_none();
+            since.get_or_insert(now);
+            is_first
+        });
+    }
+
+    /// Since when the service is about to stop, if it is.
+    pub fn draining_since(&self) -> Option<Instant> {
+        *self.0.draining.borrow()
+    }
+
+    /// Completes when the service is about to stop.
+    pub async fn draining(&self) {
+        let mut draining = self.0.draining.subscribe();
+        // The sender lives as long as the service, so this cannot end with an error.
+        let _ = draining.wait_for(Option::is_some).await;
     }
 
     /// Finishes what is in flight, notes what is left to note, and closes both stores.

@@ -76,6 +76,9 @@ macro_rules! contract {
                     the_order_is_that_of_arrival_and_not_of_the_clients_time,
                     metadata_must_be_an_object_of_at_most_4_kib_without_nul,
                     metadata_nested_deeper_than_50_levels_is_refused_by_every_route,
+                    metadata_that_other_readers_of_json_could_not_read_are_refused_by_every_route,
+                    texts_with_half_a_character_are_refused_and_named,
+                    dots_alone_are_refused_wherever_an_id_is_taken,
                     an_id_must_be_a_uuid,
                     an_idempotency_key_is_1_to_255_printable_characters,
                     two_idempotency_keys_are_refused,
@@ -93,6 +96,7 @@ macro_rules! contract {
                     a_body_nested_100_000_deep_is_answered,
                     a_body_of_another_type_is_a_415,
                     json_by_any_of_its_names_is_taken,
+                    a_byte_order_mark_before_json_is_skipped,
                 }
                 repeats with crate::site::server::Plan::default {
                     an_id_chosen_by_the_client_is_the_messages_id,
@@ -131,6 +135,8 @@ macro_rules! contract {
                     more_than_100_000_messages_at_a_time_are_a_413,
                     the_order_of_a_guests_lines_is_kept,
                     a_line_repeated_by_its_id_is_replayed_in_its_place,
+                    a_byte_order_mark_before_the_lines_is_skipped,
+                    a_line_that_is_not_utf_8_is_refused_alone_and_by_its_number,
                 }
                 paging with crate::site::server::Plan::default {
                     an_unknown_guest_has_an_empty_history,
@@ -140,6 +146,8 @@ macro_rules! contract {
                     after_gives_the_messages_just_above_it,
                     links_lead_upwards_to_the_end,
                     links_lead_downwards_to_the_beginning,
+                    last_gives_the_newest_messages_in_order_and_its_links_lead_down,
+                    last_stands_alone,
                     a_page_is_capped_at_10_000_and_the_link_leads_on,
                     a_page_ends_at_16_mib_and_the_link_leads_on,
                     what_is_no_number_is_refused_and_named,
@@ -268,7 +276,7 @@ macro_rules! contract {
                     a_body_that_is_cut_off_stores_nothing,
                     pipelined_requests_are_answered_in_order,
                     a_client_that_leaves_before_the_answer_changes_nothing,
-                    dots_alone_are_guest_ids_too,
+                    dots_alone_are_no_guest_or_user_ids,
                     fifty_stalled_connections_keep_no_one_waiting,
                 }
             }

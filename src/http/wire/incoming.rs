@@ -46,12 +46,9 @@ pub(in crate::http) struct IncomingMigration<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Reads a JSON document. What is no JSON is a 400; JSON of another shape is a 422.
+/// Reads a JSON document. What is no JSON is a 400; JSON of another shape, or with a name that is no Unicode text, is a 422.
 pub(in crate::http) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|cause| match cause.classify() {
-        serde_json::error::Category::Data => misshapen(text, &cause),
-        _ => malformed(&cause),
-    })
+    serde_json::from_str(text).map_err(|cause| misshapen(text, &cause))
 }
 
 /// Reading ended at the first thing of a wrong shape. What follows may be no JSON at all, which is the graver fault.
