@@ -1,6 +1,9 @@
 //! What a message says and what rides along with it, checked once and shared cheaply afterwards.
 
 use super::InvalidField;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The text of a message: not blank, no NUL (PostgreSQL cannot hold one), within the configured size.
@@ -85,6 +88,48 @@ impl Metadata {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether both are the same JSON, whatever the order of members and the white space: a client that sends a message again
+    /// may write it anew.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let read = |json| serde_json::from_str::<&RawValue>(json).ok();
+        self.0 == other.0
+            || matches!((read(&self.0), read(&other.0)), (Some(one), Some(other)) if is_same(one, other))
+    }
+}
+
+/// Whether two JSON texts say the same. Numbers are compared as they are written: no type holds every number of JSON.
+fn is_same(one: &RawValue, other: &RawValue) -> bool {
+    type Object<'a> = BTreeMap<String, &'a RawValue>;
+    let (one, other) = (one.get(), other.get());
+    let both = |begins: char| one.starts_with(begins) && other.starts_with(begins);
+    if one == other {
+        true
+    } else if both('{') {
+        let members = |(one, other): ((&String, &&RawValue), (&String, &&RawValue))| {
+            one.0 == other.0 && is_same(one.1, other.1)
+        };
+        alike::<Object<'_>>(one, other).is_some_and(|(one, other)| {
+            one.len() == other.len() && one.iter().zip(&other).all(members)
+        })
+    } else if both('[') {
+        alike::<Vec<&RawValue>>(one, other).is_some_and(|(one, other)| {
+            one.len() == other.len()
+                && one
+                    .into_iter()
+                    .zip(other)
+                    .all(|(one, other)| is_same(one, other))
+        })
+    } else {
+        both('"') && alike::<String>(one, other).is_some_and(|(one, other)| one == other)
+    }
+}
+
+fn alike<'a, T: Deserialize<'a>>(one: &'a str, other: &'a str) -> Option<(T, T)> {
+    Some((
+        serde_json::from_str(one).ok()?,
+        serde_json::from_str(other).ok()?,
+    ))
 }
 
 /// How many objects and arrays of JSON text are within each other.
@@ -139,6 +184,24 @@ mod tests {
         }
         let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(4096));
         assert!(Metadata::parse(&large).is_err());
+    }
+
+    #[test]
+    fn metadata_says_the_same_in_any_order_of_members_and_with_any_white_space() {
+        let read = |json: &str| Metadata::parse(json).unwrap();
+        let one = read(r#"{"a":1,"b":["x",{"c":null}]}"#);
+        assert!(one.says_the_same(&read(r#"{ "b": ["x", {"c":null}], "a":1 }"#)));
+        assert!(one.says_the_same(&read(r#"{"a":1,"b":["\u0078",{"c":null}]}"#)));
+        for other in [
+            "{}",
+            r#"{"a":1,"b":[{"c":null},"x"]}"#,
+            r#"{"a":"1","b":["x",{"c":null}]}"#,
+            r#"{"a":1,"b":["x",{"c":null}],"d":0}"#,
+        ] {
+            assert!(!one.says_the_same(&read(other)), "{other}");
+        }
+        let large = |last: u8| read(&format!(r#"{{"n":1234567890123456789012{last}}}"#));
+        assert!(!large(1).says_the_same(&large(2)));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use content::{Content, Metadata, tokens};
 pub use context::{Budget, Chosen, Outline, Reach, Why, choose};
 pub use conversation::{Conversation, Platform, title};
 pub use hash::{Digest, chain_link, chain_start, content_hash};
-pub use ids::{ConversationId, GuestId, IdempotencyKey, MessageId, OwnerId};
+pub use ids::{ClientId, ConversationId, GuestId, IdempotencyKey, MessageId, OwnerId};
 pub use message::{Message, NewMessage, Role};
 pub use prompt::{MOST_WORDS, PromptKey, PromptSetting, Scope, normalised, same_question};
 pub use receipt::{EmbeddingState, ListState, Receipt, RowState};

@@ -44,6 +44,9 @@ pub(super) struct Found {
 #[derive(Debug, Deserialize, Serialize)]
 struct FoundMessage {
     message_id: String,
+    /// The id that the client chose, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     conversation_id: String,
     sequence: u64,
     role: String,
@@ -135,6 +138,7 @@ impl From<&Hit> for FoundMessage {
     fn from(hit: &Hit) -> Self {
         Self {
             message_id: hit.message.to_string(),
+            id: hit.external_id.as_deref().map(str::to_owned),
             conversation_id: hit.conversation.to_string(),
             sequence: hit.sequence,
             role: hit.role.to_string(),

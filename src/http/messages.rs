@@ -28,8 +28,12 @@ pub(super) async fn post(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let incoming: IncomingMessage<'_> = read_object(body.text()?)?;
-    let message = incoming.for_guest(&guest, key?, app.settings.content_limit)?;
-    let saved = store_one(&app, vec![message], |_| None).await?;
+    let key = key?;
+    let message = incoming.for_guest(&guest, key.clone(), app.settings.content_limit)?;
+    // Under the same key a batch would have been another request.
+    let of_batch = key.as_ref().map(|key| key.of_part(0).message_id(&guest));
+    let message = message.ruling_out(of_batch.map(Into::into));
+    let saved = store_one(&app, vec![message], key.is_some(), |_| None).await?;
     let Some(saved) = saved.first() else {
         return Err(Problem::outcome_unknown());
     };
@@ -68,7 +72,12 @@ pub(super) async fn post_guest_batch(
             None => message,
         });
     }
-    let saved = store_one(&app, messages, Some).await?;
+    if let (Some(key), Some(last)) = (&key, messages.last_mut()) {
+        // Under the same key, more messages or one alone would have been another request.
+        let others = [key.of_part(list.count), key.clone()];
+        last.rules_out = others.map(|key| key.message_id(&guest).into()).into();
+    }
+    let saved = store_one(&app, messages, key.is_some(), Some).await?;
     let answers: Vec<_> = saved.iter().map(|saved| app.saved(saved, &guest)).collect();
     Ok(Json(answers).into_response())
 }
@@ -110,6 +119,7 @@ fn one_of_many(
 async fn store_one(
     app: &App,
     group: Vec<NewMessage>,
+    is_keyed: bool,
     place: impl FnOnce(usize) -> Option<usize>,
 ) -> Result<Vec<Saved>, Problem> {
     let storing = app.service.store(vec![group]);
@@ -119,7 +129,7 @@ async fn store_one(
             .map_err(|_| Problem::outcome_unknown())?;
     match answers?.pop() {
         Some(Answer::Saved(saved)) => Ok(saved),
-        Some(Answer::Conflict { index, id }) => Err(Problem::conflict(id, place(index))),
+        Some(Answer::Conflict { index, id }) => Err(Problem::conflict(&id, is_keyed, place(index))),
         Some(Answer::Failed(cause)) => Err(cause.into()),
         None => Err(Problem::outcome_unknown()),
     }
@@ -156,13 +166,13 @@ async fn store_many(app: &App, texts: &[&str], key: Option<&IdempotencyKey>) -> 
     }
     let mut fates = Vec::with_capacity(texts.len());
     for part in parts {
-        fates.extend(part.fates(app).await);
+        fates.extend(part.fates(app, key.is_some()).await);
     }
     fates
 }
 
 impl Part {
-    async fn fates(self, app: &App) -> Vec<Line> {
+    async fn fates(self, app: &App, is_keyed: bool) -> Vec<Line> {
         let answers = match self.stored {
             Ok(waiting) => {
                 match tokio::time::timeout(app.settings.request_timeout, waiting.answer()).await {
@@ -188,7 +198,7 @@ impl Part {
                     .next()
                     .map(|saved| (guest, saved))
                     .ok_or_else(Problem::outcome_unknown),
-                Some(Answer::Conflict { id, .. }) => Err(Problem::conflict(id, None)),
+                Some(Answer::Conflict { id, .. }) => Err(Problem::conflict(&id, is_keyed, None)),
                 Some(Answer::Failed(cause)) => Err(cause.into()),
                 None => Err(Problem::outcome_unknown()),
             }
@@ -229,7 +239,7 @@ fn many_answers(app: &App, fates: &[Line], as_lines: bool) -> Response {
 }
 
 impl App {
-    fn saved<'a>(&self, saved: &Saved, guest: &'a GuestId) -> SavedAnswer<'a> {
+    fn saved<'a>(&self, saved: &'a Saved, guest: &'a GuestId) -> SavedAnswer<'a> {
         let parts = self.service.parts();
         SavedAnswer::new(
             saved,

@@ -1,7 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`. Old clients read `detail`.
 
 use super::overload;
-use crate::chat::{InvalidField, MessageId};
+use crate::chat::{ClientId, InvalidField};
 use crate::error::{Error, ErrorKind, panic_text};
 use crate::service::Unseen;
 use axum::Json;
@@ -26,6 +26,12 @@ pub struct Problem {
     /// The field that breaks a rule, for a 422.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
+    /// The id that is stored already, for a 409.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// The place of the message in its batch, for a 409.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
 }
 
 impl Problem {
@@ -37,6 +43,8 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             field: None,
+            id: None,
+            index: None,
         }
     }
 
@@ -45,17 +53,27 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// A message repeats an id with another content, or follows more of them than there were under its key.
-    pub(super) fn conflict(id: MessageId, at: Option<usize>) -> Self {
+    /// Something else is stored under the id of a message, or its key was used for another request; `at` is the place of the
+    /// message in its batch.
+    pub(super) fn conflict(id: &ClientId, is_keyed: bool, at: Option<usize>) -> Self {
         let place = at
             .map(|index| format!("messages[{index}]: "))
             .unwrap_or_default();
-        let detail = format!(
-            "{place}message {id} is stored already with another guest, role or content, or its Idempotency-Key with fewer \
-             messages; nothing was stored. Use a new id \
-             or Idempotency-Key for a new message"
-        );
-        Self::new(StatusCode::CONFLICT, detail)
+        let detail = match is_keyed {
+            true => format!(
+                "{place}the Idempotency-Key was used for another request: for a message with another role, content, timestamp or \
+                 metadata in this place, or for more or fewer messages; nothing was stored. Repeat that request as it was, or use \
+                 a new Idempotency-Key for a new one"
+            ),
+            false => format!(
+                "{place}the id {id} is stored already in this chat, with another role, content, timestamp or metadata; nothing was \
+                 stored. Repeat that message as it was, or use a new id for a new one"
+            ),
+        };
+        let mut problem = Self::new(StatusCode::CONFLICT, detail);
+        problem.id = (!is_keyed).then(|| id.to_string());
+        problem.index = at;
+        problem
     }
 
     /// A write did not end in time.

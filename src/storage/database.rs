@@ -32,8 +32,8 @@ pub use version::Version;
 
 use super::Storage;
 use crate::chat::{
-    Conversation, ConversationId, EmbeddingState, GuestId, ListState, Message, MessageId, ModelId,
-    NewMessage, OwnerId, RowState, Timestamp, Ttl, Vector, Window,
+    ClientId, Conversation, ConversationId, EmbeddingState, GuestId, ListState, Message, MessageId,
+    ModelId, NewMessage, OwnerId, RowState, Timestamp, Ttl, Vector, Window,
 };
 use crate::error::Result;
 use async_trait::async_trait;
@@ -156,13 +156,13 @@ impl Tally {
 pub enum Outcome {
     /// All of it is stored, or was before.
     Stored(Vec<Recorded>),
-    /// None of it is: the message at `index` repeats an id with another guest, role or content, or is new where other parts under
-    /// the same key are stored.
+    /// None of it is: the message at `index` repeats an id of its conversation with another role, content, time or metadata, or is
+    /// new where other parts under the same key are stored.
     Conflict {
-        /// Its place in the group.
+        /// Its place in the group; the place after the last one where the key was used for more messages than these, or for one alone.
         index: usize,
         /// The id in question.
-        id: MessageId,
+        id: ClientId,
     },
 }
 
@@ -171,6 +171,8 @@ pub enum Outcome {
 pub struct Recorded {
     /// The message.
     pub id: MessageId,
+    /// The id under which the client sent it, where that is another one.
+    pub external_id: Option<Arc<str>>,
     /// Its conversation.
     pub conversation: ConversationId,
     /// Its place in it.

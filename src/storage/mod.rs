@@ -17,6 +17,7 @@ mod open_chat;
 pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod repeats;
 mod scan;
 pub mod sled;
 pub mod sqlite;

@@ -18,6 +18,7 @@ mod current;
 mod erase;
 mod expiry;
 mod history;
+mod ids;
 mod lists;
 mod migrate;
 mod outbox;
@@ -59,7 +60,7 @@ macro_rules! contract {
                         a_repeated_id_is_replayed_and_stores_nothing,
                         a_replay_says_created_only_of_the_first_message,
                         an_id_with_other_content_conflicts_and_stores_nothing_of_its_group,
-                        a_replay_does_not_compare_time_and_metadata,
+                        a_replay_has_the_same_metadata_and_the_time_if_it_has_one,
                         a_group_is_whole_or_not_at_all,
                         a_group_may_be_part_new_and_part_repeated,
                         parts_under_one_key_are_all_new_or_all_repeated,
@@ -149,6 +150,20 @@ macro_rules! contract {
                         list_rows_are_every_live_list_in_order,
                         the_lists_incarnation_is_remembered,
                         the_epoch_stays,
+                    }
+                    ids with a_week {
+                        the_same_id_of_two_guests_is_stored_for_both,
+                        a_free_uuid_is_the_messages_own_and_any_other_text_stands_beside,
+                        an_id_beside_is_repeated_and_contradicted_like_any_other,
+                        one_batch_of_many_guests_may_have_one_id,
+                        guests_that_send_one_id_at_once_are_all_answered,
+                        an_id_beside_stays_when_the_other_guest_is_erased,
+                        an_erased_id_may_be_sent_again,
+                        what_retention_has_ended_is_in_nobodys_way,
+                        a_message_sent_again_after_signing_up_is_replayed,
+                        a_new_chat_after_signing_up_has_ids_of_its_own,
+                        fewer_messages_under_a_key_are_another_request,
+                        every_reader_is_shown_the_id_that_was_sent,
                     }
                     vectors with forever {
                         a_vector_is_stored_with_its_model,

@@ -14,6 +14,7 @@ mod crowd;
 mod erase;
 mod everything;
 mod guest_batch;
+mod ids;
 mod input;
 mod lines;
 mod migrate;
@@ -65,7 +66,7 @@ macro_rules! contract {
                     any_unicode_text_comes_back_as_it_was_sent,
                 }
                 input with crate::site::server::Plan::default {
-                    every_field_is_required,
+                    role_and_content_are_required,
                     every_field_is_a_string,
                     a_role_of_another_spelling_is_refused,
                     blank_content_is_refused,
@@ -76,7 +77,6 @@ macro_rules! contract {
                     the_order_is_that_of_arrival_and_not_of_the_clients_time,
                     metadata_must_be_an_object_of_at_most_4_kib_without_nul,
                     metadata_nested_deeper_than_50_levels_is_refused_by_every_route,
-                    an_id_must_be_a_uuid,
                     an_idempotency_key_is_1_to_255_printable_characters,
                     two_idempotency_keys_are_refused,
                     illegal_guest_ids_are_refused_by_every_route_of_a_guest,
@@ -101,12 +101,26 @@ macro_rules! contract {
                     a_key_again_gives_the_first_answer_and_stores_nothing,
                     a_replay_counts_no_usage,
                     a_key_with_other_content_is_a_409_and_stores_nothing,
-                    an_id_with_other_content_or_of_another_guest_is_a_409,
+                    an_id_with_other_content_is_a_409,
                     a_key_of_another_guest_is_another_message,
                     an_id_beside_a_key_is_refused,
                     a_key_sent_64_times_at_once_is_one_message,
                     of_two_contents_racing_under_one_key_one_is_stored,
                     a_deleted_message_may_be_sent_again,
+                }
+                ids with crate::site::server::Plan::default {
+                    any_short_text_is_an_id_and_comes_back_as_it_was_sent,
+                    what_is_no_id_is_refused,
+                    two_guests_may_use_the_same_id,
+                    a_planted_id_does_not_block_another_guests_key,
+                    one_id_for_many_guests_in_lines_is_stored_for_each,
+                    one_id_sent_by_many_guests_at_once_is_stored_for_each,
+                    other_metadata_or_another_time_under_an_id_is_a_409,
+                    without_a_timestamp_the_time_is_ours_and_a_repetition_is_one,
+                    a_batch_under_its_key_is_exactly_the_same_or_a_409,
+                    a_batch_under_the_key_of_one_message_is_a_409,
+                    an_id_is_the_same_message_after_signing_up,
+                    searches_and_contexts_show_the_id_that_was_sent,
                 }
                 guest_batch with crate::site::server::Plan::default {
                     there_is_one_answer_per_message_in_order,

@@ -178,7 +178,10 @@ async fn without_room(service: &Service, batch: &Batch, cause: &Error) -> Outcom
     service.0.lists.wake(); // as in `rescue`
     let mut outcomes = Vec::with_capacity(batch.groups.len());
     for group in &batch.groups {
-        let may_repeat = group.0.iter().all(|entry| entry.message.may_repeat);
+        let may_repeat = group
+            .0
+            .iter()
+            .all(|entry| entry.message.client_id.is_some());
         let outcome = match may_repeat {
             true => record_part(service, batch, vec![group.clone()]).await,
             false => Err(cause.clone()),

@@ -2,9 +2,12 @@
 
 use super::check::{Context, Fix, Listed, Tally};
 use super::report::{Place, TableReport};
-use crate::chat::{EmbeddingState, GuestId, Platform, Window, chain_link, chain_start, window_of};
+use crate::chat::{
+    ClientId, EmbeddingState, GuestId, Platform, Window, chain_link, chain_start, window_of,
+};
 use crate::storage::database::{AuditedMessage, Dossier, Orphan, Repair};
 use crate::storage::list_cache::Origin;
+use std::collections::HashSet;
 
 /// The window that a conversation's messages imply, if it is a guest's and alive.
 fn live_window(dossier: &Dossier, context: &Context) -> Option<Window> {
@@ -66,6 +69,7 @@ impl Tally {
         self.chain(dossier);
         self.window_row(dossier, window, context);
         self.list(dossier, window, listed, context);
+        self.ids(dossier);
         for message in &dossier.messages {
             self.message(dossier, message);
             self.vector(dossier, message, context);
@@ -200,6 +204,29 @@ impl Tally {
             && dossier.messages.iter().all(is_intact)
         {
             self.fixes.push(Fix::List(guest));
+        }
+    }
+
+    /// Each message is shown under an id of its own.
+    fn ids(&mut self, dossier: &Dossier) {
+        let messages = &dossier.messages;
+        if messages.iter().all(|message| message.external_id.is_none()) {
+            return;
+        }
+        let own = messages.iter().map(|message| message.id.to_string());
+        let mut seen: HashSet<_> = own.collect();
+        for message in messages {
+            let Some(id) = &message.external_id else {
+                continue;
+            };
+            let reason = if ClientId::parse(id).is_err() {
+                "its external_id is none that a client could have sent"
+            } else if !seen.insert(id.clone()) {
+                "its external_id is the id of another message of the chat"
+            } else {
+                continue;
+            };
+            self.differ(Place::Messages, dossier, Some(message), reason.into());
         }
     }
 

@@ -88,6 +88,11 @@ impl Tally {
             Some(message) => message.to_string(),
             None => conversation.to_string(),
         };
+        let external_id = message.and_then(|message| message.external_id.as_ref());
+        let reason = match external_id {
+            Some(id) => format!("{reason} (its client knows it as {id:?})"),
+            None => reason,
+        };
         self.tables[place as usize].differ(Difference {
             owner: Some(dossier.conversation.owner.to_string()),
             id: Some(id(

@@ -46,6 +46,8 @@ pub struct DossierPage {
 pub struct AuditedMessage {
     /// Its id.
     pub id: MessageId,
+    /// The id under which the client sent it, where that is another one.
+    pub external_id: Option<String>,
     /// Its sequence.
     pub sequence: u64,
     /// Its role; `None` when the table holds something else.

@@ -209,6 +209,7 @@ impl Row {
         let note = self.note.as_ref();
         AuditedMessage {
             id: self.message.id,
+            external_id: self.message.external_id.as_deref().map(str::to_owned),
             sequence: self.message.sequence,
             role: Some(self.message.role),
             stored_hash: Some(self.hash),

@@ -8,6 +8,7 @@ mod audit;
 mod chats;
 mod corpus;
 mod database;
+mod judge;
 mod lists;
 mod metrics;
 mod outbox;

@@ -241,6 +241,7 @@ fn audited_message(row: &Row) -> Attempt<AuditedMessage> {
     let owner: Option<&str> = get(row, 13)?;
     Ok(AuditedMessage {
         id: MessageId(id(row, 0)?),
+        external_id: get(row, 16)?,
         sequence: count(row, 1)?,
         role: Role::parse(text(row, 2)?).ok(),
         stored_hash: Digest::from_hex(text(row, 3)?),

@@ -13,6 +13,7 @@ mod columns;
 mod corpus;
 mod erase;
 mod error;
+mod ids;
 mod known;
 mod migrate;
 mod outbox;

@@ -13,15 +13,14 @@
 
 use super::columns::Columns;
 use super::error::{Attempt, Fault};
+use super::ids::{AskedIds, FoundIds, wants_ids};
 use super::known::Expected;
 use super::outbox::Marks;
 use super::rows::{count, get, id, text, time_or_none, window};
 use super::session::{Begin, End, Session, statement};
-use super::stage::{Found, Stage};
+use super::stage::Stage;
 use super::{NAME, PostgresDatabase, erase, sql};
-use crate::chat::{
-    ConversationId, EmbeddingState, GuestId, MessageId, OwnerId, RowState, Timestamp, Usage,
-};
+use crate::chat::{ConversationId, GuestId, OwnerId, RowState, Timestamp, Usage};
 use crate::error::{Error, Result};
 use crate::storage::database::{Batch, Outcome};
 use crate::storage::open_chat::{OpenChat, miscounted};
@@ -102,7 +101,8 @@ impl PostgresDatabase {
                 continue;
             }
             let again = match fault.repeated() {
-                Some("message_cache_pkey") => attempts == 1, // another transaction's: looking again tells
+                // Another transaction's: looking again tells. Others may go on taking what this batch wants.
+                Some("message_cache_pkey") => attempts == 1 || wants_ids(batch),
                 Some(_) => true,
                 None => fault.is_undone() || fault.is_lost(),
             };
@@ -141,11 +141,11 @@ impl PostgresDatabase {
             Ok(session) => session,
             Err(fault) => return Ended::Failed(fault),
         };
-        let (chats, found) = match self.look(&mut session, batch).await {
+        let (chats, sent) = match self.look(&mut session, batch).await {
             Ok(seen) => seen,
             Err(fault) => return Ended::Failed(fault),
         };
-        let mut stage = Stage::new(batch.at, &self.0.settings, chats, found);
+        let mut stage = Stage::new(batch.at, &self.0.settings, chats, sent);
         let outcomes = match stage.work_out(&batch.groups) {
             Ok(outcomes) => outcomes,
             Err(fault) => {
@@ -165,7 +165,8 @@ impl PostgresDatabase {
         let marks = Marks::of(&batch.settled, batch.at);
         let locked: Vec<&String> = expected.ids.iter().chain(&marks.conversations).collect();
         let nobody: Vec<&str> = Vec::new();
-        let mut stage = Stage::new(batch.at, &self.0.settings, chats, HashMap::new());
+        let sent = FoundIds::default();
+        let mut stage = Stage::new(batch.at, &self.0.settings, chats, sent);
         let outcomes = match stage.work_out(&batch.groups) {
             Ok(outcomes) => outcomes,
             Err(fault) => return Ended::Failed(fault),
@@ -175,6 +176,12 @@ impl PostgresDatabase {
             vec![statement!(sql::CHATS_LOCK; nobody => TEXT_ARRAY, locked => TEXT_ARRAY)];
         statements.push(expected.statement());
         marks.settle(&mut statements);
+        let ids = AskedIds::of(batch);
+        if !ids.keys.is_empty() {
+            statements.push(
+                statement!(sql::EXPECT_UNSENT; ids.guests => TEXT_ARRAY, ids.keys => TEXT_ARRAY),
+            );
+        }
         let usage_at = statements.len();
         statements.extend(columns.statements());
         let mut session = match self.session().await {
@@ -213,18 +220,18 @@ impl PostgresDatabase {
         &self,
         session: &mut Session,
         batch: &Batch,
-    ) -> Attempt<(BTreeMap<GuestId, OpenChat>, HashMap<MessageId, Found>)> {
+    ) -> Attempt<(BTreeMap<GuestId, OpenChat>, FoundIds)> {
         let guests = guests(batch);
         let names: Vec<&str> = guests.iter().map(GuestId::as_str).collect();
         let marks = Marks::of(&batch.settled, batch.at);
-        let ids = repeatable(batch);
+        let ids = AskedIds::of(batch);
         let mut statements = vec![
             statement!(sql::CHATS_LOCK; names => TEXT_ARRAY, marks.conversations => TEXT_ARRAY),
         ];
         marks.settle(&mut statements);
         let find = statements.len();
-        if !ids.is_empty() {
-            statements.push(statement!(sql::MESSAGES_FIND; ids => TEXT_ARRAY));
+        if !ids.keys.is_empty() {
+            statements.push(ids.statement());
         }
         let rows = session
             .transact(Begin::Write, &statements, End::Open)
@@ -242,13 +249,12 @@ impl PostgresDatabase {
         if !ended.is_empty() {
             // Retention has ended these chats: none of their messages may be found again.
             ended.erase(self, session, batch.at, End::Open).await?;
-            if !ids.is_empty() {
-                let again = [statement!(sql::MESSAGES_FIND; ids => TEXT_ARRAY)];
+            if !ids.keys.is_empty() {
+                let again = [ids.statement()];
                 found_rows = session.go_on(&again, End::Open).await?.remove(0);
             }
         }
-        let found: Attempt<_> = found_rows.iter().map(found_message).collect();
-        Ok((chats, found?))
+        Ok((chats, ids.found(&found_rows)?))
     }
 }
 
@@ -267,15 +273,6 @@ fn guests(batch: &Batch) -> Vec<GuestId> {
     guests.sort_unstable();
     guests.dedup();
     guests
-}
-
-/// The ids that a client may have sent before.
-fn repeatable(batch: &Batch) -> Vec<String> {
-    let entries = batch.groups.iter().flat_map(|group| &group.0);
-    let repeatable = entries.filter(|entry| entry.message.may_repeat);
-    repeatable
-        .map(|entry| entry.message.id.to_string())
-        .collect()
 }
 
 /// What a locked row is to the batch.
@@ -313,28 +310,6 @@ fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<Seen> {
         counted: Usage::default(),
         first: None,
     }))
-}
-
-fn found_message(row: &Row) -> Attempt<(MessageId, Found)> {
-    let noted: Option<&str> = get(row, 6)?;
-    let has_vector: bool = get(row, 7)?;
-    let found = Found {
-        conversation: ConversationId(id(row, 1)?),
-        sequence: count(row, 2)?,
-        role: get(row, 3)?,
-        hash: get(row, 4)?,
-        is_synced: get(row, 5)?,
-        embedding: if has_vector {
-            EmbeddingState::Stored
-        } else {
-            noted
-                .and_then(EmbeddingState::parse)
-                .unwrap_or(EmbeddingState::Off)
-        },
-        session: get(row, 8)?,
-        window: window(row, 9)?,
-    };
-    Ok((MessageId(id(row, 0)?), found))
 }
 
 impl Sent {

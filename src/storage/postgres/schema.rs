@@ -39,6 +39,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "V4__prompts",
         include_str!("../../../schema/postgres/004_prompts.sql"),
     ),
+    (
+        "V5__external_ids",
+        include_str!("../../../schema/postgres/005_external_ids.sql"),
+    ),
 ];
 
 /// One transaction that is already open, for refinery. Its own driver begins transactions itself, one for each step,

@@ -315,7 +315,7 @@ async fn newest(
 pub(super) fn placed(row: &Row) -> Attempt<(Place, Message)> {
     let message = rows::message(row)?;
     let place = Place {
-        conversation: ConversationId(id(row, 7)?),
+        conversation: ConversationId(id(row, 8)?),
         sequence: message.sequence,
     };
     Ok((place, message))

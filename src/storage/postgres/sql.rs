@@ -60,7 +60,8 @@ pub(super) const SCRATCH_DROP: &str = "DROP DATABASE IF EXISTS guestbook_bench W
 
 /// The rows of the guests of a batch and of the conversations it has notes about, locked.
 pub(super) const CHATS_LOCK: &str = "SELECT * FROM guestbook_lock($1, $2)";
-pub(super) const MESSAGES_FIND: &str = "SELECT * FROM guestbook_find($1)";
+/// See schema/postgres/005_external_ids.sql.
+pub(super) const MESSAGES_SENT: &str = "SELECT * FROM guestbook_sent($1, $2)";
 /// Of messages that were to be stored, how many are, and how many of them have an id of our own making.
 pub(super) const MESSAGES_STORED: &str = "SELECT count(*), count(*) FILTER (WHERE is_ours)
     FROM unnest($1, $2, $3, $4, $5) AS wanted (id, conversation_id, sequence, hash, is_ours)
@@ -70,10 +71,11 @@ pub(super) const MESSAGES_STORED: &str = "SELECT count(*), count(*) FILTER (WHER
 // Recording, all of it at once.
 
 pub(super) const EXPECT: &str = "SELECT guestbook_expect($1, $2, $3, $4, $5, $6)::text";
-/// See schema/postgres/002_functions.sql.
+pub(super) const EXPECT_UNSENT: &str = "SELECT guestbook_expect_unsent($1, $2)::text";
+/// See schema/postgres/005_external_ids.sql.
 pub(super) const RECORD: &str = "SELECT * FROM guestbook_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
     $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
-    $38, $39, $40, $41, $42, $43, $44, $45, $46)";
+    $38, $39, $40, $41, $42, $43, $44, $45, $46, $47)";
 pub(super) const VECTORS_PUT: &str = "INSERT INTO cache_embeddings (id, conversation_id, message_id, embedding,
         embedding_model, embedding_dim, created_at)
     SELECT id, conversation_id, id, embedding, $4, length(embedding), $5
@@ -147,18 +149,18 @@ pub(super) const CONVERSATION_BY_ID: &str =
 pub(super) const CONVERSATIONS_OF_USER: &str = "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at
     FROM conversation_cache WHERE user_id = $1 AND platform = 'authenticated' AND id < $2 ORDER BY id DESC LIMIT $3";
-pub(super) const MESSAGES_OF_GUEST_UP: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata
+pub(super) const MESSAGES_OF_GUEST_UP: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache
     WHERE conversation_id = (SELECT id FROM conversation_cache WHERE user_id = $1 AND platform = 'guest')
         AND sequence >= $2 ORDER BY sequence LIMIT $3";
-pub(super) const MESSAGES_OF_GUEST_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata
+pub(super) const MESSAGES_OF_GUEST_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache
     WHERE conversation_id = (SELECT id FROM conversation_cache WHERE user_id = $1 AND platform = 'guest')
         AND sequence < $2 ORDER BY sequence DESC LIMIT $3";
 pub(super) const MESSAGES_UP: &str =
-    "SELECT id, sequence, role, content, sent_at, created_at, metadata
+    "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache WHERE conversation_id = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3";
-pub(super) const MESSAGES_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata
+pub(super) const MESSAGES_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache WHERE conversation_id = $1 AND sequence < $2 ORDER BY sequence DESC LIMIT $3";
 
 // Erasing. $1 holds conversations, $2 their owners, in the same order.
@@ -310,7 +312,7 @@ pub(super) const DOSSIER_BY_ID: &str =
     FROM conversation_cache WHERE id = $1";
 pub(super) const AUDITED_MESSAGES: &str = "SELECT m.id, m.sequence, m.role, m.message_hash, m.content, m.tokens, m.sent_at,
         m.created_at, e.embedding_model, e.embedding_dim, length(e.embedding)::bigint, n.state, n.cause, p.user_id,
-        p.is_synced, m.conversation_id
+        p.is_synced, m.conversation_id, m.external_id
     FROM message_cache m LEFT JOIN cache_embeddings e ON e.id = m.id
         LEFT JOIN embedding_notes n ON n.message_id = m.id
         LEFT JOIN cache_content_mapping p ON p.id = m.id AND p.cache_id = m.id

@@ -168,6 +168,7 @@ fn audited_message(row: &Row<'_>) -> rusqlite::Result<AuditedMessage> {
         .and_then(EmbeddingState::parse);
     Ok(AuditedMessage {
         id: MessageId(row.get::<_, Id>(0)?.0),
+        external_id: row.get(15)?,
         sequence: row.get(1)?,
         role: Role::parse(row.get_ref(2)?.as_str()?).ok(),
         stored_hash: Digest::from_hex(row.get_ref(3)?.as_str()?),

@@ -28,6 +28,8 @@ mod search;
 mod served;
 mod sql;
 mod text;
+#[cfg(test)]
+mod upgrades;
 mod vectors;
 mod versions;
 

@@ -24,7 +24,7 @@ const UNKNOWN_SCHEMA: &str = "the schema of the file is not one this version kno
 /// The statements of a batch, and room for the rest.
 const CACHED_STATEMENTS: usize = 128;
 /// Numbered, never edited once released; refinery keeps their checksums in the file and refuses a file whose history differs.
-const MIGRATIONS: &[(&str, &str)] = &[
+pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V1__tables",
         include_str!("../../../schema/sqlite/001_tables.sql"),
@@ -32,6 +32,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V2__prompts",
         include_str!("../../../schema/sqlite/002_prompts.sql"),
+    ),
+    (
+        "V3__external_ids",
+        include_str!("../../../schema/sqlite/003_external_ids.sql"),
     ),
 ];
 
@@ -163,9 +167,9 @@ fn text(value: ValueRef<'_>) -> Option<String> {
     }
 }
 
-fn migrate(connection: &mut Connection) -> Result<Report> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<Report> {
     require_history(connection)?;
-    runner()
+    runner(MIGRATIONS)
         .and_then(|runner| runner.run(connection))
         .map_err(unknown_schema)
 }
@@ -184,7 +188,7 @@ fn drop_row_numbers(connection: &mut Connection) -> rusqlite::Result<()> {
 /// That the schema of the file is one this version knows, or can bring up to date.
 pub(super) fn require_known(connection: &mut Connection) -> Result<()> {
     require_history(connection)?;
-    let runner = runner().map_err(unknown_schema)?;
+    let runner = runner(MIGRATIONS).map_err(unknown_schema)?;
     let applied = runner
         .get_applied_migrations(connection)
         .map_err(unknown_schema)?;
@@ -200,9 +204,10 @@ pub(super) fn require_known(connection: &mut Connection) -> Result<()> {
     ))
 }
 
-fn runner() -> std::result::Result<Runner, refinery::Error> {
+/// What brings a file up to the last of these versions.
+pub(super) fn runner(versions: &[(&str, &str)]) -> std::result::Result<Runner, refinery::Error> {
     let known = |(name, sql): &(&str, &str)| Migration::unapplied(name, sql);
-    let migrations: Vec<_> = MIGRATIONS
+    let migrations: Vec<_> = versions
         .iter()
         .map(known)
         .collect::<std::result::Result<_, _>>()?;

@@ -26,7 +26,7 @@ pub(in crate::storage::postgres) const TEXT_MAKE: &str =
 pub(in crate::storage::postgres) const TEXT_REMOVE: &str =
     "DROP INDEX CONCURRENTLY IF EXISTS message_words";
 /// The last stored first, after $7 to $9 if these are given.
-pub(in crate::storage::postgres) const TEXT_PROPOSED: &str = "SELECT m.id, m.sequence, m.role, m.content, m.sent_at, m.created_at, m.metadata, m.conversation_id
+pub(in crate::storage::postgres) const TEXT_PROPOSED: &str = "SELECT m.id, m.sequence, m.role, m.content, m.sent_at, m.created_at, m.metadata, m.external_id, m.conversation_id
     FROM message_cache m
         JOIN conversation_cache c ON c.id = m.conversation_id AND (c.expires_at IS NULL OR c.expires_at > $2)
     WHERE to_tsvector('pg_catalog.simple', guestbook_words_1(m.content))
