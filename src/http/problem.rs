@@ -26,10 +26,17 @@ pub struct Problem {
     /// The field that breaks a rule, for a 422.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
-    /// The id that is stored already, for a 409.
+    /// The message in question, for a 409.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    message: Option<Box<MessageInQuestion>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct MessageInQuestion {
+    /// The id that is stored already, where the client sent one.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// The place of the message in its batch, for a 409.
+    /// Its place in the batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
 }
@@ -43,8 +50,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             field: None,
-            id: None,
-            index: None,
+            message: None,
         }
     }
 
@@ -71,8 +77,10 @@ impl Problem {
             ),
         };
         let mut problem = Self::new(StatusCode::CONFLICT, detail);
-        problem.id = (!is_keyed).then(|| id.to_string());
-        problem.index = at;
+        problem.message = Some(Box::new(MessageInQuestion {
+            id: (!is_keyed).then(|| id.to_string()),
+            index: at,
+        }));
         problem
     }
 

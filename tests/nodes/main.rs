@@ -21,6 +21,7 @@ mod chaos;
 mod commits;
 mod damage;
 mod durability;
+mod ids;
 mod parity;
 mod pooled;
 mod postgres_outages;
