@@ -6,6 +6,7 @@ mod bench;
 mod cache;
 mod copying;
 mod data_dir;
+mod printed;
 mod reembed;
 mod remote;
 mod restore;
@@ -21,9 +22,12 @@ use crate::embed::openai::OpenAiOptions;
 use crate::service::Parts;
 use crate::storage::Durability;
 use crate::storage::database::TableSettings;
-use crate::storage::open::{Access, CacheUrl, DatabaseUrl, Purpose};
+use crate::storage::open::{
+    Access, CacheUrl, DatabaseUrl, Purpose, lists, lists_of, make_files_private, require_folder,
+};
 use data_dir::DataDir;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +45,7 @@ type Refusal = String;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> ExitCode {
+    make_files_private(); // before anything is made, and before there is a thread
     if let Err(refusal) = log_to_stderr(&cli.logging) {
         return refuse(&refusal);
     }
@@ -51,7 +56,12 @@ pub fn run(cli: Cli) -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(cause) => return refuse(&format!("the runtime could not be started: {cause}")),
+        Err(cause) => {
+            let next = crate::error::advice(&cause);
+            return refuse(&format!(
+                "the runtime could not be started: {cause}; {next}"
+            ));
+        }
     };
     let command = cli.command.clone().unwrap_or(Command::Serve);
     let done = runtime.block_on(async {
@@ -114,6 +124,10 @@ struct Places {
 impl Places {
     fn of(cli: &Cli) -> Result<Self, Refusal> {
         let stores = &cli.stores;
+        if stores.database_url.is_none() || stores.cache_url.is_none() {
+            let folder = require_folder("--data-dir", &stores.data_dir);
+            folder.map_err(|error| error.context().to_owned())?;
+        }
         let database = match &stores.database_url {
             Some(url) => DatabaseUrl::parse(url).map_err(|error| error.context().to_owned())?,
             None => DatabaseUrl::Sqlite(stores.data_dir.join("guestbook.db")),
@@ -143,8 +157,9 @@ impl Places {
 
     /// Makes sure that no other process works on the same files.
     fn lock(&self) -> Result<Option<DataDir>, data_dir::Taken> {
-        let folder = self.database.folder().or(self.cache.folder());
-        folder.map(DataDir::lock).transpose()
+        let cache = || self.cache.folder().map(Path::to_owned);
+        let folder = self.database.lock_folder().or_else(cache);
+        folder.as_deref().map(DataDir::lock).transpose()
     }
 
     /// Opens both stores and the embedder.
@@ -168,9 +183,11 @@ impl Places {
         )
         .await
         .map_err(|error| error.to_string())?;
-        let lists = crate::storage::open::lists(&self.cache)
-            .await
-            .map_err(|error| error.to_string())?;
+        let lists = match purpose {
+            Purpose::Serve => lists_of(&self.cache, &database).await,
+            Purpose::Inspect => lists(&self.cache).await,
+        };
+        let lists = lists.map_err(|error| error.to_string())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Parts {
             database,

@@ -1,6 +1,7 @@
 //! `guestbook search`: which messages of a guest, of a user or of everyone answer best.
 
 use super::asked::{Asked, here};
+use super::printed::is_command;
 use super::{MISSING, Places, Refusal, remote, written};
 use crate::chat::{
     Findings, GuestId, Hit, InvalidField, K, ModelId, OwnerId, SearchMode, SearchText, Words,
@@ -181,7 +182,7 @@ fn print(found: &Found, is_one_chat: bool) -> io::Result<()> {
 
 /// The beginning of a message on one line, without anything that a terminal would take as a command.
 fn line(content: &str) -> String {
-    let plain = |c: char| match c.is_control() {
+    let plain = |c: char| match is_command(c) {
         true => ' ',
         false => c,
     };

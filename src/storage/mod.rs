@@ -13,8 +13,10 @@ pub mod list_cache;
 pub mod memory;
 pub mod open;
 mod open_chat;
+mod path;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod private;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod scan;
@@ -29,6 +31,7 @@ pub use list_cache::ListCache;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 use std::fmt;
+use std::ops::ControlFlow;
 
 /// What every backend is, whatever it stores.
 #[async_trait]
@@ -67,11 +70,32 @@ pub struct Stats {
     pub bytes: u64,
 }
 
-/// What a read-only statement found.
+/// Takes what a read-only statement finds, row by row, so that no result is ever whole in memory.
+pub trait RowSink: Send {
+    /// The names of the columns, once, before any row; whether rows are wanted.
+    fn columns(&mut self, names: &[String]) -> ControlFlow<()>;
+
+    /// A row, each value as text: NULL as `None`, blobs as hex; whether more are wanted.
+    fn row(&mut self, cells: &[Option<String>]) -> ControlFlow<()>;
+}
+
+/// What a read-only statement found, where that is little.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct QueryRows {
     /// The names of the columns.
     pub columns: Vec<String>,
     /// The rows, each value as text: NULL as `None`, blobs as hex.
     pub rows: Vec<Vec<Option<String>>>,
+}
+
+impl RowSink for QueryRows {
+    fn columns(&mut self, names: &[String]) -> ControlFlow<()> {
+        self.columns = names.to_vec();
+        ControlFlow::Continue(())
+    }
+
+    fn row(&mut self, cells: &[Option<String>]) -> ControlFlow<()> {
+        self.rows.push(cells.to_vec());
+        ControlFlow::Continue(())
+    }
 }

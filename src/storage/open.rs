@@ -8,11 +8,13 @@ use super::postgres::{PostgresDatabase, PostgresUrl};
 use super::redis::{RedisLists, RedisUrl};
 use super::sled::SledLists;
 use super::sqlite::{self, SqliteDatabase};
-use super::{Database, Durability, ListCache, QueryRows};
+use super::{Database, Durability, ListCache, RowSink, path};
 use crate::error::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use super::path::require_folder;
+pub use super::private::make_files_private;
 pub use super::sqlite::{Copied, Step, Stop, Watch};
 
 /// Where the tables are.
@@ -68,7 +70,10 @@ impl DatabaseUrl {
     /// which may hold a password.
     pub fn parse(text: &str) -> Result<Self> {
         match split(text) {
-            ("sqlite", path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            ("sqlite", path) => {
+                path::after_scheme("--database-url", "sqlite", path)?;
+                Ok(Self::Sqlite(path.into()))
+            }
             ("memory", "") => Ok(Self::Memory),
             #[cfg(feature = "postgres")]
             ("postgres" | "postgresql", _) => Ok(Self::Postgres(PostgresUrl::parse(text)?.into())),
@@ -86,13 +91,25 @@ impl DatabaseUrl {
         }
     }
 
-    /// The folder that must belong to one process, if any.
+    /// The folder that it is in, as it was named, if any.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(path) => path.parent(),
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => None,
             Self::Memory => None,
+        }
+    }
+
+    /// The folder that must belong to one process, if any: the one that the file is in, wherever links lead.
+    pub fn lock_folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::Sqlite(path) => {
+                let real = path.canonicalize();
+                let file = real.as_ref().unwrap_or(path);
+                Some(path::parent(file).to_owned())
+            }
+            _ => None,
         }
     }
 }
@@ -104,7 +121,10 @@ impl CacheUrl {
     /// As [`DatabaseUrl::parse`].
     pub fn parse(text: &str) -> Result<Self> {
         match split(text) {
-            ("sled", path) if !path.is_empty() => Ok(Self::Sled(path.into())),
+            ("sled", path) => {
+                path::after_scheme("--cache-url", "sled", path)?;
+                Ok(Self::Sled(path.into()))
+            }
             ("memory", "") => Ok(Self::Memory),
             (scheme, rest) => match networked(scheme, rest) {
                 Some(url) => url,
@@ -193,15 +213,30 @@ pub async fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
     })
 }
 
-/// Runs one read-only statement on the tables.
+/// Opens the lists of these tables. A store in a folder that holds lists of other tables, and that these tables do not know, is
+/// set aside for a while and an empty one begun: nobody knows what is in it.
+///
+/// # Errors
+/// As [`lists`].
+pub async fn lists_of(url: &CacheUrl, database: &Arc<dyn Database>) -> Result<Arc<dyn ListCache>> {
+    match url {
+        CacheUrl::Sled(path) => {
+            let (epoch, known) = (database.epoch(), database.lists_incarnation().await?);
+            Ok(Arc::new(SledLists::open_of(path, epoch, known)?))
+        }
+        url => lists(url).await,
+    }
+}
+
+/// Runs one read-only statement on the tables, and hands over each row as it is found.
 ///
 /// # Errors
 /// `Unsupported` for tables that are not in a file, `Invalid` with the database's own words for a bad statement.
-pub async fn query(url: &DatabaseUrl, statement: &str) -> Result<QueryRows> {
+pub async fn query(url: &DatabaseUrl, statement: &str, sink: &mut dyn RowSink) -> Result<()> {
     match url {
-        DatabaseUrl::Sqlite(path) => sqlite::query(path, statement),
+        DatabaseUrl::Sqlite(path) => sqlite::query(path, statement, sink),
         #[cfg(feature = "postgres")]
-        DatabaseUrl::Postgres(url) => super::postgres::query(url, statement).await,
+        DatabaseUrl::Postgres(url) => super::postgres::query(url, statement, sink).await,
         DatabaseUrl::Memory => {
             let context =
                 "tables in memory belong to their process and cannot be queried from another";

@@ -3,11 +3,11 @@
 use super::changes::{Changes, Trees, read_head};
 use super::fault::{Fault, Outcome};
 use super::keys;
-use super::open::parent;
-use super::records::{StoredHead, decode_item};
+use super::records::{StoredHead, decode_head, decode_item};
 use crate::chat::{GuestId, Timestamp};
 use crate::storage::Stats;
 use crate::storage::list_cache::{Append, Applied, Head, Item, LiveList};
+use crate::storage::path::parent;
 use sled::{Db, Tree};
 use std::fs::{self, File};
 use std::ops::{Bound, Range};
@@ -74,6 +74,17 @@ impl Lists {
     /// The store's id.
     pub(super) fn incarnation(&self) -> Uuid {
         self.incarnation
+    }
+
+    /// Whether it holds lists of other tables than those of this epoch, as far as the first heads tell.
+    pub(super) fn are_of_others(&self, epoch: Uuid) -> Outcome<bool> {
+        for head in self.trees.heads.iter().take(HEADS_READ_AT_START) {
+            let others = decode_head(&head?.1).is_ok_and(|it| it.head.origin.epoch != epoch);
+            if others {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Reads something small from the store.

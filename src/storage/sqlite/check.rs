@@ -4,7 +4,7 @@
 //! SQLite's quick check reads every page and follows every tree: it finds pages that are torn, swapped or overwritten. It
 //! does not know what a message said; the hash chain does, and `guestbook verify` follows it.
 
-use super::error::{convert, is_fatal};
+use super::error::{convert, convert_at, is_fatal};
 use super::partial::beside;
 use super::{NAME, open, sql};
 use crate::error::{Error, ErrorKind, Result};
@@ -66,7 +66,7 @@ impl Trust {
     pub(super) fn settle(self, path: &Path, connection: &mut Connection) -> Result<bool> {
         let size: u64 = connection
             .query_row(sql::SIZE, [], |row| row.get(0))
-            .map_err(convert(CHECK))?;
+            .map_err(convert_at(CHECK, path))?;
         match self {
             Self::Clean => Ok(false),
             Self::Unclean if size > CHECKED_FIRST => Ok(true),

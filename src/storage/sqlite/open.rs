@@ -2,12 +2,12 @@
 
 use super::check::Trust;
 use super::error::{self, convert, convert_at};
-use super::{NAME, sql, text};
+use super::file::DatabaseFile;
+use super::{NAME, file, sql, text};
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::{Durability, QueryRows};
+use crate::storage::Durability;
 use chrono::DateTime;
 use refinery::{Migration, Report, Runner};
-use rusqlite::types::ValueRef;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
 };
@@ -44,12 +44,26 @@ pub(super) struct Opened {
     pub(super) durability: Durability,
     /// The last stop was not clean, and the file is too large to be checked first.
     pub(super) is_unchecked: bool,
+    /// Last, so that it is let go of after the connection.
+    pub(super) file: DatabaseFile,
 }
 
 /// Opens the connection that writes.
 pub(super) fn writer(path: &Path, durability: Durability) -> Result<Opened> {
+    take(path, durability, false)
+}
+
+/// As [`writer`], also of a file that can only be read: what is there can be looked at.
+pub(super) fn inspector(path: &Path) -> Result<Opened> {
+    take(path, Durability::Full, true) // what is mended is mended for good
+}
+
+fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<Opened> {
+    let file = DatabaseFile::take(path, may_be_read_only)?;
+    let path = file.path();
     let trust = Trust::of(path);
-    let mut connection = Connection::open(path).map_err(convert_at(OPEN, path))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = connect(OPEN, path, flags)?;
     let auto_vacuum = connection.query_row(sql::AUTO_VACUUM, [], |row| row.get::<_, i64>(0));
     if auto_vacuum.map_err(convert_at(OPEN, path))? != INCREMENTAL {
         // Before anything is in the file, and not at every start: a full disk has no room for it.
@@ -57,23 +71,19 @@ pub(super) fn writer(path: &Path, durability: Durability) -> Result<Opened> {
             .execute_batch(sql::SET_AUTO_VACUUM)
             .map_err(convert_at(OPEN, path))?;
     }
-    connection
-        .execute_batch(sql::WRITER_PRAGMAS)
-        .map_err(convert_at(OPEN, path))?;
-    if durability != Durability::Full {
-        connection
-            .execute_batch(sql::SYNCHRONOUS_NORMAL)
-            .map_err(convert_at(OPEN, path))?;
-    }
+    settle(path, &connection, durability)?;
     let is_unchecked = trust.settle(path, &mut connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    text::register(&connection).map_err(convert(OPEN))?;
+    text::register(&connection).map_err(convert_at(OPEN, path))?;
     migrate(&mut connection)?;
-    drop_row_numbers(&mut connection).map_err(convert(MIGRATE))?;
+    drop_row_numbers(&mut connection).map_err(convert_at(MIGRATE, path))?;
     crate::failpoint::reach("schema.mid");
-    let epoch = epoch(&connection).map_err(convert(OPEN))?;
+    let epoch = epoch(&connection).map_err(convert_at(OPEN, path))?;
+    file.keep_private(); // now that it is known to be ours
+    file.watch_companions();
     Ok(Opened {
         connection,
+        file,
         epoch,
         durability,
         is_unchecked,
@@ -90,8 +100,7 @@ pub(super) fn require_writable(path: &Path, connection: &mut Connection) -> Resu
             begun => begun.map(|()| true),
         }
     };
-    let is_readonly = connection.is_readonly("main").map_err(convert(OPEN))?;
-    if !is_readonly && may_begin(connection).map_err(convert_at(OPEN, path))? {
+    if !is_read_only(connection)? && may_begin(connection).map_err(convert_at(OPEN, path))? {
         return Ok(());
     }
     let context = format!(
@@ -102,10 +111,10 @@ pub(super) fn require_writable(path: &Path, connection: &mut Connection) -> Resu
     Err(Error::new(ErrorKind::Unavailable, NAME, OPEN, context))
 }
 
-/// Opens a connection that only reads.
+/// Opens a connection that only reads, of a file that is known.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(convert_at(OPEN, path))?;
+    let connection = connect(OPEN, path, flags)?;
     connection
         .execute_batch(sql::READER_PRAGMAS)
         .map_err(convert_at(OPEN, path))?;
@@ -113,54 +122,57 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Runs one read-only statement on a database file, also while a server is using it.
-///
-/// # Errors
-/// `Invalid` with SQLite's own words when the statement is no valid SELECT.
-pub fn query(path: &Path, statement: &str) -> Result<QueryRows> {
-    let refused = |reason: &str| Error::new(ErrorKind::Invalid, NAME, "sql", reason);
-    if statement.trim().is_empty() {
-        return Err(refused(
-            "there is no statement to run; README.md has some to begin with",
-        ));
-    }
-    let connection = reader(path)?;
-    let mut prepared = connection.prepare(statement).map_err(unaccepted)?;
-    if !prepared.readonly() {
-        return Err(refused(
-            "only statements that change nothing are run; tables are changed through the service",
-        ));
-    }
-    let mut run = || {
-        let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
-        let width = columns.len();
-        let read = |row: &Row<'_>| (0..width).map(|at| Ok(text(row.get_ref(at)?))).collect();
-        let rows = prepared
-            .query_map([], read)?
-            .collect::<rusqlite::Result<_>>()?;
-        Ok(QueryRows { columns, rows })
+/// As [`reader`], whatever the path leads through: for a process that does not serve the file.
+pub(super) fn visitor(path: &Path) -> Result<Connection> {
+    let path = file::canonical(path)?;
+    let connection = reader(&path)?;
+    // Only reading shows whether what is kept beside the file can be opened too.
+    let size = connection.query_row(sql::SIZE, [], |_| Ok(()));
+    size.map_err(convert_at(OPEN, &path))?;
+    Ok(connection)
+}
+
+/// The one way to a connection. The name is the path as it stands: SQLite reads one that begins with `file:` or is `:memory:`
+/// as more than that, with or without its flag for URIs, but none that is absolute.
+pub(super) fn connect(
+    operation: &'static str,
+    path: &Path,
+    flags: OpenFlags,
+) -> Result<Connection> {
+    let absolute = std::path::absolute(path).map_err(|cause| file::unopened(path, &cause))?;
+    Connection::open_with_flags(&absolute, flags).map_err(convert_at(operation, path))
+}
+
+/// Has SQLite keep the file as it must be kept, and asks whether it does: what it cannot do it leaves, and says nothing.
+fn settle(path: &Path, connection: &Connection, durability: Durability) -> Result<()> {
+    let failed = convert_at(OPEN, path);
+    let journal = connection.query_row(sql::JOURNAL_WAL, [], |row| row.get::<_, String>(0));
+    let journal = journal.map_err(&failed)?;
+    connection
+        .execute_batch(sql::WRITER_PRAGMAS)
+        .map_err(&failed)?;
+    let wanted = match durability {
+        Durability::Full => 2,
+        _ => {
+            let normal = connection.execute_batch(sql::SYNCHRONOUS_NORMAL);
+            normal.map_err(&failed)?;
+            1
+        }
     };
-    run().map_err(unaccepted)
-}
-
-fn unaccepted(cause: rusqlite::Error) -> Error {
-    Error::caused(
-        ErrorKind::Invalid,
-        NAME,
-        "sql",
-        "the statement was refused",
-        cause,
-    )
-}
-
-fn text(value: ValueRef<'_>) -> Option<String> {
-    match value {
-        ValueRef::Null => None,
-        ValueRef::Integer(number) => Some(number.to_string()),
-        ValueRef::Real(number) => Some(number.to_string()),
-        ValueRef::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        ValueRef::Blob(bytes) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+    let synchronous = connection.query_row(sql::SYNCHRONOUS, [], |row| row.get::<_, i64>(0));
+    let synchronous = synchronous.map_err(&failed)?;
+    if (journal.as_str(), synchronous) == ("wal", wanted) || is_read_only(connection)? {
+        return Ok(());
     }
+    let context = format!(
+        "{} cannot be kept safely: SQLite was asked for journal_mode=wal and synchronous={wanted} and has {journal} and          {synchronous}; its file system may lack shared memory, so use a disk of this machine",
+        path.display()
+    );
+    Err(Error::new(ErrorKind::Unavailable, NAME, OPEN, context))
+}
+
+fn is_read_only(connection: &Connection) -> Result<bool> {
+    connection.is_readonly("main").map_err(convert(OPEN))
 }
 
 fn migrate(connection: &mut Connection) -> Result<Report> {
@@ -279,9 +291,6 @@ pub(super) fn retain(connection: &mut Connection, retention: Option<Duration>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::Ttl;
-    use crate::storage::database::TableSettings;
-    use crate::storage::sqlite::SqliteDatabase;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -333,26 +342,6 @@ mod tests {
             names.collect::<rusqlite::Result<_>>().unwrap()
         };
         assert_eq!(columns(&opened), columns(&older));
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_written_is_not_served_and_can_be_looked_at() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("guestbook.db");
-        let settings = TableSettings {
-            list_ttl: Ttl::DEFAULT,
-            retention: None,
-            model: None,
-            cache_backend: "sled",
-            text_index: false,
-        };
-        drop(SqliteDatabase::open(&path, settings.clone()).unwrap());
-        // Whoever runs this may be allowed to write anything, whatever the mode of the file.
-        let read_only = format!("file:{}?mode=ro", path.display());
-        let refused = SqliteDatabase::open(read_only.as_ref(), settings.clone()).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Unavailable);
-        assert!(refused.context().contains(&read_only), "{refused}");
-        SqliteDatabase::inspect(read_only.as_ref(), settings).unwrap();
     }
 
     /// There is no room for it on a full disk, and a server that was killed there has to start.

@@ -22,7 +22,6 @@ pub(super) const SET_AUTO_VACUUM: &str = "PRAGMA auto_vacuum = INCREMENTAL";
 /// For the connection that writes. FULL: a commit is on disk when it returns. The WAL is cut back to 64 MiB after a peak.
 /// Checkpoints are done in `checkpoint.rs`, where their errors are seen. What does not fit into 16 MB of pages is in the system's cache.
 pub(super) const WRITER_PRAGMAS: &str = "
-    PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA wal_autocheckpoint = 0;
     PRAGMA journal_size_limit = 67108864;
@@ -32,6 +31,11 @@ pub(super) const WRITER_PRAGMAS: &str = "
     PRAGMA trusted_schema = OFF;
     PRAGMA cell_size_check = ON;
     PRAGMA foreign_keys = ON;";
+
+/// Answers `wal` where that can be; what else it answers is how the file is kept then.
+pub(super) const JOURNAL_WAL: &str = "PRAGMA journal_mode = WAL";
+/// 1 is NORMAL, 2 is FULL.
+pub(super) const SYNCHRONOUS: &str = "PRAGMA synchronous";
 
 pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// After the settings of the writer, where durability is `normal`: a commit is in the hands of the system when it returns, and the disk has it at the
