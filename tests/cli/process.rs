@@ -162,6 +162,15 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// The kilobytes that a process has held at most, as the kernel counts them.
+#[allow(dead_code)] // as above
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let number = line.unwrap().split_whitespace().nth(1).unwrap();
+    number.parse().unwrap()
+}
+
 /// A server that has said where it listens. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Running {

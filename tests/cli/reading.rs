@@ -1,6 +1,6 @@
 //! `guestbook sql` and `guestbook reembed`.
 
-use crate::process::{Place, stderr, stdout};
+use crate::process::{Place, peak_memory, stderr, stdout};
 use crate::verifying::{filled, verify};
 use std::process::Stdio;
 
@@ -109,14 +109,6 @@ async fn sql_shows_escape_sequences_of_stored_text_and_does_not_send_them() {
     );
 }
 
-/// The kilobytes that a process holds at most, as the kernel counts them.
-fn peak(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let number = line.unwrap().split_whitespace().nth(1).unwrap();
-    number.parse().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sql_holds_no_more_of_a_huge_result_than_a_part() {
     use std::io::Read;
@@ -131,7 +123,7 @@ async fn sql_holds_no_more_of_a_huge_result_than_a_part() {
     // The last part stays in the pipe until it is read, so the process is there whenever it is asked.
     while bytes < 400_000_000 {
         bytes += out.read(&mut buffer).unwrap();
-        highest = highest.max(peak(child.id()));
+        highest = highest.max(peak_memory(child.id()));
     }
     out.read_to_end(&mut buffer).unwrap();
     assert!(child.wait().unwrap().success());

@@ -36,6 +36,7 @@ pub(super) struct DatabaseFile {
     /// Without links, so that nothing leads elsewhere later.
     path: PathBuf,
     held: File,
+    opened: Identity,
     /// The write-ahead log and its index, while the database is open.
     companions: OnceLock<Vec<(PathBuf, Identity)>>,
     /// SQLite removes them when it closes the database.
@@ -65,6 +66,7 @@ impl DatabaseFile {
         let file = Self {
             path,
             held,
+            opened: identity(&found),
             companions: OnceLock::new(),
             is_closing: AtomicBool::new(false),
             doubt: Mutex::new(None),
@@ -139,8 +141,9 @@ impl DatabaseFile {
 
     /// Some file systems give a file another number from time to time: then the open file has it as well.
     fn is(&self, found: &Metadata) -> bool {
-        let held = self.held.metadata();
-        held.is_ok_and(|held| identity(&held) == identity(found))
+        let held = || self.held.metadata();
+        identity(found) == self.opened
+            || held().is_ok_and(|held| identity(&held) == identity(found))
     }
 
     fn require_one_name(&self) -> Result<()> {
@@ -310,4 +313,61 @@ fn gone(path: &Path, what: &str) -> Error {
         path.display()
     );
     Error::new(ErrorKind::Unavailable, NAME, "watch", context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_taken_once_and_by_its_own_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("a.db"), folder.path().join("b.db"));
+        let nowhere = folder.path().join("c.db");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        std::os::unix::fs::symlink("/none/at/all", &nowhere).unwrap();
+        let refused = |path: &Path| DatabaseFile::take(path, false).unwrap_err();
+        assert!(refused(&link).context().contains("leads nowhere"));
+        assert!(refused(&nowhere).context().contains("leads nowhere"));
+        let file = DatabaseFile::take(&path, false).unwrap();
+        assert!(refused(&link).context().contains("in use"));
+        drop(file);
+        let file = DatabaseFile::take(&link, false).unwrap();
+        assert_eq!(file.path(), path.canonicalize().unwrap());
+    }
+
+    #[test]
+    fn a_file_must_stay_and_have_one_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a.db"), folder.path().join("b.db"));
+        let file = DatabaseFile::take(&path, false).unwrap();
+        file.inspect().unwrap();
+        std::fs::hard_link(&path, &other).unwrap();
+        file.inspect().unwrap();
+        let doubt = file.require_undoubted().unwrap_err();
+        assert!(doubt.context().contains("2 names"), "{doubt}");
+        std::fs::remove_file(&path).unwrap();
+        let gone = file.require_in_place().unwrap_err();
+        assert!(gone.context().contains("not there any more"), "{gone}");
+        std::fs::write(&path, "").unwrap();
+        let gone = file.require_in_place().unwrap_err();
+        assert!(gone.context().contains("another file"), "{gone}");
+        std::fs::rename(&other, &path).unwrap();
+        file.inspect().unwrap();
+        file.require_undoubted().unwrap();
+    }
+
+    #[test]
+    fn what_is_beside_it_must_stay_until_it_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        std::fs::write(beside(&path, "-wal"), "").unwrap();
+        let file = DatabaseFile::take(&path, false).unwrap();
+        file.watch_companions();
+        std::fs::remove_file(beside(&path, "-wal")).unwrap();
+        let gone = file.inspect().unwrap_err();
+        assert!(gone.context().contains("a.db-wal"), "{gone}");
+        file.close();
+        file.inspect().unwrap();
+    }
 }

@@ -104,6 +104,7 @@ impl SqliteDatabase {
     pub fn open_for(durability: Durability, path: &Path, settings: TableSettings) -> Result<Self> {
         let mut opened = open::writer(path, durability)?;
         open::require_writable(path, &mut opened.connection)?;
+        let _ = partial::remove_leftovers(opened.file.path()); // of a restore that was ended
         open::retain(&mut opened.connection, settings.retention)?;
         served::note(&opened.connection, &settings)?;
         text::settle(&mut opened.connection, settings.text_index)?;

@@ -165,7 +165,8 @@ fn settle(path: &Path, connection: &Connection, durability: Durability) -> Resul
         return Ok(());
     }
     let context = format!(
-        "{} cannot be kept safely: SQLite was asked for journal_mode=wal and synchronous={wanted} and has {journal} and          {synchronous}; its file system may lack shared memory, so use a disk of this machine",
+        "{} cannot be kept safely: SQLite was asked for journal_mode=wal and synchronous={wanted} and has {journal} and \
+         {synchronous}; its file system may lack shared memory, so use a disk of this machine",
         path.display()
     );
     Err(Error::new(ErrorKind::Unavailable, NAME, OPEN, context))
@@ -311,6 +312,26 @@ mod tests {
                 assert!(allowed > 0, "nothing was refused");
                 return;
             }
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_have_a_journal_of_its_kind_is_refused() {
+        let memory = Connection::open_in_memory().unwrap();
+        let refused = settle(Path::new("g.db"), &memory, Durability::Full).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert!(refused.context().contains("has memory and 2"), "{refused}");
+    }
+
+    #[test]
+    fn a_name_is_never_a_uri() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file:x?mode=memory");
+        drop(writer(&path, Durability::Full).unwrap());
+        assert!(path.metadata().unwrap().len() > 0);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        for name in [":memory:", "file:x?mode=memory", ""] {
+            assert!(connect(OPEN, name.as_ref(), flags).is_err(), "{name}");
         }
     }
 

@@ -9,7 +9,6 @@ use crate::failpoint;
 use crate::storage::Durability;
 use crate::storage::database::TableSettings;
 use crate::storage::worker::Poison;
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::sync::Arc;
 
@@ -149,15 +148,9 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// SQLite removes the write-ahead log by its name when it closes the file. Where another file has the name by now, it is
-    /// that one's log.
+    /// Closing the connection moves the journal into the file and removes it by its name. Both SQLite leaves undone where its
+    /// file has another path by now; a journal that alone was taken away is saved so.
     fn drop(&mut self) {
-        if self.file.inspect().is_err() {
-            let left = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-            if let Err(cause) = self.connection.set_db_config(left, true) {
-                tracing::error!(%cause, "the log of a file that is gone may be removed with it");
-            }
-        }
         self.file.close();
     }
 }
