@@ -219,8 +219,11 @@ fn assert_ended(node: Running, file: &Path) -> String {
     log
 }
 
+/// What is done, by what, and which file is to be named then.
+type Way = (&'static str, fn(&Place), &'static str);
+
 /// What may be done to the files of a running server.
-fn ways() -> Vec<(&'static str, fn(&Place), &'static str)> {
+fn ways() -> Vec<Way> {
     vec![
         (
             "the file is removed",
