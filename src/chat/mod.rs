@@ -33,7 +33,7 @@ pub use prompt::{MOST_WORDS, PromptKey, PromptSetting, Scope, normalised, same_q
 pub use receipt::{EmbeddingState, ListState, Receipt, RowState};
 pub use search::{Best, Filters, Findings, Hit, K, Place, Score, SearchMode, SearchText};
 pub use similarity::{Probe, square};
-pub use time::{Clock, ManualClock, SystemClock, Timestamp, Ttl};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp, Ttl, rounded_ms};
 pub use usage::Usage;
 pub use vector::{BadVector, ModelId, Vector};
 pub use window::{Window, window_of};

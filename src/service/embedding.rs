@@ -1,7 +1,7 @@
 //! Vectors: at once where the model is a matter of microseconds, else after the answer, with patience.
 
 use super::Service;
-use crate::chat::{MessageId, NewMessage, Vector};
+use crate::chat::{MessageId, NewMessage, Vector, rounded_ms};
 use crate::embed::{EmbedError, Embedder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Embedding, Unembedded, VectorOutcome, VectorUpdate};
@@ -109,7 +109,7 @@ async fn ask_and_store(
                 let doubled = settings.embed_backoff.saturating_mul(1 << attempts.saturating_sub(1).min(16));
                 let wait = retry_after.unwrap_or(doubled.min(LONGEST_WAIT));
                 patience.insert(one.id, Instant::now() + wait);
-                tracing::warn!(step = "embedding", message = %one.id, attempts, retry_in = ?wait, cause, "no vector yet");
+                tracing::warn!(step = "embedding", message = %one.id, attempts, retry_in_ms = rounded_ms(wait), cause, "no vector yet");
                 VectorOutcome::Retry(cause)
             }
             Err(failure) => {

@@ -5,7 +5,7 @@
 //! the tables, by one idempotent step that makes a guest's list right whatever state it is in ([`Service::mend`]).
 
 use super::Service;
-use crate::chat::GuestId;
+use crate::chat::{GuestId, rounded_ms};
 use crate::error::Result;
 use crate::failpoint;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(super) async fn mend_loop(service: Service) {
                 if cause.backend() == service.0.parts.lists.name() {
                     service.0.lists.suspend(&cause.to_string());
                 }
-                tracing::warn!(step = "list", %cause, retry_in = ?wait, "the lists cannot be mended yet");
+                tracing::warn!(step = "list", %cause, retry_in_ms = rounded_ms(wait), "the lists cannot be mended yet");
                 let again = service.pause(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
                 again

@@ -1,7 +1,7 @@
 //! Makes the index and keeps it true: a walk over the tables, then what this node and others commit.
 
 use super::{Index, News};
-use crate::chat::{MessageId, ModelId, Timestamp};
+use crate::chat::{MessageId, ModelId, Timestamp, rounded_ms};
 use crate::error::Result;
 use crate::service::Service;
 use crate::storage::Database;
@@ -255,9 +255,18 @@ impl<'a> Follower<'a> {
         self.walked = (Instant::now(), began.elapsed());
         self.counted = Instant::now() - LOOK_EVERY;
         if self.index.complete.send_replace(true) {
-            tracing::debug!(messages = there, gone, took = ?began.elapsed(), "the search index was compared with the tables");
+            tracing::debug!(
+                messages = there,
+                gone,
+                took_ms = rounded_ms(began.elapsed()),
+                "the search index was compared with the tables"
+            );
         } else {
-            tracing::info!(messages = there, took = ?began.elapsed(), "the search index is complete");
+            tracing::info!(
+                messages = there,
+                took_ms = rounded_ms(began.elapsed()),
+                "the search index is complete"
+            );
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::super::{Service, Settings};
 use super::apply::{Committed, Stored};
 use super::{Answer, Erasure};
-use crate::chat::{GuestId, OwnerId};
+use crate::chat::{GuestId, OwnerId, rounded_ms};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Batch, Embedding, Group, Migrated, Outcome};
 use std::collections::HashMap;
@@ -244,7 +244,7 @@ fn log_batch(batch: &Batch, outcomes: &Outcomes, took: Duration) {
         usage = of("messages"),
         replayed = of("replayed"),
         refused = of("refused"),
-        took_ms = took.as_secs_f64() * 1000.0,
+        took_ms = rounded_ms(took),
         "batch committed"
     );
 }

@@ -38,6 +38,7 @@ pub use url::PostgresUrl;
 
 use super::database::TableSettings;
 use super::{Promise, Stats, Storage};
+use crate::chat::rounded_ms;
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
@@ -142,7 +143,7 @@ impl PostgresDatabase {
             .saturating_add(further)
             .min(connections * 3 / 4)
             .max(1);
-        tracing::debug!(server = %url, ?away, writers, "connected");
+        tracing::debug!(server = %url, away_ms = rounded_ms(away), writers, "connected");
         Ok(Self(Arc::new(Inner {
             url: url.clone(),
             pool,

@@ -7,6 +7,7 @@
 use super::error::{convert, is_fatal};
 use super::partial::beside;
 use super::{NAME, open, sql};
+use crate::chat::rounded_ms;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::worker::Poison;
 use rusqlite::{Connection, ErrorCode};
@@ -77,7 +78,11 @@ impl Trust {
                         distrust(path, cause);
                     }
                 })?;
-                tracing::info!(bytes = size, took = ?began.elapsed(), "the last stop was not clean: the database was checked, it is whole");
+                tracing::info!(
+                    bytes = size,
+                    took_ms = rounded_ms(began.elapsed()),
+                    "the last stop was not clean: the database was checked, it is whole"
+                );
                 // One that stays has the file checked once more.
                 let _ = std::fs::remove_file(mark(path));
                 Ok(false)
@@ -154,7 +159,10 @@ impl Background {
             let began = Instant::now();
             match quick_check(&mut connection, &asked) {
                 Ok(()) => {
-                    tracing::info!(took = ?began.elapsed(), "the database was checked, it is whole");
+                    tracing::info!(
+                        took_ms = rounded_ms(began.elapsed()),
+                        "the database was checked, it is whole"
+                    );
                 }
                 Err(cause) if cause.kind() == ErrorKind::Corrupt => poison.set(cause),
                 Err(_) if asked.is_asked() => {}
