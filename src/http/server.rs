@@ -13,6 +13,8 @@ use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
 
 /// Bytes of the head of a request at most, and of a body that are read ahead of it: what a connection may take of our memory
@@ -29,6 +31,8 @@ pub struct Server {
     address: SocketAddr,
     handle: Handle<SocketAddr>,
     running: JoinHandle<io::Result<()>>,
+    /// Set when it is told to end; an end before that is a failure of the service.
+    is_ending: Arc<AtomicBool>,
     drain: std::time::Duration,
 }
 
@@ -73,12 +77,19 @@ impl Server {
             .max_buf_size(HEAD_LIMIT);
         let answers = Answers::new(settings.answers_limit, settings.request_timeout);
         let passing = (answers, Unread::default());
+        let essential = service.essential("HTTP");
+        let is_ending = essential.expectation();
         let app = router(service, settings).layer(from_fn_with_state(passing, one_request));
-        let running = tokio::spawn(server.serve(app.into_make_service()));
+        let serving = server.serve(app.into_make_service());
+        let running = tokio::spawn(async move {
+            let _essential = essential;
+            serving.await
+        });
         Ok(Self {
             address,
             handle,
             running,
+            is_ending,
             drain,
         })
     }
@@ -90,6 +101,7 @@ impl Server {
 
     /// Takes no new connection, lets requests in flight end within the drain time, then closes what is left.
     pub async fn stop(self) {
+        self.is_ending.store(true, Ordering::Release);
         self.handle.graceful_shutdown(Some(self.drain));
         match self.running.await {
             Ok(Ok(())) => {}

@@ -31,12 +31,10 @@ pub(super) fn at_once(embedder: &dyn Embedder, message: &NewMessage) -> Embeddin
 
 /// Asks a background model for what is pending, until the service stops.
 pub(super) async fn background_loop(service: Service) {
-    let Some(embedder) = service.0.parts.embedder.clone() else {
-        return;
+    let embedder = service.0.parts.embedder.clone();
+    let Some(embedder) = embedder.filter(|embedder| embedder.inline().is_none()) else {
+        return service.stopped().await; // there is nothing to do
     };
-    if embedder.inline().is_some() {
-        return;
-    }
     let mut patience = Patience::default();
     loop {
         let rest = match round(&service, embedder.as_ref(), &mut patience).await {

@@ -12,6 +12,7 @@ mod commit;
 mod dispatch;
 mod queue;
 
+pub(super) use dispatch::run;
 pub use queue::Waiting;
 pub(super) use queue::{Ingest, Queue};
 
@@ -21,7 +22,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Embedding, Entry, Erased, Group, Migrated, Recorded};
 use std::time::Instant;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 /// What became of one group of messages.
 #[derive(Clone, Debug)]
@@ -82,11 +82,6 @@ impl Job {
 pub(super) struct Erasure {
     pub(super) erased: Erased,
     pub(super) list_removed: bool,
-}
-
-/// Starts the pipeline.
-pub(super) fn spawn(service: &Service, queue: Queue, tasks: &mut JoinSet<()>) {
-    service.watch(tasks, "ingest", dispatch::run(service.clone(), queue));
 }
 
 impl Service {

@@ -21,7 +21,6 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) async fn settle_loop(service: Service) {
     while service.pause(service.settings().settle_interval).await {
         let settled = service.settle_round().await;
-        service.note_fatal(); // also without a failure here: the database may have found by itself that it is damaged
         if let Err(cause) = settled {
             tracing::error!(step = "settle", %cause, "list writes could not be noted; they are tried again");
         }

@@ -16,6 +16,7 @@ mod mend;
 mod metrics;
 mod prompts;
 mod search;
+mod supervisor;
 mod sweep;
 mod turns;
 pub mod verify;
@@ -27,16 +28,16 @@ pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
 pub use ingest::{Answer, Saved, Waiting};
 pub use prompts::{FoundAnswer, Keep, Lookup};
 pub use search::Unseen;
+pub use supervisor::Essential;
 pub use turns::Turn;
 
 use crate::chat::{Clock, Timestamp};
 use crate::embed::Embedder;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::storage::{Database, ListCache};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 
 /// What the service works with.
 #[derive(Clone, Debug)]
@@ -127,35 +128,22 @@ struct Inner {
     keeping: prompts::Keeping,
     turns: turns::Turns,
     pending_vectors: tokio::sync::Notify,
-    /// Set once, by a failure after which nothing more may be acknowledged.
-    fatal: watch::Sender<Option<Error>>,
-    /// Set once, to end the background tasks.
-    stopping: watch::Sender<bool>,
-    tasks: Mutex<JoinSet<()>>,
+    supervisor: supervisor::Supervisor,
 }
 
 impl Service {
     /// Starts the service and its upkeep on the current runtime.
     pub fn start(parts: Parts, settings: Settings) -> Self {
         let (service, queue, answers) = Self::assemble(parts, settings);
-        let mut tasks = JoinSet::new();
-        ingest::spawn(&service, queue, &mut tasks);
-        service.watch(&mut tasks, "settling", lists::settle_loop(service.clone()));
-        service.watch(&mut tasks, "mending", lists::mend_loop(service.clone()));
-        let keeping = prompts::keep_loop(service.clone(), answers);
-        service.watch(&mut tasks, "keeping", keeping);
-        service.watch(&mut tasks, "sweep", sweep::sweep_loop(service.clone()));
-        service.watch(
-            &mut tasks,
-            "embedding",
-            embedding::background_loop(service.clone()),
-        );
-        service.watch(&mut tasks, "index", index::follow_loop(service.clone()));
-        *service
-            .0
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = tasks;
+        let of = || service.clone();
+        service.run("watching", supervisor::watch_loop(of()));
+        service.run("ingest", ingest::run(of(), queue));
+        service.run("settling", lists::settle_loop(of()));
+        service.run("mending", lists::mend_loop(of()));
+        service.run("keeping", prompts::keep_loop(of(), answers));
+        service.run("sweep", sweep::sweep_loop(of()));
+        service.run("embedding", embedding::background_loop(of()));
+        service.run("index", index::follow_loop(of()));
         service
     }
 
@@ -179,9 +167,7 @@ impl Service {
             keeping,
             turns: turns::Turns::default(),
             pending_vectors: tokio::sync::Notify::new(),
-            fatal: watch::channel(None).0,
-            stopping: watch::channel(false).0,
-            tasks: Mutex::new(JoinSet::new()),
+            supervisor: supervisor::Supervisor::default(),
         }));
         (service, queue, answers)
     }
@@ -191,32 +177,11 @@ impl Service {
     /// # Errors
     /// The first failure on the way; the stores are closed all the same.
     pub async fn stop(&self) -> Result<()> {
-        self.0.ingest.close();
-        self.0.stopping.send_replace(true);
-        let mut tasks =
-            std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(cause) = ended {
-                tracing::error!(%cause, "a background task ended badly");
-            }
-        }
+        self.end_tasks().await;
         let settled = self.settle().await;
         let lists = self.0.parts.lists.close().await;
         let database = self.0.parts.database.close().await;
         settled.and(lists).and(database)
-    }
-
-    /// Waits until the service must not go on: the failure after which nothing more may be acknowledged.
-    pub async fn fatal(&self) -> Error {
-        let mut fatal = self.0.fatal.subscribe();
-        loop {
-            let failure = fatal.borrow_and_update().clone();
-            match failure {
-                Some(failure) => return failure,
-                // The sender lives as long as the service, so waiting can only end with a change.
-                None => drop(fatal.changed().await),
-            }
-        }
     }
 
     /// What the service works with.
@@ -231,55 +196,5 @@ impl Service {
 
     fn now(&self) -> Timestamp {
         self.0.parts.clock.now()
-    }
-
-    /// The failure after which nothing more may be acknowledged, if there was one.
-    pub fn failure(&self) -> Option<Error> {
-        self.0.fatal.borrow().clone()
-    }
-
-    /// Runs a task that lives as long as the service. Should it panic, the service must not go on without it.
-    fn watch(
-        &self,
-        tasks: &mut JoinSet<()>,
-        name: &'static str,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let service = self.clone();
-        tasks.spawn(async move {
-            if let Err(cause) = tokio::spawn(task).await {
-                tracing::error!(task = name, %cause, "a task of the service panicked");
-                let context = format!("the {name} task panicked");
-                let failure = Error::caused(ErrorKind::Internal, "service", "run", context, cause);
-                service.0.fatal.send_replace(Some(failure));
-            }
-        });
-    }
-
-    /// After a failed write: tells everyone who waits in [`Self::fatal`] when the database is beyond use.
-    fn note_fatal(&self) {
-        if let Some(failure) = self.0.parts.database.fatal() {
-            self.0.fatal.send_replace(Some(failure));
-        }
-    }
-
-    /// Waits for `span`, or until the service stops; whether to go on.
-    async fn pause(&self, span: Duration) -> bool {
-        let mut stopping = self.0.stopping.subscribe();
-        tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => false,
-            () = tokio::time::sleep(span) => true,
-        }
-    }
-
-    fn is_stopping(&self) -> bool {
-        *self.0.stopping.borrow()
-    }
-
-    /// Completes when the service stops.
-    async fn stopped(&self) {
-        let mut stopping = self.0.stopping.subscribe();
-        // An error means that the sender is gone, which is a stop as well.
-        let _ = stopping.wait_for(|stop| *stop).await;
     }
 }

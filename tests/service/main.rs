@@ -14,3 +14,4 @@ mod retention;
 mod session;
 mod settling;
 mod standing;
+mod supervised;

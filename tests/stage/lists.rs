@@ -28,7 +28,7 @@ impl Storage for FaultyLists {
         self.control.pass("health", self.inner.health()).await
     }
     fn fatal(&self) -> Option<Error> {
-        self.inner.fatal()
+        self.control.fatal().or_else(|| self.inner.fatal())
     }
     async fn durability(&self) -> Result<Promise> {
         self.inner.durability().await

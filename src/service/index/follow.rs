@@ -39,7 +39,7 @@ pub(in crate::service) async fn follow_loop(service: Service) {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .take();
     let (Some(heard), Some(embedder)) = (heard, service.0.parts.embedder.clone()) else {
-        return;
+        return service.stopped().await; // there is nothing to do
     };
     let mut awake = index.awake.subscribe();
     tokio::select! {

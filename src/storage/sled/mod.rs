@@ -114,9 +114,10 @@ impl Storage for SledLists {
         self.call("health", |lists| lists.check()).await
     }
 
-    /// Losing lists loses no message, so nothing here is ever fatal.
+    /// Losing lists loses no message, so no failure of the store is ever fatal. The end of the thread that owns it is a defect of
+    /// ours, which a restart mends and nothing else.
     fn fatal(&self) -> Option<Error> {
-        None
+        self.worker.fatal()
     }
 
     /// Whoever flushes decides when; the service does it some times a second.

@@ -9,7 +9,7 @@ use super::partial::beside;
 use super::{NAME, open, sql};
 use crate::chat::rounded_ms;
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::worker::Poison;
+use crate::storage::worker::{Poison, spawn_essential};
 use rusqlite::{Connection, ErrorCode};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -153,7 +153,7 @@ impl Background {
     /// Begins to check the file; damage poisons the store.
     pub(super) fn start(path: &Path, poison: Poison) -> Result<Self> {
         let (mut connection, stop) = (open::reader(path)?, Stop::default());
-        let asked = stop.clone();
+        let (asked, held) = (stop.clone(), poison.clone());
         let check = move || {
             tracing::info!("the last stop was not clean: the database is being checked");
             let began = Instant::now();
@@ -169,11 +169,7 @@ impl Background {
                 Err(cause) => tracing::error!(%cause, "the database could not be checked"),
             }
         };
-        let thread = std::thread::Builder::new().name("sqlite-check".into());
-        let thread = thread.spawn(check).map_err(|cause| {
-            let context = "the thread that checks the file could not be started";
-            Error::caused(ErrorKind::Unavailable, NAME, CHECK, context, cause)
-        })?;
+        let thread = spawn_essential("sqlite-check".into(), NAME, held, check)?;
         Ok(Self {
             stop,
             thread: Mutex::new(Some(thread)),

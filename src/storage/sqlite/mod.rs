@@ -165,7 +165,7 @@ impl SqliteDatabase {
             epoch: opened.epoch,
             durability: opened.durability,
             poison: poison.clone(),
-            _lookout: outside::Lookout::start(&writer)?,
+            _lookout: outside::Lookout::start(&writer, poison.clone())?,
             writer,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
             hot,

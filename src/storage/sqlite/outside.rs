@@ -6,8 +6,8 @@
 //! takes: 2 µs.
 
 use super::{NAME, Writer, sql};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::worker::Worker;
+use crate::error::Result;
+use crate::storage::worker::{Poison, Worker, spawn_essential};
 use rusqlite::Connection;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
@@ -65,17 +65,13 @@ pub(super) struct Lookout {
 
 impl Lookout {
     /// Begins to look.
-    pub(super) fn start(writer: &Arc<Worker<Writer>>) -> Result<Self> {
+    pub(super) fn start(writer: &Arc<Worker<Writer>>, poison: Poison) -> Result<Self> {
         let (alive, ended) = mpsc::channel::<()>();
         let writer = Arc::downgrade(writer);
-        let thread = std::thread::Builder::new().name("sqlite-outside".into());
         let look = move || {
             while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) && ask(&writer) {}
         };
-        thread.spawn(look).map_err(|cause| {
-            let context = "the thread that looks for changes by others could not be started";
-            Error::caused(ErrorKind::Unavailable, NAME, "open", context, cause)
-        })?;
+        spawn_essential("sqlite-outside".into(), NAME, poison, look)?;
         Ok(Self { _ends_with: alive })
     }
 }
