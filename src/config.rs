@@ -11,6 +11,7 @@ pub use prompts::PromptArgs;
 pub use search::SearchArgs;
 
 use crate::chat::Ttl;
+use crate::console::LogFilter;
 use crate::http::HttpSettings;
 use crate::service::Settings;
 use crate::storage::Durability;
@@ -229,15 +230,9 @@ pub struct LogArgs {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
-    /// What to log: error, warn, info, debug, or per module such as info,guestbook::service=debug
-    #[arg(
-        long,
-        global = true,
-        env = "GUESTBOOK_LOG",
-        default_value = "info,sled=warn,refinery_core=warn,tokio_postgres=warn",
-        value_name = "FILTER"
-    )]
-    pub log: String,
+    /// What to log: error, warn, info, debug, trace or off, and the same per module such as info,guestbook::service=debug
+    #[arg(long, global = true, env = "GUESTBOOK_LOG", default_value = LogFilter::DEFAULT, value_parser = LogFilter::parse, value_name = "FILTER")]
+    pub log: LogFilter,
 }
 
 /// Form of the log.
@@ -299,6 +294,7 @@ impl Cli {
             header_timeout: serving.header_timeout,
             body_timeout: serving.body_timeout,
             request_timeout: serving.request_timeout,
+            log_dropped: crate::console::dropped,
             ..HttpSettings::default()
         }
     }

@@ -15,7 +15,8 @@ mod sql;
 mod verify;
 
 use crate::chat::{Clock, SystemClock};
-use crate::config::{Cli, Command, LogArgs, LogFormat, TextIndex};
+use crate::config::{Cli, Command, LogFormat, TextIndex};
+use crate::console::{self, Form, Log};
 use crate::embed::Embedder;
 use crate::embed::openai::OpenAiOptions;
 use crate::service::Parts;
@@ -23,11 +24,9 @@ use crate::storage::Durability;
 use crate::storage::database::TableSettings;
 use crate::storage::open::{Access, CacheUrl, DatabaseUrl, Purpose};
 use data_dir::DataDir;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 
 /// Something is missing.
 const MISSING: u8 = 1;
@@ -41,9 +40,10 @@ type Refusal = String;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> ExitCode {
-    if let Err(refusal) = log_to_stderr(&cli.logging) {
-        return refuse(&refusal);
-    }
+    let Ok(log) = Log::start() else {
+        return ExitCode::from(REFUSED);
+    };
+    log.open(&cli.logging.log, form(cli.logging.log_format));
     // reqwest is built without a cryptography provider of its own. A second call changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -77,32 +77,15 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn refuse(refusal: &str) -> ExitCode {
-    eprintln!("guestbook: {refusal}");
+    console::tell(&format!("guestbook: {refusal}"));
     ExitCode::from(REFUSED)
 }
 
-/// What became of writing to standard output. A reader that has seen enough, such as `head`, is no failure.
-fn written(outcome: std::io::Result<()>) -> Result<(), Refusal> {
-    match outcome {
-        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(format!("the answer cannot be written: {cause}"))
-        }
-        _ => Ok(()),
+fn form(format: LogFormat) -> Form {
+    match format {
+        LogFormat::Text => Form::Text,
+        LogFormat::Json => Form::Json,
     }
-}
-
-fn log_to_stderr(args: &LogArgs) -> Result<(), Refusal> {
-    let filter =
-        EnvFilter::try_new(&args.log).map_err(|cause| format!("--log {}: {cause}", args.log))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
 }
 
 /// Where both stores are, from flags and defaults.

@@ -1,15 +1,16 @@
 //! `guestbook search`: which messages of a guest, of a user or of everyone answer best.
 
 use super::asked::{Asked, here};
-use super::{MISSING, Places, Refusal, remote, written};
+use super::{MISSING, Places, Refusal, remote};
 use crate::chat::{
     Findings, GuestId, Hit, InvalidField, K, ModelId, OwnerId, SearchMode, SearchText, Words,
 };
 use crate::config::{Cli, SearchArgs};
+use crate::console;
 use crate::service::Service;
 use crate::storage::database::{SearchScope, Sought};
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Why everything cannot be searched without a server.
@@ -67,9 +68,9 @@ pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusa
     if args.json {
         let text = serde_json::to_string_pretty(&found)
             .map_err(|cause| format!("the answer cannot be written: {cause}"))?;
-        written(writeln!(io::stdout(), "{text}"))?;
+        console::print(|out| writeln!(out, "{text}"))?;
     } else {
-        written(print(&found, is_one_chat))?;
+        console::print(|out| show(out, &found, is_one_chat))?;
     }
     Ok(match found.hits.is_empty() {
         false => ExitCode::SUCCESS,
@@ -145,8 +146,7 @@ impl From<&Hit> for FoundMessage {
     }
 }
 
-fn print(found: &Found, is_one_chat: bool) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+fn show(out: &mut dyn Write, found: &Found, is_one_chat: bool) -> io::Result<()> {
     for hit in &found.hits {
         let place = match is_one_chat {
             true => format!("#{}", hit.sequence),
@@ -176,7 +176,7 @@ fn print(found: &Found, is_one_chat: bool) -> io::Result<()> {
             "{hits} found among the {searched} of {of} messages that have a vector of {model}; `guestbook reembed` computes the others"
         )?,
     }
-    out.flush()
+    Ok(())
 }
 
 /// The beginning of a message on one line, without anything that a terminal would take as a command.

@@ -1,10 +1,11 @@
 //! `guestbook sql`: one read-only statement. An sqlite3 shell of another version must not open a file in use: before
 //! SQLite 3.51.3 two connections could damage the write-ahead log.
 
-use super::{Places, Refusal, written};
+use super::{Places, Refusal};
 use crate::config::Cli;
+use crate::console;
 use crate::storage::open::query;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub(super) async fn run(cli: &Cli, statement: &str) -> Result<ExitCode, Refusal> {
@@ -13,12 +14,11 @@ pub(super) async fn run(cli: &Cli, statement: &str) -> Result<ExitCode, Refusal>
     let found = query(&places.database, statement)
         .await
         .map_err(|error| error.to_string())?;
-    written(print(&found.columns, &found.rows))?;
+    console::print(|out| show(out, &found.columns, &found.rows))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(names: &[String], rows: &[Vec<Option<String>>]) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+fn show(out: &mut dyn Write, names: &[String], rows: &[Vec<Option<String>>]) -> io::Result<()> {
     writeln!(out, "{}", names.join("|"))?;
     for row in rows {
         let cells: Vec<_> = row
@@ -27,5 +27,5 @@ fn print(names: &[String], rows: &[Vec<Option<String>>]) -> io::Result<()> {
             .collect();
         writeln!(out, "{}", cells.join("|"))?;
     }
-    out.flush()
+    Ok(())
 }

@@ -1,12 +1,13 @@
 //! `guestbook verify`: "why is nothing in that table?"
 
 use super::asked::{Asked, here};
-use super::{MISSING, Places, REFUSED, Refusal, remote, written};
+use super::{MISSING, Places, REFUSED, Refusal, remote};
 use crate::chat::GuestId;
 use crate::config::Cli;
+use crate::console;
 use crate::service::verify::{Difference, Mode, Report, Scope};
 use crate::service::{Parts, Service};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Differences shown per table; `--json` shows more.
@@ -40,9 +41,9 @@ pub(super) async fn run(
     if json {
         let text = serde_json::to_string_pretty(&report)
             .map_err(|cause| format!("the report cannot be written: {cause}"))?;
-        written(writeln!(io::stdout(), "{text}"))?;
+        console::print(|out| writeln!(out, "{text}"))?;
     } else {
-        written(print(&report))?;
+        console::print(|out| show(out, &report))?;
     }
     Ok(if report.ok {
         ExitCode::SUCCESS
@@ -74,8 +75,7 @@ async fn require_model(cli: &Cli, service: &Service) -> Result<(), Refusal> {
     }
 }
 
-fn print(report: &Report) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+fn show(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     writeln!(out, "{:<24}{:>12}{:>12}   ", "table", "expected", "found")?;
     for table in &report.tables {
         let wrong = table.differences.len() as u64 + table.more_differences;
@@ -112,7 +112,7 @@ fn print(report: &Report) -> io::Result<()> {
     for what in &report.repaired {
         writeln!(out, "\nrepaired: {what}")?;
     }
-    out.flush()
+    Ok(())
 }
 
 fn line(difference: &Difference) -> String {

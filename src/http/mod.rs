@@ -57,6 +57,8 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
     /// How long requests in flight may take to end when the server stops.
     pub drain_timeout: Duration,
+    /// How many lines of the log were lost since the start.
+    pub log_dropped: fn() -> u64,
 }
 
 impl Default for HttpSettings {
@@ -72,6 +74,7 @@ impl Default for HttpSettings {
             request_timeout: Duration::from_secs(5),
             // Longer than a request may take, so that each is answered, and short enough to close the stores afterwards.
             drain_timeout: Duration::from_secs(6),
+            log_dropped: || 0,
         }
     }
 }

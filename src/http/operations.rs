@@ -59,6 +59,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
             .as_ref()
             .map(|embedder| embedder.model().to_string()),
         search_index: app.service.index_status().into(),
+        log_dropped: (app.settings.log_dropped)(),
     };
     (code, Json(answer)).into_response()
 }

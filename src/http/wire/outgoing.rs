@@ -246,6 +246,8 @@ pub(in crate::http) struct ReadyAnswer {
     pub(in crate::http) lists: BackendAnswer,
     pub(in crate::http) embedder: Option<String>,
     pub(in crate::http) search_index: IndexAnswer,
+    /// Lines of the log that nobody took.
+    pub(in crate::http) log_dropped: u64,
 }
 
 #[derive(Serialize)]
