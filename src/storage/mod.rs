@@ -15,6 +15,7 @@ pub mod open;
 mod open_chat;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod probe;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod scan;
@@ -39,10 +40,12 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Where the data is, for a person: a path or a URL without credentials.
     fn location(&self) -> String;
 
-    /// Whether the backend can serve at this moment; the error says why not.
+    /// Whether the backend can serve at this moment, reads and writes both; the error says why not. What it costs does not grow
+    /// with how often it is asked.
     async fn health(&self) -> Result<()>;
 
-    /// A failure after which nothing more may be acknowledged until a restart, such as a failed fsync; `None` in good health.
+    /// A failure after which nothing more may be acknowledged until a restart, such as a failed fsync or a thread that has ended;
+    /// `None` in good health.
     fn fatal(&self) -> Option<Error>;
 
     /// What outlives which failure once it was acknowledged, as the backend is set at this moment.

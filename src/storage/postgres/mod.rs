@@ -312,10 +312,15 @@ impl Storage for PostgresDatabase {
 
     async fn health(&self) -> Result<()> {
         let rows = self.write("health", &[statement!(sql::HEALTH)]).await?;
-        if rows[0].is_empty() {
-            return Ok(());
-        }
-        let context = "the server is read-only: a standby; give the address of the primary";
+        let read = |row: &Row| Ok((rows::get::<bool>(row, 0)?, rows::get::<bool>(row, 1)?));
+        let told = rows[0].first().map(read).transpose();
+        let context = match told.map_err(|fault: Fault| fault.into_error("health"))? {
+            Some((false, true)) => return Ok(()),
+            Some((false, false)) => {
+                "this user may not write the tables; grant it INSERT, UPDATE and DELETE on all of them"
+            }
+            _ => "the server is read-only: a standby; give the address of the primary",
+        };
         Err(Error::new(ErrorKind::Unavailable, NAME, "health", context))
     }
 

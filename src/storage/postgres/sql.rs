@@ -41,7 +41,11 @@ pub(super) const DURABILITY: &str =
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),
         current_setting('synchronous_commit')";
 pub(super) const HEALTH: &str =
-    "SELECT 1 WHERE pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'";
+    "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
+        has_table_privilege('conversation_cache', 'INSERT')
+        AND has_table_privilege('conversation_cache', 'UPDATE')
+        AND has_table_privilege('message_cache', 'INSERT')
+        AND has_table_privilege('cache_content_mapping', 'INSERT')";
 pub(super) const SIZE: &str = "SELECT pg_database_size(current_database())";
 pub(super) const ENTRIES: &str =
     "SELECT greatest(0, coalesce(sum(entries), 0))::bigint FROM cache_metrics_parts";

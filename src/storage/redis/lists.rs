@@ -83,7 +83,7 @@ impl ListCache for RedisLists {
 impl RedisLists {
     /// Runs a script once per command. A server that does not know it, as after a restart, is told, and then asked again
     /// for what it refused.
-    async fn run(
+    pub(super) async fn run(
         &self,
         operation: &'static str,
         script: &Script,

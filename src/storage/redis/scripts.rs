@@ -18,6 +18,13 @@ impl Script {
         Self { text, hash }
     }
 
+    /// Runs the script on a list and its head.
+    pub(super) fn on(&self, keys: &[String; 2]) -> Cmd {
+        let mut command = cmd("EVALSHA");
+        command.arg(&self.hash).arg(keys.len()).arg(keys);
+        command
+    }
+
     /// Makes the script known to a server.
     pub(super) fn load(&self) -> Cmd {
         let mut command = cmd("SCRIPT");
@@ -69,10 +76,7 @@ pub(super) const GAP: i64 = 2;
 
 /// Runs a script that reads.
 pub(super) fn reading(script: &Script, guest: &GuestId) -> Cmd {
-    let mut command = cmd("EVALSHA");
-    let [list, head] = keys(guest);
-    command.arg(&script.hash).arg(2).arg(list).arg(head);
-    command
+    script.on(&keys(guest))
 }
 
 /// Runs a script that writes.

@@ -8,6 +8,7 @@ use super::records::{StoredHead, decode_item};
 use crate::chat::{GuestId, Timestamp};
 use crate::storage::Stats;
 use crate::storage::list_cache::{Append, Applied, Head, Item, LiveList};
+use crate::storage::probe::Probe;
 use sled::{Db, Tree};
 use std::fs::{self, File};
 use std::ops::{Bound, Range};
@@ -33,6 +34,8 @@ pub(super) struct Lists {
     synced: u64,
     /// Set after a failure, until a flush was refused for it: whoever asks for one may mean writes of an earlier opening.
     may_lack_earlier_writes: bool,
+    /// Whether the store could be written when that was tried last.
+    probe: Probe,
 }
 
 impl Lists {
@@ -59,6 +62,7 @@ impl Lists {
             written: 1, // opening may have written too
             synced: 0,
             may_lack_earlier_writes: false,
+            probe: Probe::default(),
         };
         store.sync_names()?;
         store.flush()?;
@@ -76,13 +80,17 @@ impl Lists {
         self.incarnation
     }
 
-    /// Reads something small from the store.
-    pub(super) fn check(&self) -> Outcome<()> {
+    /// Reads something small from the store, and tries to write: what has failed once fails then.
+    pub(super) fn check(&mut self) -> Outcome<()> {
         self.db.context.global_error()?;
-        match self.meta.get(keys::INCARNATION)? {
-            Some(_) => Ok(()),
-            None => Err(Fault::Record("the store has lost its id".into())),
+        if self.meta.get(keys::INCARNATION)?.is_none() {
+            return Err(Fault::Record("the store has lost its id".into()));
         }
+        if self.probe.last().is_none() {
+            self.meta.insert(keys::PROBE, &[])?;
+            drop(self.probe.note(Ok(())));
+        }
+        Ok(())
     }
 
     /// The number of lists, which takes reading every head, and what the store takes on disk.

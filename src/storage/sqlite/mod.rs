@@ -20,6 +20,7 @@ mod outside;
 mod partial;
 #[cfg(test)]
 mod plans;
+mod probe;
 mod prompts;
 mod record;
 mod replay;
@@ -36,6 +37,7 @@ pub use check::Stop;
 pub use open::query;
 
 use super::database::TableSettings;
+use super::probe::Probe;
 use super::worker::{Poison, Worker};
 use super::{Durability, Promise, Stats, Storage};
 use crate::error::{Error, ErrorKind, Result};
@@ -92,6 +94,8 @@ struct Writer {
     outside: outside::Outside,
     /// The last failure for want of room. Only a write that changes something shows that there is room again.
     full: Option<Error>,
+    /// Whether the file could be written when that was tried last.
+    probe: Probe,
 }
 
 impl SqliteDatabase {
@@ -157,6 +161,7 @@ impl SqliteDatabase {
             settings: Arc::new(settings),
             poison: poison.clone(),
             full: None,
+            probe: Probe::default(),
         };
         let writer = Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?;
         let writer = Arc::new(writer);
@@ -315,19 +320,6 @@ impl Writer {
         let done = self.connection.query_row(sql::CHECKPOINT, [], |_| Ok(()));
         done.map_err(|cause| self.failed("checkpoint", cause))
     }
-
-    /// Whether there is room again, after there was none. A write is tried for this, because nothing else can tell.
-    fn look_for_room(&mut self) -> Result<()> {
-        if self.full.is_none() {
-            return Ok(());
-        }
-        self.transact("health", |tx, _| {
-            tx.execute(sql::META_PUT, ["room", "1"])?;
-            tx.execute(sql::META_DELETE, ["room"]).map(drop)
-        })?;
-        self.full = None;
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -341,7 +333,7 @@ impl Storage for SqliteDatabase {
     }
 
     async fn health(&self) -> Result<()> {
-        self.writer.call("health", Writer::look_for_room).await?;
+        self.writer.call("health", Writer::try_to_write).await?;
         self.read("health", |tx| tx.query_row(sql::SIZE, [], |_| Ok(())))
             .await
     }
