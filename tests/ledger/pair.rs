@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::ledger::{OnDisk, Stores, sessions};
-use crate::process::{Place, Running, finish, stderr, stdout};
+use crate::process::{Log, Place, Running, finish, stderr, stdout};
 use crate::servers::{Postgres, PostgresOptions, Redis, RedisOptions};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub(crate) struct Pair {
     pub(crate) lists: Lists,
     /// Settings of every command on these stores.
     pub(crate) settings: Vec<&'static str>,
+    /// What becomes of the logs of servers.
+    pub(crate) log: Log,
     /// The server that runs now.
     asked: Mutex<Option<Client>>,
 }
@@ -86,6 +88,7 @@ impl Pair {
             tables,
             lists,
             settings: Vec::new(),
+            log: Log::Read,
             asked: Mutex::default(),
         }
     }
@@ -116,7 +119,8 @@ impl Pair {
 
     /// As [`Self::start`]; how a process ended that never served, and what it logged.
     pub(crate) fn try_start(&self, command: Command) -> Result<Running, (ExitStatus, String)> {
-        let running = tokio::task::block_in_place(|| Running::try_start(command))?;
+        let starting = || Running::try_start_logging(command, self.log);
+        let running = tokio::task::block_in_place(starting)?;
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.client.clone());
         Ok(running)
     }
