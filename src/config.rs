@@ -70,6 +70,15 @@ pub enum Command {
     Search(SearchArgs),
     /// Compute every vector that is missing or of another model; can be interrupted and run again
     Reembed,
+    /// The settings that are stored with the data, and hold for every node
+    Settings {
+        /// What to do; without it, they are printed
+        #[command(subcommand)]
+        action: Option<SettingsAction>,
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Answers to prompts that were asked before: what they were good for, and removing them
     Cache {
         /// What to do
@@ -93,6 +102,31 @@ pub enum Command {
         /// The statement, e.g. "SELECT count(*) FROM message_cache"
         statement: String,
     },
+}
+
+/// What can be done with the stored settings.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SettingsAction {
+    /// Change one for all nodes, which know it within a second
+    Set {
+        /// list-ttl, retention, text-index or embedder
+        name: SettingName,
+        /// As after the flag of that name
+        value: String,
+    },
+}
+
+/// A setting that is stored with the data.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum SettingName {
+    /// How long a guest's list lives after its last message.
+    ListTtl,
+    /// How long a guest's chat is kept after its last message, or off.
+    Retention,
+    /// Whether the words of all messages are kept in an index: on, off.
+    TextIndex,
+    /// Where vectors come from.
+    Embedder,
 }
 
 /// What can be done with the answers to prompts.
@@ -150,12 +184,12 @@ pub struct StoreArgs {
     /// What a commit to the SQLite file outlives: full (a power cut), normal (a killed process; a power cut may take the last moments). A PostgreSQL server has settings of its own [default: full]
     #[arg(long, global = true, env = "GUESTBOOK_DURABILITY", value_parser = durability(), value_name = "LEVEL")]
     pub durability: Option<Durability>,
-    /// How long a guest's list lives after its last message; a command that looks at what a server stored takes that server's [default: 24h]
+    /// How long a guest's list lives after its last message; on PostgreSQL or Redis it is stored for all nodes, and without this flag what is stored holds [default: 24h]
     #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", value_parser = positive_duration, value_name = "TIME")]
     pub list_ttl: Option<Duration>,
-    /// How long a guest's chat is kept after its last message [default: for ever]
-    #[arg(long, global = true, env = "GUESTBOOK_RETENTION", value_parser = positive_duration, value_name = "TIME")]
-    pub retention: Option<Duration>,
+    /// How long a guest's chat is kept after its last message, or off; stored as --list-ttl is [default: off]
+    #[arg(long, global = true, env = "GUESTBOOK_RETENTION", value_parser = retention, value_name = "TIME")]
+    pub retention: Option<Retention>,
     /// How often expired lists and chats are removed
     #[arg(long, global = true, env = "GUESTBOOK_SWEEP_INTERVAL", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
     pub sweep_interval: Duration,
@@ -249,8 +283,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// How long a guest's chat is kept after its last message; `None` is for ever.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Retention(pub Option<Duration>);
+
 impl StoreArgs {
-    /// How long the list of a guest who says something now lives.
+    /// How long the list of a guest who says something now lives, where nothing else is stored.
     pub fn list_ttl(&self) -> Ttl {
         self.list_ttl.map_or(Ttl::DEFAULT, Ttl)
     }
@@ -277,7 +315,6 @@ impl Cli {
     pub fn service_settings(&self) -> Settings {
         Settings {
             queue: self.serving.queue,
-            list_ttl: self.stores.list_ttl(),
             sweep_interval: self.stores.sweep_interval,
             embed_attempts: self.embedding.embedder_attempts,
             indexing: self.embedding.search_index.into(),
@@ -311,7 +348,15 @@ fn durability() -> impl TypedValueParser<Value = Durability> {
     })
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
+/// Reads a `--retention`.
+pub(crate) fn retention(text: &str) -> Result<Retention, String> {
+    match text {
+        "off" => Ok(Retention(None)),
+        _ => positive_duration(text).map(|span| Retention(Some(span))),
+    }
+}
+
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be longer than 0".into()),
         Ok(span) => Ok(span),

@@ -37,13 +37,7 @@ pub(super) async fn here<R, E: ToString>(
     look: impl AsyncFnOnce(&Service) -> Result<R, E>,
 ) -> Result<R, Refusal> {
     let parts = places.open(cli, Purpose::Inspect).await?;
-    let mut settings = cli.service_settings();
-    if cli.stores.list_ttl.is_none() {
-        // What the lists should hold depends on it: by another one, lists that are right would be wrong.
-        let served = parts.database.served().await;
-        settings.list_ttl = served.map_err(|error| error.to_string())?.list_ttl;
-    }
-    let service = Service::inspect(parts, settings);
+    let service = Service::inspect(parts, cli.service_settings());
     let answer = look(&service).await;
     let stopped = service.stop().await;
     let answer = answer.map_err(|error| error.to_string())?;

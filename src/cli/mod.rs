@@ -6,23 +6,25 @@ mod bench;
 mod cache;
 mod copying;
 mod data_dir;
+mod persisted;
 mod reembed;
 mod remote;
 mod restore;
 mod search;
 mod serve;
+mod settings;
 mod sql;
 mod verify;
 
-use crate::chat::{Clock, SystemClock};
-use crate::config::{Cli, Command, LogArgs, LogFormat, TextIndex};
-use crate::embed::Embedder;
-use crate::embed::openai::OpenAiOptions;
+use crate::chat::{Clock, ModelId, SystemClock};
+use crate::config::{Cli, Command, LogArgs, LogFormat};
+use crate::error::Error;
 use crate::service::Parts;
-use crate::storage::Durability;
 use crate::storage::database::TableSettings;
 use crate::storage::open::{Access, CacheUrl, DatabaseUrl, Purpose};
+use crate::storage::{Database, Durability};
 use data_dir::DataDir;
+use persisted::Told;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -63,6 +65,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 json,
             } => verify::run(&cli, guest.as_deref(), repair, json).await,
             Command::Reembed => reembed::run(&cli).await,
+            Command::Settings { action, json } => settings::run(&cli, action.as_ref(), json).await,
             Command::Cache { action } => cache::run(&cli, &action).await,
             Command::Search(args) => search::run(&cli, &args).await,
             Command::Backup { path } => backup::run(&cli, path).await,
@@ -149,28 +152,22 @@ impl Places {
 
     /// Opens both stores and the embedder.
     async fn open(&self, cli: &Cli, purpose: Purpose) -> Result<Parts, Refusal> {
-        let embedder = embedder(cli)?;
-        let settings = TableSettings {
-            list_ttl: cli.stores.list_ttl(),
-            retention: cli.stores.retention,
-            model: embedder.as_ref().map(|embedder| embedder.model().clone()),
-            cache_backend: self.cache.backend(),
-            text_index: cli.embedding.text_index == TextIndex::On,
-        };
-        let database = crate::storage::open::database(
-            &self.database,
-            Access {
-                connections: cli.stores.database_connections,
-                durability: cli.stores.durability.unwrap_or_default(),
-            },
-            settings,
-            purpose,
-        )
-        .await
-        .map_err(|error| error.to_string())?;
+        let told = Told::of(cli, self).await?;
+        let parts = self.open_as(cli, purpose, &told).await?;
+        if purpose == Purpose::Serve {
+            told.note_embedder(&parts).await?;
+        }
+        Ok(parts)
+    }
+
+    /// As [`Self::open`], with these settings.
+    async fn open_as(&self, cli: &Cli, purpose: Purpose, told: &Told) -> Result<Parts, Refusal> {
+        let embedder = told.open_embedder()?;
+        let model = embedder.as_ref().map(|embedder| embedder.model().clone());
+        let database = self.open_database(cli, purpose, told, model).await?;
         let lists = crate::storage::open::lists(&self.cache)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(refusal)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Parts {
             database,
@@ -178,6 +175,37 @@ impl Places {
             embedder,
             clock,
         })
+    }
+
+    async fn open_database(
+        &self,
+        cli: &Cli,
+        purpose: Purpose,
+        told: &Told,
+        model: Option<ModelId>,
+    ) -> Result<Arc<dyn Database>, Refusal> {
+        let settings = TableSettings {
+            list_ttl: told.list_ttl,
+            retention: told.retention,
+            model,
+            cache_backend: self.cache.backend(),
+            text_index: told.text_index,
+        };
+        let access = Access {
+            connections: cli.stores.database_connections,
+            durability: cli.stores.durability.unwrap_or_default(),
+        };
+        let opened =
+            crate::storage::open::database(&self.database, access, settings, purpose).await;
+        opened.map_err(refusal)
+    }
+}
+
+/// A conflict of settings says what to do; other failures say what failed.
+fn refusal(error: Error) -> Refusal {
+    match error.backend() {
+        "settings" => error.context().to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -200,16 +228,4 @@ fn require_file_for_durability(
     Err(format!(
         "--durability (GUESTBOOK_DURABILITY) is for the embedded database: {why}"
     ))
-}
-
-fn embedder(cli: &Cli) -> Result<Option<Arc<dyn Embedder>>, Refusal> {
-    let args = &cli.embedding;
-    let options = OpenAiOptions {
-        model: args.embedder_model.clone(),
-        dimension: args.embedder_dimension,
-        api_key: args.embedder_key.clone(),
-        timeout: args.embedder_timeout,
-    };
-    let spec = args.embedder();
-    crate::embed::open::open(&spec, options).map_err(|cause| format!("--embedder {spec}: {cause}"))
 }

@@ -4,7 +4,8 @@ use super::{FATAL, Places, Refusal};
 use crate::config::Cli;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Server, bind};
-use crate::service::{Parts, Service};
+use crate::service::{Parts, Service, carry_out};
+use crate::storage::database::Persisted;
 use crate::storage::open::Purpose;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
@@ -34,6 +35,11 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
         }
     };
     crate::failpoint::reach("open.after");
+    if !places.are_shared()
+        && let Err(cause) = carry_out(&parts, || true).await
+    {
+        tracing::error!(%cause, "the lists cannot be given the life that --list-ttl says yet; it is tried again");
+    }
     let service = Service::start(parts, cli.service_settings());
     let server = Server::start(listener, service.clone(), cli.http_settings())
         .map_err(|cause| format!("cannot serve on {address}: {cause}"))?;
@@ -145,11 +151,17 @@ impl StopSignals {
 }
 
 async fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
-    let ttl = humantime::format_duration(cli.stores.list_ttl().0);
-    let retention = cli.stores.retention.map_or_else(
-        || "kept for ever".to_owned(),
-        |span| format!("kept for {}", humantime::format_duration(span)),
-    );
+    let stored = parts.database.stored_settings().await.ok();
+    let held = stored.and_then(|stored| stored.held);
+    let value = |which| {
+        held.as_ref()
+            .map_or("?".to_owned(), |held| held.value(which))
+    };
+    let (ttl, retention) = (value(Persisted::ListTtl), value(Persisted::Retention));
+    let retention = match retention.as_str() {
+        "off" => "kept for ever".to_owned(),
+        span => format!("kept for {span}"),
+    };
     let model = parts.embedder.as_ref().map_or_else(
         || "none".to_owned(),
         |embedder| embedder.model().to_string(),

@@ -61,11 +61,12 @@ async fn require_model(cli: &Cli, service: &Service) -> Result<(), Refusal> {
     let Parts {
         database, embedder, ..
     } = service.parts();
-    let served = database.served().await.map_err(|error| error.to_string())?;
+    let stored = database.stored_settings().await;
+    let stored = stored.map_err(|error| error.to_string())?;
     let ours = embedder
         .as_ref()
         .map(|embedder| embedder.model().to_string());
-    match served.model {
+    match stored.held.map(|held| held.model) {
         Some(model) if ours.as_ref() != Some(&model) => Err(format!(
             "the tables were last served with another embedder, whose model is {model}; give the --embedder of that server, or \
              the one that shall hold from now on"

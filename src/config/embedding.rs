@@ -11,27 +11,25 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedding")]
 pub struct EmbeddingArgs {
-    /// static (built in, English), minilm:DIR (all-MiniLM-L6-v2 on this CPU, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none (no vectors) [default: static]
+    /// static (built in, English), minilm:DIR (all-MiniLM-L6-v2 on this CPU, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none (no vectors); on PostgreSQL or Redis it is stored for all nodes, and without this flag what is stored holds [default: static]
     #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER", value_name = "SPEC")]
     pub embedder: Option<EmbedderSpec>,
-    /// Model to ask an openai: embedder for
+    /// Model to ask an openai: embedder for [default: text-embedding-3-small]
     #[arg(
         long,
         global = true,
         env = "GUESTBOOK_EMBEDDER_MODEL",
-        default_value = "text-embedding-3-small",
         value_name = "NAME"
     )]
-    pub embedder_model: String,
-    /// Dimensions that model answers with
+    pub embedder_model: Option<String>,
+    /// Dimensions that model answers with [default: 1536]
     #[arg(
         long,
         global = true,
         env = "GUESTBOOK_EMBEDDER_DIMENSION",
-        default_value_t = 1536,
         value_name = "N"
     )]
-    pub embedder_dimension: usize,
+    pub embedder_dimension: Option<usize>,
     /// API key of an openai: embedder [env: GUESTBOOK_EMBEDDER_KEY, OPENAI_API_KEY; not a flag, so that no process list shows it]
     #[arg(skip)]
     pub embedder_key: Option<SecretString>,
@@ -50,15 +48,14 @@ pub struct EmbeddingArgs {
         value_name = "WHEN"
     )]
     pub search_index: SearchIndex,
-    /// Whether an index over the words of all messages is kept, which POST /v1/search with mode=text needs: on (every message costs more; old ones are taken in at the start), off (removes it)
+    /// Whether an index over the words of all messages is kept, which POST /v1/search with mode=text needs: on (every message costs more; old ones are taken in at the start), off (removes it); stored as --embedder is [default: off]
     #[arg(
         long,
         global = true,
         env = "GUESTBOOK_TEXT_INDEX",
-        default_value = "off",
         value_name = "WHETHER"
     )]
-    pub text_index: TextIndex,
+    pub text_index: Option<TextIndex>,
 }
 
 impl EmbeddingArgs {

@@ -67,7 +67,7 @@ async fn round(
     patience: &mut Patience,
 ) -> Result<Option<Duration>> {
     let mut after = None;
-    loop {
+    while service.embedder_problem().is_none() {
         let page = service
             .0
             .parts
@@ -203,6 +203,9 @@ impl Service {
             let context = "the embedder is `none`; choose one with --embedder";
             Error::new(ErrorKind::Invalid, "service", "reembed", context)
         })?;
+        if let Some(problem) = self.embedder_problem() {
+            return Err(problem);
+        }
         let database = &self.0.parts.database;
         let mut state = Reembedding {
             total: database.vectors_missing_count(embedder.model()).await?,

@@ -145,6 +145,7 @@ impl Service {
     fn entry(&self, message: NewMessage) -> Entry {
         let embedding = match &self.0.parts.embedder {
             None => Embedding::Off,
+            Some(_) if self.embedder_problem().is_some() => Embedding::Pending,
             Some(embedder) => super::embedding::at_once(embedder.as_ref(), &message),
         };
         Entry { message, embedding }

@@ -16,6 +16,7 @@ mod mend;
 mod metrics;
 mod prompts;
 mod search;
+mod settings;
 mod sweep;
 mod turns;
 pub mod verify;
@@ -27,6 +28,7 @@ pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
 pub use ingest::{Answer, Saved, Waiting};
 pub use prompts::{FoundAnswer, Keep, Lookup};
 pub use search::Unseen;
+pub use settings::carry_out;
 pub use turns::Turn;
 
 use crate::chat::{Clock, Timestamp};
@@ -72,8 +74,6 @@ pub struct Settings {
     pub verify_wait: Duration,
     /// How often expired lists and conversations are removed.
     pub sweep_interval: Duration,
-    /// How long a list lives after its last message.
-    pub list_ttl: crate::chat::Ttl,
     /// How long an answer to a prompt is good at most.
     pub prompt_ttl: Duration,
     /// Bytes of the answers to prompts, beyond which the least recently used go.
@@ -98,7 +98,6 @@ impl Default for Settings {
             settle_interval: Duration::from_millis(200),
             verify_wait: Duration::from_millis(250),
             sweep_interval: Duration::from_secs(30),
-            list_ttl: crate::chat::Ttl::DEFAULT,
             prompt_ttl: Duration::from_secs(86_400),
             prompt_bytes: 256 << 20,
             embed_attempts: 8,
@@ -121,6 +120,7 @@ struct Inner {
     settings: Settings,
     ingest: ingest::Ingest,
     lists: ledger::Ledger,
+    shared: settings::Shared,
     metrics: metrics::Counters,
     index: index::Index,
     lookups: prompts::Lookups,
@@ -141,6 +141,7 @@ impl Service {
         let mut tasks = JoinSet::new();
         ingest::spawn(&service, queue, &mut tasks);
         service.watch(&mut tasks, "settling", lists::settle_loop(service.clone()));
+        service.watch(&mut tasks, "settings", settings::look_loop(service.clone()));
         service.watch(&mut tasks, "mending", lists::mend_loop(service.clone()));
         let keeping = prompts::keep_loop(service.clone(), answers);
         service.watch(&mut tasks, "keeping", keeping);
@@ -173,6 +174,7 @@ impl Service {
             settings,
             ingest,
             lists: ledger::Ledger::default(),
+            shared: settings::Shared::default(),
             metrics: metrics::Counters::default(),
             index: index::Index::new(settings.indexing),
             lookups: prompts::Lookups::default(),

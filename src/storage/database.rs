@@ -9,12 +9,13 @@ mod corpus;
 mod outbox;
 mod prompts;
 mod search;
+pub(super) mod settings;
 mod vectors;
 mod version;
 
 pub use audit::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, Served, UsageAudit,
+    MetricsAudit, Orphan, Repair, UsageAudit,
 };
 pub use corpus::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
 pub use outbox::{ListDebt, ListRow, Outbox, Settled};
@@ -26,6 +27,10 @@ pub(super) use search::no_text_index;
 pub use search::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
     WordsRequest,
+};
+pub use settings::{
+    Persisted, PersistedSettings, RetimePage, Retimed, Retiming, SettingsStore, Since,
+    StoredSettings, refused,
 };
 pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
 pub use version::Version;
@@ -265,7 +270,9 @@ pub struct Migrated {
 
 /// The chats. Object-safe; share one as `Arc<dyn Database>`.
 #[async_trait]
-pub trait Database: Storage + Outbox + Vectors + Corpus + Search + Prompts + Audit {
+pub trait Database:
+    Storage + Outbox + Vectors + Corpus + Search + Prompts + Audit + SettingsStore
+{
     /// How many batches it can store at the same time with any gain: 1 where one file has one writer.
     fn writers(&self) -> usize;
 

@@ -18,6 +18,7 @@ pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod scan;
+mod schema;
 pub mod sled;
 pub mod sqlite;
 mod worker;

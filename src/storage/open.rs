@@ -1,6 +1,6 @@
 //! From a URL to a backend: the only place that knows all of them.
 
-use super::database::TableSettings;
+use super::database::{StoredSettings, TableSettings};
 use super::memory::{MemoryDatabase, MemoryLists};
 #[cfg(feature = "postgres")]
 use super::postgres::{PostgresDatabase, PostgresUrl};
@@ -134,10 +134,34 @@ impl CacheUrl {
     }
 }
 
+/// Whether other processes may use the same stores at the same time, so that what is stored holds for all of them.
+pub fn are_shared(database: &DatabaseUrl, cache: &CacheUrl) -> bool {
+    database.folder().is_none() && *database != DatabaseUrl::Memory || is_networked(cache)
+}
+
+/// Whether lists are on a server, which is told the same by whoever tells it.
+pub fn is_networked(cache: &CacheUrl) -> bool {
+    cache.folder().is_none() && *cache != CacheUrl::Memory
+}
+
+/// The settings that are stored with the tables, which are not changed, nor made where there are none.
+///
+/// # Errors
+/// Those of the backend.
+pub async fn stored_settings(url: &DatabaseUrl) -> Result<StoredSettings> {
+    match url {
+        DatabaseUrl::Sqlite(path) if path.exists() => sqlite::stored_settings(path),
+        #[cfg(feature = "postgres")]
+        DatabaseUrl::Postgres(url) => super::postgres::stored_settings(url).await,
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::Memory => Ok(StoredSettings::default()),
+    }
+}
+
 /// What tables are opened for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
-    /// To serve with these settings, which then hold for what is stored already.
+    /// To serve with these settings, which then hold for what is stored already. On a server they are those of all nodes, and
+    /// with others a node is refused.
     Serve,
     /// To look at what is stored, as it is.
     Inspect,
@@ -170,7 +194,7 @@ pub async fn database(
         }),
         #[cfg(feature = "postgres")]
         DatabaseUrl::Postgres(url) => Arc::new(match purpose {
-            Purpose::Serve => PostgresDatabase::open(url, access.connections, settings).await?,
+            Purpose::Serve => PostgresDatabase::join(url, access.connections, settings).await?,
             Purpose::Inspect => {
                 PostgresDatabase::inspect(url, access.connections, settings).await?
             }

@@ -25,6 +25,7 @@ mod prompts;
 mod record;
 mod retention;
 mod search;
+mod settings;
 mod stores;
 mod text;
 mod text_index;
@@ -261,6 +262,18 @@ macro_rules! contract {
                         guests_come_page_by_page_in_order,
                         the_incarnation_stays,
                         appends_of_32_writers_do_not_mix,
+                    }
+                    settings with forever {
+                        what_is_served_with_is_stored,
+                        a_changed_life_holds_for_the_next_message,
+                        a_longer_life_holds_for_every_live_list_and_brings_none_back,
+                        a_shorter_life_ends_the_lists_that_are_older,
+                        what_was_asked_for_and_not_noted_is_asked_for_again,
+                        a_page_from_before_another_change_changes_nothing,
+                        a_message_that_comes_between_asking_and_noting_counts,
+                        a_changed_retention_holds_for_every_chat,
+                        each_change_is_known_by_a_higher_number,
+                        a_list_gets_another_expiry_unless_it_has_gone_on,
                     }
                     stores with forever {
                         an_open_store_is_well_and_has_a_name,

@@ -90,6 +90,17 @@ impl Pair {
         }
     }
 
+    /// Whether several nodes may use these stores, so that what is stored of the settings holds for all.
+    #[allow(dead_code)] // not every suite asks
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.tables, Tables::Postgres { .. }) || self.has_common_lists()
+    }
+
+    #[allow(dead_code)] // as above
+    pub(crate) fn has_common_lists(&self) -> bool {
+        matches!(self.lists, Lists::Redis(_))
+    }
+
     /// A command on these stores.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.place.command(arguments);

@@ -7,6 +7,7 @@ mod stage;
 
 mod batching;
 mod crash;
+mod list_life;
 mod prompts;
 mod queue;
 mod replaced;

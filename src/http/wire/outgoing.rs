@@ -245,6 +245,9 @@ pub(in crate::http) struct ReadyAnswer {
     pub(in crate::http) database: BackendAnswer,
     pub(in crate::http) lists: BackendAnswer,
     pub(in crate::http) embedder: Option<String>,
+    /// Why it makes no vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) embedder_problem: Option<String>,
     pub(in crate::http) search_index: IndexAnswer,
 }
 

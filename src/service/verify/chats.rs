@@ -2,24 +2,10 @@
 
 use super::check::{Context, Fix, Listed, Tally};
 use super::report::{Place, TableReport};
-use crate::chat::{EmbeddingState, GuestId, Platform, Window, chain_link, chain_start, window_of};
+use super::windows::live_window;
+use crate::chat::{EmbeddingState, GuestId, Window, chain_link, chain_start};
 use crate::storage::database::{AuditedMessage, Dossier, Orphan, Repair};
 use crate::storage::list_cache::Origin;
-
-/// The window that a conversation's messages imply, if it is a guest's and alive.
-fn live_window(dossier: &Dossier, context: &Context) -> Option<Window> {
-    let created = dossier
-        .messages
-        .iter()
-        .map(|message| (message.sequence, message.created_at));
-    let is_guest = dossier.conversation.platform == Platform::Guest;
-    let window = if is_guest {
-        window_of(created, context.ttl)
-    } else {
-        None
-    };
-    window.filter(|window| window.is_live(context.now) && !is_retired(dossier, context))
-}
 
 /// Whether retention has ended this conversation: unreadable already, and on its way out with its list.
 pub(super) fn is_retired(dossier: &Dossier, context: &Context) -> bool {
@@ -27,11 +13,6 @@ pub(super) fn is_retired(dossier: &Dossier, context: &Context) -> bool {
         .conversation
         .expires_at
         .is_some_and(|end| end <= context.now)
-}
-
-/// Whether the guest of this conversation should have a list.
-pub(super) fn should_be_listed(dossier: &Dossier, context: &Context) -> bool {
-    live_window(dossier, context).is_some()
 }
 
 impl Tally {
@@ -133,7 +114,7 @@ impl Tally {
         if stored == implied {
             return;
         }
-        let reason = "the row's list_from and list_expires_at are not what its messages imply (was --list-ttl changed?)";
+        let reason = "the row's list_from and list_expires_at are not what its messages imply";
         self.differ(Place::Conversations, dossier, None, reason.into());
         self.fixes.push(Fix::Row(Repair::Window {
             conversation: dossier.conversation.id,

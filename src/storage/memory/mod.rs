@@ -14,6 +14,7 @@ mod outbox;
 mod prompts;
 mod record;
 mod search;
+mod settings;
 mod tables;
 mod usage;
 mod vectors;

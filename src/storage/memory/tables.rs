@@ -8,7 +8,7 @@ use crate::chat::{
     title,
 };
 use crate::storage::Stats;
-use crate::storage::database::{FoundMapping, TableSettings};
+use crate::storage::database::{FoundMapping, PersistedSettings, StoredSettings, TableSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ pub(super) struct Tables {
     /// Guests whose list must go.
     pub(super) removals: BTreeSet<GuestId>,
     pub(super) lists_incarnation: Option<Uuid>,
+    pub(super) stored: StoredSettings,
 }
 
 /// A conversation's row, and its messages by sequence.
@@ -70,7 +71,12 @@ pub(super) struct Note {
 
 impl Tables {
     pub(super) fn new(settings: TableSettings) -> Self {
+        let held = Some(PersistedSettings::of(&settings));
         Self {
+            stored: StoredSettings {
+                held,
+                ..StoredSettings::default()
+            },
             settings,
             conversations: BTreeMap::new(),
             guests: BTreeMap::new(),

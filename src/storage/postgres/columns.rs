@@ -230,7 +230,7 @@ impl Riding {
 
 impl<'a> Columns<'a> {
     pub(super) fn of(database: &'a PostgresDatabase, stage: &Stage<'a>, batch: &'a Batch) -> Self {
-        let settings = &database.0.settings;
+        let settings = stage.settings;
         let retention = settings.retention;
         let mut columns = Self {
             at: moment(batch.at),

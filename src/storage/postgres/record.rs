@@ -17,6 +17,7 @@ use super::known::Expected;
 use super::outbox::Marks;
 use super::rows::{count, get, id, text, time_or_none, window};
 use super::session::{Begin, End, Session, statement};
+use super::settings::{self, Held};
 use super::stage::{Found, Stage};
 use super::{NAME, PostgresDatabase, erase, sql};
 use crate::chat::{
@@ -101,10 +102,13 @@ impl PostgresDatabase {
                 look_again_later(began, attempts).await?;
                 continue;
             }
+            if matches!(fault, Fault::Settings) {
+                self.take_over().await?;
+            }
             let again = match fault.repeated() {
                 Some("message_cache_pkey") => attempts == 1, // another transaction's: looking again tells
                 Some(_) => true,
-                None => fault.is_undone() || fault.is_lost(),
+                None => fault.is_undone() || fault.is_lost() || matches!(fault, Fault::Settings),
             };
             if !again || attempts >= ATTEMPTS {
                 return Err(refused(fault, batch));
@@ -131,8 +135,9 @@ impl PostgresDatabase {
     }
 
     async fn attempt(&self, batch: &Batch) -> Ended {
+        let held = self.held();
         if let Some(chats) = self.0.known.take(&guests(batch)) {
-            match self.at_once(batch, chats).await {
+            match self.at_once(batch, chats, &held).await {
                 Ended::Failed(fault) if fault.is_stale() || fault.repeated().is_some() => {}
                 ended => return ended,
             }
@@ -141,11 +146,11 @@ impl PostgresDatabase {
             Ok(session) => session,
             Err(fault) => return Ended::Failed(fault),
         };
-        let (chats, found) = match self.look(&mut session, batch).await {
+        let (chats, found) = match self.look(&mut session, batch, &held).await {
             Ok(seen) => seen,
             Err(fault) => return Ended::Failed(fault),
         };
-        let mut stage = Stage::new(batch.at, &self.0.settings, chats, found);
+        let mut stage = Stage::new(batch.at, &held.tables, chats, found);
         let outcomes = match stage.work_out(&batch.groups) {
             Ok(outcomes) => outcomes,
             Err(fault) => {
@@ -160,19 +165,26 @@ impl PostgresDatabase {
 
     /// One round trip, for guests whose conversations this node was the last to write, and ids that are new. Should either
     /// not be so, the server undoes it, and everything is read first.
-    async fn at_once(&self, batch: &Batch, chats: BTreeMap<GuestId, OpenChat>) -> Ended {
-        let expected = Expected::of(&chats, batch.at);
+    async fn at_once(
+        &self,
+        batch: &Batch,
+        chats: BTreeMap<GuestId, OpenChat>,
+        held: &Held,
+    ) -> Ended {
+        let expected = Expected::of(&chats, batch.at, held.version);
         let marks = Marks::of(&batch.settled, batch.at);
         let locked: Vec<&String> = expected.ids.iter().chain(&marks.conversations).collect();
         let nobody: Vec<&str> = Vec::new();
-        let mut stage = Stage::new(batch.at, &self.0.settings, chats, HashMap::new());
+        let mut stage = Stage::new(batch.at, &held.tables, chats, HashMap::new());
         let outcomes = match stage.work_out(&batch.groups) {
             Ok(outcomes) => outcomes,
             Err(fault) => return Ended::Failed(fault),
         };
         let columns = Columns::of(self, &stage, batch);
-        let mut statements =
-            vec![statement!(sql::CHATS_LOCK; nobody => TEXT_ARRAY, locked => TEXT_ARRAY)];
+        let mut statements = vec![
+            statement!(sql::SETTINGS_SHARE),
+            statement!(sql::CHATS_LOCK; nobody => TEXT_ARRAY, locked => TEXT_ARRAY),
+        ];
         statements.push(expected.statement());
         marks.settle(&mut statements);
         let usage_at = statements.len();
@@ -213,14 +225,17 @@ impl PostgresDatabase {
         &self,
         session: &mut Session,
         batch: &Batch,
+        held: &Held,
     ) -> Attempt<(BTreeMap<GuestId, OpenChat>, HashMap<MessageId, Found>)> {
         let guests = guests(batch);
         let names: Vec<&str> = guests.iter().map(GuestId::as_str).collect();
         let marks = Marks::of(&batch.settled, batch.at);
         let ids = repeatable(batch);
-        let mut statements = vec![
+        let mut statements = settings::share().to_vec();
+        let chats_at = statements.len();
+        statements.push(
             statement!(sql::CHATS_LOCK; names => TEXT_ARRAY, marks.conversations => TEXT_ARRAY),
-        ];
+        );
         marks.settle(&mut statements);
         let find = statements.len();
         if !ids.is_empty() {
@@ -229,9 +244,10 @@ impl PostgresDatabase {
         let rows = session
             .transact(Begin::Write, &statements, End::Open)
             .await?;
+        settings::check(&rows, held)?;
         let mut chats = BTreeMap::new();
         let mut ended = erase::Doomed::default();
-        for row in &rows[0] {
+        for row in &rows[chats_at] {
             match open_chat(row, &guests, batch.at)? {
                 Seen::Open(chat) => drop(chats.insert(chat.guest.clone(), chat)),
                 Seen::Ended(id, owner) => ended.add(id, &owner),

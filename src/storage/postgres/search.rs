@@ -37,7 +37,7 @@ impl Search for PostgresDatabase {
     }
 
     async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
-        if !self.0.settings.text_index {
+        if !self.held().tables.text_index {
             return Err(no_text_index(NAME));
         }
         let found = match self.search_words_once(&asked).await {

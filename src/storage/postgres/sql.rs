@@ -4,11 +4,13 @@
 mod corpus;
 mod prompts;
 mod search;
+mod settings;
 mod text;
 
 pub(super) use corpus::*;
 pub(super) use prompts::*;
 pub(super) use search::*;
+pub(super) use settings::*;
 pub(super) use text::*;
 
 // Transactions. The limits are the transaction's own, because a pooler keeps no settings of a session.
@@ -32,11 +34,6 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 
 /// Held while the tables are made or changed: nodes that start together wait for each other.
 pub(super) const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7453010348712394591)::text";
-pub(super) const META_GET: &str = "SELECT value FROM guestbook_meta WHERE key = $1";
-pub(super) const META_BEGIN: &str =
-    "INSERT INTO guestbook_meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
-pub(super) const META_PUT: &str = "INSERT INTO guestbook_meta (key, value) VALUES ($1, $2)
-    ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 pub(super) const DURABILITY: &str =
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),
         current_setting('synchronous_commit')";
@@ -45,11 +42,6 @@ pub(super) const HEALTH: &str =
 pub(super) const SIZE: &str = "SELECT pg_database_size(current_database())";
 pub(super) const ENTRIES: &str =
     "SELECT greatest(0, coalesce(sum(entries), 0))::bigint FROM cache_metrics_parts";
-pub(super) const RETAIN: &str =
-    "UPDATE conversation_cache SET expires_at = accessed_at + make_interval(secs => $1)
-    WHERE platform = 'guest'";
-pub(super) const RETAIN_FOREVER: &str =
-    "UPDATE conversation_cache SET expires_at = NULL WHERE expires_at IS NOT NULL";
 
 // A database for a measurement. Its name is fixed: a name cannot be a parameter.
 
@@ -69,7 +61,10 @@ pub(super) const MESSAGES_STORED: &str = "SELECT count(*), count(*) FILTER (WHER
 
 // Recording, all of it at once.
 
-pub(super) const EXPECT: &str = "SELECT guestbook_expect($1, $2, $3, $4, $5, $6)::text";
+/// Also by other settings than a node knows nothing is as it thinks.
+pub(super) const EXPECT: &str = "SELECT guestbook_expect($1, CASE WHEN
+        coalesce((SELECT value FROM guestbook_meta WHERE key = 'settings_version'), '0') = $7
+        THEN $2 ELSE array_fill('other settings'::text, ARRAY[cardinality($2)]) END, $3, $4, $5, $6)::text";
 /// See schema/postgres/002_functions.sql.
 pub(super) const RECORD: &str = "SELECT * FROM guestbook_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
     $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
@@ -165,11 +160,15 @@ pub(super) const MESSAGES_DOWN: &str = "SELECT id, sequence, role, content, sent
 
 pub(super) const GUEST_LOCK: &str = "SELECT id, expires_at FROM conversation_cache
     WHERE user_id = $1 AND platform = 'guest' FOR UPDATE";
+/// While chats are being given a longer retention, some that are to stay have not got it yet.
 pub(super) const EXPIRED: &str =
-    "SELECT 1 FROM conversation_cache WHERE expires_at <= $1 AND platform = 'guest' LIMIT 1";
+    "SELECT 1 FROM conversation_cache WHERE expires_at <= $1 AND platform = 'guest'
+        AND NOT EXISTS (SELECT FROM guestbook_meta WHERE key = 'retention_cursor') LIMIT 1";
 /// Rows that another transaction holds are left for the next sweep.
 pub(super) const EXPIRED_LOCK: &str = "SELECT id, user_id, message_count FROM conversation_cache
-    WHERE expires_at <= $1 AND platform = 'guest' ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED";
+    WHERE expires_at <= $1 AND platform = 'guest'
+        AND NOT EXISTS (SELECT FROM guestbook_meta WHERE key = 'retention_cursor')
+    ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED";
 /// Where a user has the same id and conversations of its own, only the chat's share goes.
 pub(super) const USAGE_SUBTRACT: &str = "UPDATE usage_metrics u SET
         total_requests = greatest(0, u.total_requests - s.messages), cache_misses = greatest(0, u.cache_misses - s.messages),

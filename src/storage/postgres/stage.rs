@@ -35,7 +35,7 @@ pub(super) struct Staged<'a> {
 #[derive(Debug)]
 pub(super) struct Stage<'a> {
     at: Timestamp,
-    settings: &'a TableSettings,
+    pub(super) settings: &'a TableSettings,
     /// The chats of the batch's guests, in the order in which their rows are written.
     pub(super) chats: BTreeMap<GuestId, OpenChat>,
     found: HashMap<MessageId, Found>,

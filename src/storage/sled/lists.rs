@@ -7,7 +7,7 @@ use super::open::parent;
 use super::records::{StoredHead, decode_item};
 use crate::chat::{GuestId, Timestamp};
 use crate::storage::Stats;
-use crate::storage::list_cache::{Append, Applied, Head, Item, LiveList};
+use crate::storage::list_cache::{Append, Applied, Head, Item, LiveList, NewLife};
 use sled::{Db, Tree};
 use std::fs::{self, File};
 use std::ops::{Bound, Range};
@@ -116,6 +116,11 @@ impl Lists {
             let mut removed = guests.iter().map(|guest| changes.remove(guest));
             removed.try_for_each(|existed| existed.map(drop))
         })
+    }
+
+    /// Gives lists another expiry; see `ListCache::retime`.
+    pub(super) fn retime(&mut self, lists: &[NewLife]) -> Outcome<()> {
+        self.change(|changes| lists.iter().try_for_each(|new| changes.retime(new)))
     }
 
     /// The list of a guest that has not expired at `now`.

@@ -29,7 +29,7 @@ mod testing;
 #[cfg(test)]
 mod torn;
 
-use super::list_cache::{Append, Applied, Head, LiveList};
+use super::list_cache::{Append, Applied, Head, LiveList, NewLife};
 use super::worker::{Poison, Worker};
 use super::{Durability, ListCache, Promise, Stats, Storage};
 use crate::chat::{GuestId, Timestamp};
@@ -177,6 +177,10 @@ impl ListCache for SledLists {
     async fn replace(&self, list: Append) -> Result<()> {
         self.call("replace", move |lists| lists.replace(&list))
             .await
+    }
+
+    async fn retime(&self, new: Vec<NewLife>) -> Result<()> {
+        self.call("retime", move |lists| lists.retime(&new)).await
     }
 
     async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {

@@ -1,7 +1,7 @@
 //! Reading everything back, and mending what is derived.
 
 use super::rows::{Id, Time};
-use super::{SqliteDatabase, rows, served, sql};
+use super::{SqliteDatabase, rows, sql};
 use crate::chat::{
     ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Usage, Window,
     content_hash, tokens,
@@ -9,7 +9,7 @@ use crate::chat::{
 use crate::error::Result;
 use crate::storage::database::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, Served, TableSettings, UsageAudit,
+    MetricsAudit, Orphan, Repair, TableSettings, UsageAudit,
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
@@ -97,10 +97,6 @@ impl Audit for SqliteDatabase {
             Ok(missing)
         })
         .await
-    }
-
-    async fn served(&self) -> Result<Served> {
-        self.read("served", |tx| served::read(tx)).await
     }
 
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {

@@ -25,7 +25,7 @@ mod record;
 mod replay;
 mod rows;
 mod search;
-mod served;
+mod settings;
 mod sql;
 mod text;
 mod vectors;
@@ -34,6 +34,7 @@ mod versions;
 pub use backup::{Copied, Step, Watch, restore, save};
 pub use check::Stop;
 pub use open::query;
+pub use settings::stored_settings;
 
 use super::database::TableSettings;
 use super::worker::{Poison, Worker};
@@ -48,6 +49,7 @@ use open::Opened;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use uuid::Uuid;
 
 const NAME: &str = "sqlite";
@@ -73,7 +75,7 @@ pub struct SqliteDatabase {
     /// Tells when another process has written.
     _lookout: outside::Lookout,
     /// Whether there is an index over words.
-    text_index: bool,
+    text_index: AtomicBool,
     /// Under way after a stop that was not clean.
     check: Option<Background>,
 }
@@ -111,8 +113,7 @@ impl SqliteDatabase {
     pub fn open_for(durability: Durability, path: &Path, settings: TableSettings) -> Result<Self> {
         let mut opened = open::writer(path, durability)?;
         open::require_writable(path, &mut opened.connection)?;
-        open::retain(&mut opened.connection, settings.retention)?;
-        served::note(&opened.connection, &settings)?;
+        settings::note(&mut opened.connection, &settings)?;
         text::settle(&mut opened.connection, settings.text_index)?;
         Self::start(path, settings, opened)
     }
@@ -140,7 +141,7 @@ impl SqliteDatabase {
             true => Some(Background::start(path, poison.clone())?),
             false => None,
         };
-        let text_index = settings.text_index;
+        let text_index = AtomicBool::new(settings.text_index);
         let hot = hot::Hot::default();
         let (changed, versions) = (changed::Changed::default(), versions::Versions::default());
         let watching = changed.watch(&mut opened.connection);

@@ -4,23 +4,22 @@ use super::check::Trust;
 use super::error::{self, convert, convert_at};
 use super::{NAME, sql, text};
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::schema::{Unknown, WRITTEN_BY};
 use crate::storage::{Durability, QueryRows};
 use chrono::DateTime;
+use refinery::error::Kind;
 use refinery::{Migration, Report, Runner};
 use rusqlite::types::ValueRef;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
 };
 use std::path::Path;
-use std::time::Duration;
 use uuid::Uuid;
 
 const OPEN: &str = "open";
 /// What SQLite calls it.
 const INCREMENTAL: i64 = 2;
 const MIGRATE: &str = "migrate schema";
-const UNKNOWN_SCHEMA: &str = "the schema of the file is not one this version knows: it was written by a newer version, or edited \
-     by hand; use that version, or another --data-dir";
 /// The statements of a batch, and room for the rest.
 const CACHED_STATEMENTS: usize = 128;
 /// Numbered, never edited once released; refinery keeps their checksums in the file and refuses a file whose history differs.
@@ -68,7 +67,12 @@ pub(super) fn writer(path: &Path, durability: Durability) -> Result<Opened> {
     let is_unchecked = trust.settle(path, &mut connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     text::register(&connection).map_err(convert(OPEN))?;
-    migrate(&mut connection)?;
+    let migrated = migrate(&mut connection)?;
+    if !migrated.applied_migrations().is_empty() {
+        let by = [WRITTEN_BY, env!("CARGO_PKG_VERSION")];
+        let noted = connection.execute(sql::META_PUT, by);
+        noted.map_err(convert(OPEN))?;
+    }
     drop_row_numbers(&mut connection).map_err(convert(MIGRATE))?;
     crate::failpoint::reach("schema.mid");
     let epoch = epoch(&connection).map_err(convert(OPEN))?;
@@ -165,9 +169,8 @@ fn text(value: ValueRef<'_>) -> Option<String> {
 
 fn migrate(connection: &mut Connection) -> Result<Report> {
     require_history(connection)?;
-    runner()
-        .and_then(|runner| runner.run(connection))
-        .map_err(unknown_schema)
+    let migrated = runner().and_then(|runner| runner.run(connection));
+    migrated.map_err(|cause| unknown_schema(connection, cause))
 }
 
 /// Makes the mapping of a new file the one of `sql/mapping.rs`.
@@ -184,20 +187,20 @@ fn drop_row_numbers(connection: &mut Connection) -> rusqlite::Result<()> {
 /// That the schema of the file is one this version knows, or can bring up to date.
 pub(super) fn require_known(connection: &mut Connection) -> Result<()> {
     require_history(connection)?;
-    let runner = runner().map_err(unknown_schema)?;
+    let runner = runner().map_err(|cause| unknown_schema(connection, cause))?;
     let applied = runner
         .get_applied_migrations(connection)
-        .map_err(unknown_schema)?;
+        .map_err(|cause| unknown_schema(connection, cause))?;
     let known = runner.get_migrations();
-    if applied.iter().all(|migration| known.contains(migration)) {
-        return Ok(());
+    match applied.iter().find(|migration| !known.contains(migration)) {
+        None => Ok(()),
+        Some(found) => Err(Error::new(
+            ErrorKind::Unsupported,
+            NAME,
+            MIGRATE,
+            unknown(connection, found),
+        )),
     }
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        NAME,
-        MIGRATE,
-        UNKNOWN_SCHEMA,
-    ))
 }
 
 fn runner() -> std::result::Result<Runner, refinery::Error> {
@@ -234,13 +237,38 @@ fn require_history(connection: &Connection) -> Result<()> {
     Err(Error::new(ErrorKind::Corrupt, NAME, MIGRATE, context))
 }
 
-fn unknown_schema(cause: refinery::Error) -> Error {
-    if let refinery::error::Kind::Connection(_, source) = cause.kind()
-        && let Some((kind, context)) = source.downcast_ref().and_then(error::of_the_disk)
-    {
-        return Error::caused(kind, NAME, MIGRATE, context, cause);
+fn unknown_schema(connection: &Connection, cause: refinery::Error) -> Error {
+    let unsupported = |context: String| Error::new(ErrorKind::Unsupported, NAME, MIGRATE, context);
+    match cause.kind() {
+        Kind::Connection(_, source)
+            if let Some((kind, context)) = source.downcast_ref().and_then(error::of_the_disk) =>
+        {
+            Error::caused(kind, NAME, MIGRATE, context, cause)
+        }
+        Kind::MissingVersion(found) | Kind::DivergentVersion(found, _) => {
+            unsupported(unknown(connection, found))
+        }
+        _ => {
+            let context = "the schema of the file could not be brought up to date";
+            Error::caused(ErrorKind::Unsupported, NAME, MIGRATE, context, cause)
+        }
     }
-    Error::caused(ErrorKind::Unsupported, NAME, MIGRATE, UNKNOWN_SCHEMA, cause)
+}
+
+/// What is said of a migration that this version does not have.
+fn unknown(connection: &Connection, found: &Migration) -> String {
+    let by = connection.query_row(sql::META_GET, [WRITTEN_BY], |row| row.get::<_, String>(0));
+    let known = MIGRATIONS.len();
+    let number = usize::try_from(found.version()).unwrap_or(0);
+    let named = format!("{number} ({})", found.name());
+    let unknown = match number > known {
+        true => Unknown::Newer {
+            found: named,
+            known,
+        },
+        false => Unknown::Other { found: named },
+    };
+    unknown.context(by.ok().as_deref(), "another --data-dir")
 }
 
 fn epoch(connection: &Connection) -> rusqlite::Result<Uuid> {
@@ -253,27 +281,6 @@ fn epoch(connection: &Connection) -> rusqlite::Result<Uuid> {
     let epoch = Uuid::new_v4();
     connection.execute(sql::META_PUT, params!["store_epoch", epoch.to_string()])?;
     Ok(epoch)
-}
-
-/// Makes `expires_at` of the chats that are there follow a changed `--retention`; does nothing when it has not changed.
-pub(super) fn retain(connection: &mut Connection, retention: Option<Duration>) -> Result<()> {
-    let wanted = retention.map_or_else(|| "off".to_owned(), |span| span.as_millis().to_string());
-    let run = |connection: &mut Connection| {
-        let transaction = connection.transaction()?;
-        let stored: Option<String> = transaction
-            .query_row(sql::META_GET, ["retention_ms"], |row| row.get(0))
-            .optional()?;
-        if stored.as_deref().unwrap_or("off") != wanted {
-            match retention {
-                Some(span) => transaction
-                    .execute(sql::RETAIN, [format!("+{} seconds", span.as_secs_f64())])?,
-                None => transaction.execute(sql::RETAIN_FOREVER, [])?,
-            };
-            transaction.execute(sql::META_PUT, params!["retention_ms", wanted])?;
-        }
-        transaction.commit()
-    };
-    run(connection).map_err(convert(OPEN))
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@ mod corpus;
 mod mapping;
 mod prompts;
 mod search;
+mod settings;
 mod text;
 
 pub(super) use corpus::*;
 pub(super) use mapping::*;
 pub(super) use prompts::*;
 pub(super) use search::*;
+pub(super) use settings::*;
 pub(super) use text::*;
 
 // Connection settings.
@@ -80,17 +82,9 @@ pub(super) const HAS_HISTORY: &str = "SELECT count(*) > 0 FROM sqlite_schema WHE
 pub(super) const HISTORY: &str = "SELECT applied_on, checksum FROM refinery_schema_history";
 pub(super) const MESSAGES_COUNT: &str = "SELECT count(*) FROM message_cache";
 pub(super) const CONVERSATIONS_COUNT: &str = "SELECT count(*) FROM conversation_cache";
-pub(super) const META_GET: &str = "SELECT value FROM guestbook_meta WHERE key = ?1";
-pub(super) const META_PUT: &str = "INSERT INTO guestbook_meta (key, value) VALUES (?1, ?2)
-    ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-pub(super) const META_DELETE: &str = "DELETE FROM guestbook_meta WHERE key = ?1";
 pub(super) const SIZE: &str =
     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
 pub(super) const ENTRIES: &str = "SELECT coalesce((SELECT total_entries FROM cache_metrics ORDER BY recorded_at DESC LIMIT 1), 0)";
-pub(super) const RETAIN: &str = "UPDATE conversation_cache
-    SET expires_at = strftime('%Y-%m-%dT%H:%M:%fZ', accessed_at, ?1) WHERE platform = 'guest'";
-pub(super) const RETAIN_FOREVER: &str =
-    "UPDATE conversation_cache SET expires_at = NULL WHERE expires_at IS NOT NULL";
 
 // Recording.
 

@@ -17,6 +17,8 @@ pub(in crate::storage::postgres) const TEXT_FUNCTION: &str = r"
 pub(in crate::storage::postgres) const TEXT_STATE: &str =
     "SELECT i.indisvalid, EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
     FROM pg_index i WHERE i.indexrelid = to_regclass('message_words')";
+pub(in crate::storage::postgres) const TEXT_IS_THERE: &str =
+    "SELECT to_regclass('message_words') IS NOT NULL";
 /// Unicode has no normal form anywhere else.
 pub(in crate::storage::postgres) const TEXT_ENCODING: &str =
     "SELECT current_setting('server_encoding')";
