@@ -10,6 +10,7 @@ mod asking;
 mod caching;
 mod copying;
 mod ending;
+mod hiding;
 #[allow(dead_code)] // as above
 mod process;
 mod reading;
