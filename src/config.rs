@@ -137,7 +137,7 @@ pub struct StoreArgs {
     /// Connections to a PostgreSQL server at most
     #[arg(long, global = true, env = "GUESTBOOK_DATABASE_CONNECTIONS", default_value_t = 24, value_name = "N", value_parser = positive_count)]
     pub database_connections: usize,
-    /// The expiring lists: sled:PATH, redis://…, rediss://…, redis+cluster://… (feature redis), memory: [default: sled:DATA_DIR/lists] [env: CACHE_URL, REDIS_URL]
+    /// The expiring lists: sled:PATH, redis://…, rediss://…, redis+cluster://…, redis+unix:///PATH (feature redis), memory: [default: sled:DATA_DIR/lists] [env: CACHE_URL, REDIS_URL]
     #[arg(
         long,
         global = true,

@@ -45,18 +45,22 @@ const DATABASES: &str = "sqlite:PATH, postgres://…, memory:";
 const DATABASES: &str = "sqlite:PATH, memory:";
 
 /// Backends that exist and the feature that brings each, whether it is in this build or not.
-const FEATURES: [(&str, &str); 6] = [
+const FEATURES: [(&str, &str); 8] = [
     ("postgres", "postgres"),
     ("postgresql", "postgres"),
     ("redis", "redis"),
     ("rediss", "redis"),
     ("redis+cluster", "redis"),
     ("rediss+cluster", "redis"),
+    ("redis+unix", "redis"),
+    ("unix", "redis"),
 ];
 
 /// What a `--cache-url` of this build can be.
 const CACHES: &str = match cfg!(feature = "redis") {
-    true => "sled:PATH, redis://HOST, rediss://HOST, redis+cluster://HOST,HOST, memory:",
+    true => {
+        "sled:PATH, redis://HOST, rediss://HOST, redis+cluster://HOST,HOST, redis+unix:///PATH, memory:"
+    }
     false => "sled:PATH, memory:",
 };
 

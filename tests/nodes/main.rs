@@ -26,6 +26,7 @@ mod pooled;
 mod postgres_outages;
 mod redis_outages;
 mod searching;
+mod sockets;
 mod tls;
 mod two_nodes;
 mod words;

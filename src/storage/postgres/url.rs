@@ -164,6 +164,20 @@ mod tests {
     }
 
     #[test]
+    fn the_folder_of_a_unix_socket_is_a_host() {
+        for url in [
+            "postgres://me@%2Frun%2Fpostgresql/chats",
+            "postgres://me@/chats?host=/run/postgresql",
+        ] {
+            let url = PostgresUrl::parse(url).unwrap();
+            assert_eq!(
+                url.config.get_hosts(),
+                [Host::Unix("/run/postgresql".into())]
+            );
+        }
+    }
+
+    #[test]
     fn paths_may_be_escaped() {
         assert_eq!(path("/a%20b%2Fc%"), PathBuf::from("/a b/c%"));
     }
