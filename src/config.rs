@@ -2,21 +2,26 @@
 
 mod bench;
 mod embedding;
+mod origins;
 mod prompts;
+mod ranges;
+mod reading;
 mod search;
 
 pub use bench::{BenchArgs, Mix, Through};
 pub use embedding::{EmbeddingArgs, SearchIndex, TextIndex};
+pub use origins::Origins;
 pub use prompts::PromptArgs;
 pub use search::SearchArgs;
 
+use crate::api_key::ApiKey;
 use crate::chat::Ttl;
 use crate::http::HttpSettings;
 use crate::service::Settings;
 use crate::storage::Durability;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use secrecy::SecretString;
+use ranges::{BYTES, CONNECTIONS, QUEUE, count, duration};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,6 +52,9 @@ pub struct Cli {
     /// What to log.
     #[command(flatten)]
     pub logging: LogArgs,
+    /// Which settings were read from the environment.
+    #[arg(skip)]
+    pub origins: Origins,
 }
 
 /// What the binary can do.
@@ -135,7 +143,7 @@ pub struct StoreArgs {
     )]
     pub database_url: Option<String>,
     /// Connections to a PostgreSQL server at most
-    #[arg(long, global = true, env = "GUESTBOOK_DATABASE_CONNECTIONS", default_value_t = 24, value_name = "N", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_DATABASE_CONNECTIONS", default_value_t = 24, value_name = "N", value_parser = count::<usize>(CONNECTIONS))]
     pub database_connections: usize,
     /// The expiring lists: sled:PATH, redis://…, rediss://…, redis+cluster://…, redis+unix:///PATH (feature redis), memory: [default: sled:DATA_DIR/lists] [env: CACHE_URL, REDIS_URL]
     #[arg(
@@ -151,13 +159,13 @@ pub struct StoreArgs {
     #[arg(long, global = true, env = "GUESTBOOK_DURABILITY", value_parser = durability(), value_name = "LEVEL")]
     pub durability: Option<Durability>,
     /// How long a guest's list lives after its last message; a command that looks at what a server stored takes that server's [default: 24h]
-    #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", value_parser = duration, value_name = "TIME")]
     pub list_ttl: Option<Duration>,
     /// How long a guest's chat is kept after its last message [default: for ever]
-    #[arg(long, global = true, env = "GUESTBOOK_RETENTION", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_RETENTION", value_parser = duration, value_name = "TIME")]
     pub retention: Option<Duration>,
     /// How often expired lists and chats are removed
-    #[arg(long, global = true, env = "GUESTBOOK_SWEEP_INTERVAL", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_SWEEP_INTERVAL", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub sweep_interval: Duration,
 }
 
@@ -180,17 +188,18 @@ pub struct ServeArgs {
         global = true,
         env = "GUESTBOOK_API_KEY",
         hide_env_values = true,
+        value_parser = reading::api_key(),
         value_name = "KEY"
     )]
-    pub api_key: Option<SecretString>,
+    pub api_key: Option<ApiKey>,
     /// Bytes of a request body at most
-    #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
     pub body_limit: usize,
     /// Bytes of all request bodies at most that are being read or worked on at once, never less than --body-limit; more are turned away with 503
-    #[arg(long, global = true, env = "GUESTBOOK_BODIES_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_BODIES_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
     pub bodies_limit: usize,
     /// Bytes of all answers above 64 KiB at most that are on their way at once; more wait, then are turned away with 503
-    #[arg(long, global = true, env = "GUESTBOOK_ANSWERS_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_ANSWERS_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
     pub answers_limit: usize,
     /// Bytes of one message's content at most
     #[arg(
@@ -199,20 +208,20 @@ pub struct ServeArgs {
         env = "GUESTBOOK_CONTENT_LIMIT",
         default_value_t = 65_536,
         value_name = "BYTES",
-        value_parser = positive_count
+        value_parser = count::<usize>(BYTES)
     )]
     pub content_limit: usize,
     /// How long the head of a request may take to arrive, also on a connection kept alive
-    #[arg(long, global = true, env = "GUESTBOOK_HEADER_TIMEOUT", default_value = "15s", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_HEADER_TIMEOUT", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub header_timeout: Duration,
     /// How long a body may take to arrive, and how long a client may take nothing of its answer
-    #[arg(long, global = true, env = "GUESTBOOK_BODY_TIMEOUT", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_BODY_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub body_timeout: Duration,
     /// How long an answer may take; the client of a write is then told that its outcome is not known
-    #[arg(long, global = true, env = "GUESTBOOK_REQUEST_TIMEOUT", default_value = "5s", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_REQUEST_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub request_timeout: Duration,
     /// Messages that may wait to be committed; more are turned away with 503
-    #[arg(long, global = true, env = "GUESTBOOK_QUEUE", default_value_t = 4096, value_name = "N", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_QUEUE", default_value_t = 4096, value_name = "N", value_parser = count::<usize>(QUEUE))]
     pub queue: usize,
 }
 
@@ -257,22 +266,6 @@ impl StoreArgs {
 }
 
 impl Cli {
-    /// Reads the command line and the environment; ends the process with clap's own words when they are wrong.
-    pub fn read() -> Self {
-        let mut cli = Self::parse();
-        let variable = |name| {
-            std::env::var(name)
-                .ok()
-                .filter(|text: &String| !text.is_empty())
-        };
-        let key = variable("GUESTBOOK_EMBEDDER_KEY").or_else(|| variable("OPENAI_API_KEY"));
-        cli.embedding.embedder_key = key.map(SecretString::from);
-        if cli.stores.cache_url.is_none() {
-            cli.stores.cache_url = variable("REDIS_URL");
-        }
-        cli
-    }
-
     /// The settings of the service.
     pub fn service_settings(&self) -> Settings {
         Settings {
@@ -309,22 +302,6 @@ fn durability() -> impl TypedValueParser<Value = Durability> {
         "normal" => Durability::Normal,
         _ => Durability::Full,
     })
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be longer than 0".into()),
-        Ok(span) => Ok(span),
-        Err(cause) => Err(format!("{cause}; write it like 24h, 30s or 200ms")),
-    }
-}
-
-fn positive_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(count) => Ok(count),
-        Err(_) => Err("must be a whole number".into()),
-    }
 }
 
 fn version() -> &'static str {

@@ -1,6 +1,7 @@
 //! Guestbook keeps the chats of a product's guests: what was acknowledged is in every place where it belongs, and anything
 //! that is not says so, loudly, and why. ARCHITECTURE.md has the map.
 
+pub mod api_key;
 pub mod chat;
 pub mod cli;
 pub mod config;

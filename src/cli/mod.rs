@@ -42,7 +42,7 @@ type Refusal = String;
 /// Does what the command line says.
 pub fn run(cli: Cli) -> ExitCode {
     if let Err(refusal) = log_to_stderr(&cli.logging) {
-        return refuse(&refusal);
+        return refuse(&cli.origins.explain(&refusal));
     }
     // reqwest is built without a cryptography provider of its own. A second call changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -73,7 +73,7 @@ pub fn run(cli: Cli) -> ExitCode {
     });
     // A thread of a store that hangs must not keep the process from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    done.unwrap_or_else(|refusal| refuse(&refusal))
+    done.unwrap_or_else(|refusal| refuse(&cli.origins.explain(&refusal)))
 }
 
 fn refuse(refusal: &str) -> ExitCode {

@@ -8,7 +8,6 @@ use crate::service::verify::Report;
 use crate::storage::database::SearchScope;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -110,7 +109,7 @@ async fn ask_with<T: DeserializeOwned>(
     let client = client.map_err(|cause| format!("the HTTP client could not be made: {cause}"))?;
     let request = with(client.request(method, url));
     let request = match &cli.serving.api_key {
-        Some(key) => request.bearer_auth(key.expose_secret()),
+        Some(key) => request.bearer_auth(key.expose()),
         None => request,
     };
     let failed = |cause: reqwest::Error| {

@@ -1,6 +1,6 @@
 //! Where vectors come from, whether all of them are in memory, and whether words are indexed.
 
-use super::positive_duration;
+use super::ranges::{ATTEMPTS, DIMENSIONS, count, duration};
 use crate::embed::open::EmbedderSpec;
 use crate::service::Indexing;
 use clap::{Args, ValueEnum};
@@ -29,6 +29,7 @@ pub struct EmbeddingArgs {
         global = true,
         env = "GUESTBOOK_EMBEDDER_DIMENSION",
         default_value_t = 1536,
+        value_parser = count::<usize>(DIMENSIONS),
         value_name = "N"
     )]
     pub embedder_dimension: usize,
@@ -36,10 +37,10 @@ pub struct EmbeddingArgs {
     #[arg(skip)]
     pub embedder_key: Option<SecretString>,
     /// How long one request to an openai: embedder may take
-    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_TIMEOUT", default_value = "10s", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub embedder_timeout: Duration,
     /// Tries before a message's vector is marked failed; the wait between them doubles from 1 s to at most 60 s
-    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_ATTEMPTS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_ATTEMPTS", default_value_t = 8, value_name = "N", value_parser = count::<u32>(ATTEMPTS))]
     pub embedder_attempts: u32,
     /// When the index that POST /v1/search uses is in memory: lazy (from the first search on), on (from the start), off
     #[arg(

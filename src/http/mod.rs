@@ -28,10 +28,10 @@ pub use routes::{Access, Route, routes};
 pub use server::{Server, bind};
 pub use wire::StatsAnswer;
 
+use crate::api_key::ApiKey;
 use crate::error::Result as StoreResult;
 use crate::service::{Service, Turn};
 use axum::Router;
-use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -40,7 +40,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// The key that requests must carry, if any.
-    pub api_key: Option<SecretString>,
+    pub api_key: Option<ApiKey>,
     /// Bytes of a request body at most.
     pub body_limit: usize,
     /// Bytes of all request bodies at most that are being read or worked on at once; at least `body_limit`.

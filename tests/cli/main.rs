@@ -16,5 +16,6 @@ mod process;
 mod reading;
 mod refusing;
 mod searching;
+mod settings;
 mod starting;
 mod verifying;

@@ -1,6 +1,8 @@
 //! The real binary as a child process, with nothing of this process's environment that it would take as a setting.
 
 use crate::client::Client;
+use clap::CommandFactory;
+use guestbook::config::Cli;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,46 +11,25 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a process may take to say that it listens, or to end.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// Every variable the binary reads.
-pub(crate) const VARIABLES: [&str; 26] = [
-    "GUESTBOOK_DATA_DIR",
-    "DATABASE_URL",
-    "CACHE_URL",
-    "REDIS_URL",
-    "GUESTBOOK_DURABILITY",
-    "GUESTBOOK_LIST_TTL",
-    "GUESTBOOK_RETENTION",
-    "GUESTBOOK_SWEEP_INTERVAL",
-    "GUESTBOOK_EMBEDDER",
-    "GUESTBOOK_EMBEDDER_MODEL",
-    "GUESTBOOK_EMBEDDER_DIMENSION",
-    "GUESTBOOK_EMBEDDER_TIMEOUT",
-    "GUESTBOOK_EMBEDDER_ATTEMPTS",
-    "GUESTBOOK_SEARCH_INDEX",
-    "GUESTBOOK_EMBEDDER_KEY",
-    "OPENAI_API_KEY",
-    "GUESTBOOK_LISTEN",
-    "GUESTBOOK_API_KEY",
-    "GUESTBOOK_BODY_LIMIT",
-    "GUESTBOOK_BODIES_LIMIT",
-    "GUESTBOOK_ANSWERS_LIMIT",
-    "GUESTBOOK_CONTENT_LIMIT",
-    "GUESTBOOK_HEADER_TIMEOUT",
-    "GUESTBOOK_BODY_TIMEOUT",
-    "GUESTBOOK_REQUEST_TIMEOUT",
-    "GUESTBOOK_QUEUE",
-];
+pub(crate) fn variables() -> Vec<String> {
+    let command = Cli::command();
+    let declared = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env());
+    let declared = declared.map(|name| name.to_str().unwrap().to_owned());
+    let beside = ["REDIS_URL", "GUESTBOOK_EMBEDDER_KEY", "OPENAI_API_KEY"];
+    declared.chain(beside.map(str::to_owned)).collect()
+}
 
 /// The binary with these arguments and no settings of ours.
 pub(crate) fn guestbook(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guestbook"));
-    for variable in VARIABLES
-        .iter()
-        .chain(&["GUESTBOOK_LOG", "GUESTBOOK_LOG_FORMAT", "FAILPOINTS"])
-    {
+    for variable in variables() {
         command.env_remove(variable);
     }
+    command.env_remove("FAILPOINTS");
     command.args(arguments).stdin(Stdio::null());
     command
 }
@@ -127,7 +108,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Ve
 }
 
 /// The lines that say where it listens; none when it ended instead. It must do one or the other.
-fn read_banner(child: &mut Child) -> Vec<String> {
+pub(crate) fn read_banner(child: &mut Child) -> Vec<String> {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -140,7 +121,7 @@ fn read_banner(child: &mut Child) -> Vec<String> {
     })
 }
 
-fn wait(child: &mut Child) -> ExitStatus {
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     let since = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
