@@ -16,13 +16,12 @@ pub use search::SearchArgs;
 
 use crate::api_key::ApiKey;
 use crate::chat::Ttl;
-use crate::http::HttpSettings;
+use crate::http::{HttpSettings, Listen};
 use crate::service::Settings;
 use crate::storage::Durability;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ranges::{BYTES, CONNECTIONS, QUEUE, count, duration};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -173,15 +172,16 @@ pub struct StoreArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Serving")]
 pub struct ServeArgs {
-    /// Address and port to listen on; beyond loopback an API key is required
+    /// Where to listen, one or several with commas: ADDRESS:PORT, NAME:PORT (all addresses of the name), :PORT (all of this machine), unix:PATH (only its owner may connect); beyond loopback an API key is required. Sockets of a service manager (LISTEN_FDS) take its place
     #[arg(
         long,
         global = true,
         env = "GUESTBOOK_LISTEN",
         default_value = "127.0.0.1:8000",
-        value_name = "ADDR:PORT"
+        value_delimiter = ',',
+        value_name = "WHERE"
     )]
-    pub listen: SocketAddr,
+    pub listen: Vec<Listen>,
     /// Key that requests must carry as `Authorization: Bearer KEY` [default: none]
     #[arg(
         long,
@@ -211,9 +211,12 @@ pub struct ServeArgs {
         value_parser = count::<usize>(BYTES)
     )]
     pub content_limit: usize,
-    /// How long the head of a request may take to arrive, also on a connection kept alive
+    /// How long the head of a request may take to arrive, from its first byte on; of the first one, from the beginning of the connection
     #[arg(long, global = true, env = "GUESTBOOK_HEADER_TIMEOUT", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub header_timeout: Duration,
+    /// How long a connection kept alive may wait for its next request; longer than a proxy keeps one (often 60 s), or that one's next request may be lost
+    #[arg(long, global = true, env = "GUESTBOOK_IDLE_TIMEOUT", default_value = "75s", value_parser = duration, value_name = "TIME")]
+    pub idle_timeout: Duration,
     /// How long a body may take to arrive, and how long a client may take nothing of its answer
     #[arg(long, global = true, env = "GUESTBOOK_BODY_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub body_timeout: Duration,
@@ -290,6 +293,7 @@ impl Cli {
             answers_limit: serving.answers_limit,
             content_limit: serving.content_limit,
             header_timeout: serving.header_timeout,
+            idle_timeout: serving.idle_timeout,
             body_timeout: serving.body_timeout,
             request_timeout: serving.request_timeout,
             ..HttpSettings::default()

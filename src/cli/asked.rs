@@ -3,14 +3,14 @@
 use super::data_dir::{DataDir, Taken};
 use super::{Places, Refusal};
 use crate::config::Cli;
+use crate::http::ServerAddress;
 use crate::service::Service;
 use crate::storage::open::Purpose;
-use std::net::SocketAddr;
 
 /// Who is to be asked.
 pub(super) enum Asked {
     /// The server that has the folder.
-    Server(SocketAddr),
+    Server(ServerAddress),
     /// We, who have the folder, if there is one, as long as this lives.
     Here(Option<DataDir>),
 }

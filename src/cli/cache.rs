@@ -23,7 +23,7 @@ pub(super) async fn run(cli: &Cli, action: &CacheAction) -> Result<ExitCode, Ref
 async fn stats(cli: &Cli, json: bool) -> Result<(), Refusal> {
     let places = Places::of(cli)?;
     let stats = match Asked::of(&places)? {
-        Asked::Server(address) => remote::prompt_stats(cli, address).await?,
+        Asked::Server(address) => remote::prompt_stats(cli, &address).await?,
         Asked::Here(_folder) => here(cli, &places, async |service| service.prompt_stats().await)
             .await
             .map(StatsAnswer::from)?,
@@ -45,7 +45,7 @@ async fn clear(cli: &Cli, scope: Option<&str>) -> Result<(), Refusal> {
             let named = scope
                 .as_ref()
                 .map_or_else(|| EVERY.to_owned(), Scope::to_string);
-            remote::forget(cli, address, &named).await?
+            remote::forget(cli, &address, &named).await?
         }
         Asked::Here(_folder) => {
             let forget = async |service: &Service| service.forget(scope.as_ref()).await;

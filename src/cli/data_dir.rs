@@ -1,8 +1,8 @@
 //! The folder of the data belongs to one process at a time. Its lock file says to which, and where that one listens.
 
+use crate::http::ServerAddress;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub(super) enum Taken {
     /// Another process has it; where that one listens, if it serves.
     InUse {
         folder: PathBuf,
-        address: Option<SocketAddr>,
+        address: Option<ServerAddress>,
     },
     /// It cannot be made or written.
     Unusable(String),
@@ -64,7 +64,7 @@ impl DataDir {
     }
 
     /// Tells other processes where this one listens.
-    pub(super) fn announce(&mut self, address: SocketAddr) -> std::io::Result<()> {
+    pub(super) fn announce(&mut self, address: &ServerAddress) -> std::io::Result<()> {
         let text = format!("{}\n{address}\n", std::process::id());
         self.lock.seek(SeekFrom::Start(0))?;
         self.lock.write_all(text.as_bytes())?;
@@ -95,7 +95,7 @@ fn blank(lock: &mut File) -> std::io::Result<()> {
     lock.write_all(&vec![b'\n'; usize::try_from(length).unwrap_or(0)])
 }
 
-fn address(lock: &mut File) -> Option<SocketAddr> {
+fn address(lock: &mut File) -> Option<ServerAddress> {
     let mut text = String::new();
     lock.read_to_string(&mut text).ok()?;
     text.lines().nth(1)?.parse().ok()

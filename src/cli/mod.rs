@@ -6,6 +6,8 @@ mod bench;
 mod cache;
 mod copying;
 mod data_dir;
+mod listening;
+mod manager;
 mod reembed;
 mod remote;
 mod restore;
@@ -41,6 +43,8 @@ type Refusal = String;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> ExitCode {
+    // First of all, while there is one thread: it changes the environment.
+    let inherited = listening::Inherited::take();
     if let Err(refusal) = log_to_stderr(&cli.logging) {
         return refuse(&cli.origins.explain(&refusal));
     }
@@ -56,7 +60,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let command = cli.command.clone().unwrap_or(Command::Serve);
     let done = runtime.block_on(async {
         match command {
-            Command::Serve => serve::run(&cli).await,
+            Command::Serve => serve::run(&cli, inherited).await,
             Command::Verify {
                 guest,
                 repair,

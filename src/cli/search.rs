@@ -57,7 +57,7 @@ pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusa
     let is_one_chat = matches!(question.scope, Some(SearchScope::Guest(_)));
     let places = Places::of(cli)?;
     let found = match Asked::of(&places)? {
-        Asked::Server(address) => remote::search(cli, address, &question).await?,
+        Asked::Server(address) => remote::search(cli, &address, &question).await?,
         Asked::Here(_folder) => {
             let scope = question.scope.clone().ok_or(NO_INDEX)?;
             let look = async |service: &Service| ask(service, scope, question).await;

@@ -1,13 +1,14 @@
 //! `guestbook serve`: opens everything, serves until it is told to stop, and leaves nothing half done.
 
+use super::listening::{self, Inherited};
+use super::manager::Told;
 use super::{FATAL, Places, Refusal};
 use crate::config::Cli;
 use crate::error::{Error, ErrorKind};
-use crate::http::{Server, bind};
+use crate::http::{Server, ServerAddress};
 use crate::service::{Parts, Service};
 use crate::storage::open::Purpose;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,14 +17,12 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What is left of the 10 is for threads that hang.
 const STOP_WITHIN: Duration = Duration::from_millis(8_500);
 
-pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
+pub(super) async fn run(cli: &Cli, inherited: Inherited) -> Result<ExitCode, Refusal> {
     raise_file_limit();
-    let address = cli.serving.listen;
     let places = Places::of(cli)?;
-    require_key_beyond_loopback(cli)?;
     let mut stop = StopSignals::new()?;
-    let listener = bind(address)
-        .map_err(|cause| format!("cannot listen on {address}: {cause}; choose another --listen"))?;
+    let listeners = listening::open(cli, inherited).await?;
+    Told::opening();
     let mut folder = places.lock().map_err(|taken| taken.to_string())?;
     let parts = tokio::select! {
         biased;
@@ -35,14 +34,16 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     };
     crate::failpoint::reach("open.after");
     let service = Service::start(parts, cli.service_settings());
-    let server = Server::start(listener, service.clone(), cli.http_settings())
-        .map_err(|cause| format!("cannot serve on {address}: {cause}"))?;
+    let server = Server::start(listeners, service.clone(), cli.http_settings())
+        .map_err(|cause| format!("cannot serve: {cause}"))?;
     if let Some(folder) = &mut folder
-        && let Err(cause) = folder.announce(server.address())
+        && let Some(address) = listening::nearest(server.addresses())
+        && let Err(cause) = folder.announce(&address)
     {
         tracing::error!(%cause, "the lock file of the data folder cannot be written; other commands do not find this server");
     }
-    print_banner(cli, server.address(), service.parts()).await;
+    print_banner(cli, server.addresses(), service.parts()).await;
+    let told = Told::serving(&service, &in_words(server.addresses()));
     let fatal = tokio::select! {
         name = stop.received() => {
             tracing::info!(signal = name, "stopping: requests in flight are finished first");
@@ -50,6 +51,7 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
         }
         fatal = service.fatal() => Some(fatal),
     };
+    told.stopping();
     let since = Instant::now();
     server.stop().await;
     let left = STOP_WITHIN.saturating_sub(since.elapsed());
@@ -99,16 +101,6 @@ fn raise_file_limit() {
     }
 }
 
-fn require_key_beyond_loopback(cli: &Cli) -> Result<(), Refusal> {
-    let address = cli.serving.listen;
-    if address.ip().is_loopback() || cli.serving.api_key.is_some() {
-        return Ok(());
-    }
-    Err(format!(
-        "{address} can be reached from other machines, so an API key is required; set GUESTBOOK_API_KEY, or listen on 127.0.0.1"
-    ))
-}
-
 /// What a service manager or a person at a terminal sends.
 pub(super) struct StopSignals {
     interrupt: tokio::signal::unix::Signal,
@@ -133,7 +125,17 @@ impl StopSignals {
     }
 }
 
-async fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
+/// `http://127.0.0.1:8000, unix:/run/guestbook.sock`
+fn in_words(addresses: &[ServerAddress]) -> String {
+    let word = |address: &ServerAddress| match address {
+        ServerAddress::Tcp(address) => format!("http://{address}"),
+        ServerAddress::Unix(_) => address.to_string(),
+    };
+    let words: Vec<_> = addresses.iter().map(word).collect();
+    words.join(", ")
+}
+
+async fn print_banner(cli: &Cli, addresses: &[ServerAddress], parts: &Parts) {
     let ttl = humantime::format_duration(cli.stores.list_ttl().0);
     let retention = cli.stores.retention.map_or_else(
         || "kept for ever".to_owned(),
@@ -149,8 +151,9 @@ async fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
         Err(_) => "durability not known".to_owned(),
     };
     println!(
-        "guestbook {} on http://{address}",
-        env!("CARGO_PKG_VERSION")
+        "guestbook {} on {}",
+        env!("CARGO_PKG_VERSION"),
+        in_words(addresses)
     );
     println!(
         "  tables    {:<7} {} ({retention}; {durability})",
@@ -169,7 +172,9 @@ async fn print_banner(cli: &Cli, address: SocketAddr, parts: &Parts) {
         ""
     };
     println!(
-        "  try it    curl -s http://{address}/v1/guest/chat/test-guest-001 -H 'Content-Type: application/json'{key} \\"
+        "  try it    curl -s {}/v1/guest/chat/test-guest-001 -H 'Content-Type: application/json'{key} \\",
+        listening::nearest(addresses)
+            .map_or_else(String::new, |address| listening::for_curl(&address))
     );
     println!(
         "              -d '{{\"role\":\"user\",\"content\":\"Test\",\"timestamp\":\"2025-12-21T12:00:00Z\"}}'"

@@ -26,7 +26,7 @@ pub(super) async fn run(
     };
     let places = Places::of(cli)?;
     let report = match Asked::of(&places)? {
-        Asked::Server(address) => remote::verify(cli, address, guest, repair).await?,
+        Asked::Server(address) => remote::verify(cli, &address, guest, repair).await?,
         Asked::Here(_folder) => {
             let mode = if repair { Mode::Repair } else { Mode::Look };
             let look = async |service: &Service| {

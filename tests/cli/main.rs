@@ -17,5 +17,7 @@ mod reading;
 mod refusing;
 mod searching;
 mod settings;
+mod sockets;
 mod starting;
+mod supervised;
 mod verifying;

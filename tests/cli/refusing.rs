@@ -163,7 +163,7 @@ fn an_unknown_url_is_refused_and_says_what_there_is() {
 
 #[test]
 fn beyond_loopback_a_key_is_required() {
-    for address in ["0.0.0.0:0", "[::]:0"] {
+    for address in ["0.0.0.0:0", "[::]:0", ":0", "127.0.0.1:0,:0"] {
         let place = Place::new();
         let command = place.command(&["--listen", address]);
         refused(command, &["GUESTBOOK_API_KEY", "127.0.0.1"]);

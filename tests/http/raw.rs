@@ -17,6 +17,7 @@ pub(crate) fn impatient() -> Plan {
     Plan {
         http: HttpSettings {
             header_timeout: LIMIT,
+            idle_timeout: LIMIT,
             body_timeout: LIMIT,
             ..HttpSettings::default()
         },
