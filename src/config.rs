@@ -2,22 +2,28 @@
 
 mod bench;
 mod embedding;
+mod origins;
 mod prompts;
+mod ranges;
+mod reading;
 mod search;
 
 pub use bench::{BenchArgs, Mix, Through};
 pub use embedding::{EmbeddingArgs, SearchIndex, TextIndex};
+pub use origins::Origins;
 pub use prompts::PromptArgs;
 pub use search::SearchArgs;
 
+use crate::api_key::ApiKey;
 use crate::chat::Ttl;
-use crate::http::HttpSettings;
+use crate::console::LogFilter;
+use crate::http::{HttpSettings, Listen};
 use crate::service::Settings;
 use crate::storage::Durability;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use secrecy::SecretString;
-use std::net::SocketAddr;
+pub(crate) use ranges::duration;
+use ranges::{BYTES, CONNECTIONS, QUEUE, count};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +53,9 @@ pub struct Cli {
     /// What to log.
     #[command(flatten)]
     pub logging: LogArgs,
+    /// Which settings were read from the environment.
+    #[arg(skip)]
+    pub origins: Origins,
 }
 
 /// What the binary can do.
@@ -70,6 +79,15 @@ pub enum Command {
     Search(SearchArgs),
     /// Compute every vector that is missing or of another model; can be interrupted and run again
     Reembed,
+    /// The settings that are stored with the data, and hold for every node
+    Settings {
+        /// What to do; without it, they are printed
+        #[command(subcommand)]
+        action: Option<SettingsAction>,
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Answers to prompts that were asked before: what they were good for, and removing them
     Cache {
         /// What to do
@@ -93,6 +111,31 @@ pub enum Command {
         /// The statement, e.g. "SELECT count(*) FROM message_cache"
         statement: String,
     },
+}
+
+/// What can be done with the stored settings.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SettingsAction {
+    /// Change one for all nodes, which know it within a second
+    Set {
+        /// list-ttl, retention, text-index or embedder
+        name: SettingName,
+        /// As after the flag of that name
+        value: String,
+    },
+}
+
+/// A setting that is stored with the data.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum SettingName {
+    /// How long a guest's list lives after its last message.
+    ListTtl,
+    /// How long a guest's chat is kept after its last message, or off.
+    Retention,
+    /// Whether the words of all messages are kept in an index: on, off.
+    TextIndex,
+    /// Where vectors come from.
+    Embedder,
 }
 
 /// What can be done with the answers to prompts.
@@ -135,9 +178,9 @@ pub struct StoreArgs {
     )]
     pub database_url: Option<String>,
     /// Connections to a PostgreSQL server at most
-    #[arg(long, global = true, env = "GUESTBOOK_DATABASE_CONNECTIONS", default_value_t = 24, value_name = "N", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_DATABASE_CONNECTIONS", default_value_t = 24, value_name = "N", value_parser = count::<usize>(CONNECTIONS))]
     pub database_connections: usize,
-    /// The expiring lists: sled:PATH, redis://…, rediss://…, redis+cluster://… (feature redis), memory: [default: sled:DATA_DIR/lists] [env: CACHE_URL, REDIS_URL]
+    /// The expiring lists: sled:PATH, redis://…, rediss://…, redis+cluster://…, redis+unix:///PATH (feature redis), memory: [default: sled:DATA_DIR/lists] [env: CACHE_URL, REDIS_URL]
     #[arg(
         long,
         global = true,
@@ -150,14 +193,14 @@ pub struct StoreArgs {
     /// What a commit to the SQLite file outlives: full (a power cut), normal (a killed process; a power cut may take the last moments). A PostgreSQL server has settings of its own [default: full]
     #[arg(long, global = true, env = "GUESTBOOK_DURABILITY", value_parser = durability(), value_name = "LEVEL")]
     pub durability: Option<Durability>,
-    /// How long a guest's list lives after its last message; a command that looks at what a server stored takes that server's [default: 24h]
-    #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", value_parser = positive_duration, value_name = "TIME")]
+    /// How long a guest's list lives after its last message; on PostgreSQL or Redis it is stored for all nodes, and without this flag what is stored holds [default: 24h]
+    #[arg(long, global = true, env = "GUESTBOOK_LIST_TTL", value_parser = duration, value_name = "TIME")]
     pub list_ttl: Option<Duration>,
-    /// How long a guest's chat is kept after its last message [default: for ever]
-    #[arg(long, global = true, env = "GUESTBOOK_RETENTION", value_parser = positive_duration, value_name = "TIME")]
-    pub retention: Option<Duration>,
+    /// How long a guest's chat is kept after its last message, or off; stored as --list-ttl is [default: off]
+    #[arg(long, global = true, env = "GUESTBOOK_RETENTION", value_parser = retention, value_name = "TIME")]
+    pub retention: Option<Retention>,
     /// How often expired lists and chats are removed
-    #[arg(long, global = true, env = "GUESTBOOK_SWEEP_INTERVAL", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_SWEEP_INTERVAL", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub sweep_interval: Duration,
 }
 
@@ -165,32 +208,34 @@ pub struct StoreArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Serving")]
 pub struct ServeArgs {
-    /// Address and port to listen on; beyond loopback an API key is required
+    /// Where to listen, one or several with commas: ADDRESS:PORT, NAME:PORT (all addresses of the name), :PORT (all of this machine), unix:PATH (only its owner may connect); beyond loopback an API key is required. Sockets of a service manager (LISTEN_FDS) take its place
     #[arg(
         long,
         global = true,
         env = "GUESTBOOK_LISTEN",
         default_value = "127.0.0.1:8000",
-        value_name = "ADDR:PORT"
+        value_delimiter = ',',
+        value_name = "WHERE"
     )]
-    pub listen: SocketAddr,
+    pub listen: Vec<Listen>,
     /// Key that requests must carry as `Authorization: Bearer KEY` [default: none]
     #[arg(
         long,
         global = true,
         env = "GUESTBOOK_API_KEY",
         hide_env_values = true,
+        value_parser = reading::api_key(),
         value_name = "KEY"
     )]
-    pub api_key: Option<SecretString>,
+    pub api_key: Option<ApiKey>,
     /// Bytes of a request body at most
-    #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
     pub body_limit: usize,
     /// Bytes of all request bodies at most that are being read or worked on at once, never less than --body-limit; more are turned away with 503
-    #[arg(long, global = true, env = "GUESTBOOK_BODIES_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_BODIES_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
     pub bodies_limit: usize,
     /// Bytes of all answers above 64 KiB at most that are on their way at once; more wait, then are turned away with 503
-    #[arg(long, global = true, env = "GUESTBOOK_ANSWERS_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_ANSWERS_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
     pub answers_limit: usize,
     /// Bytes of one message's content at most
     #[arg(
@@ -199,20 +244,23 @@ pub struct ServeArgs {
         env = "GUESTBOOK_CONTENT_LIMIT",
         default_value_t = 65_536,
         value_name = "BYTES",
-        value_parser = positive_count
+        value_parser = count::<usize>(BYTES)
     )]
     pub content_limit: usize,
-    /// How long the head of a request may take to arrive, also on a connection kept alive
-    #[arg(long, global = true, env = "GUESTBOOK_HEADER_TIMEOUT", default_value = "15s", value_parser = positive_duration, value_name = "TIME")]
+    /// How long the head of a request may take to arrive, from its first byte on; of the first one, from the beginning of the connection
+    #[arg(long, global = true, env = "GUESTBOOK_HEADER_TIMEOUT", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub header_timeout: Duration,
+    /// How long a connection kept alive may wait for its next request; longer than a proxy keeps one (often 60 s), or that one's next request may be lost
+    #[arg(long, global = true, env = "GUESTBOOK_IDLE_TIMEOUT", default_value = "75s", value_parser = duration, value_name = "TIME")]
+    pub idle_timeout: Duration,
     /// How long a body may take to arrive, and how long a client may take nothing of its answer
-    #[arg(long, global = true, env = "GUESTBOOK_BODY_TIMEOUT", default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_BODY_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub body_timeout: Duration,
     /// How long an answer may take; the client of a write is then told that its outcome is not known
-    #[arg(long, global = true, env = "GUESTBOOK_REQUEST_TIMEOUT", default_value = "5s", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_REQUEST_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub request_timeout: Duration,
     /// Messages that may wait to be committed; more are turned away with 503
-    #[arg(long, global = true, env = "GUESTBOOK_QUEUE", default_value_t = 4096, value_name = "N", value_parser = positive_count)]
+    #[arg(long, global = true, env = "GUESTBOOK_QUEUE", default_value_t = 4096, value_name = "N", value_parser = count::<usize>(QUEUE))]
     pub queue: usize,
 }
 
@@ -229,15 +277,9 @@ pub struct LogArgs {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
-    /// What to log: error, warn, info, debug, or per module such as info,guestbook::service=debug
-    #[arg(
-        long,
-        global = true,
-        env = "GUESTBOOK_LOG",
-        default_value = "info,sled=warn,refinery_core=warn,tokio_postgres=warn",
-        value_name = "FILTER"
-    )]
-    pub log: String,
+    /// What to log: error, warn, info, debug, trace or off, and the same per module such as info,guestbook::service=debug
+    #[arg(long, global = true, env = "GUESTBOOK_LOG", default_value = LogFilter::DEFAULT, value_parser = LogFilter::parse, value_name = "FILTER")]
+    pub log: LogFilter,
 }
 
 /// Form of the log.
@@ -249,35 +291,22 @@ pub enum LogFormat {
     Json,
 }
 
+/// How long a guest's chat is kept after its last message; `None` is for ever.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Retention(pub Option<Duration>);
+
 impl StoreArgs {
-    /// How long the list of a guest who says something now lives.
+    /// How long the list of a guest who says something now lives, where nothing else is stored.
     pub fn list_ttl(&self) -> Ttl {
         self.list_ttl.map_or(Ttl::DEFAULT, Ttl)
     }
 }
 
 impl Cli {
-    /// Reads the command line and the environment; ends the process with clap's own words when they are wrong.
-    pub fn read() -> Self {
-        let mut cli = Self::parse();
-        let variable = |name| {
-            std::env::var(name)
-                .ok()
-                .filter(|text: &String| !text.is_empty())
-        };
-        let key = variable("GUESTBOOK_EMBEDDER_KEY").or_else(|| variable("OPENAI_API_KEY"));
-        cli.embedding.embedder_key = key.map(SecretString::from);
-        if cli.stores.cache_url.is_none() {
-            cli.stores.cache_url = variable("REDIS_URL");
-        }
-        cli
-    }
-
     /// The settings of the service.
     pub fn service_settings(&self) -> Settings {
         Settings {
             queue: self.serving.queue,
-            list_ttl: self.stores.list_ttl(),
             sweep_interval: self.stores.sweep_interval,
             embed_attempts: self.embedding.embedder_attempts,
             indexing: self.embedding.search_index.into(),
@@ -297,8 +326,10 @@ impl Cli {
             answers_limit: serving.answers_limit,
             content_limit: serving.content_limit,
             header_timeout: serving.header_timeout,
+            idle_timeout: serving.idle_timeout,
             body_timeout: serving.body_timeout,
             request_timeout: serving.request_timeout,
+            log_dropped: crate::console::dropped,
             ..HttpSettings::default()
         }
     }
@@ -311,19 +342,11 @@ fn durability() -> impl TypedValueParser<Value = Durability> {
     })
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be longer than 0".into()),
-        Ok(span) => Ok(span),
-        Err(cause) => Err(format!("{cause}; write it like 24h, 30s or 200ms")),
-    }
-}
-
-fn positive_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(count) => Ok(count),
-        Err(_) => Err("must be a whole number".into()),
+/// Reads a `--retention`.
+pub(crate) fn retention(text: &str) -> Result<Retention, String> {
+    match text {
+        "off" => Ok(Retention(None)),
+        _ => duration(text).map(|span| Retention(Some(span))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 /// The result of everything that can fail in a store.
@@ -124,6 +125,33 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// What a person can do about a refusal of the operating system on a file or folder of ours.
+pub(crate) fn advice(cause: &io::Error) -> &'static str {
+    use io::ErrorKind as Kind;
+    use rustix::io::Errno;
+    match Errno::from_io_error(cause) {
+        Some(Errno::MFILE | Errno::NFILE) => {
+            return "raise the limit of open files (`ulimit -n 1024`, or LimitNOFILE= of the service)";
+        }
+        Some(Errno::LOOP) => return "correct the path: a link in it leads in a circle",
+        _ => {}
+    }
+    match cause.kind() {
+        Kind::ReadOnlyFilesystem => {
+            "its file system is mounted read-only: mount it writable, or choose another folder"
+        }
+        Kind::StorageFull | Kind::QuotaExceeded => "free some room, or choose another folder",
+        Kind::PermissionDenied => {
+            "make it readable and writable for the user that this runs as, or choose another folder"
+        }
+        Kind::NotFound => "make its folder first, or choose another",
+        Kind::NotADirectory | Kind::IsADirectory => {
+            "correct the path: what it leads through is no folder, or it names one"
+        }
+        _ => "check its owner, its mode and its disk, or choose another folder",
     }
 }
 

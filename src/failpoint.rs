@@ -5,7 +5,7 @@
 //! (`sleep(100)`, `panic`) are those of the [fail](https://docs.rs/fail) crate. `tests/crashes/matrix.rs` goes through all.
 
 /// Every place there is.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "schema.mid",    // the tables are made, and what the database knows of itself is not
     "open.after",    // both stores are open, nothing is served yet
     "commit.before", // everything of a transaction is done but its commit
@@ -18,6 +18,7 @@ pub const NAMES: [&str; 12] = [
     "replay.mid",    // some debts to the lists are paid, and not noted
     "migrate.mid",   // a guest's chat is half a user's
     "erase.mid",     // a guest's chat is half gone
+    "retime.mid",    // some lists have another life in their store, and not in the tables
 ];
 
 /// Keeps what `FAILPOINTS` says in force.

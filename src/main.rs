@@ -1,5 +1,7 @@
 //! The `guestbook` binary. Everything is in the library; see `guestbook --help`.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // as in src/lib.rs
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

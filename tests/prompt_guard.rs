@@ -73,10 +73,17 @@ fn what_is_asked_in_other_words_mostly_is() {
     assert!(found.len() as f64 >= least, "{:#?}", shown(&found));
 }
 
+/// What differs in a capital within the sentence, or in a request around quoted words, is not told from what differs in meaning.
 #[test]
-fn case_punctuation_and_politeness_do_not_matter() {
+fn the_beginning_of_a_sentence_its_mark_and_politeness_do_not_matter() {
     let (found, count) = hits(&["format"]);
-    assert_eq!(found.len(), count, "{:#?}", shown(&found));
+    assert_eq!(count, 5);
+    let asked: Vec<_> = found.iter().map(|pair| pair.a.as_str()).collect();
+    let expected = [
+        "Summarize this article.",
+        "hi, what are your opening hours?",
+    ];
+    assert_eq!(asked, expected, "{:#?}", shown(&found));
 }
 
 /// Without the model, too: it says only that two prompts are of one subject.
@@ -86,4 +93,90 @@ fn the_guard_alone_refuses_every_hard_pair() {
     passed.extend(pairs(&["unrelated"]));
     passed.retain(|pair| same_question(&pair.a, &pair.b) || same_question(&pair.b, &pair.a));
     assert!(passed.is_empty(), "{:#?}", shown(&passed));
+}
+
+/// Every prompt there is, and some that hold more than prose.
+fn prompts() -> Vec<String> {
+    let pairs = pairs(&["format", "paraphrase_close", "unrelated"]);
+    let mut prompts: Vec<_> = pairs
+        .into_iter()
+        .flat_map(|pair| [pair.a, pair.b])
+        .collect();
+    prompts.extend(pairs_of_hard());
+    let formal = [
+        "compute (2+3)*4",
+        "what does ls -l do?",
+        "is (a and b) or c the same as a and (b or c)",
+        "what is x - y if !x and y = 5!",
+        "what does a ?? b mean in C#",
+        "SELECT name, age FROM users WHERE age >= 18;",
+        "why is 0.1 + 0.2 != 0.3",
+        "how do I say it in Polish in May",
+        "explain `fn f(x: &str) -> [u8; 4]`",
+    ];
+    prompts.extend(formal.map(str::to_owned));
+    prompts
+}
+
+fn pairs_of_hard() -> Vec<String> {
+    let pairs = pairs(&HARD).into_iter();
+    pairs.flat_map(|pair| [pair.a, pair.b]).collect()
+}
+
+/// Whether nothing but politeness is before it: there a sentence begins, and its capital says nothing.
+fn begins(before: &str) -> bool {
+    ["", "hi, ", "please "].contains(&before.to_lowercase().as_str())
+}
+
+/// Prompts that differ from this one in one sign, digit or capital within the sentence.
+fn changed(prompt: &str) -> Vec<String> {
+    const SIGNS: &str = "+-*/=<>&|^%~()[]{}#@$\\`\":;_!0123456789";
+    let mut changed = Vec::new();
+    for (at, c) in prompt.char_indices() {
+        let (before, after) = (&prompt[..at], &prompt[at + c.len_utf8()..]);
+        // `please! send it`
+        let is_courtesy = |sign| sign == '!' && c == ' ' && begins(&format!("{before} "));
+        let signs = SIGNS.chars().filter(|sign| !is_courtesy(*sign));
+        changed.extend(signs.map(|sign| format!("{before}{sign}{c}{after}")));
+        let is_end = after.is_empty() && matches!(c, '.' | '?');
+        // The comma in `hi, what` and in `the office vpn, how?`.
+        let is_comma = c == ',' && (begins(&format!("{before}, ")) || after.starts_with(" how"));
+        if !c.is_alphanumeric() && !matches!(c, ' ' | '\'') && !is_end && !is_comma {
+            changed.push(format!("{before}{after}"));
+            changed.push(format!("{before}\u{a7}{after}"));
+        }
+        if c.is_ascii_digit() {
+            changed.push(format!("{before}{after}"));
+            changed.push(format!("{before}{}{after}", (c as u8 - b'0' + 1) % 10));
+        }
+        let is_pronoun = matches!(c, 'i' | 'I') && before.ends_with(' ') && after.starts_with(' ');
+        if c.is_ascii_alphabetic() && !begins(before) && !is_pronoun {
+            let mut other = c;
+            other.make_ascii_uppercase();
+            if other == c {
+                other.make_ascii_lowercase();
+            }
+            changed.push(format!("{before}{other}{after}"));
+        }
+    }
+    changed.extend(SIGNS.chars().map(|sign| format!("{prompt} {sign}")));
+    changed
+}
+
+#[test]
+fn no_other_sign_digit_or_capital_within_a_sentence_asks_the_same() {
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for prompt in prompts() {
+        for other in changed(&prompt) {
+            compared += 1;
+            if same_question(&prompt, &other) || same_question(&other, &prompt) {
+                wrong.push(format!("{prompt} | {other}"));
+            }
+        }
+    }
+    println!("{compared} changes of prompts");
+    assert!(compared > 50_000, "{compared}");
+    let count = wrong.len();
+    wrong.truncate(40);
+    assert!(wrong.is_empty(), "{count}: {wrong:#?}");
 }

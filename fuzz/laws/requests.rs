@@ -107,6 +107,8 @@ async fn lines(data: &[u8]) {
         return;
     };
     let all: Vec<_> = text
+        .strip_prefix('\u{feff}') // skipped before a text, and nowhere else
+        .unwrap_or(text)
         .lines()
         .map(|line| line.trim_matches([' ', '\t', '\r']))
         .collect();

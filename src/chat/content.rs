@@ -1,6 +1,10 @@
 //! What a message says and what rides along with it, checked once and shared cheaply afterwards.
 
 use super::InvalidField;
+use super::json::{NUL, unreadable};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The text of a message: not blank, no NUL (PostgreSQL cannot hold one), within the configured size.
@@ -18,7 +22,7 @@ impl Content {
             return fault(format!("is {} bytes; at most {limit} are kept", text.len()));
         }
         if text.contains('\0') {
-            return fault("must not contain NUL (U+0000)".into());
+            return fault(NUL.into());
         }
         Ok(Self(text.into()))
     }
@@ -46,11 +50,8 @@ pub struct Metadata(Arc<str>);
 impl Metadata {
     /// At most this many bytes of JSON, as the client sent it.
     pub const MAX_BYTES: usize = 4096;
-    /// At most so many objects and arrays within each other, the outermost counted. What is nested deeper, many readers of JSON
-    /// refuse, and with it the whole chat: some allow 64 in all, of which an answer itself has three.
-    pub const MAX_DEPTH: usize = 50;
 
-    /// Checks JSON text that was parsed as part of a larger document: an object, small enough, not too deep, no NUL inside.
+    /// Checks JSON text that was parsed as part of a larger document: an object, small enough, and one that others can read back.
     pub fn parse(json: &str) -> Result<Self, InvalidField> {
         let fault = |rule: String| Err(InvalidField::new("metadata", rule));
         if !json.starts_with('{') {
@@ -63,15 +64,8 @@ impl Metadata {
                 Self::MAX_BYTES
             ));
         }
-        let depth = depth(json);
-        if depth > Self::MAX_DEPTH {
-            return fault(format!(
-                "is nested {depth} levels deep; at most {} are kept",
-                Self::MAX_DEPTH
-            ));
-        }
-        if escapes_nul(json) {
-            return fault("must not contain NUL (U+0000)".into());
+        if let Some(rule) = unreadable(json) {
+            return fault(rule);
         }
         Ok(Self(json.into()))
     }
@@ -85,34 +79,48 @@ impl Metadata {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-/// How many objects and arrays of JSON text are within each other.
-fn depth(json: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = usize::saturating_sub(depth, 1), // what is no JSON may end more than it began
-            _ => {}
-        }
+    /// Whether both are the same JSON, whatever the order of members and the white space: a client that sends a message again
+    /// may write it anew.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let read = |json| serde_json::from_str::<&RawValue>(json).ok();
+        self.0 == other.0
+            || matches!((read(&self.0), read(&other.0)), (Some(one), Some(other)) if is_same(one, other))
     }
-    deepest
 }
 
-/// Whether JSON text holds the escape of U+0000: `\u0000` after an even number of backslashes.
-fn escapes_nul(json: &str) -> bool {
-    json.match_indices("u0000").any(|(at, _)| {
-        let backslashes = json[..at].bytes().rev().take_while(|&b| b == b'\\').count();
-        backslashes % 2 == 1
-    })
+/// Whether two JSON texts say the same. Numbers are compared as they are written: no type holds every number of JSON.
+fn is_same(one: &RawValue, other: &RawValue) -> bool {
+    type Object<'a> = BTreeMap<String, &'a RawValue>;
+    let (one, other) = (one.get(), other.get());
+    let both = |begins: char| one.starts_with(begins) && other.starts_with(begins);
+    if one == other {
+        true
+    } else if both('{') {
+        let members = |(one, other): ((&String, &&RawValue), (&String, &&RawValue))| {
+            one.0 == other.0 && is_same(one.1, other.1)
+        };
+        alike::<Object<'_>>(one, other).is_some_and(|(one, other)| {
+            one.len() == other.len() && one.iter().zip(&other).all(members)
+        })
+    } else if both('[') {
+        alike::<Vec<&RawValue>>(one, other).is_some_and(|(one, other)| {
+            one.len() == other.len()
+                && one
+                    .into_iter()
+                    .zip(other)
+                    .all(|(one, other)| is_same(one, other))
+        })
+    } else {
+        both('"') && alike::<String>(one, other).is_some_and(|(one, other)| one == other)
+    }
+}
+
+fn alike<'a, T: Deserialize<'a>>(one: &'a str, other: &'a str) -> Option<(T, T)> {
+    Some((
+        serde_json::from_str(one).ok()?,
+        serde_json::from_str(other).ok()?,
+    ))
 }
 
 #[cfg(test)]
@@ -132,36 +140,46 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_an_object_without_nul() {
-        assert!(Metadata::parse(r#"{"a":"\\u0000"}"#).is_ok());
-        for bad in [r#"{"a":"\u0000"}"#, "[1]", "3", "null"] {
-            assert!(Metadata::parse(bad).is_err(), "{bad}");
+    fn metadata_is_a_small_object_that_others_can_read() {
+        for good in [
+            r#"{"a":"\\u0000"}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{ "a" : 1.50 }"#,
+        ] {
+            assert_eq!(Metadata::parse(good).unwrap().as_str(), good);
         }
         let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(4096));
-        assert!(Metadata::parse(&large).is_err());
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(50), "]".repeat(50));
+        for bad in [
+            r#"{"a":"\u0000"}"#,
+            r#"{"n":"\ud83d"}"#,
+            r#"{"\ud83d":1}"#,
+            r#"{"n":1e999}"#,
+            "[1]",
+            "3",
+            "null",
+            &large,
+            &deep,
+        ] {
+            assert_eq!(Metadata::parse(bad).unwrap_err().field, "metadata", "{bad}");
+        }
     }
 
     #[test]
-    fn metadata_is_refused_when_it_is_nested_too_deep() {
-        let nested = |levels: usize| {
-            let inner = levels - 1;
-            format!(
-                r#"{{"[\"{{[[":{}{}}}"#,
-                "[".repeat(inner),
-                "]".repeat(inner)
-            )
-        };
-        for levels in [1, 2, 49, 50] {
-            let json = nested(levels).replace(":}", ":1}");
-            assert_eq!(depth(&json), levels, "{json}");
-            assert!(Metadata::parse(&json).is_ok(), "{json}");
+    fn metadata_says_the_same_in_any_order_of_members_and_with_any_white_space() {
+        let read = |json: &str| Metadata::parse(json).unwrap();
+        let one = read(r#"{"a":1,"b":["x",{"c":null}]}"#);
+        assert!(one.says_the_same(&read(r#"{ "b": ["x", {"c":null}], "a":1 }"#)));
+        assert!(one.says_the_same(&read(r#"{"a":1,"b":["\u0078",{"c":null}]}"#)));
+        for other in [
+            "{}",
+            r#"{"a":1,"b":[{"c":null},"x"]}"#,
+            r#"{"a":"1","b":["x",{"c":null}]}"#,
+            r#"{"a":1,"b":["x",{"c":null}],"d":0}"#,
+        ] {
+            assert!(!one.says_the_same(&read(other)), "{other}");
         }
-        for levels in [51, 1_900] {
-            let fault = Metadata::parse(&nested(levels)).unwrap_err();
-            assert_eq!(fault.field, "metadata");
-        }
-        let wide = format!(r#"{{"a":[{}{{}}]}}"#, "[],{},".repeat(600));
-        assert_eq!(depth(&wide), 3);
-        assert!(Metadata::parse(&wide).is_ok());
+        let large = |last: u8| read(&format!(r#"{{"n":1234567890123456789012{last}}}"#));
+        assert!(!large(1).says_the_same(&large(2)));
     }
 }

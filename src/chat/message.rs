@@ -1,9 +1,11 @@
 //! A message before and after it has found its place.
 
 use super::{
-    Content, Digest, GuestId, InvalidField, MessageId, Metadata, Timestamp, content_hash, tokens,
+    ClientId, Content, Digest, GuestId, InvalidField, MessageId, Metadata, Timestamp, content_hash,
+    tokens,
 };
 use std::fmt;
+use std::sync::Arc;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -65,13 +67,16 @@ impl fmt::Display for Role {
 /// A checked message that has not been given its place yet.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// Chosen by the client, derived from its idempotency key, or made by us.
+    /// The id it will have in every table: the client's where that is a UUID no other conversation holds, else of our making.
     pub id: MessageId,
-    /// Whether this id may have been sent before. Only then is it looked up, so that the common case pays for no query.
-    pub may_repeat: bool,
+    /// Under which id the client sent it, itself or by an idempotency key, and so may send it again. Only then is it looked up,
+    /// so that the common case pays for no query.
+    pub client_id: Option<ClientId>,
     /// Whether it is one of several under one idempotency key, which were stored together or not at all: should some of them be
     /// there and others not, the key was used for other messages.
     pub is_part: bool,
+    /// Ids that are stored where the idempotency key was used for another request: for more messages, or for one alone.
+    pub rules_out: Vec<ClientId>,
     /// Whose chat it belongs to.
     pub guest: GuestId,
     /// Who speaks.
@@ -82,8 +87,10 @@ pub struct NewMessage {
     pub hash: Digest,
     /// Words in the content.
     pub tokens: u64,
-    /// The client's time.
+    /// The client's time; where it sent none, the time of storing.
     pub sent_at: Timestamp,
+    /// Whether `sent_at` is the client's: only then it has to be the same when the message is sent again.
+    pub is_timed: bool,
     /// The client's own data about the message.
     pub metadata: Option<Metadata>,
 }
@@ -99,22 +106,25 @@ impl NewMessage {
     ) -> Self {
         Self {
             id,
-            may_repeat: false,
+            client_id: None,
             is_part: false,
+            rules_out: Vec::new(),
             guest,
             role,
             hash: content_hash(content.as_str()),
             tokens: tokens(content.as_str()),
             content,
             sent_at,
+            is_timed: true,
             metadata: None,
         }
     }
 
     /// The same message under an id that the client chose, and so may send again.
-    pub fn with_client_id(mut self, id: MessageId) -> Self {
-        self.id = id;
-        self.may_repeat = true;
+    pub fn with_client_id(mut self, id: impl Into<ClientId>) -> Self {
+        let id = id.into();
+        self.id = id.wanted().unwrap_or(self.id);
+        self.client_id = Some(id);
         self
     }
 
@@ -124,10 +134,40 @@ impl NewMessage {
         self
     }
 
+    /// The same message, which is another one where any of these ids is stored.
+    pub fn ruling_out(mut self, ids: impl IntoIterator<Item = ClientId>) -> Self {
+        self.rules_out = ids.into_iter().collect();
+        self
+    }
+
+    /// The same message without a time of the client's: that of storing is to be its own.
+    pub fn untimed(mut self) -> Self {
+        self.is_timed = false;
+        self
+    }
+
     /// The same message with the client's own data.
     pub fn with_metadata(mut self, metadata: Option<Metadata>) -> Self {
         self.metadata = metadata;
         self
+    }
+
+    /// Whether it says what was said before under its id, by the same role, at that time, unless it has none, and with the
+    /// same metadata.
+    pub fn repeats(
+        &self,
+        role: Role,
+        hash: Digest,
+        sent_at: Timestamp,
+        metadata: Option<&Metadata>,
+    ) -> bool {
+        let same_metadata = match (&self.metadata, metadata) {
+            (Some(one), Some(other)) => one.says_the_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        (self.role, self.hash) == (role, hash)
+            && (!self.is_timed || self.sent_at == sent_at)
+            && same_metadata
     }
 }
 
@@ -136,6 +176,8 @@ impl NewMessage {
 pub struct Message {
     /// Its id in every table.
     pub id: MessageId,
+    /// The id under which the client sent it, where that is another one: what the client is shown.
+    pub external_id: Option<Arc<str>>,
     /// Its place in the conversation: 0, 1, 2 … without gaps.
     pub sequence: u64,
     /// Who speaks.

@@ -2,6 +2,7 @@
 
 mod guard;
 mod lexicon;
+mod signs;
 mod words;
 
 pub use guard::{MOST_WORDS, same_question};

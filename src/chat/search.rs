@@ -203,6 +203,8 @@ pub struct Place {
 pub struct Hit {
     /// The message.
     pub message: MessageId,
+    /// The id under which the client sent it, where that is another one.
+    pub external_id: Option<Arc<str>>,
     /// Its conversation.
     pub conversation: ConversationId,
     /// Its place in it.
@@ -222,6 +224,7 @@ impl Hit {
     pub fn new(conversation: ConversationId, message: Message, score: Score) -> Self {
         Self {
             message: message.id,
+            external_id: message.external_id,
             conversation,
             sequence: message.sequence,
             role: message.role,

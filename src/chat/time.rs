@@ -10,6 +10,11 @@ const MS_PER_HOUR: i64 = 3_600_000;
 /// 0000-01-01T00:00:00Z and 9999-12-31T23:59:59.999Z: what RFC 3339 can write.
 const RANGE_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
+/// Milliseconds to the microsecond, for people: `2.224`, where the difference of two clocks is 2.2238599999999997.
+pub fn rounded_ms(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// A moment in UTC, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(i64);
@@ -189,6 +194,19 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_shown_to_the_microsecond() {
+        let shown = |nanoseconds| rounded_ms(Duration::from_nanos(nanoseconds)).to_string();
+        assert_eq!(shown(2_223_859), "2.224");
+        assert_eq!(shown(0), "0");
+        assert_eq!(shown(86_400_000_000_001), "86400000");
+        for micros in (0..100_000).step_by(7) {
+            let text = shown(micros * 1000);
+            let places = text.split_once('.').map_or(0, |(_, places)| places.len());
+            assert!(places <= 3, "{text}");
+        }
+    }
 
     #[test]
     fn offsets_become_utc_and_a_missing_one_is_utc() {

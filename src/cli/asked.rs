@@ -3,14 +3,14 @@
 use super::data_dir::{DataDir, Taken};
 use super::{Places, Refusal};
 use crate::config::Cli;
+use crate::http::ServerAddress;
 use crate::service::Service;
 use crate::storage::open::Purpose;
-use std::net::SocketAddr;
 
 /// Who is to be asked.
 pub(super) enum Asked {
     /// The server that has the folder.
-    Server(SocketAddr),
+    Server(ServerAddress),
     /// We, who have the folder, if there is one, as long as this lives.
     Here(Option<DataDir>),
 }
@@ -37,13 +37,7 @@ pub(super) async fn here<R, E: ToString>(
     look: impl AsyncFnOnce(&Service) -> Result<R, E>,
 ) -> Result<R, Refusal> {
     let parts = places.open(cli, Purpose::Inspect).await?;
-    let mut settings = cli.service_settings();
-    if cli.stores.list_ttl.is_none() {
-        // What the lists should hold depends on it: by another one, lists that are right would be wrong.
-        let served = parts.database.served().await;
-        settings.list_ttl = served.map_err(|error| error.to_string())?.list_ttl;
-    }
-    let service = Service::inspect(parts, settings);
+    let service = Service::inspect(parts, cli.service_settings());
     let answer = look(&service).await;
     let stopped = service.stop().await;
     let answer = answer.map_err(|error| error.to_string())?;

@@ -1,9 +1,10 @@
 //! `guestbook cache`: what the answers to prompts were good for, and removing them.
 
 use super::asked::{Asked, here};
-use super::{Places, Refusal, remote, written};
+use super::{Places, Refusal, remote};
 use crate::chat::Scope;
 use crate::config::{CacheAction, Cli};
+use crate::console;
 use crate::http::StatsAnswer;
 use crate::service::Service;
 use std::io::{self, Write};
@@ -23,7 +24,7 @@ pub(super) async fn run(cli: &Cli, action: &CacheAction) -> Result<ExitCode, Ref
 async fn stats(cli: &Cli, json: bool) -> Result<(), Refusal> {
     let places = Places::of(cli)?;
     let stats = match Asked::of(&places)? {
-        Asked::Server(address) => remote::prompt_stats(cli, address).await?,
+        Asked::Server(address) => remote::prompt_stats(cli, &address).await?,
         Asked::Here(_folder) => here(cli, &places, async |service| service.prompt_stats().await)
             .await
             .map(StatsAnswer::from)?,
@@ -31,9 +32,9 @@ async fn stats(cli: &Cli, json: bool) -> Result<(), Refusal> {
     if json {
         let text = serde_json::to_string_pretty(&stats)
             .map_err(|cause| format!("the statistics cannot be written: {cause}"))?;
-        return written(writeln!(io::stdout(), "{text}"));
+        return console::print(|out| writeln!(out, "{text}"));
     }
-    written(print(&stats))
+    console::print(|out| show(out, &stats))
 }
 
 async fn clear(cli: &Cli, scope: Option<&str>) -> Result<(), Refusal> {
@@ -45,7 +46,7 @@ async fn clear(cli: &Cli, scope: Option<&str>) -> Result<(), Refusal> {
             let named = scope
                 .as_ref()
                 .map_or_else(|| EVERY.to_owned(), Scope::to_string);
-            remote::forget(cli, address, &named).await?
+            remote::forget(cli, &address, &named).await?
         }
         Asked::Here(_folder) => {
             let forget = async |service: &Service| service.forget(scope.as_ref()).await;
@@ -53,11 +54,10 @@ async fn clear(cli: &Cli, scope: Option<&str>) -> Result<(), Refusal> {
         }
     };
     let of = scope.map_or_else(|| "all scopes".to_owned(), |scope| scope.to_string());
-    written(writeln!(io::stdout(), "{removed} answers of {of} removed"))
+    console::print(|out| writeln!(out, "{removed} answers of {of} removed"))
 }
 
-fn print(stats: &StatsAnswer) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn show(out: &mut dyn Write, stats: &StatsAnswer) -> io::Result<()> {
     writeln!(
         out,
         "answers    {} in {} scopes, {} of them for similar prompts, too; {} have expired",

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 const BAR: &str = "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left{msg}";
 
-/// Does the work on a thread of its own and shows how far it is; SIGINT and SIGTERM end it.
+/// Does the work on a thread of its own, shows how far it is, and in the end what `said` makes of it; SIGINT and SIGTERM end it.
 pub(super) async fn copy(
     work: impl FnOnce(&mut Watch) -> StoreResult<Copied> + Send + 'static,
-) -> Result<String, Refusal> {
+    said: impl FnOnce(String) -> String,
+) -> Result<(), Refusal> {
     let mut signals = StopSignals::new()?;
     let style = ProgressStyle::with_template(BAR)
         .map_err(|cause| format!("the progress bar cannot be drawn: {cause}"))?;
@@ -34,10 +35,9 @@ pub(super) async fn copy(
     };
     bar.finish_and_clear();
     let done = done.map_err(|cause| format!("the copy panicked: {cause}"))?;
-    Ok(summary(
-        done.map_err(|error| error.to_string())?,
-        began.elapsed(),
-    ))
+    let copied = done.map_err(|error| error.to_string())?;
+    let text = said(summary(copied, began.elapsed()));
+    signals.print(text + "\n").await
 }
 
 fn report_on(bar: ProgressBar) -> impl FnMut(Step) + Send {

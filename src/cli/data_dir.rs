@@ -1,9 +1,10 @@
 //! The folder of the data belongs to one process at a time. Its lock file says to which, and where that one listens.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use crate::http::ServerAddress;
+use rustix::fs::OFlags;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const LOCK_FILE: &str = "guestbook.lock";
@@ -20,7 +21,7 @@ pub(super) enum Taken {
     /// Another process has it; where that one listens, if it serves.
     InUse {
         folder: PathBuf,
-        address: Option<SocketAddr>,
+        address: Option<ServerAddress>,
     },
     /// It cannot be made or written.
     Unusable(String),
@@ -30,9 +31,9 @@ impl DataDir {
     /// Makes the folder if it is not there, and takes it.
     pub(super) fn lock(folder: &Path) -> Result<Self, Taken> {
         let unusable = |what: &str, cause: std::io::Error| {
-            let folder = folder.display();
+            let (folder, next) = (folder.display(), crate::error::advice(&cause));
             Taken::Unusable(format!(
-                "the data folder {folder} cannot be {what}: {cause}; check its owner and mode, or use another --data-dir"
+                "the data folder {folder} cannot be {what}: {cause}; {next} (--data-dir)"
             ))
         };
         // An empty parent means the working folder.
@@ -48,8 +49,12 @@ impl DataDir {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed()) // a link would have us write where it leads
             .open(folder.join(LOCK_FILE));
         let mut lock = opened.map_err(|cause| unusable("written", cause))?;
+        // One that an older version made may have been readable by others; it stays so where it is another's.
+        let _ = lock.set_permissions(Permissions::from_mode(0o600));
         match lock.try_lock() {
             Ok(()) => {
                 blank(&mut lock).map_err(|cause| unusable("written", cause))?;
@@ -64,7 +69,7 @@ impl DataDir {
     }
 
     /// Tells other processes where this one listens.
-    pub(super) fn announce(&mut self, address: SocketAddr) -> std::io::Result<()> {
+    pub(super) fn announce(&mut self, address: &ServerAddress) -> std::io::Result<()> {
         let text = format!("{}\n{address}\n", std::process::id());
         self.lock.seek(SeekFrom::Start(0))?;
         self.lock.write_all(text.as_bytes())?;
@@ -95,7 +100,7 @@ fn blank(lock: &mut File) -> std::io::Result<()> {
     lock.write_all(&vec![b'\n'; usize::try_from(length).unwrap_or(0)])
 }
 
-fn address(lock: &mut File) -> Option<SocketAddr> {
+fn address(lock: &mut File) -> Option<ServerAddress> {
     let mut text = String::new();
     lock.read_to_string(&mut text).ok()?;
     text.lines().nth(1)?.parse().ok()

@@ -6,28 +6,35 @@ mod bench;
 mod cache;
 mod copying;
 mod data_dir;
+mod listening;
+mod manager;
+mod persisted;
+mod printed;
 mod reembed;
 mod remote;
 mod restore;
 mod search;
 mod serve;
+mod settings;
 mod sql;
 mod verify;
 
-use crate::chat::{Clock, SystemClock};
-use crate::config::{Cli, Command, LogArgs, LogFormat, TextIndex};
-use crate::embed::Embedder;
-use crate::embed::openai::OpenAiOptions;
+use crate::chat::{Clock, ModelId, SystemClock};
+use crate::config::{Cli, Command, LogFormat};
+use crate::console::{self, Form, Log};
+use crate::error::Error;
 use crate::service::Parts;
-use crate::storage::Durability;
 use crate::storage::database::TableSettings;
-use crate::storage::open::{Access, CacheUrl, DatabaseUrl, Purpose};
+use crate::storage::open::{
+    Access, CacheUrl, DatabaseUrl, Purpose, lists, lists_of, make_files_private, require_folder,
+};
+use crate::storage::{Database, Durability};
 use data_dir::DataDir;
-use std::io::IsTerminal;
+use persisted::Told;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 
 /// Something is missing.
 const MISSING: u8 = 1;
@@ -41,9 +48,13 @@ type Refusal = String;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> ExitCode {
-    if let Err(refusal) = log_to_stderr(&cli.logging) {
-        return refuse(&refusal);
-    }
+    // First of all, while there is one thread: it changes the environment.
+    let inherited = listening::Inherited::take();
+    make_files_private(); // before anything is made, and before there is a thread
+    let Ok(log) = Log::start() else {
+        return ExitCode::from(REFUSED);
+    };
+    log.open(&cli.logging.log, form(cli.logging.log_format));
     // reqwest is built without a cryptography provider of its own. A second call changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -51,18 +62,24 @@ pub fn run(cli: Cli) -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(cause) => return refuse(&format!("the runtime could not be started: {cause}")),
+        Err(cause) => {
+            let next = crate::error::advice(&cause);
+            return refuse(&format!(
+                "the runtime could not be started: {cause}; {next}"
+            ));
+        }
     };
     let command = cli.command.clone().unwrap_or(Command::Serve);
     let done = runtime.block_on(async {
         match command {
-            Command::Serve => serve::run(&cli).await,
+            Command::Serve => serve::run(&cli, inherited).await,
             Command::Verify {
                 guest,
                 repair,
                 json,
             } => verify::run(&cli, guest.as_deref(), repair, json).await,
             Command::Reembed => reembed::run(&cli).await,
+            Command::Settings { action, json } => settings::run(&cli, action.as_ref(), json).await,
             Command::Cache { action } => cache::run(&cli, &action).await,
             Command::Search(args) => search::run(&cli, &args).await,
             Command::Backup { path } => backup::run(&cli, path).await,
@@ -73,36 +90,19 @@ pub fn run(cli: Cli) -> ExitCode {
     });
     // A thread of a store that hangs must not keep the process from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    done.unwrap_or_else(|refusal| refuse(&refusal))
+    done.unwrap_or_else(|refusal| refuse(&cli.origins.explain(&refusal)))
 }
 
 fn refuse(refusal: &str) -> ExitCode {
-    eprintln!("guestbook: {refusal}");
+    console::tell(&format!("guestbook: {refusal}"));
     ExitCode::from(REFUSED)
 }
 
-/// What became of writing to standard output. A reader that has seen enough, such as `head`, is no failure.
-fn written(outcome: std::io::Result<()>) -> Result<(), Refusal> {
-    match outcome {
-        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(format!("the answer cannot be written: {cause}"))
-        }
-        _ => Ok(()),
+fn form(format: LogFormat) -> Form {
+    match format {
+        LogFormat::Text => Form::Text,
+        LogFormat::Json => Form::Json,
     }
-}
-
-fn log_to_stderr(args: &LogArgs) -> Result<(), Refusal> {
-    let filter =
-        EnvFilter::try_new(&args.log).map_err(|cause| format!("--log {}: {cause}", args.log))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
 }
 
 /// Where both stores are, from flags and defaults.
@@ -114,6 +114,10 @@ struct Places {
 impl Places {
     fn of(cli: &Cli) -> Result<Self, Refusal> {
         let stores = &cli.stores;
+        if stores.database_url.is_none() || stores.cache_url.is_none() {
+            let folder = require_folder("--data-dir", &stores.data_dir);
+            folder.map_err(|error| error.context().to_owned())?;
+        }
         let database = match &stores.database_url {
             Some(url) => DatabaseUrl::parse(url).map_err(|error| error.context().to_owned())?,
             None => DatabaseUrl::Sqlite(stores.data_dir.join("guestbook.db")),
@@ -143,34 +147,31 @@ impl Places {
 
     /// Makes sure that no other process works on the same files.
     fn lock(&self) -> Result<Option<DataDir>, data_dir::Taken> {
-        let folder = self.database.folder().or(self.cache.folder());
-        folder.map(DataDir::lock).transpose()
+        let cache = || self.cache.folder().map(Path::to_owned);
+        let folder = self.database.lock_folder().or_else(cache);
+        folder.as_deref().map(DataDir::lock).transpose()
     }
 
     /// Opens both stores and the embedder.
     async fn open(&self, cli: &Cli, purpose: Purpose) -> Result<Parts, Refusal> {
-        let embedder = embedder(cli)?;
-        let settings = TableSettings {
-            list_ttl: cli.stores.list_ttl(),
-            retention: cli.stores.retention,
-            model: embedder.as_ref().map(|embedder| embedder.model().clone()),
-            cache_backend: self.cache.backend(),
-            text_index: cli.embedding.text_index == TextIndex::On,
+        let told = Told::of(cli, self).await?;
+        let parts = self.open_as(cli, purpose, &told).await?;
+        if purpose == Purpose::Serve {
+            told.note_embedder(&parts).await?;
+        }
+        Ok(parts)
+    }
+
+    /// As [`Self::open`], with these settings.
+    async fn open_as(&self, cli: &Cli, purpose: Purpose, told: &Told) -> Result<Parts, Refusal> {
+        let embedder = told.open_embedder()?;
+        let model = embedder.as_ref().map(|embedder| embedder.model().clone());
+        let database = self.open_database(cli, purpose, told, model).await?;
+        let lists = match purpose {
+            Purpose::Serve => lists_of(&self.cache, &database).await,
+            Purpose::Inspect => lists(&self.cache).await,
         };
-        let database = crate::storage::open::database(
-            &self.database,
-            Access {
-                connections: cli.stores.database_connections,
-                durability: cli.stores.durability.unwrap_or_default(),
-            },
-            settings,
-            purpose,
-        )
-        .await
-        .map_err(|error| error.to_string())?;
-        let lists = crate::storage::open::lists(&self.cache)
-            .await
-            .map_err(|error| error.to_string())?;
+        let lists = lists.map_err(refusal)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Parts {
             database,
@@ -178,6 +179,37 @@ impl Places {
             embedder,
             clock,
         })
+    }
+
+    async fn open_database(
+        &self,
+        cli: &Cli,
+        purpose: Purpose,
+        told: &Told,
+        model: Option<ModelId>,
+    ) -> Result<Arc<dyn Database>, Refusal> {
+        let settings = TableSettings {
+            list_ttl: told.list_ttl,
+            retention: told.retention,
+            model,
+            cache_backend: self.cache.backend(),
+            text_index: told.text_index,
+        };
+        let access = Access {
+            connections: cli.stores.database_connections,
+            durability: cli.stores.durability.unwrap_or_default(),
+        };
+        let opened =
+            crate::storage::open::database(&self.database, access, settings, purpose).await;
+        opened.map_err(refusal)
+    }
+}
+
+/// A conflict of settings says what to do; other failures say what failed.
+fn refusal(error: Error) -> Refusal {
+    match error.backend() {
+        "settings" => error.context().to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -200,16 +232,4 @@ fn require_file_for_durability(
     Err(format!(
         "--durability (GUESTBOOK_DURABILITY) is for the embedded database: {why}"
     ))
-}
-
-fn embedder(cli: &Cli) -> Result<Option<Arc<dyn Embedder>>, Refusal> {
-    let args = &cli.embedding;
-    let options = OpenAiOptions {
-        model: args.embedder_model.clone(),
-        dimension: args.embedder_dimension,
-        api_key: args.embedder_key.clone(),
-        timeout: args.embedder_timeout,
-    };
-    let spec = args.embedder();
-    crate::embed::open::open(&spec, options).map_err(|cause| format!("--embedder {spec}: {cause}"))
 }

@@ -2,6 +2,7 @@
 
 use super::{MISSING, Places, Refusal};
 use crate::config::Cli;
+use crate::console;
 use crate::service::Service;
 use crate::storage::open::Purpose;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,10 +31,13 @@ pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
     let stopped = service.stop().await;
     let done = done.map_err(|error| error.context().to_owned())?;
     stopped.map_err(|error| error.to_string())?;
-    println!(
-        "{} of {} messages looked at, {} failed",
-        done.done, done.total, done.failed
-    );
+    console::print(|out| {
+        let (looked_at, total, failed) = (done.done, done.total, done.failed);
+        writeln!(
+            out,
+            "{looked_at} of {total} messages looked at, {failed} failed"
+        )
+    })?;
     Ok(if done.failed == 0 {
         ExitCode::SUCCESS
     } else {

@@ -3,15 +3,13 @@
 use super::Refusal;
 use super::search::{Found, Question};
 use crate::config::Cli;
-use crate::http::StatsAnswer;
+use crate::http::{ServerAddress, StatsAnswer};
 use crate::service::verify::Report;
 use crate::storage::database::SearchScope;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long a server may be silent before it counts as one that hangs.
@@ -20,7 +18,7 @@ const ALIVE_WITHIN: Duration = Duration::from_secs(10);
 /// The report of a running server.
 pub(super) async fn verify(
     cli: &Cli,
-    address: SocketAddr,
+    address: &ServerAddress,
     guest: Option<&str>,
     repair: bool,
 ) -> Result<Report, Refusal> {
@@ -35,7 +33,7 @@ pub(super) async fn verify(
 /// What a running server finds.
 pub(super) async fn search(
     cli: &Cli,
-    address: SocketAddr,
+    address: &ServerAddress,
     question: &Question,
 ) -> Result<Found, Refusal> {
     let mut url = match &question.scope {
@@ -62,7 +60,10 @@ pub(super) async fn search(
 }
 
 /// What the answers to prompts of a running server were good for.
-pub(super) async fn prompt_stats(cli: &Cli, address: SocketAddr) -> Result<StatsAnswer, Refusal> {
+pub(super) async fn prompt_stats(
+    cli: &Cli,
+    address: &ServerAddress,
+) -> Result<StatsAnswer, Refusal> {
     ask(cli, address, Method::GET, url(address, &["cache"])?).await
 }
 
@@ -72,7 +73,11 @@ struct Forgotten {
 }
 
 /// Has a running server remove the answers of a scope; how many.
-pub(super) async fn forget(cli: &Cli, address: SocketAddr, scope: &str) -> Result<u64, Refusal> {
+pub(super) async fn forget(
+    cli: &Cli,
+    address: &ServerAddress,
+    scope: &str,
+) -> Result<u64, Refusal> {
     let mut url = url(address, &["cache"])?;
     url.query_pairs_mut().append_pair("scope", scope);
     let forgotten: Forgotten = ask(cli, address, Method::DELETE, url).await?;
@@ -80,18 +85,45 @@ pub(super) async fn forget(cli: &Cli, address: SocketAddr, scope: &str) -> Resul
 }
 
 /// `http://ADDRESS/v1/…`, each segment as it must be written there.
-fn url(address: SocketAddr, segments: &[&str]) -> Result<Url, Refusal> {
+fn url(address: &ServerAddress, segments: &[&str]) -> Result<Url, Refusal> {
+    if let Some(dots) = segments
+        .iter()
+        .find(|segment| matches!(**segment, "." | ".."))
+    {
+        return Err(format!(
+            "the id `{dots}` cannot stand in a URL, so the server on {address} cannot be asked for it; stop it, and run this again"
+        ));
+    }
     let unusable = || format!("the address {address} of the server cannot be asked");
-    let mut url = Url::parse(&format!("http://{address}/v1")).map_err(|_| unusable())?;
+    let mut url = Url::parse(&format!("{}/v1", base(address))).map_err(|_| unusable())?;
     url.path_segments_mut()
         .map_err(|()| unusable())?
         .extend(segments);
     Ok(url)
 }
 
+/// How URLs of the server begin. One at a unix socket still wants a host.
+fn base(address: &ServerAddress) -> String {
+    match address {
+        ServerAddress::Tcp(address) => format!("http://{address}"),
+        ServerAddress::Unix(_) => "http://localhost".to_owned(),
+    }
+}
+
+/// Never through a proxy: the server is on this machine.
+fn client(address: &ServerAddress) -> Result<Client, Refusal> {
+    let builder = Client::builder().no_proxy();
+    let builder = match address {
+        ServerAddress::Tcp(_) => builder,
+        ServerAddress::Unix(path) => builder.unix_socket(path.as_path()),
+    };
+    let client = builder.build();
+    client.map_err(|cause| format!("the HTTP client could not be made: {cause}"))
+}
+
 async fn ask<T: DeserializeOwned>(
     cli: &Cli,
-    address: SocketAddr,
+    address: &ServerAddress,
     method: Method,
     url: Url,
 ) -> Result<T, Refusal> {
@@ -100,17 +132,15 @@ async fn ask<T: DeserializeOwned>(
 
 async fn ask_with<T: DeserializeOwned>(
     cli: &Cli,
-    address: SocketAddr,
+    address: &ServerAddress,
     method: Method,
     url: Url,
     with: impl FnOnce(RequestBuilder) -> RequestBuilder,
 ) -> Result<T, Refusal> {
-    // Never through a proxy: the server is on this machine.
-    let client = Client::builder().no_proxy().build();
-    let client = client.map_err(|cause| format!("the HTTP client could not be made: {cause}"))?;
+    let client = client(address)?;
     let request = with(client.request(method, url));
     let request = match &cli.serving.api_key {
-        Some(key) => request.bearer_auth(key.expose_secret()),
+        Some(key) => request.bearer_auth(key.expose()),
         None => request,
     };
     let failed = |cause: reqwest::Error| {
@@ -157,7 +187,7 @@ struct Problem {
 
 /// Why a server that was asked something is not waited for any longer. An answer may take as long as it likes, a recount takes
 /// minutes, but whoever works on one still says that it is there.
-async fn hangs(client: &Client, address: SocketAddr) -> Refusal {
+async fn hangs(client: &Client, address: &ServerAddress) -> Refusal {
     loop {
         tokio::time::sleep(ALIVE_WITHIN).await;
         if let Err(hangs) = require_alive(client, address).await {
@@ -166,8 +196,8 @@ async fn hangs(client: &Client, address: SocketAddr) -> Refusal {
     }
 }
 
-async fn require_alive(client: &Client, address: SocketAddr) -> Result<(), Refusal> {
-    let health = client.get(format!("http://{address}/health"));
+async fn require_alive(client: &Client, address: &ServerAddress) -> Result<(), Refusal> {
+    let health = client.get(format!("{}/health", base(address)));
     let asked = health.timeout(ALIVE_WITHIN).send().await;
     asked.map(drop).map_err(|cause| {
         let how = match cause.is_timeout() {

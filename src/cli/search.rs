@@ -1,15 +1,17 @@
 //! `guestbook search`: which messages of a guest, of a user or of everyone answer best.
 
 use super::asked::{Asked, here};
-use super::{MISSING, Places, Refusal, remote, written};
+use super::printed::is_command;
+use super::{MISSING, Places, Refusal, remote};
 use crate::chat::{
     Findings, GuestId, Hit, InvalidField, K, ModelId, OwnerId, SearchMode, SearchText, Words,
 };
 use crate::config::{Cli, SearchArgs};
+use crate::console;
 use crate::service::Service;
 use crate::storage::database::{SearchScope, Sought};
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Why everything cannot be searched without a server.
@@ -44,6 +46,9 @@ pub(super) struct Found {
 #[derive(Debug, Deserialize, Serialize)]
 struct FoundMessage {
     message_id: String,
+    /// The id that the client chose, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     conversation_id: String,
     sequence: u64,
     role: String,
@@ -57,7 +62,7 @@ pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusa
     let is_one_chat = matches!(question.scope, Some(SearchScope::Guest(_)));
     let places = Places::of(cli)?;
     let found = match Asked::of(&places)? {
-        Asked::Server(address) => remote::search(cli, address, &question).await?,
+        Asked::Server(address) => remote::search(cli, &address, &question).await?,
         Asked::Here(_folder) => {
             let scope = question.scope.clone().ok_or(NO_INDEX)?;
             let look = async |service: &Service| ask(service, scope, question).await;
@@ -67,9 +72,9 @@ pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusa
     if args.json {
         let text = serde_json::to_string_pretty(&found)
             .map_err(|cause| format!("the answer cannot be written: {cause}"))?;
-        written(writeln!(io::stdout(), "{text}"))?;
+        console::print(|out| writeln!(out, "{text}"))?;
     } else {
-        written(print(&found, is_one_chat))?;
+        console::print(|out| show(out, &found, is_one_chat))?;
     }
     Ok(match found.hits.is_empty() {
         false => ExitCode::SUCCESS,
@@ -82,12 +87,12 @@ impl Question {
         let fault = |fault: InvalidField| fault.to_string();
         let scope = match (&args.guest, &args.user) {
             (Some(guest), _) => {
-                let guest = GuestId::parse(guest);
+                let guest = GuestId::parse_stored(guest);
                 let guest = guest.map_err(|fault| format!("--guest: {fault}"))?;
                 Some(SearchScope::Guest(guest))
             }
             (None, Some(user)) => {
-                let user = OwnerId::parse("--user", user).map_err(fault)?;
+                let user = OwnerId::parse_stored("--user", user).map_err(fault)?;
                 Some(SearchScope::User(user))
             }
             (None, None) => None,
@@ -135,6 +140,7 @@ impl From<&Hit> for FoundMessage {
     fn from(hit: &Hit) -> Self {
         Self {
             message_id: hit.message.to_string(),
+            id: hit.external_id.as_deref().map(str::to_owned),
             conversation_id: hit.conversation.to_string(),
             sequence: hit.sequence,
             role: hit.role.to_string(),
@@ -145,8 +151,7 @@ impl From<&Hit> for FoundMessage {
     }
 }
 
-fn print(found: &Found, is_one_chat: bool) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+fn show(out: &mut dyn Write, found: &Found, is_one_chat: bool) -> io::Result<()> {
     for hit in &found.hits {
         let place = match is_one_chat {
             true => format!("#{}", hit.sequence),
@@ -176,12 +181,12 @@ fn print(found: &Found, is_one_chat: bool) -> io::Result<()> {
             "{hits} found among the {searched} of {of} messages that have a vector of {model}; `guestbook reembed` computes the others"
         )?,
     }
-    out.flush()
+    Ok(())
 }
 
 /// The beginning of a message on one line, without anything that a terminal would take as a command.
 fn line(content: &str) -> String {
-    let plain = |c: char| match c.is_control() {
+    let plain = |c: char| match is_command(c) {
         true => ' ',
         false => c,
     };

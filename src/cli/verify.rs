@@ -1,12 +1,13 @@
 //! `guestbook verify`: "why is nothing in that table?"
 
 use super::asked::{Asked, here};
-use super::{MISSING, Places, REFUSED, Refusal, remote, written};
+use super::{MISSING, Places, REFUSED, Refusal, remote};
 use crate::chat::GuestId;
 use crate::config::Cli;
+use crate::console;
 use crate::service::verify::{Difference, Mode, Report, Scope};
 use crate::service::{Parts, Service};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Differences shown per table; `--json` shows more.
@@ -20,13 +21,13 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Refusal> {
     let scope = match guest {
         Some(text) => {
-            Scope::Guest(GuestId::parse(text).map_err(|fault| format!("--guest: {fault}"))?)
+            Scope::Guest(GuestId::parse_stored(text).map_err(|fault| format!("--guest: {fault}"))?)
         }
         None => Scope::All,
     };
     let places = Places::of(cli)?;
     let report = match Asked::of(&places)? {
-        Asked::Server(address) => remote::verify(cli, address, guest, repair).await?,
+        Asked::Server(address) => remote::verify(cli, &address, guest, repair).await?,
         Asked::Here(_folder) => {
             let mode = if repair { Mode::Repair } else { Mode::Look };
             let look = async |service: &Service| {
@@ -40,9 +41,9 @@ pub(super) async fn run(
     if json {
         let text = serde_json::to_string_pretty(&report)
             .map_err(|cause| format!("the report cannot be written: {cause}"))?;
-        written(writeln!(io::stdout(), "{text}"))?;
+        console::print(|out| writeln!(out, "{text}"))?;
     } else {
-        written(print(&report))?;
+        console::print(|out| show(out, &report))?;
     }
     Ok(if report.ok {
         ExitCode::SUCCESS
@@ -61,11 +62,12 @@ async fn require_model(cli: &Cli, service: &Service) -> Result<(), Refusal> {
     let Parts {
         database, embedder, ..
     } = service.parts();
-    let served = database.served().await.map_err(|error| error.to_string())?;
+    let stored = database.stored_settings().await;
+    let stored = stored.map_err(|error| error.to_string())?;
     let ours = embedder
         .as_ref()
         .map(|embedder| embedder.model().to_string());
-    match served.model {
+    match stored.held.map(|held| held.model) {
         Some(model) if ours.as_ref() != Some(&model) => Err(format!(
             "the tables were last served with another embedder, whose model is {model}; give the --embedder of that server, or \
              the one that shall hold from now on"
@@ -74,8 +76,7 @@ async fn require_model(cli: &Cli, service: &Service) -> Result<(), Refusal> {
     }
 }
 
-fn print(report: &Report) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+fn show(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     writeln!(out, "{:<24}{:>12}{:>12}   ", "table", "expected", "found")?;
     for table in &report.tables {
         let wrong = table.differences.len() as u64 + table.more_differences;
@@ -112,7 +113,7 @@ fn print(report: &Report) -> io::Result<()> {
     for what in &report.repaired {
         writeln!(out, "\nrepaired: {what}")?;
     }
-    out.flush()
+    Ok(())
 }
 
 fn line(difference: &Difference) -> String {

@@ -1,6 +1,6 @@
 //! The flags of `guestbook bench`.
 
-use super::{positive_count, positive_duration};
+use super::ranges::{CONNECTIONS, MESSAGES, ROUNDS, count, duration};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -18,13 +18,13 @@ pub struct BenchArgs {
     )]
     pub pairs: Vec<String>,
     /// Messages and reads of one run at most
-    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = positive_count)]
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = count::<usize>(MESSAGES))]
     pub messages: usize,
     /// How long one run may take at most
-    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = positive_duration)]
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub at_most: Duration,
     /// Connections at a time; straight at the stores: messages of a batch
-    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256", value_name = "N,…", value_parser = positive_count)]
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256", value_name = "N,…", value_parser = count::<usize>(CONNECTIONS))]
     pub connections: Vec<usize>,
     /// Writes to reads
     #[arg(long, default_value = "80:20", value_name = "W:R")]
@@ -39,7 +39,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 70, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
     pub load: u8,
     /// How often everything is measured; the median counts, and the spread says what it is worth
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = positive_count)]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = count::<usize>(ROUNDS))]
     pub repeat: usize,
     /// Compare pairs of different durability in one table
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! Where vectors come from, whether all of them are in memory, and whether words are indexed.
 
-use super::positive_duration;
+use super::ranges::{ATTEMPTS, DIMENSIONS, count, duration};
 use crate::embed::open::EmbedderSpec;
 use crate::service::Indexing;
 use clap::{Args, ValueEnum};
@@ -11,35 +11,34 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedding")]
 pub struct EmbeddingArgs {
-    /// static (built in, English), minilm:DIR (all-MiniLM-L6-v2 on this CPU, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none (no vectors) [default: static]
+    /// static (built in, English), minilm:DIR (all-MiniLM-L6-v2 on this CPU, English), openai:URL (an OpenAI-compatible server, e.g. `openai:https://api.openai.com/v1`), none (no vectors); on PostgreSQL or Redis it is stored for all nodes, and without this flag what is stored holds [default: static]
     #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER", value_name = "SPEC")]
     pub embedder: Option<EmbedderSpec>,
-    /// Model to ask an openai: embedder for
+    /// Model to ask an openai: embedder for [default: text-embedding-3-small]
     #[arg(
         long,
         global = true,
         env = "GUESTBOOK_EMBEDDER_MODEL",
-        default_value = "text-embedding-3-small",
         value_name = "NAME"
     )]
-    pub embedder_model: String,
-    /// Dimensions that model answers with
+    pub embedder_model: Option<String>,
+    /// Dimensions that model answers with [default: 1536]
     #[arg(
         long,
         global = true,
         env = "GUESTBOOK_EMBEDDER_DIMENSION",
-        default_value_t = 1536,
+        value_parser = count::<usize>(DIMENSIONS),
         value_name = "N"
     )]
-    pub embedder_dimension: usize,
+    pub embedder_dimension: Option<usize>,
     /// API key of an openai: embedder [env: GUESTBOOK_EMBEDDER_KEY, OPENAI_API_KEY; not a flag, so that no process list shows it]
     #[arg(skip)]
     pub embedder_key: Option<SecretString>,
     /// How long one request to an openai: embedder may take
-    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_TIMEOUT", default_value = "10s", value_parser = positive_duration, value_name = "TIME")]
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub embedder_timeout: Duration,
     /// Tries before a message's vector is marked failed; the wait between them doubles from 1 s to at most 60 s
-    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_ATTEMPTS", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, global = true, env = "GUESTBOOK_EMBEDDER_ATTEMPTS", default_value_t = 8, value_name = "N", value_parser = count::<u32>(ATTEMPTS))]
     pub embedder_attempts: u32,
     /// When the index that POST /v1/search uses is in memory: lazy (from the first search on), on (from the start), off
     #[arg(
@@ -50,15 +49,14 @@ pub struct EmbeddingArgs {
         value_name = "WHEN"
     )]
     pub search_index: SearchIndex,
-    /// Whether an index over the words of all messages is kept, which POST /v1/search with mode=text needs: on (every message costs more; old ones are taken in at the start), off (removes it)
+    /// Whether an index over the words of all messages is kept, which POST /v1/search with mode=text needs: on (every message costs more; old ones are taken in at the start), off (removes it); stored as --embedder is [default: off]
     #[arg(
         long,
         global = true,
         env = "GUESTBOOK_TEXT_INDEX",
-        default_value = "off",
         value_name = "WHETHER"
     )]
-    pub text_index: TextIndex,
+    pub text_index: Option<TextIndex>,
 }
 
 impl EmbeddingArgs {

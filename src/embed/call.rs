@@ -12,10 +12,10 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
-use secrecy::{ExposeSecret, SecretString};
 
 use super::endpoint::Endpoint;
 use super::{EmbedError, reply};
+use crate::api_key::ApiKey;
 
 /// The longest answer to a failed call that is looked at, in bytes.
 const LONGEST_COMPLAINT: usize = 65_536;
@@ -30,7 +30,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 pub(super) struct Call {
     client: Client,
     endpoint: Endpoint,
-    api_key: Option<SecretString>,
+    api_key: Option<ApiKey>,
     timeout: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Call {
     /// What the HTTP or the TLS library has against it; not to be expected.
     pub(super) fn new(
         endpoint: Endpoint,
-        api_key: Option<SecretString>,
+        api_key: Option<ApiKey>,
         timeout: Duration,
     ) -> Result<Self, String> {
         let client = Client::builder()
@@ -71,7 +71,7 @@ impl Call {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(json);
         if let Some(key) = &self.api_key {
-            request = request.bearer_auth(key.expose_secret());
+            request = request.bearer_auth(key.expose());
         }
         let response = request.send().await;
         let response = response.map_err(|error| self.no_answer(error))?;
@@ -131,7 +131,7 @@ impl Call {
 
     fn cause(&self, detail: &str) -> String {
         let detail = match &self.api_key {
-            Some(key) => detail.replace(key.expose_secret(), "[key]"), // servers echo requests
+            Some(key) => detail.replace(key.expose(), "[key]"), // servers echo requests
             None => detail.to_owned(),
         };
         let on_one_line = |c: char| if c.is_control() { ' ' } else { c };
@@ -148,7 +148,7 @@ impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("endpoint", &self.endpoint)
-            .field("api_key", &self.api_key) // `SecretString` shows only that it is there
+            .field("api_key", &self.api_key) // it shows only that it is there
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

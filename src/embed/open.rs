@@ -12,6 +12,7 @@ use super::endpoint::{BadUrl, Endpoint};
 use super::minilm::{BadModel, MiniLm};
 use super::openai::{OpenAi, OpenAiOptions};
 use super::table::StaticTable;
+use crate::api_key::BadKey;
 
 /// Which embedder to use, as written in the settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,9 +62,9 @@ pub enum OpenError {
     NoTimeout,
     /// The API key cannot be sent.
     #[error(
-        "the embedding API key is empty or has a space, line end or other character that no key has"
+        "the embedding API key {0}; correct GUESTBOOK_EMBEDDER_KEY or OPENAI_API_KEY, the first of them that is set"
     )]
-    BadKey,
+    BadKey(BadKey),
     /// The HTTP client or TLS could not be set up.
     #[error("cannot set up the HTTP client for embeddings: {0}")]
     Client(String),
@@ -174,13 +175,19 @@ mod tests {
             (OpenAiOptions { model: " ".into(), ..good() }, OpenError::NoModel),
             (OpenAiOptions { dimension: 0, ..good() }, OpenError::NoDimension),
             (OpenAiOptions { timeout: Default::default(), ..good() }, OpenError::NoTimeout),
-            (OpenAiOptions { api_key: key(""), ..good() }, OpenError::BadKey),
-            (OpenAiOptions { api_key: key("sk-1\n"), ..good() }, OpenError::BadKey),
+            (OpenAiOptions { api_key: key(" "), ..good() }, OpenError::BadKey(BadKey::Empty)),
+            (OpenAiOptions { api_key: key("sk\n1"), ..good() }, OpenError::BadKey(BadKey::Unsendable)),
         ];
         for (options, reason) in cases {
             assert_eq!(open(&spec, options).err(), Some(reason));
         }
-        assert!(open(&spec, good()).unwrap().is_some());
+        let from_a_file = OpenAiOptions {
+            api_key: key("sk-1\n"),
+            ..good()
+        };
+        for options in [good(), from_a_file] {
+            assert!(open(&spec, options).unwrap().is_some());
+        }
     }
 
     #[test]

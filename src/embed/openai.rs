@@ -15,6 +15,7 @@ use super::call::Call;
 use super::endpoint::Endpoint;
 use super::open::OpenError;
 use super::{EmbedError, Embedder, InlineEmbedder, reply};
+use crate::api_key::ApiKey;
 use crate::chat::{ModelId, Vector};
 
 /// Texts in one request: few enough for every known server, enough to hide the round trip.
@@ -81,6 +82,7 @@ impl OpenAi {
     /// [`OpenError`] if an option cannot be used or TLS cannot be set up.
     pub fn new(endpoint: Endpoint, options: OpenAiOptions) -> Result<Self, OpenError> {
         check(&options)?;
+        let key = key(&options)?;
         let digest = Sha256::new()
             .chain_update(endpoint.as_str())
             .chain_update("\n")
@@ -90,8 +92,7 @@ impl OpenAi {
             id: ModelId::new(&options.model, options.dimension, &digest.into()),
             model: options.model,
             dimension: options.dimension,
-            call: Call::new(endpoint, options.api_key, options.timeout)
-                .map_err(OpenError::Client)?,
+            call: Call::new(endpoint, key, options.timeout).map_err(OpenError::Client)?,
         })
     }
 
@@ -169,9 +170,11 @@ fn check(options: &OpenAiOptions) -> Result<(), OpenError> {
     if options.timeout.is_zero() {
         return Err(OpenError::NoTimeout);
     }
-    let usable = |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
-    match &options.api_key {
-        Some(key) if !usable(key.expose_secret()) => Err(OpenError::BadKey),
-        _ => Ok(()),
-    }
+    Ok(())
+}
+
+/// The key, read as every key is.
+fn key(options: &OpenAiOptions) -> Result<Option<ApiKey>, OpenError> {
+    let key = options.api_key.as_ref().map(ExposeSecret::expose_secret);
+    key.map(str::parse).transpose().map_err(OpenError::BadKey)
 }

@@ -1,11 +1,11 @@
 //! `Authorization: Bearer …`, when the server has a key.
 
 use super::{App, Problem};
+use crate::api_key::ApiKey;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -21,7 +21,7 @@ pub(super) async fn require_key(State(app): State<App>, request: Request, next: 
 }
 
 /// Compares hashes in constant time, so that neither the key nor its length can be found by timing.
-fn carries(request: &Request, key: &SecretString) -> bool {
+fn carries(request: &Request, key: &ApiKey) -> bool {
     let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return false;
@@ -30,6 +30,6 @@ fn carries(request: &Request, key: &SecretString) -> bool {
         return false;
     };
     let given = Sha256::digest(token.trim().as_bytes());
-    let wanted = Sha256::digest(key.expose_secret().trim().as_bytes());
+    let wanted = Sha256::digest(key.expose().as_bytes());
     scheme.eq_ignore_ascii_case("bearer") && bool::from(given.as_slice().ct_eq(wanted.as_slice()))
 }

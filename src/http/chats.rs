@@ -17,8 +17,10 @@ use axum::response::{IntoResponse, Response};
 
 /// Messages in one answer at most.
 pub(super) const HISTORY_CAP: usize = 10_000;
+/// No message has such a sequence, and every database can compare it.
+const BEYOND_ALL: u64 = i64::MAX as u64;
 
-/// `GET /v1/guest/chat/{guest_id}?limit=&before=&after=`
+/// `GET /v1/guest/chat/{guest_id}?limit=&before=&after=` or `?last=`
 pub(super) async fn history(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let stands = |standing: &_| app.service.stands(standing);
     if let Some(sent) = app.recent.find(request.uri(), stands) {
@@ -80,8 +82,17 @@ pub(super) async fn delete(
     Ok(Json(DeletedAnswer::new(guest.as_str(), deleted)).into_response())
 }
 
-/// `limit`, `before` and `after` as a page.
+/// `limit`, `before` and `after`, or `last`, as a page.
 pub(super) fn page(parameters: &Parameters) -> Result<Page, InvalidField> {
+    if let Some(limit) = parameters.count("last", HISTORY_CAP)? {
+        let mut others = ["limit", "before", "after"].into_iter();
+        if let Some(other) = others.find(|name| parameters.text(name).is_some()) {
+            let rule = format!("is given beside `{other}`; it stands alone");
+            return Err(InvalidField::new("last", rule));
+        }
+        let from = PageStart::Below(BEYOND_ALL);
+        return Ok(Page { limit, from });
+    }
     let limit = parameters.limit(HISTORY_CAP)?;
     let from = match (parameters.number("before")?, parameters.number("after")?) {
         (Some(_), Some(_)) => {

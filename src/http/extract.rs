@@ -11,6 +11,9 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use uuid::Uuid;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A whole request body of JSON text, within the limits of size, time and memory.
 pub(super) struct JsonBody {
     held: Held,
@@ -42,10 +45,15 @@ impl JsonBody {
         self.is_ndjson
     }
 
+    /// The body as it came, without the mark that some programs begin a text with: a reader of JSON may skip it (RFC 8259, 8.1).
+    pub(super) fn bytes(&self) -> &[u8] {
+        let bytes = &self.held.bytes;
+        bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+    }
+
     /// The text of the body.
     pub(super) fn text(&self) -> Result<&str, Problem> {
-        std::str::from_utf8(&self.held.bytes)
-            .map_err(|_| Problem::malformed("the body is not UTF-8"))
+        std::str::from_utf8(self.bytes()).map_err(|_| Problem::malformed("the body is not UTF-8"))
     }
 }
 
@@ -190,10 +198,15 @@ impl Parameters {
 
     /// `limit`: at least 1; more than `cap` gives `cap`.
     pub(super) fn limit(&self, cap: usize) -> Result<usize, InvalidField> {
-        match self.number("limit")? {
-            Some(0) => Err(InvalidField::new("limit", "must be at least 1")),
-            Some(limit) => Ok(usize::try_from(limit).unwrap_or(cap).min(cap)),
-            None => Ok(cap),
+        Ok(self.count("limit", cap)?.unwrap_or(cap))
+    }
+
+    /// A parameter that says how many: at least 1; more than `cap` gives `cap`.
+    pub(super) fn count(&self, name: &str, cap: usize) -> Result<Option<usize>, InvalidField> {
+        match self.number(name)? {
+            Some(0) => Err(InvalidField::new(name, "must be at least 1")),
+            Some(count) => Ok(Some(usize::try_from(count).unwrap_or(cap).min(cap))),
+            None => Ok(None),
         }
     }
 }

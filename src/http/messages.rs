@@ -1,16 +1,17 @@
 //! Storing messages: one, a guest's batch, many guests' lines.
 
 use super::extract::{GuestPath, JsonBody, Key};
-use super::wire::{Elements, IncomingBatch, IncomingMessage, SavedAnswer, read, read_object};
+use super::patience::Patience;
+use super::wire::{Elements, IncomingBatch, IncomingMessage, Line, SavedAnswer, read, read_object};
 use super::{App, Problem};
 use crate::chat::{GuestId, IdempotencyKey, InvalidField, NewMessage};
-use crate::error::Result as StoreResult;
-use crate::service::{Answer, Saved, Waiting};
+use crate::service::{Answer, Fate, Saved, Waiting};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tokio::time::{Instant, timeout_at};
 
 /// Messages of one guest at a time.
 const GUEST_BATCH: usize = 1000;
@@ -28,8 +29,12 @@ pub(super) async fn post(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let incoming: IncomingMessage<'_> = read_object(body.text()?)?;
-    let message = incoming.for_guest(&guest, key?, app.settings.content_limit)?;
-    let saved = store_one(&app, vec![message], |_| None).await?;
+    let key = key?;
+    let message = incoming.for_guest(&guest, key.clone(), app.settings.content_limit)?;
+    // Under the same key a batch would have been another request.
+    let of_batch = key.as_ref().map(|key| key.of_part(0).message_id(&guest));
+    let message = message.ruling_out(of_batch.map(Into::into));
+    let saved = store_one(&app, vec![message], key.is_some(), |_| None).await?;
     let Some(saved) = saved.first() else {
         return Err(Problem::outcome_unknown());
     };
@@ -47,7 +52,7 @@ pub(super) async fn post_guest_batch(
     let raw = batch
         .messages
         .ok_or_else(|| InvalidField::new("messages", "is required"))?;
-    let list: Elements<'_, GUEST_BATCH> = serde_json::from_str(raw.get())
+    let list: Elements<&str, GUEST_BATCH> = serde_json::from_str(raw.get())
         .map_err(|_| InvalidField::new("messages", "must be an array"))?;
     if list.count == 0 || list.count > GUEST_BATCH {
         let count = list.count;
@@ -68,7 +73,12 @@ pub(super) async fn post_guest_batch(
             None => message,
         });
     }
-    let saved = store_one(&app, messages, Some).await?;
+    if let (Some(key), Some(last)) = (&key, messages.last_mut()) {
+        // Under the same key, more messages or one alone would have been another request.
+        let others = [key.of_part(list.count), key.clone()];
+        last.rules_out = others.map(|key| key.message_id(&guest).into()).into();
+    }
+    let saved = store_one(&app, messages, key.is_some(), Some).await?;
     let answers: Vec<_> = saved.iter().map(|saved| app.saved(saved, &guest)).collect();
     Ok(Json(answers).into_response())
 }
@@ -80,28 +90,33 @@ pub(super) async fn post_batch(
     Key(key): Key,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let text = body.text()?;
-    let as_lines = body.is_ndjson() || !text.trim_start().starts_with('[');
-    let parts: Elements<'_, LINES> = if as_lines {
-        Elements::of_lines(text)
-    } else {
-        read(text)?
-    };
-    if parts.count > LINES {
-        let count = parts.count;
+    let as_lines = body.is_ndjson() || !body.bytes().trim_ascii_start().starts_with(b"[");
+    let (lines, count) = many(&body, as_lines)?;
+    if count > LINES {
         let detail = format!("the body holds {count} messages; send at most {LINES} at a time");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     let key = key?;
-    let fates = store_many(&app, &parts.first, key.as_ref()).await;
-    Ok(many_answers(&app, &fates, as_lines))
+    let stored = store_many(&app, &lines, key.as_ref()).await;
+    Ok(many_answers(&app, &stored, as_lines))
+}
+
+/// The messages of a body as text, no more of them than are stored, and how many there are.
+fn many(body: &JsonBody, as_lines: bool) -> Result<(Vec<Line<'_>>, usize), Problem> {
+    if as_lines {
+        let lines = Elements::<_, LINES>::of_lines(body.bytes());
+        return Ok((lines.first, lines.count));
+    }
+    let array: Elements<&str, LINES> = read(body.text()?)?;
+    Ok((array.first.into_iter().map(Ok).collect(), array.count))
 }
 
 fn one_of_many(
-    text: &str,
+    line: Line<'_>,
     key: Option<IdempotencyKey>,
     content_limit: usize,
 ) -> Result<NewMessage, Problem> {
+    let text = line.map_err(|number| Problem::malformed(format!("line {number} is not UTF-8")))?;
     let incoming: IncomingMessage<'_> = read_object(text)?;
     Ok(incoming.for_its_guest(key, content_limit)?)
 }
@@ -110,101 +125,122 @@ fn one_of_many(
 async fn store_one(
     app: &App,
     group: Vec<NewMessage>,
+    is_keyed: bool,
     place: impl FnOnce(usize) -> Option<usize>,
 ) -> Result<Vec<Saved>, Problem> {
-    let storing = app.service.store(vec![group]);
-    let answers: StoreResult<Vec<Answer>> =
-        tokio::time::timeout(app.settings.request_timeout, storing)
-            .await
-            .map_err(|_| Problem::outcome_unknown())?;
-    match answers?.pop() {
-        Some(Answer::Saved(saved)) => Ok(saved),
-        Some(Answer::Conflict { index, id }) => Err(Problem::conflict(id, place(index))),
-        Some(Answer::Failed(cause)) => Err(cause.into()),
-        None => Err(Problem::outcome_unknown()),
+    let deadline = Instant::now() + app.settings.request_timeout;
+    let queued = timeout_at(deadline, app.service.enqueue(vec![group])).await;
+    let mut waiting = queued.map_err(|_| Problem::not_begun())??;
+    let _ = timeout_at(deadline, waiting.wait()).await; // what is known by then is told
+    match waiting.fates().pop() {
+        Some(Fate::Answered(Answer::Saved(saved))) => Ok(saved),
+        Some(Fate::Answered(Answer::Conflict { index, id })) => {
+            Err(Problem::conflict(&id, is_keyed, place(index)))
+        }
+        Some(Fate::Answered(Answer::Failed(cause))) => Err(cause.into()),
+        Some(Fate::NotBegun) => Err(Problem::not_begun()),
+        Some(Fate::Unknown) | None => Err(Problem::outcome_unknown()),
     }
 }
 
-/// A line's fate: stored for this guest, or refused.
-type Line = Result<(GuestId, Saved), Problem>;
+/// What became of a line: stored for this guest, or refused.
+type Stored = Result<(GuestId, Saved), Problem>;
 
 /// Some lines on their way: those that could be read wait for one answer of the service together.
 struct Part {
     lines: Vec<Result<GuestId, Problem>>,
-    stored: Result<Waiting, Problem>,
+    queued: Result<Waiting, Problem>,
 }
 
-/// Stores what could be read, each message a group of its own; one fate per line, in order.
-async fn store_many(app: &App, texts: &[&str], key: Option<&IdempotencyKey>) -> Vec<Line> {
-    let mut parts = Vec::with_capacity(texts.len().div_ceil(LINES_AT_A_TIME));
+/// Stores what could be read, each message a group of its own; one answer per line, in order. When nothing moves any more, or the
+/// server stops, what is stored is answered, and what is not begun is refused.
+async fn store_many(app: &App, lines: &[Line<'_>], key: Option<&IdempotencyKey>) -> Vec<Stored> {
+    let mut patience = Patience::new(app);
+    let mut parts = Vec::with_capacity(lines.len().div_ceil(LINES_AT_A_TIME));
     // All are queued, in order, before the first is waited for: so each commit finds the next lines ready. They are read only
     // when there is room in the queue for those before them.
-    for (part, texts) in texts.chunks(LINES_AT_A_TIME).enumerate() {
+    for (at, lines) in lines.chunks(LINES_AT_A_TIME).enumerate() {
+        let first = at * LINES_AT_A_TIME;
+        parts.push(match patience.refusal() {
+            Some(problem) => Part::refused(lines.len(), problem),
+            None => Part::queue(app, &mut patience, lines, first, key).await,
+        });
+    }
+    let queued = parts
+        .iter_mut()
+        .filter_map(|part| part.queued.as_mut().ok());
+    patience.wait_for(&mut queued.collect::<Vec<_>>()).await;
+    let refusal = patience.refusal().unwrap_or_else(Problem::not_begun);
+    let stored = parts
+        .into_iter()
+        .flat_map(|part| part.stored(key.is_some(), &refusal));
+    stored.collect()
+}
+
+impl Part {
+    async fn queue(
+        app: &App,
+        patience: &mut Patience<'_>,
+        texts: &[Line<'_>],
+        first: usize,
+        key: Option<&IdempotencyKey>,
+    ) -> Self {
         let (mut lines, mut groups) = (Vec::with_capacity(texts.len()), Vec::new());
         for (place, text) in texts.iter().enumerate() {
-            let index = part * LINES_AT_A_TIME + place;
-            let key = key.map(|key| key.of_part(index));
-            let one = one_of_many(text, key, app.settings.content_limit);
+            let key = key.map(|key| key.of_part(first + place));
+            let one = one_of_many(*text, key, app.settings.content_limit);
             lines.push(one.map(|message| {
                 let guest = message.guest.clone();
                 groups.push(vec![message]);
                 guest
             }));
         }
-        let stored = app.service.enqueue(groups).await.map_err(Problem::from);
-        parts.push(Part { lines, stored });
+        let queued = patience.queue(groups).await;
+        Self { lines, queued }
     }
-    let mut fates = Vec::with_capacity(texts.len());
-    for part in parts {
-        fates.extend(part.fates(app).await);
-    }
-    fates
-}
 
-impl Part {
-    async fn fates(self, app: &App) -> Vec<Line> {
-        let answers = match self.stored {
-            Ok(waiting) => {
-                match tokio::time::timeout(app.settings.request_timeout, waiting.answer()).await {
-                    Ok(answers) => answers.map_err(Problem::from),
-                    Err(_) => Err(Problem::outcome_unknown()),
-                }
-            }
-            Err(problem) => Err(problem),
-        };
-        let mut answers = match answers {
-            Ok(answers) => Ok(answers.into_iter()),
-            Err(problem) => Err(problem),
-        };
-        let fate = |line: Result<GuestId, Problem>| {
+    /// Lines that nobody has looked at.
+    fn refused(lines: usize, problem: Problem) -> Self {
+        Self {
+            lines: vec![Err(problem.clone()); lines],
+            queued: Err(problem),
+        }
+    }
+
+    fn stored(self, is_keyed: bool, not_begun: &Problem) -> Vec<Stored> {
+        let mut fates = self.queued.map(|waiting| waiting.fates().into_iter());
+        let stored = |line: Result<GuestId, Problem>| {
             let guest = line?;
-            let answer = match &mut answers {
-                Ok(answers) => answers.next(),
+            let fate = match &mut fates {
+                Ok(fates) => fates.next(),
                 Err(problem) => return Err(problem.clone()),
             };
-            match answer {
-                Some(Answer::Saved(saved)) => saved
+            match fate {
+                Some(Fate::Answered(Answer::Saved(saved))) => saved
                     .into_iter()
                     .next()
                     .map(|saved| (guest, saved))
                     .ok_or_else(Problem::outcome_unknown),
-                Some(Answer::Conflict { id, .. }) => Err(Problem::conflict(id, None)),
-                Some(Answer::Failed(cause)) => Err(cause.into()),
-                None => Err(Problem::outcome_unknown()),
+                Some(Fate::Answered(Answer::Conflict { id, .. })) => {
+                    Err(Problem::conflict(&id, is_keyed, None))
+                }
+                Some(Fate::Answered(Answer::Failed(cause))) => Err(cause.into()),
+                Some(Fate::NotBegun) => Err(not_begun.clone()),
+                Some(Fate::Unknown) | None => Err(Problem::outcome_unknown()),
             }
         };
-        self.lines.into_iter().map(fate).collect()
+        self.lines.into_iter().map(stored).collect()
     }
 }
 
 /// The answers in the form of the question: lines for lines, an array for an array.
-fn many_answers(app: &App, fates: &[Line], as_lines: bool) -> Response {
-    let mut body = Vec::with_capacity(fates.len() * 420);
-    for (index, fate) in fates.iter().enumerate() {
+fn many_answers(app: &App, stored: &[Stored], as_lines: bool) -> Response {
+    let mut body = Vec::with_capacity(stored.len() * 420);
+    for (index, one) in stored.iter().enumerate() {
         if !as_lines {
             body.push(if index == 0 { b'[' } else { b',' });
         }
-        let written = match fate {
+        let written = match one {
             Ok((guest, saved)) => serde_json::to_writer(&mut body, &app.saved(saved, guest)),
             Err(problem) => serde_json::to_writer(&mut body, problem),
         };
@@ -214,7 +250,7 @@ fn many_answers(app: &App, fates: &[Line], as_lines: bool) -> Response {
         }
     }
     if !as_lines {
-        body.extend_from_slice(if fates.is_empty() { b"[]" } else { b"]" });
+        body.extend_from_slice(if stored.is_empty() { b"[]" } else { b"]" });
     }
     let kind = if as_lines {
         "application/x-ndjson"
@@ -229,7 +265,7 @@ fn many_answers(app: &App, fates: &[Line], as_lines: bool) -> Response {
 }
 
 impl App {
-    fn saved<'a>(&self, saved: &Saved, guest: &'a GuestId) -> SavedAnswer<'a> {
+    fn saved<'a>(&self, saved: &'a Saved, guest: &'a GuestId) -> SavedAnswer<'a> {
         let parts = self.service.parts();
         SavedAnswer::new(
             saved,

@@ -9,9 +9,13 @@ mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod idle;
+mod listen;
+mod listener;
 mod messages;
 mod operations;
 mod overload;
+mod patience;
 mod problem;
 mod prompts;
 mod recent;
@@ -23,15 +27,17 @@ mod unread;
 mod users;
 mod wire;
 
+pub use listen::{Listen, NoPlace, ServerAddress};
+pub use listener::Listener;
 pub use problem::Problem;
 pub use routes::{Access, Route, routes};
-pub use server::{Server, bind};
+pub use server::Server;
 pub use wire::StatsAnswer;
 
+use crate::api_key::ApiKey;
 use crate::error::Result as StoreResult;
 use crate::service::{Service, Turn};
 use axum::Router;
-use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -40,7 +46,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// The key that requests must carry, if any.
-    pub api_key: Option<SecretString>,
+    pub api_key: Option<ApiKey>,
     /// Bytes of a request body at most.
     pub body_limit: usize,
     /// Bytes of all request bodies at most that are being read or worked on at once; at least `body_limit`.
@@ -49,14 +55,18 @@ pub struct HttpSettings {
     pub answers_limit: usize,
     /// Bytes of one message's content at most.
     pub content_limit: usize,
-    /// How long the head of a request may take to arrive, also on a connection kept alive.
+    /// How long the head of a request may take to arrive, from its first byte on; of the first one, from the beginning.
     pub header_timeout: Duration,
+    /// How long a connection kept alive may wait for its next request.
+    pub idle_timeout: Duration,
     /// How long a body may take to arrive, and how long a client may take no byte of its answer.
     pub body_timeout: Duration,
     /// How long an answer may take. The client of a write is then told that its outcome is not known.
     pub request_timeout: Duration,
     /// How long requests in flight may take to end when the server stops.
     pub drain_timeout: Duration,
+    /// How many lines of the log were lost since the start.
+    pub log_dropped: fn() -> u64,
 }
 
 impl Default for HttpSettings {
@@ -68,10 +78,13 @@ impl Default for HttpSettings {
             answers_limit: 64 << 20,
             content_limit: 65_536,
             header_timeout: Duration::from_secs(15),
+            // nginx, Envoy and the common load balancers keep a connection for 60 s.
+            idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(5),
             // Longer than a request may take, so that each is answered, and short enough to close the stores afterwards.
             drain_timeout: Duration::from_secs(6),
+            log_dropped: || 0,
         }
     }
 }

@@ -32,9 +32,10 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
         in_time(parts.database.durability())
     );
     let database = app.service.failure().map_or(database, Err);
+    let embedder_problem = app.service.embedder_problem();
     let (code, status, without_database) = match (&database, &lists) {
-        (Ok(()), Ok(())) => (StatusCode::OK, "ready", ""),
-        (Ok(()), Err(_)) => (StatusCode::OK, "degraded", ""),
+        (Ok(()), Ok(())) if embedder_problem.is_none() => (StatusCode::OK, "ready", ""),
+        (Ok(()), _) => (StatusCode::OK, "degraded", ""),
         (Err(cause), _) => without_database(cause),
     };
     for cause in [&database, &lists]
@@ -58,7 +59,9 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
             .embedder
             .as_ref()
             .map(|embedder| embedder.model().to_string()),
+        embedder_problem: embedder_problem.map(|problem| problem.context().to_owned()),
         search_index: app.service.index_status().into(),
+        log_dropped: (app.settings.log_dropped)(),
     };
     (code, Json(answer)).into_response()
 }

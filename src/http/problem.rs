@@ -1,7 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`. Old clients read `detail`.
 
 use super::overload;
-use crate::chat::{InvalidField, MessageId};
+use crate::chat::{ClientId, InvalidField};
 use crate::error::{Error, ErrorKind, panic_text};
 use crate::service::Unseen;
 use axum::Json;
@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::any::Any;
 use std::borrow::Cow;
+use std::fmt::Display;
+use uuid::Uuid;
 
 /// How long a client should wait before it tries again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -26,6 +28,22 @@ pub struct Problem {
     /// The field that breaks a rule, for a 422.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
+    /// The message in question, for a 409.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    message: Option<Box<MessageInQuestion>>,
+    /// What the log has with the cause, where that is there and not for clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct MessageInQuestion {
+    /// The id that is stored already, where the client sent one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// Its place in the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
 }
 
 impl Problem {
@@ -37,6 +55,22 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             field: None,
+            message: None,
+            error_id: None,
+        }
+    }
+
+    /// A problem whose cause is told to the log alone, with an id that stands in both.
+    fn hiding(
+        status: StatusCode,
+        detail: impl Into<Cow<'static, str>>,
+        cause: &dyn Display,
+    ) -> Self {
+        let error_id = Uuid::new_v4().simple().to_string();
+        tracing::error!(status = status.as_u16(), error_id, error = %cause, "request failed");
+        Self {
+            error_id: Some(error_id),
+            ..Self::new(status, detail)
         }
     }
 
@@ -45,23 +79,47 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// A message repeats an id with another content, or follows more of them than there were under its key.
-    pub(super) fn conflict(id: MessageId, at: Option<usize>) -> Self {
+    /// Something else is stored under the id of a message, or its key was used for another request; `at` is the place of the
+    /// message in its batch.
+    pub(super) fn conflict(id: &ClientId, is_keyed: bool, at: Option<usize>) -> Self {
         let place = at
             .map(|index| format!("messages[{index}]: "))
             .unwrap_or_default();
-        let detail = format!(
-            "{place}message {id} is stored already with another guest, role or content, or its Idempotency-Key with fewer \
-             messages; nothing was stored. Use a new id \
-             or Idempotency-Key for a new message"
-        );
-        Self::new(StatusCode::CONFLICT, detail)
+        let detail = match is_keyed {
+            true => format!(
+                "{place}the Idempotency-Key was used for another request: for a message with another role, content, timestamp or \
+                 metadata in this place, or for more or fewer messages; nothing was stored. Repeat that request as it was, or use \
+                 a new Idempotency-Key for a new one"
+            ),
+            false => format!(
+                "{place}the id {id} is stored already in this chat, with another role, content, timestamp or metadata; nothing was \
+                 stored. Repeat that message as it was, or use a new id for a new one"
+            ),
+        };
+        let mut problem = Self::new(StatusCode::CONFLICT, detail);
+        problem.message = Some(Box::new(MessageInQuestion {
+            id: (!is_keyed).then(|| id.to_string()),
+            index: at,
+        }));
+        problem
     }
 
     /// A write did not end in time.
     pub(super) fn outcome_unknown() -> Self {
         let detail = "the answer took too long, so it is not known whether this was stored; send it again with the same id \
                       or Idempotency-Key to find out without storing it twice";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// A write was taken back before it was begun.
+    pub(super) fn not_begun() -> Self {
+        let detail = "its turn did not come in time, so nothing of this was stored; send it again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// The same, because the server stops.
+    pub(super) fn stopping() -> Self {
+        let detail = "the server is stopping and had not begun this, so nothing of it was stored; send it again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
@@ -140,10 +198,10 @@ impl From<Error> for Problem {
                 "something went wrong on the server; its log says what".into(),
             ),
         };
-        if status.is_server_error() {
-            tracing::error!(status = status.as_u16(), %error, "request failed");
+        match status.is_server_error() {
+            true => Self::hiding(status, detail, &error),
+            false => Self::new(status, detail),
         }
-        Self::new(status, detail)
     }
 }
 
@@ -156,13 +214,21 @@ impl From<Unseen> for Problem {
                 problem.field = Some("mode".into());
                 problem
             }
-            Unseen::Nothing(_) | Unseen::Refused(_) => {
-                InvalidField::new("q", unseen.to_string()).into()
+            Unseen::Nothing(_) => InvalidField::new("q", unseen.to_string()).into(),
+            Unseen::Refused(cause) => {
+                tracing::warn!(
+                    step = "search",
+                    cause,
+                    "the model refused the text of a search"
+                );
+                let rule = "is refused by the model; mode=text looks for the words as they are";
+                InvalidField::new("q", rule).into()
             }
-            Unseen::Unanswered(_) => {
-                tracing::warn!(step = "search", cause = %unseen, "a search by meaning was not answered");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, unseen.to_string())
-            }
+            Unseen::Unanswered(cause) => Self::hiding(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the model does not answer; try again shortly, or use mode=text, which needs no model",
+                &cause,
+            ),
         }
     }
 }
@@ -222,10 +288,88 @@ pub(super) async fn no_such_method(method: Method, uri: Uri) -> Problem {
 
 /// A defect of ours ends one request, not the server.
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    tracing::error!(
-        panic = panic_text(panic.as_ref()),
-        "a request handler panicked"
-    );
     let detail = "something went wrong on the server; its log says what";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+    let cause = format!("a request handler panicked: {}", panic_text(panic.as_ref()));
+    Problem::hiding(StatusCode::INTERNAL_SERVER_ERROR, detail, &cause).into_response()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+mod tests {
+    use super::*;
+    use crate::chat::ModelId;
+
+    /// What a client must not see: an address, a path, a statement, what another server said.
+    const INSIDES: &str =
+        "POST http://user:s3cret@10.0.0.7/v1: /var/lib/guestbook.db: SELECT * FROM message_cache";
+
+    /// Every kind; the match makes that a new one cannot be left out.
+    fn kinds() -> Vec<ErrorKind> {
+        use ErrorKind::*;
+        let next = |kind| match kind {
+            Invalid => Some(NotFound),
+            NotFound => Some(Conflict),
+            Conflict => Some(Busy),
+            Busy => Some(Full),
+            Full => Some(Unavailable),
+            Unavailable => Some(Corrupt),
+            Corrupt => Some(Inconsistent),
+            Inconsistent => Some(Unsupported),
+            Unsupported => Some(Internal),
+            Internal => None,
+        };
+        std::iter::successors(Some(Invalid), |kind| next(*kind)).collect()
+    }
+
+    fn shown(problem: Problem) -> (u16, String) {
+        let status = problem.status;
+        (status, serde_json::to_string(&problem).unwrap())
+    }
+
+    /// The context of one kind is written for clients, see [`ErrorKind::Inconsistent`].
+    #[test]
+    fn no_server_error_shows_what_lies_beneath_it() {
+        for kind in kinds() {
+            let context = match kind {
+                ErrorKind::Inconsistent => "run `guestbook verify`",
+                _ => INSIDES,
+            };
+            let error = Error::caused(kind, "sqlite", "record", context, INSIDES);
+            let (status, text) = shown(error.into());
+            if status < 500 {
+                continue;
+            }
+            for inside in INSIDES.split(' ').chain(["sqlite", "record"]) {
+                assert!(!text.contains(inside), "{kind:?}: {text} shows {inside}");
+            }
+            let has_id = text.contains("\"error_id\":");
+            assert_eq!(has_id, kind != ErrorKind::Busy, "{kind:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn no_model_shows_where_it_is_or_what_it_said() {
+        let model = ModelId::new("m", 2, &[0; 32]);
+        for unseen in [
+            Unseen::NoEmbedder,
+            Unseen::Nothing(model),
+            Unseen::Refused(INSIDES.into()),
+            Unseen::Unanswered(INSIDES.into()),
+        ] {
+            let (_, text) = shown(unseen.into());
+            for inside in INSIDES.split(' ').skip(1) {
+                assert!(!text.contains(inside), "{text} shows {inside}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_to_the_log_alone() {
+        let response = panicked(Box::new(INSIDES));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        let text = String::from_utf8(body.unwrap().to_vec()).unwrap();
+        assert!(!text.contains("s3cret"), "{text}");
+        assert!(text.contains("error_id"), "{text}");
+    }
 }

@@ -1,102 +1,181 @@
-//! The listener and the life of a connection.
+//! A server on its listeners, and the life of a connection.
 
 use super::answers::Answers;
+use super::idle::Patience;
+use super::listen::ServerAddress;
+use super::listener::{Listener, Socket, SocketFile};
 use super::stall::Unstalled;
 use super::unread::{Rest, Unread};
 use super::{HttpSettings, Problem, router};
-use crate::service::Service;
+use crate::service::{Essential, Service};
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum_server::Handle;
-use hyper_util::rt::TokioTimer;
+use axum_server::{Address, Handle};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use tokio::task::JoinHandle;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::task::{JoinError, JoinHandle};
 
 /// Bytes of the head of a request at most, and of a body that are read ahead of it: what a connection may take of our memory
 /// before anything is known of it. Ours have a few hundred bytes; a proxy adds some thousand at most.
 const HEAD_LIMIT: usize = 16 << 10;
 
-/// Connections that may wait to be accepted. With the usual 128 a crowd that comes at once makes others wait for a second, until
-/// they knock again.
-const BACKLOG: i32 = 4096;
-
 /// A running HTTP server.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
-    handle: Handle<SocketAddr>,
-    running: JoinHandle<io::Result<()>>,
-    drain: std::time::Duration,
+    addresses: Vec<ServerAddress>,
+    doors: Vec<Door>,
+    files: Vec<SocketFile>,
+    service: Service,
+    drain: Duration,
 }
 
-/// Takes the address, so that a port in use is known before any data is opened.
-///
-/// # Errors
-/// What the system said.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    rustix::net::listen(&listener, BACKLOG)?;
-    Ok(listener)
+/// A listener that is served.
+#[derive(Debug)]
+struct Door {
+    handle: AnyHandle,
+    running: JoinHandle<io::Result<()>>,
+    /// Set when it is told to end; an end before that is a failure of the service.
+    is_ending: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum AnyHandle {
+    Tcp(Handle<std::net::SocketAddr>),
+    Unix(Handle<std::os::unix::net::SocketAddr>),
 }
 
 impl Server {
     /// Serves on the current runtime until [`Self::stop`].
     ///
     /// # Errors
-    /// What the system said about the listener.
+    /// What the system said about a listener.
     pub fn start(
-        listener: TcpListener,
+        listeners: impl IntoIterator<Item = Listener>,
         service: Service,
         settings: HttpSettings,
     ) -> io::Result<Self> {
-        let address = listener.local_addr()?;
-        let handle = Handle::new();
-        let drain = settings.drain_timeout;
-        let mut server = axum_server::from_tcp(listener)?
-            .acceptor(Unstalled(settings.body_timeout))
-            .handle(handle.clone())
-            .http1_only()
-            .first_request_timeout(settings.header_timeout)
-            .accept_error_handler(
-                |peer, cause| tracing::warn!(?peer, %cause, "a connection could not be accepted"),
-            );
-        // Neither hyper nor axum-server closes a connection whose head never comes unless it is told to.
-        server
-            .http_builder()
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout)
-            .max_buf_size(HEAD_LIMIT);
+        let accept = Unstalled {
+            stalled: settings.body_timeout,
+            patience: Patience {
+                head: settings.header_timeout,
+                idle: settings.idle_timeout,
+            },
+        };
+        let mut server = Self {
+            addresses: Vec::new(),
+            doors: Vec::new(),
+            files: Vec::new(),
+            service: service.clone(),
+            drain: settings.drain_timeout,
+        };
         let answers = Answers::new(settings.answers_limit, settings.request_timeout);
         let passing = (answers, Unread::default());
-        let app = router(service, settings).layer(from_fn_with_state(passing, one_request));
-        let running = tokio::spawn(server.serve(app.into_make_service()));
-        Ok(Self {
-            address,
-            handle,
-            running,
-            drain,
-        })
+        let app = router(service.clone(), settings).layer(from_fn_with_state(passing, one_request));
+        for listener in listeners {
+            server.addresses.push(listener.address().clone());
+            server.files.extend(listener.file);
+            server.doors.push(Door::open(
+                listener.socket,
+                accept,
+                app.clone(),
+                service.essential("HTTP"),
+            )?);
+        }
+        Ok(server)
     }
 
-    /// The address it listens on; the real port when 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens; the real port when 0 was asked for.
+    pub fn addresses(&self) -> &[ServerAddress] {
+        &self.addresses
     }
 
     /// Takes no new connection, lets requests in flight end within the drain time, then closes what is left.
     pub async fn stop(self) {
-        self.handle.graceful_shutdown(Some(self.drain));
-        match self.running.await {
-            Ok(Ok(())) => {}
-            Ok(Err(cause)) => tracing::error!(%cause, "the HTTP server ended badly"),
-            Err(cause) => tracing::error!(%cause, "the HTTP server ended badly"),
+        self.service.drain();
+        drop(self.files);
+        for door in &self.doors {
+            door.is_ending.store(true, Ordering::Release);
+            match &door.handle {
+                AnyHandle::Tcp(handle) => handle.graceful_shutdown(Some(self.drain)),
+                AnyHandle::Unix(handle) => handle.graceful_shutdown(Some(self.drain)),
+            }
+        }
+        for door in self.doors {
+            say_how_it_ended(door.running.await);
         }
     }
+}
+
+fn say_how_it_ended(ended: Result<io::Result<()>, JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => tracing::error!(%cause, "the HTTP server ended badly"),
+        Err(cause) => tracing::error!(%cause, "the HTTP server ended badly"),
+    }
+}
+
+impl Door {
+    fn open(
+        socket: Socket,
+        accept: Unstalled,
+        app: Router,
+        essential: Essential,
+    ) -> io::Result<Self> {
+        let is_ending = essential.expectation();
+        let app = app.into_make_service();
+        let (running, handle) = match socket {
+            Socket::Tcp(listener) => {
+                let (server, handle) = prepared(axum_server::from_tcp(listener)?, accept);
+                (spawn(server.serve(app), essential), AnyHandle::Tcp(handle))
+            }
+            Socket::Unix(listener) => {
+                let (server, handle) = prepared(axum_server::from_unix(listener)?, accept);
+                (spawn(server.serve(app), essential), AnyHandle::Unix(handle))
+            }
+        };
+        Ok(Self {
+            handle,
+            running,
+            is_ending,
+        })
+    }
+}
+
+/// Serves in a task that the service cannot live without.
+fn spawn(
+    serving: impl Future<Output = io::Result<()>> + Send + 'static,
+    essential: Essential,
+) -> JoinHandle<io::Result<()>> {
+    tokio::spawn(async move {
+        let _essential = essential;
+        serving.await
+    })
+}
+
+/// What holds for connections of every kind.
+fn prepared<A: Address + std::fmt::Debug>(
+    server: axum_server::Server<A>,
+    accept: Unstalled,
+) -> (axum_server::Server<A, Unstalled>, Handle<A>) {
+    let handle = Handle::new();
+    let mut server = server
+        .acceptor(accept)
+        .handle(handle.clone())
+        .http1_only()
+        .accept_error_handler(
+            |peer, cause| tracing::warn!(?peer, %cause, "a connection could not be accepted"),
+        );
+    // Time-outs are those of [`Unstalled`]. hyper's own ends after both of them, and is there because without one hyper does not
+    // look at a connection again when it falls idle: then nobody would notice how long it stays so.
+    let both = accept.patience.head + accept.patience.idle;
+    let mut http = server.http_builder().http1();
+    http.header_read_timeout(both).max_buf_size(HEAD_LIMIT);
+    (server, handle)
 }
 
 /// Lets a request in, and its answer out. What a proxy before us may take for another request than we do is refused, and nothing

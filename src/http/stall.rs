@@ -3,6 +3,7 @@
 //! Neither hyper nor axum-server gives up on an answer that nobody reads, and an answer may hold megabytes. So a connection that has
 //! taken no byte for some time, while there are some to take, fails as if it had been cut.
 
+use super::idle::{Counted, Patience, Waiting, watched};
 use axum_server::accept::Accept;
 use std::future::{Ready, ready};
 use std::io::{self, IoSlice};
@@ -10,39 +11,62 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 
-/// Accepts connections that may not stall for longer than this.
+/// Accepts connections that may not stall for longer than this, and that say in time what they want.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unstalled(pub(super) Duration);
+pub(super) struct Unstalled {
+    /// How long a client may take nothing of its answer.
+    pub(super) stalled: Duration,
+    /// How long it is waited for.
+    pub(super) patience: Patience,
+}
 
-impl<S> Accept<TcpStream, S> for Unstalled {
-    type Stream = Line;
-    type Service = S;
-    type Future = Ready<io::Result<(Line, S)>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+impl Unstalled {
+    fn line<S, A>(self, stream: S, answering: A) -> (Line<Waiting<S>>, Counted<A>) {
+        let (stream, answering) = watched(stream, answering, self.patience);
         let line = Line {
             stream,
-            patience: self.0,
+            patience: self.stalled,
             stalled: None,
         };
+        (line, answering)
+    }
+}
+
+impl<A> Accept<TcpStream, A> for Unstalled {
+    type Stream = Line<Waiting<TcpStream>>;
+    type Service = Counted<A>;
+    type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: TcpStream, answering: A) -> Self::Future {
         // An answer is written at once: waiting for more to send would only delay it.
-        ready(line.stream.set_nodelay(true).map(|()| (line, service)))
+        let accepted = stream.set_nodelay(true);
+        ready(accepted.map(|()| self.line(stream, answering)))
+    }
+}
+
+impl<A> Accept<UnixStream, A> for Unstalled {
+    type Stream = Line<Waiting<UnixStream>>;
+    type Service = Counted<A>;
+    type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: UnixStream, answering: A) -> Self::Future {
+        ready(Ok(self.line(stream, answering)))
     }
 }
 
 /// A connection that fails when it stalls.
 #[derive(Debug)]
-pub(super) struct Line {
-    stream: TcpStream,
+pub(super) struct Line<S> {
+    stream: S,
     patience: Duration,
     /// Ends when bytes have waited for too long; `None` while none wait.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Line {
+impl<S> Line<S> {
     fn written(
         &mut self,
         context: &mut Context<'_>,
@@ -61,7 +85,7 @@ impl Line {
     }
 }
 
-impl AsyncRead for Line {
+impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -71,7 +95,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

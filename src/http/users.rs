@@ -59,7 +59,7 @@ pub(super) async fn conversations(
     Ok(response)
 }
 
-/// `GET /v1/conversation/{id}?limit=&before=&after=`
+/// `GET /v1/conversation/{id}?limit=&before=&after=` or `?last=`
 pub(super) async fn conversation(
     State(app): State<App>,
     ConversationPath(id): ConversationPath,

@@ -7,7 +7,7 @@ mod incoming;
 mod outgoing;
 mod prompts;
 
-pub(super) use elements::Elements;
+pub(super) use elements::{Elements, Line};
 pub(super) use everything::{EverythingAnswer, IncomingSearch};
 pub(super) use found::{ContextAnswer, FoundAnswer};
 pub(super) use incoming::{IncomingBatch, IncomingMessage, IncomingMigration, read, read_object};

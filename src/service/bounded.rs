@@ -5,7 +5,7 @@
 
 use crate::chat::{GuestId, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::list_cache::{Append, Applied, Head, ListCache, LiveList};
+use crate::storage::list_cache::{Append, Applied, Head, ListCache, LiveList, NewLife};
 use crate::storage::{Promise, Stats, Storage};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -95,6 +95,10 @@ impl ListCache for Bounded {
 
     async fn replace(&self, list: Append) -> Result<()> {
         self.within("replace", self.inner.replace(list)).await
+    }
+
+    async fn retime(&self, lists: Vec<NewLife>) -> Result<()> {
+        self.within("retime", self.inner.retime(lists)).await
     }
 
     async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {

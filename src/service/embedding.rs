@@ -1,7 +1,7 @@
 //! Vectors: at once where the model is a matter of microseconds, else after the answer, with patience.
 
 use super::Service;
-use crate::chat::{MessageId, NewMessage, Vector};
+use crate::chat::{MessageId, NewMessage, Vector, rounded_ms};
 use crate::embed::{EmbedError, Embedder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Embedding, Unembedded, VectorOutcome, VectorUpdate};
@@ -31,12 +31,10 @@ pub(super) fn at_once(embedder: &dyn Embedder, message: &NewMessage) -> Embeddin
 
 /// Asks a background model for what is pending, until the service stops.
 pub(super) async fn background_loop(service: Service) {
-    let Some(embedder) = service.0.parts.embedder.clone() else {
-        return;
+    let embedder = service.0.parts.embedder.clone();
+    let Some(embedder) = embedder.filter(|embedder| embedder.inline().is_none()) else {
+        return service.stopped().await; // there is nothing to do
     };
-    if embedder.inline().is_some() {
-        return;
-    }
     let mut patience = Patience::default();
     loop {
         let rest = match round(&service, embedder.as_ref(), &mut patience).await {
@@ -67,7 +65,7 @@ async fn round(
     patience: &mut Patience,
 ) -> Result<Option<Duration>> {
     let mut after = None;
-    loop {
+    while service.embedder_problem().is_none() {
         let page = service
             .0
             .parts
@@ -109,7 +107,7 @@ async fn ask_and_store(
                 let doubled = settings.embed_backoff.saturating_mul(1 << attempts.saturating_sub(1).min(16));
                 let wait = retry_after.unwrap_or(doubled.min(LONGEST_WAIT));
                 patience.insert(one.id, Instant::now() + wait);
-                tracing::warn!(step = "embedding", message = %one.id, attempts, retry_in = ?wait, cause, "no vector yet");
+                tracing::warn!(step = "embedding", message = %one.id, attempts, retry_in_ms = rounded_ms(wait), cause, "no vector yet");
                 VectorOutcome::Retry(cause)
             }
             Err(failure) => {
@@ -203,6 +201,9 @@ impl Service {
             let context = "the embedder is `none`; choose one with --embedder";
             Error::new(ErrorKind::Invalid, "service", "reembed", context)
         })?;
+        if let Some(problem) = self.embedder_problem() {
+            return Err(problem);
+        }
         let database = &self.0.parts.database;
         let mut state = Reembedding {
             total: database.vectors_missing_count(embedder.model()).await?,

@@ -151,7 +151,10 @@ fn held(messages: &[Message]) -> usize {
 
 fn bytes(message: &Message) -> usize {
     let metadata = message.metadata.as_ref();
-    message.content.as_str().len() + metadata.map_or(0, |metadata| metadata.as_str().len())
+    let external_id = message.external_id.as_ref();
+    message.content.as_str().len()
+        + metadata.map_or(0, |metadata| metadata.as_str().len())
+        + external_id.map_or(0, |id| id.len())
 }
 
 /// Where the next step begins.

@@ -12,28 +12,28 @@ mod commit;
 mod dispatch;
 mod queue;
 
-pub use queue::Waiting;
+pub(super) use dispatch::run;
+pub use queue::{Fate, Waiting};
 pub(super) use queue::{Ingest, Queue};
 
 use super::Service;
-use crate::chat::{GuestId, ListState, MessageId, NewMessage, OwnerId, Receipt};
+use crate::chat::{ClientId, GuestId, ListState, NewMessage, OwnerId, Receipt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Embedding, Entry, Erased, Group, Migrated, Recorded};
 use std::time::Instant;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 /// What became of one group of messages.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Every message of it is stored.
     Saved(Vec<Saved>),
-    /// Nothing of it is: the message at `index` repeats an id with another content.
+    /// Nothing of it is: see [`crate::storage::database::Outcome::Conflict`].
     Conflict {
-        /// Its place in the group.
+        /// The place in the group.
         index: usize,
         /// The id in question.
-        id: MessageId,
+        id: ClientId,
     },
     /// Nothing of it is, and why.
     Failed(Error),
@@ -82,11 +82,6 @@ impl Job {
 pub(super) struct Erasure {
     pub(super) erased: Erased,
     pub(super) list_removed: bool,
-}
-
-/// Starts the pipeline.
-pub(super) fn spawn(service: &Service, queue: Queue, tasks: &mut JoinSet<()>) {
-    service.watch(tasks, "ingest", dispatch::run(service.clone(), queue));
 }
 
 impl Service {
@@ -142,9 +137,13 @@ impl Service {
     }
 
     /// Adds the vector where it is a matter of microseconds; a slower model is asked later.
-    fn entry(&self, message: NewMessage) -> Entry {
+    fn entry(&self, mut message: NewMessage) -> Entry {
+        if !message.is_timed {
+            message.sent_at = self.now();
+        }
         let embedding = match &self.0.parts.embedder {
             None => Embedding::Off,
+            Some(_) if self.embedder_problem().is_some() => Embedding::Pending,
             Some(embedder) => super::embedding::at_once(embedder.as_ref(), &message),
         };
         Entry { message, embedding }

@@ -15,6 +15,8 @@ pub(super) struct Ledger {
     pub(super) wake: Notify,
     /// Set while the list store fails: batches do not wait for it, the mending task tries it.
     suspended: AtomicBool,
+    /// Set when every list is to be compared with the tables, though the store is the same.
+    compare: AtomicBool,
     /// Held while notes are taken out and written, so that whoever settles next does not pass by those on their way.
     pub(super) settling: tokio::sync::Mutex<()>,
 }
@@ -36,6 +38,16 @@ struct Notes {
 }
 
 impl Ledger {
+    /// Has the next mending compare every list with the tables.
+    pub(super) fn compare(&self) {
+        self.compare.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was asked for since the last time.
+    pub(super) fn take_compare(&self) -> bool {
+        self.compare.swap(false, Ordering::Relaxed)
+    }
+
     pub(super) fn note_applied(&self, settled: Settled) {
         let mut notes = self.notes();
         let place = notes.places.get(&settled.conversation).copied();

@@ -5,7 +5,7 @@
 //! the tables, by one idempotent step that makes a guest's list right whatever state it is in ([`Service::mend`]).
 
 use super::Service;
-use crate::chat::GuestId;
+use crate::chat::{GuestId, rounded_ms};
 use crate::error::Result;
 use crate::failpoint;
 use std::time::Duration;
@@ -21,7 +21,6 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) async fn settle_loop(service: Service) {
     while service.pause(service.settings().settle_interval).await {
         let settled = service.settle_round().await;
-        service.note_fatal(); // also without a failure here: the database may have found by itself that it is damaged
         if let Err(cause) = settled {
             tracing::error!(step = "settle", %cause, "list writes could not be noted; they are tried again");
         }
@@ -48,7 +47,7 @@ pub(super) async fn mend_loop(service: Service) {
                 if cause.backend() == service.0.parts.lists.name() {
                     service.0.lists.suspend(&cause.to_string());
                 }
-                tracing::warn!(step = "list", %cause, retry_in = ?wait, "the lists cannot be mended yet");
+                tracing::warn!(step = "list", %cause, retry_in_ms = rounded_ms(wait), "the lists cannot be mended yet");
                 let again = service.pause(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
                 again

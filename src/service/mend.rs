@@ -5,7 +5,7 @@ use crate::chat::{ConversationId, GuestId};
 use crate::error::Result;
 use crate::failpoint;
 use crate::storage::database::{ChatKey, ListDebt, ListRow, Page, PageStart, Settled};
-use crate::storage::list_cache::{Append, Applied, Head, Item, Origin};
+use crate::storage::list_cache::{Append, Applied, Head, Item, NewLife, Origin};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -25,6 +25,7 @@ impl Service {
     pub(super) async fn mend_all(&self, compared: Option<Uuid>) -> Result<Uuid> {
         self.0.parts.lists.health().await?;
         self.0.lists.resume();
+        self.carry_out_settings().await?;
         self.settle().await?;
         for guest in self.0.lists.doubted() {
             self.0.parts.lists.remove(vec![guest.clone()]).await?;
@@ -34,7 +35,8 @@ impl Service {
         self.pay_debts().await?;
         let incarnation = self.0.parts.lists.incarnation().await?;
         let known = self.0.parts.database.lists_incarnation().await?;
-        if compared != Some(incarnation) || known != Some(incarnation) {
+        let is_asked_for = self.0.lists.take_compare();
+        if is_asked_for || compared != Some(incarnation) || known != Some(incarnation) {
             let listed = self.compare_all().await?;
             if known != Some(incarnation) {
                 self.remove_strangers(&listed).await?;
@@ -113,6 +115,7 @@ impl Service {
             let guests: Vec<_> = rows.iter().map(|row| row.guest.clone()).collect();
             listed.extend(guests.iter().cloned());
             let heads = self.0.parts.lists.heads(guests).await?;
+            self.retime_each(&rows, &heads).await?;
             let wrong = rows.iter().zip(heads).filter(|(row, head)| {
                 let equal = head.is_some_and(|head| head.next == row.next);
                 !equal || !self.is_current(row, head.as_ref())
@@ -127,6 +130,27 @@ impl Service {
             );
         }
         Ok(listed)
+    }
+
+    /// Gives lists that are right but for their expiry the one that the tables say: another node has given them another life.
+    async fn retime_each(&self, rows: &[ListRow], heads: &[Option<Head>]) -> Result<()> {
+        let at = self.now();
+        let wrong = rows.iter().zip(heads).filter_map(|(row, head)| {
+            let head = head.filter(|head| self.is_current(row, Some(head)))?;
+            let is_off = head.next == row.next && head.expires_at != row.window.expires_at;
+            is_off.then(|| NewLife {
+                guest: row.guest.clone(),
+                origin: head.origin,
+                next: head.next,
+                expires_at: row.window.expires_at,
+                at,
+            })
+        });
+        let wrong: Vec<_> = wrong.collect();
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => self.0.parts.lists.retime(wrong).await,
+        }
     }
 
     /// Removes the lists of guests that should have none: a store that the tables do not know may have been filled from

@@ -16,6 +16,8 @@ mod mend;
 mod metrics;
 mod prompts;
 mod search;
+mod settings;
+mod supervisor;
 mod sweep;
 mod turns;
 pub mod verify;
@@ -24,19 +26,21 @@ pub use chats::{Deleted, Session};
 pub use embedding::Reembedding;
 pub use history::Standing;
 pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
-pub use ingest::{Answer, Saved, Waiting};
+pub use ingest::{Answer, Fate, Saved, Waiting};
 pub use prompts::{FoundAnswer, Keep, Lookup};
 pub use search::Unseen;
+pub use settings::carry_out;
+pub use supervisor::Essential;
 pub use turns::Turn;
 
 use crate::chat::{Clock, Timestamp};
 use crate::embed::Embedder;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::storage::{Database, ListCache};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// What the service works with.
 #[derive(Clone, Debug)]
@@ -72,8 +76,6 @@ pub struct Settings {
     pub verify_wait: Duration,
     /// How often expired lists and conversations are removed.
     pub sweep_interval: Duration,
-    /// How long a list lives after its last message.
-    pub list_ttl: crate::chat::Ttl,
     /// How long an answer to a prompt is good at most.
     pub prompt_ttl: Duration,
     /// Bytes of the answers to prompts, beyond which the least recently used go.
@@ -98,7 +100,6 @@ impl Default for Settings {
             settle_interval: Duration::from_millis(200),
             verify_wait: Duration::from_millis(250),
             sweep_interval: Duration::from_secs(30),
-            list_ttl: crate::chat::Ttl::DEFAULT,
             prompt_ttl: Duration::from_secs(86_400),
             prompt_bytes: 256 << 20,
             embed_attempts: 8,
@@ -121,41 +122,32 @@ struct Inner {
     settings: Settings,
     ingest: ingest::Ingest,
     lists: ledger::Ledger,
+    shared: settings::Shared,
     metrics: metrics::Counters,
     index: index::Index,
     lookups: prompts::Lookups,
     keeping: prompts::Keeping,
     turns: turns::Turns,
     pending_vectors: tokio::sync::Notify,
-    /// Set once, by a failure after which nothing more may be acknowledged.
-    fatal: watch::Sender<Option<Error>>,
-    /// Set once, to end the background tasks.
-    stopping: watch::Sender<bool>,
-    tasks: Mutex<JoinSet<()>>,
+    /// Set once, when the service is about to stop: what is on its way is finished, and nothing more of it is begun.
+    draining: watch::Sender<Option<Instant>>,
+    supervisor: supervisor::Supervisor,
 }
 
 impl Service {
     /// Starts the service and its upkeep on the current runtime.
     pub fn start(parts: Parts, settings: Settings) -> Self {
         let (service, queue, answers) = Self::assemble(parts, settings);
-        let mut tasks = JoinSet::new();
-        ingest::spawn(&service, queue, &mut tasks);
-        service.watch(&mut tasks, "settling", lists::settle_loop(service.clone()));
-        service.watch(&mut tasks, "mending", lists::mend_loop(service.clone()));
-        let keeping = prompts::keep_loop(service.clone(), answers);
-        service.watch(&mut tasks, "keeping", keeping);
-        service.watch(&mut tasks, "sweep", sweep::sweep_loop(service.clone()));
-        service.watch(
-            &mut tasks,
-            "embedding",
-            embedding::background_loop(service.clone()),
-        );
-        service.watch(&mut tasks, "index", index::follow_loop(service.clone()));
-        *service
-            .0
-            .tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = tasks;
+        let of = || service.clone();
+        service.run("watching", supervisor::watch_loop(of()));
+        service.run("ingest", ingest::run(of(), queue));
+        service.run("settling", lists::settle_loop(of()));
+        service.run("settings", settings::look_loop(of()));
+        service.run("mending", lists::mend_loop(of()));
+        service.run("keeping", prompts::keep_loop(of(), answers));
+        service.run("sweep", sweep::sweep_loop(of()));
+        service.run("embedding", embedding::background_loop(of()));
+        service.run("index", index::follow_loop(of()));
         service
     }
 
@@ -173,17 +165,39 @@ impl Service {
             settings,
             ingest,
             lists: ledger::Ledger::default(),
+            shared: settings::Shared::default(),
             metrics: metrics::Counters::default(),
             index: index::Index::new(settings.indexing),
             lookups: prompts::Lookups::default(),
             keeping,
             turns: turns::Turns::default(),
             pending_vectors: tokio::sync::Notify::new(),
-            fatal: watch::channel(None).0,
-            stopping: watch::channel(false).0,
-            tasks: Mutex::new(JoinSet::new()),
+            draining: watch::channel(None).0,
+            supervisor: supervisor::Supervisor::default(),
         }));
         (service, queue, answers)
+    }
+
+    /// Says that [`Self::stop`] comes next: requests of many parts begin no more of them.
+    pub fn drain(&self) {
+        let now = Instant::now();
+        self.0.draining.send_if_modified(|since| {
+            let is_first = since.is_none();
+            since.get_or_insert(now);
+            is_first
+        });
+    }
+
+    /// Since when the service is about to stop, if it is.
+    pub fn draining_since(&self) -> Option<Instant> {
+        *self.0.draining.borrow()
+    }
+
+    /// Completes when the service is about to stop.
+    pub async fn draining(&self) {
+        let mut draining = self.0.draining.subscribe();
+        // The sender lives as long as the service, so this cannot end with an error.
+        let _ = draining.wait_for(Option::is_some).await;
     }
 
     /// Finishes what is in flight, notes what is left to note, and closes both stores.
@@ -191,32 +205,11 @@ impl Service {
     /// # Errors
     /// The first failure on the way; the stores are closed all the same.
     pub async fn stop(&self) -> Result<()> {
-        self.0.ingest.close();
-        self.0.stopping.send_replace(true);
-        let mut tasks =
-            std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(cause) = ended {
-                tracing::error!(%cause, "a background task ended badly");
-            }
-        }
+        self.end_tasks().await;
         let settled = self.settle().await;
         let lists = self.0.parts.lists.close().await;
         let database = self.0.parts.database.close().await;
         settled.and(lists).and(database)
-    }
-
-    /// Waits until the service must not go on: the failure after which nothing more may be acknowledged.
-    pub async fn fatal(&self) -> Error {
-        let mut fatal = self.0.fatal.subscribe();
-        loop {
-            let failure = fatal.borrow_and_update().clone();
-            match failure {
-                Some(failure) => return failure,
-                // The sender lives as long as the service, so waiting can only end with a change.
-                None => drop(fatal.changed().await),
-            }
-        }
     }
 
     /// What the service works with.
@@ -231,55 +224,5 @@ impl Service {
 
     fn now(&self) -> Timestamp {
         self.0.parts.clock.now()
-    }
-
-    /// The failure after which nothing more may be acknowledged, if there was one.
-    pub fn failure(&self) -> Option<Error> {
-        self.0.fatal.borrow().clone()
-    }
-
-    /// Runs a task that lives as long as the service. Should it panic, the service must not go on without it.
-    fn watch(
-        &self,
-        tasks: &mut JoinSet<()>,
-        name: &'static str,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let service = self.clone();
-        tasks.spawn(async move {
-            if let Err(cause) = tokio::spawn(task).await {
-                tracing::error!(task = name, %cause, "a task of the service panicked");
-                let context = format!("the {name} task panicked");
-                let failure = Error::caused(ErrorKind::Internal, "service", "run", context, cause);
-                service.0.fatal.send_replace(Some(failure));
-            }
-        });
-    }
-
-    /// After a failed write: tells everyone who waits in [`Self::fatal`] when the database is beyond use.
-    fn note_fatal(&self) {
-        if let Some(failure) = self.0.parts.database.fatal() {
-            self.0.fatal.send_replace(Some(failure));
-        }
-    }
-
-    /// Waits for `span`, or until the service stops; whether to go on.
-    async fn pause(&self, span: Duration) -> bool {
-        let mut stopping = self.0.stopping.subscribe();
-        tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => false,
-            () = tokio::time::sleep(span) => true,
-        }
-    }
-
-    fn is_stopping(&self) -> bool {
-        *self.0.stopping.borrow()
-    }
-
-    /// Completes when the service stops.
-    async fn stopped(&self) {
-        let mut stopping = self.0.stopping.subscribe();
-        // An error means that the sender is gone, which is a stop as well.
-        let _ = stopping.wait_for(|stop| *stop).await;
     }
 }

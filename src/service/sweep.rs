@@ -4,7 +4,7 @@
 //! once: should it be set right again, nothing is gone that had not expired.
 
 use super::Service;
-use crate::chat::Timestamp;
+use crate::chat::{Timestamp, rounded_ms};
 use crate::error::Result;
 use std::time::{Duration, Instant};
 
@@ -118,7 +118,7 @@ impl Believed {
         let ahead = expected.until(shown);
         if ahead > LEAP {
             let since = *self.doubted_since.get_or_insert_with(|| {
-                tracing::warn!(?ahead, "the clock has leapt ahead; for an hour nothing is removed that expired by the leap");
+                tracing::warn!(ahead_ms = rounded_ms(ahead), "the clock has leapt ahead; for an hour nothing is removed that expired by the leap");
                 at
             });
             if at.duration_since(since) < DOUBT {

@@ -9,12 +9,13 @@ mod corpus;
 mod outbox;
 mod prompts;
 mod search;
+pub(super) mod settings;
 mod vectors;
 mod version;
 
 pub use audit::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, Served, UsageAudit,
+    MetricsAudit, Orphan, Repair, UsageAudit,
 };
 pub use corpus::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
 pub use outbox::{ListDebt, ListRow, Outbox, Settled};
@@ -27,13 +28,17 @@ pub use search::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
     WordsRequest,
 };
+pub use settings::{
+    Persisted, PersistedSettings, RetimePage, Retimed, Retiming, SettingsStore, Since,
+    StoredSettings, refused,
+};
 pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
 pub use version::Version;
 
 use super::Storage;
 use crate::chat::{
-    Conversation, ConversationId, EmbeddingState, GuestId, ListState, Message, MessageId, ModelId,
-    NewMessage, OwnerId, RowState, Timestamp, Ttl, Vector, Window,
+    ClientId, Conversation, ConversationId, EmbeddingState, GuestId, ListState, Message, MessageId,
+    ModelId, NewMessage, OwnerId, RowState, Timestamp, Ttl, Vector, Window,
 };
 use crate::error::Result;
 use async_trait::async_trait;
@@ -156,13 +161,13 @@ impl Tally {
 pub enum Outcome {
     /// All of it is stored, or was before.
     Stored(Vec<Recorded>),
-    /// None of it is: the message at `index` repeats an id with another guest, role or content, or is new where other parts under
-    /// the same key are stored.
+    /// None of it is: the message at `index` repeats an id of its conversation with another role, content, time or metadata, or is
+    /// new where other parts under the same key are stored.
     Conflict {
-        /// Its place in the group.
+        /// Its place in the group; the place after the last one where the key was used for more messages than these, or for one alone.
         index: usize,
         /// The id in question.
-        id: MessageId,
+        id: ClientId,
     },
 }
 
@@ -171,6 +176,8 @@ pub enum Outcome {
 pub struct Recorded {
     /// The message.
     pub id: MessageId,
+    /// The id under which the client sent it, where that is another one.
+    pub external_id: Option<Arc<str>>,
     /// Its conversation.
     pub conversation: ConversationId,
     /// Its place in it.
@@ -265,7 +272,9 @@ pub struct Migrated {
 
 /// The chats. Object-safe; share one as `Arc<dyn Database>`.
 #[async_trait]
-pub trait Database: Storage + Outbox + Vectors + Corpus + Search + Prompts + Audit {
+pub trait Database:
+    Storage + Outbox + Vectors + Corpus + Search + Prompts + Audit + SettingsStore
+{
     /// How many batches it can store at the same time with any gain: 1 where one file has one writer.
     fn writers(&self) -> usize;
 

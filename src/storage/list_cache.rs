@@ -52,6 +52,21 @@ pub struct Append {
     pub at: Timestamp,
 }
 
+/// Another expiry for a list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NewLife {
+    /// Whose list.
+    pub guest: GuestId,
+    /// The rows it is a view of.
+    pub origin: Origin,
+    /// The sequence after its last item.
+    pub next: u64,
+    /// When it goes.
+    pub expires_at: Timestamp,
+    /// When this is asked for; see [`Append::at`].
+    pub at: Timestamp,
+}
+
 /// What became of an [`Append`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Applied {
@@ -101,6 +116,10 @@ pub trait ListCache: Storage {
     /// Makes the list exactly these items, unless it is of the same origin, begins at the same sequence and already reaches
     /// further: that one has everything these items have, and a slow rebuild must not undo a newer append.
     async fn replace(&self, list: Append) -> Result<()>;
+
+    /// Gives lists another expiry, which may be in the past. Nothing happens to one that is of another origin or has gone on
+    /// since: whoever made it go on knew better.
+    async fn retime(&self, lists: Vec<NewLife>) -> Result<()>;
 
     /// The list of a guest, unless it has expired at `now`.
     async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>>;

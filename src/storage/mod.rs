@@ -13,11 +13,16 @@ pub mod list_cache;
 pub mod memory;
 pub mod open;
 mod open_chat;
+mod path;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod private;
+mod probe;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod repeats;
 mod scan;
+mod schema;
 pub mod sled;
 pub mod sqlite;
 mod worker;
@@ -29,6 +34,7 @@ pub use list_cache::ListCache;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 use std::fmt;
+use std::ops::ControlFlow;
 
 /// What every backend is, whatever it stores.
 #[async_trait]
@@ -39,10 +45,12 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Where the data is, for a person: a path or a URL without credentials.
     fn location(&self) -> String;
 
-    /// Whether the backend can serve at this moment; the error says why not.
+    /// Whether the backend can serve at this moment, reads and writes both; the error says why not. What it costs does not grow
+    /// with how often it is asked.
     async fn health(&self) -> Result<()>;
 
-    /// A failure after which nothing more may be acknowledged until a restart, such as a failed fsync; `None` in good health.
+    /// A failure after which nothing more may be acknowledged until a restart, such as a failed fsync or a thread that has ended;
+    /// `None` in good health.
     fn fatal(&self) -> Option<Error>;
 
     /// What outlives which failure once it was acknowledged, as the backend is set at this moment.
@@ -67,11 +75,32 @@ pub struct Stats {
     pub bytes: u64,
 }
 
-/// What a read-only statement found.
+/// Takes what a read-only statement finds, row by row, so that no result is ever whole in memory.
+pub trait RowSink: Send {
+    /// The names of the columns, once, before any row; whether rows are wanted.
+    fn columns(&mut self, names: &[String]) -> ControlFlow<()>;
+
+    /// A row, each value as text: NULL as `None`, blobs as hex; whether more are wanted.
+    fn row(&mut self, cells: &[Option<String>]) -> ControlFlow<()>;
+}
+
+/// What a read-only statement found, where that is little.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct QueryRows {
     /// The names of the columns.
     pub columns: Vec<String>,
     /// The rows, each value as text: NULL as `None`, blobs as hex.
     pub rows: Vec<Vec<Option<String>>>,
+}
+
+impl RowSink for QueryRows {
+    fn columns(&mut self, names: &[String]) -> ControlFlow<()> {
+        self.columns = names.to_vec();
+        ControlFlow::Continue(())
+    }
+
+    fn row(&mut self, cells: &[Option<String>]) -> ControlFlow<()> {
+        self.rows.push(cells.to_vec());
+        ControlFlow::Continue(())
+    }
 }

@@ -1,6 +1,6 @@
 //! From a URL to a backend: the only place that knows all of them.
 
-use super::database::TableSettings;
+use super::database::{StoredSettings, TableSettings};
 use super::memory::{MemoryDatabase, MemoryLists};
 #[cfg(feature = "postgres")]
 use super::postgres::{PostgresDatabase, PostgresUrl};
@@ -8,11 +8,13 @@ use super::postgres::{PostgresDatabase, PostgresUrl};
 use super::redis::{RedisLists, RedisUrl};
 use super::sled::SledLists;
 use super::sqlite::{self, SqliteDatabase};
-use super::{Database, Durability, ListCache, QueryRows};
+use super::{Database, Durability, ListCache, RowSink, path};
 use crate::error::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use super::path::require_folder;
+pub use super::private::make_files_private;
 pub use super::sqlite::{Copied, Step, Stop, Watch};
 
 /// Where the tables are.
@@ -45,18 +47,22 @@ const DATABASES: &str = "sqlite:PATH, postgres://…, memory:";
 const DATABASES: &str = "sqlite:PATH, memory:";
 
 /// Backends that exist and the feature that brings each, whether it is in this build or not.
-const FEATURES: [(&str, &str); 6] = [
+const FEATURES: [(&str, &str); 8] = [
     ("postgres", "postgres"),
     ("postgresql", "postgres"),
     ("redis", "redis"),
     ("rediss", "redis"),
     ("redis+cluster", "redis"),
     ("rediss+cluster", "redis"),
+    ("redis+unix", "redis"),
+    ("unix", "redis"),
 ];
 
 /// What a `--cache-url` of this build can be.
 const CACHES: &str = match cfg!(feature = "redis") {
-    true => "sled:PATH, redis://HOST, rediss://HOST, redis+cluster://HOST,HOST, memory:",
+    true => {
+        "sled:PATH, redis://HOST, rediss://HOST, redis+cluster://HOST,HOST, redis+unix:///PATH, memory:"
+    }
     false => "sled:PATH, memory:",
 };
 
@@ -68,7 +74,10 @@ impl DatabaseUrl {
     /// which may hold a password.
     pub fn parse(text: &str) -> Result<Self> {
         match split(text) {
-            ("sqlite", path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            ("sqlite", path) => {
+                path::after_scheme("--database-url", "sqlite", path)?;
+                Ok(Self::Sqlite(path.into()))
+            }
             ("memory", "") => Ok(Self::Memory),
             #[cfg(feature = "postgres")]
             ("postgres" | "postgresql", _) => Ok(Self::Postgres(PostgresUrl::parse(text)?.into())),
@@ -86,13 +95,25 @@ impl DatabaseUrl {
         }
     }
 
-    /// The folder that must belong to one process, if any.
+    /// The folder that it is in, as it was named, if any.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(path) => path.parent(),
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => None,
             Self::Memory => None,
+        }
+    }
+
+    /// The folder that must belong to one process, if any: the one that the file is in, wherever links lead.
+    pub fn lock_folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::Sqlite(path) => {
+                let real = path.canonicalize();
+                let file = real.as_ref().unwrap_or(path);
+                Some(path::parent(file).to_owned())
+            }
+            _ => None,
         }
     }
 }
@@ -104,7 +125,10 @@ impl CacheUrl {
     /// As [`DatabaseUrl::parse`].
     pub fn parse(text: &str) -> Result<Self> {
         match split(text) {
-            ("sled", path) if !path.is_empty() => Ok(Self::Sled(path.into())),
+            ("sled", path) => {
+                path::after_scheme("--cache-url", "sled", path)?;
+                Ok(Self::Sled(path.into()))
+            }
             ("memory", "") => Ok(Self::Memory),
             (scheme, rest) => match networked(scheme, rest) {
                 Some(url) => url,
@@ -134,10 +158,34 @@ impl CacheUrl {
     }
 }
 
+/// Whether other processes may use the same stores at the same time, so that what is stored holds for all of them.
+pub fn are_shared(database: &DatabaseUrl, cache: &CacheUrl) -> bool {
+    database.folder().is_none() && *database != DatabaseUrl::Memory || is_networked(cache)
+}
+
+/// Whether lists are on a server, which is told the same by whoever tells it.
+pub fn is_networked(cache: &CacheUrl) -> bool {
+    cache.folder().is_none() && *cache != CacheUrl::Memory
+}
+
+/// The settings that are stored with the tables, which are not changed, nor made where there are none.
+///
+/// # Errors
+/// Those of the backend.
+pub async fn stored_settings(url: &DatabaseUrl) -> Result<StoredSettings> {
+    match url {
+        DatabaseUrl::Sqlite(path) if path.exists() => sqlite::stored_settings(path),
+        #[cfg(feature = "postgres")]
+        DatabaseUrl::Postgres(url) => super::postgres::stored_settings(url).await,
+        DatabaseUrl::Sqlite(_) | DatabaseUrl::Memory => Ok(StoredSettings::default()),
+    }
+}
+
 /// What tables are opened for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
-    /// To serve with these settings, which then hold for what is stored already.
+    /// To serve with these settings, which then hold for what is stored already. On a server they are those of all nodes, and
+    /// with others a node is refused.
     Serve,
     /// To look at what is stored, as it is.
     Inspect,
@@ -170,7 +218,7 @@ pub async fn database(
         }),
         #[cfg(feature = "postgres")]
         DatabaseUrl::Postgres(url) => Arc::new(match purpose {
-            Purpose::Serve => PostgresDatabase::open(url, access.connections, settings).await?,
+            Purpose::Serve => PostgresDatabase::join(url, access.connections, settings).await?,
             Purpose::Inspect => {
                 PostgresDatabase::inspect(url, access.connections, settings).await?
             }
@@ -193,15 +241,30 @@ pub async fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
     })
 }
 
-/// Runs one read-only statement on the tables.
+/// Opens the lists of these tables. A store in a folder that holds lists of other tables, and that these tables do not know, is
+/// set aside for a while and an empty one begun: nobody knows what is in it.
+///
+/// # Errors
+/// As [`lists`].
+pub async fn lists_of(url: &CacheUrl, database: &Arc<dyn Database>) -> Result<Arc<dyn ListCache>> {
+    match url {
+        CacheUrl::Sled(path) => {
+            let (epoch, known) = (database.epoch(), database.lists_incarnation().await?);
+            Ok(Arc::new(SledLists::open_of(path, epoch, known)?))
+        }
+        url => lists(url).await,
+    }
+}
+
+/// Runs one read-only statement on the tables, and hands over each row as it is found.
 ///
 /// # Errors
 /// `Unsupported` for tables that are not in a file, `Invalid` with the database's own words for a bad statement.
-pub async fn query(url: &DatabaseUrl, statement: &str) -> Result<QueryRows> {
+pub async fn query(url: &DatabaseUrl, statement: &str, sink: &mut dyn RowSink) -> Result<()> {
     match url {
-        DatabaseUrl::Sqlite(path) => sqlite::query(path, statement),
+        DatabaseUrl::Sqlite(path) => sqlite::query(path, statement, sink),
         #[cfg(feature = "postgres")]
-        DatabaseUrl::Postgres(url) => super::postgres::query(url, statement).await,
+        DatabaseUrl::Postgres(url) => super::postgres::query(url, statement, sink).await,
         DatabaseUrl::Memory => {
             let context =
                 "tables in memory belong to their process and cannot be queried from another";

@@ -2,8 +2,8 @@
 //! store of tables.
 
 use crate::chat::{
-    ConversationId, Digest, GuestId, ListState, MessageId, NewMessage, Role, Timestamp, Ttl, Usage,
-    Window, chain_link, chain_start, content_hash, title,
+    ConversationId, Digest, GuestId, ListState, NewMessage, Role, Timestamp, Ttl, Usage, Window,
+    chain_link, chain_start, content_hash, title,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -35,29 +35,6 @@ pub(super) fn miscounted(backend: &'static str, guest: &GuestId) -> Error {
          `guestbook verify --repair --guest {guest}` on the server, then send the message again"
     );
     Error::new(ErrorKind::Inconsistent, backend, "record", context)
-}
-
-/// The parts of one request under one idempotency key, looked at one by one.
-#[derive(Debug, Default)]
-pub(super) struct Parts {
-    is_stored: bool,
-    new: Option<(usize, MessageId)>,
-}
-
-impl Parts {
-    /// Takes note of the message at `index`, and of whether it is stored.
-    pub(super) fn see(&mut self, index: usize, message: &NewMessage, is_stored: bool) {
-        if message.is_part {
-            self.is_stored |= is_stored;
-            let new = (!is_stored).then_some((index, message.id));
-            self.new = self.new.or(new);
-        }
-    }
-
-    /// The first part that is new although another is stored: the key was used for other messages.
-    pub(super) fn conflict(&self) -> Option<(usize, MessageId)> {
-        self.new.filter(|_| self.is_stored)
-    }
 }
 
 impl OpenChat {

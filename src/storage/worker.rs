@@ -18,9 +18,10 @@ pub(crate) struct Poison(Arc<OnceLock<Error>>);
 impl Poison {
     /// From now on every call fails with `cause`. For failures after which the state on disk is not known.
     pub(crate) fn set(&self, cause: Error) {
-        tracing::error!(backend = cause.backend(), %cause, "store poisoned: nothing more is acknowledged until a restart");
-        // The first cause is the one to show.
-        let _ = self.0.set(cause);
+        // The first cause is the one to show. It holds before anything is said of it.
+        if self.0.set(cause.clone()).is_ok() {
+            tracing::error!(backend = cause.backend(), %cause, "store poisoned: nothing more is acknowledged until a restart");
+        }
     }
 
     /// Fails with the reason, if there is one.
@@ -30,6 +31,28 @@ impl Poison {
             None => Ok(()),
         }
     }
+}
+
+/// Starts a thread without which the store must not go on: should it panic, the store is poisoned.
+pub(crate) fn spawn_essential(
+    name: String,
+    backend: &'static str,
+    poison: Poison,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let context = format!("the thread {name} could not be started");
+    let run = move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            poison.set(panicked(backend, panic.as_ref()));
+        }
+    };
+    let thread = std::thread::Builder::new().name(name).spawn(run);
+    thread.map_err(|cause| Error::caused(ErrorKind::Unavailable, backend, "open", context, cause))
+}
+
+fn panicked(backend: &'static str, panic: &(dyn std::any::Any + Send)) -> Error {
+    let context = format!("its thread panicked: {}", panic_text(panic));
+    Error::new(ErrorKind::Unavailable, backend, "work", context)
 }
 
 /// One or more threads, each with its own `T`, taking jobs from one bounded queue.
@@ -56,14 +79,14 @@ impl<T: 'static> Worker<T> {
         let (jobs, waiting) = mpsc::channel::<Job<T>>(queue);
         let waiting = Arc::new(Mutex::new(waiting));
         let start = |(index, state): (usize, T)| {
-            let (waiting, poison) = (Arc::clone(&waiting), poison.clone());
-            std::thread::Builder::new()
-                .name(format!("{backend}-{role}-{index}"))
-                .spawn(move || run(backend, state, &waiting, &poison))
-                .map_err(|cause| {
-                    let context = format!("the {role} thread could not be started");
-                    Error::caused(ErrorKind::Unavailable, backend, "open", context, cause)
-                })
+            let (waiting, held) = (Arc::clone(&waiting), poison.clone());
+            let work = move || run(backend, state, &waiting, &held);
+            spawn_essential(
+                format!("{backend}-{role}-{index}"),
+                backend,
+                poison.clone(),
+                work,
+            )
         };
         let threads = states
             .into_iter()
@@ -149,6 +172,11 @@ impl<T: 'static> Worker<T> {
         }
     }
 
+    /// Why the store must not be used any more, if a thread has panicked.
+    pub(crate) fn fatal(&self) -> Option<Error> {
+        self.poison.check().err()
+    }
+
     fn gone(&self, operation: &'static str, context: &str) -> Error {
         let fallback = || Error::new(ErrorKind::Unavailable, self.backend, operation, context);
         self.poison.check().err().unwrap_or_else(fallback)
@@ -190,8 +218,7 @@ fn run<T>(
             continue; // dropping the job answers it with the reason
         }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(&mut state))) {
-            let context = format!("its thread panicked: {}", panic_text(panic.as_ref()));
-            poison.set(Error::new(ErrorKind::Unavailable, backend, "work", context));
+            poison.set(panicked(backend, panic.as_ref()));
             return;
         }
     }
@@ -219,6 +246,25 @@ mod tests {
         let later = worker.call("add", |n| Ok(*n)).await.unwrap_err();
         assert!(later.to_string().contains("panicked"), "{later}");
         worker.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_ends_by_any_other_panic_is_known_as_well() {
+        struct Torn;
+        impl Drop for Torn {
+            fn drop(&mut self) {
+                panic!("on purpose");
+            }
+        }
+        let worker = Worker::spawn("test", "writer", 4, Poison::default(), vec![Torn]).unwrap();
+        assert!(worker.fatal().is_none());
+        worker.close().await;
+        assert!(worker.fatal().is_some());
+        let poison = Poison::default();
+        let watch = || panic!("on purpose");
+        let thread = spawn_essential("watch".into(), "test", poison.clone(), watch).unwrap();
+        thread.join().unwrap();
+        assert!(poison.check().is_err());
     }
 
     #[tokio::test]

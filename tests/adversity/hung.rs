@@ -8,7 +8,7 @@
 //! turned away`.
 
 use crate::footprint::Footprint;
-use crate::ledger::{Ledger, Load, Nodes, Plan, is_long};
+use crate::ledger::{Ledger, Load, Nodes, Plan, is_long, within};
 use crate::pair::{Lists, Pair, Tables};
 use crate::process::Running;
 use crate::servers::{Postgres, Proxy, Redis};
@@ -176,7 +176,10 @@ impl Stage {
             "figure: {trouble:?} for {:?} under {CLIENTS} clients: slowest answer {slowest:.2?}, {unavailable} × 503 ({full} of {CLIENTS} probes told that the queue is full), served again after {served:.2?}; held {peak}, and {back:.1?} after the load {now}",
             trouble.lasts()
         );
-        assert!(slowest < LIMIT, "{trouble:?}: a request took {slowest:?}");
+        assert!(
+            slowest < within(LIMIT),
+            "{trouble:?}: a request took {slowest:?}"
+        );
         if trouble.is_of_the_tables() {
             assert!(
                 full > 0 && unavailable > 0,

@@ -35,4 +35,5 @@ mod destroyed_live;
 mod hung;
 mod slow_disk;
 mod stop;
+mod stop_batch;
 mod stop_hung;

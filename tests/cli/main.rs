@@ -10,10 +10,16 @@ mod asking;
 mod caching;
 mod copying;
 mod ending;
+mod hiding;
+mod logging;
 #[allow(dead_code)] // as above
 mod process;
 mod reading;
 mod refusing;
 mod searching;
+mod settings;
+mod sockets;
 mod starting;
+mod supervised;
+mod variables;
 mod verifying;

@@ -1,7 +1,10 @@
 //! The real binary as a child process, with nothing of this process's environment that it would take as a setting.
 
 use crate::client::Client;
-use std::io::{BufRead, BufReader, Read};
+use clap::CommandFactory;
+use guestbook::config::Cli;
+use std::fs::File;
+use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -9,46 +12,25 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a process may take to say that it listens, or to end.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// Every variable the binary reads.
-pub(crate) const VARIABLES: [&str; 26] = [
-    "GUESTBOOK_DATA_DIR",
-    "DATABASE_URL",
-    "CACHE_URL",
-    "REDIS_URL",
-    "GUESTBOOK_DURABILITY",
-    "GUESTBOOK_LIST_TTL",
-    "GUESTBOOK_RETENTION",
-    "GUESTBOOK_SWEEP_INTERVAL",
-    "GUESTBOOK_EMBEDDER",
-    "GUESTBOOK_EMBEDDER_MODEL",
-    "GUESTBOOK_EMBEDDER_DIMENSION",
-    "GUESTBOOK_EMBEDDER_TIMEOUT",
-    "GUESTBOOK_EMBEDDER_ATTEMPTS",
-    "GUESTBOOK_SEARCH_INDEX",
-    "GUESTBOOK_EMBEDDER_KEY",
-    "OPENAI_API_KEY",
-    "GUESTBOOK_LISTEN",
-    "GUESTBOOK_API_KEY",
-    "GUESTBOOK_BODY_LIMIT",
-    "GUESTBOOK_BODIES_LIMIT",
-    "GUESTBOOK_ANSWERS_LIMIT",
-    "GUESTBOOK_CONTENT_LIMIT",
-    "GUESTBOOK_HEADER_TIMEOUT",
-    "GUESTBOOK_BODY_TIMEOUT",
-    "GUESTBOOK_REQUEST_TIMEOUT",
-    "GUESTBOOK_QUEUE",
-];
+pub(crate) fn variables() -> Vec<String> {
+    let command = Cli::command();
+    let declared = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env());
+    let declared = declared.map(|name| name.to_str().unwrap().to_owned());
+    let beside = ["REDIS_URL", "GUESTBOOK_EMBEDDER_KEY", "OPENAI_API_KEY"];
+    declared.chain(beside.map(str::to_owned)).collect()
+}
 
 /// The binary with these arguments and no settings of ours.
 pub(crate) fn guestbook(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guestbook"));
-    for variable in VARIABLES
-        .iter()
-        .chain(&["GUESTBOOK_LOG", "GUESTBOOK_LOG_FORMAT", "FAILPOINTS"])
-    {
+    for variable in variables() {
         command.env_remove(variable);
     }
+    command.env_remove("FAILPOINTS");
     command.args(arguments).stdin(Stdio::null());
     command
 }
@@ -127,7 +109,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Ve
 }
 
 /// The lines that say where it listens; none when it ended instead. It must do one or the other.
-fn read_banner(child: &mut Child) -> Vec<String> {
+pub(crate) fn read_banner(child: &mut Child) -> Vec<String> {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -140,7 +122,13 @@ fn read_banner(child: &mut Child) -> Vec<String> {
     })
 }
 
-fn wait(child: &mut Child) -> ExitStatus {
+/// What was read of a log; nothing of one that is lost.
+fn text(log: Option<std::thread::JoinHandle<Vec<u8>>>) -> String {
+    let log = log.map_or_else(Vec::new, |reading| reading.join().unwrap());
+    String::from_utf8(log).unwrap()
+}
+
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     let since = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -162,13 +150,60 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// The kilobytes that a process has held at most, as the kernel counts them.
+#[allow(dead_code)] // as above
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let number = line.unwrap().split_whitespace().nth(1).unwrap();
+    number.parse().unwrap()
+}
+
+/// What becomes of the log of a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Log {
+    /// It is read to its end.
+    Read,
+    /// A pipe whose reader has died.
+    ReaderGone,
+    /// A pipe that nobody reads.
+    Unread,
+    /// A disk without room.
+    FullDisk,
+}
+
+impl Log {
+    /// Where nobody takes it.
+    #[allow(dead_code)] // as above
+    pub(crate) const LOST: [Self; 3] = [Self::ReaderGone, Self::Unread, Self::FullDisk];
+
+    /// What a process is to write to, and what has to be kept meanwhile.
+    #[allow(dead_code)] // as above
+    pub(crate) fn open(self) -> (Stdio, Option<PipeReader>) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        match self {
+            Self::Read => (Stdio::piped(), None),
+            Self::ReaderGone => (writer.into(), None),
+            Self::Unread => (writer.into(), Some(reader)),
+            Self::FullDisk => {
+                let full = File::options().write(true).open("/dev/full");
+                (full.unwrap().into(), None)
+            }
+        }
+    }
+}
+
 /// A server that has said where it listens. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
     pub(crate) banner: String,
     pub(crate) client: Client,
+    /// `None` where the log is lost.
     stderr: Option<std::thread::JoinHandle<Vec<u8>>>,
+    /// The end of a pipe that nobody reads.
+    #[allow(dead_code)] // as above
+    pub(crate) unread: Option<PipeReader>,
 }
 
 impl Running {
@@ -178,15 +213,30 @@ impl Running {
     }
 
     /// As [`Self::start`]; how a process ended that never said where it listens, and what it logged.
-    pub(crate) fn try_start(mut command: Command) -> Result<Self, (ExitStatus, String)> {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(crate) fn try_start(command: Command) -> Result<Self, (ExitStatus, String)> {
+        Self::try_start_logging(command, Log::Read)
+    }
+
+    /// As [`Self::start`], with a log of which this becomes.
+    #[allow(dead_code)] // as above
+    pub(crate) fn start_logging(command: Command, log: Log) -> Self {
+        Self::try_start_logging(command, log)
+            .unwrap_or_else(|(status, log)| panic!("no banner, {status}: {log}"))
+    }
+
+    pub(crate) fn try_start_logging(
+        mut command: Command,
+        log: Log,
+    ) -> Result<Self, (ExitStatus, String)> {
+        let (stderr, unread) = log.open();
+        command.stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
-        let stderr = drain(child.stderr.take());
+        drop(command); // it holds an end of the pipe
+        let stderr = child.stderr.take().map(|pipe| drain(Some(pipe)));
         let banner = read_banner(&mut child);
         let Some(first) = banner.first() else {
             let status = wait(&mut child);
-            let log = String::from_utf8_lossy(&stderr.join().unwrap()).into_owned();
-            return Err((status, log));
+            return Err((status, text(stderr)));
         };
         let address = first.rsplit_once("http://").expect("an address").1;
         let address: SocketAddr = address.trim().parse().unwrap();
@@ -194,7 +244,8 @@ impl Running {
             child,
             client: Client::new(address),
             banner: banner.join("\n"),
-            stderr: Some(stderr),
+            stderr,
+            unread,
         })
     }
 
@@ -220,8 +271,7 @@ impl Running {
     /// Waits for the end; how it ended and what it logged.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let status = wait(&mut self.child);
-        let log = self.stderr.take().unwrap().join().unwrap();
-        (status, String::from_utf8(log).unwrap())
+        (status, text(self.stderr.take()))
     }
 
     /// Sends a signal by its name and waits for the end.

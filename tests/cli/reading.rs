@@ -1,6 +1,6 @@
 //! `guestbook sql` and `guestbook reembed`.
 
-use crate::process::{Place, stderr, stdout};
+use crate::process::{Place, peak_memory, stderr, stdout};
 use crate::verifying::{filled, verify};
 use std::process::Stdio;
 
@@ -88,4 +88,59 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(stderr(&output), "");
     assert_eq!(output.status.code(), Some(0));
+}
+
+/// What a guest has sent may be a command to the terminal of whoever reads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sql_shows_escape_sequences_of_stored_text_and_does_not_send_them() {
+    let place = Place::new();
+    let server = place.serve();
+    let content = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\r\u{202e}two\nlines\t{\"a\": \"\\n ü\"}";
+    server.client.say("g1", content).await;
+    server.stop();
+    let statement = "SELECT content, content AS \"\u{1b}[1m\" FROM message_cache";
+    let output = place.run(&["sql", statement]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let shown =
+        "\\u{1b}]0;owned\\u{7}\\u{1b}[2J\\u{9b}31m\\r\\u{202e}two\\nlines\\t{\"a\": \"\\n ü\"}";
+    assert_eq!(
+        stdout(&output),
+        format!("content|\\u{{1b}}[1m\n{shown}|{shown}\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sql_holds_no_more_of_a_huge_result_than_a_part() {
+    use std::io::Read;
+    let place = filled().await;
+    // 400 MB in all, if it were kept.
+    let huge = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)
+        SELECT i, hex(zeroblob(500)) FROM n";
+    let mut command = place.command(&["sql", huge]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let (mut out, mut buffer) = (child.stdout.take().unwrap(), vec![0; 1 << 20]);
+    let (mut bytes, mut highest) = (0, 0);
+    // The last part stays in the pipe until it is read, so the process is there whenever it is asked.
+    while bytes < 400_000_000 {
+        bytes += out.read(&mut buffer).unwrap();
+        highest = highest.max(peak_memory(child.id()));
+    }
+    out.read_to_end(&mut buffer).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(highest < 200_000, "{highest} kB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sql_gives_what_was_found_before_a_row_that_cannot_be_computed() {
+    let place = filled().await;
+    let statement =
+        "SELECT abs(value) FROM (SELECT 1 AS value UNION ALL SELECT -9223372036854775808)";
+    let output = place.run(&["sql", statement]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stdout(&output).ends_with("\n1\n"), "{}", stdout(&output));
+    assert!(
+        stderr(&output).contains("integer overflow"),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -4,7 +4,7 @@ use crate::process::{Place, finish, guestbook, stderr, stdout};
 use std::process::Command;
 
 /// A start that must be refused: one line on stderr that has all these words, nothing on stdout, exit code 2.
-fn refused(command: Command, words: &[&str]) -> String {
+pub(crate) fn refused(command: Command, words: &[&str]) -> String {
     let output = finish(command);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
@@ -163,7 +163,7 @@ fn an_unknown_url_is_refused_and_says_what_there_is() {
 
 #[test]
 fn beyond_loopback_a_key_is_required() {
-    for address in ["0.0.0.0:0", "[::]:0"] {
+    for address in ["0.0.0.0:0", "[::]:0", ":0", "127.0.0.1:0,:0"] {
         let place = Place::new();
         let command = place.command(&["--listen", address]);
         refused(command, &["GUESTBOOK_API_KEY", "127.0.0.1"]);
@@ -173,13 +173,13 @@ fn beyond_loopback_a_key_is_required() {
 
 #[test]
 fn an_empty_key_is_refused() {
+    let place = Place::new();
     for key in ["", "   "] {
-        let place = Place::new();
         refused(start(&place, &["--api-key", key]), &["API key is empty"]);
-        let mut command = start(&place, &[]);
-        command.env("GUESTBOOK_API_KEY", key);
-        refused(command, &["API key is empty"]);
     }
+    let mut command = start(&place, &[]);
+    command.env("GUESTBOOK_API_KEY", " \n");
+    refused(command, &["API key is empty", "GUESTBOOK_API_KEY"]);
 }
 
 #[test]
@@ -235,4 +235,97 @@ fn durability_is_refused_where_it_is_not_ours_to_keep() {
     let unknown = finish(start(&place, &["--durability", "some"]));
     assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains("normal"), "{}", stderr(&unknown));
+}
+
+/// Every name under a folder.
+fn everything_below(folder: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_url_of_a_store_is_a_path_or_refused_and_nothing_is_made() {
+    let cases = [
+        ("--database-url", "sqlite::memory:", "write `memory:`"),
+        ("--database-url", "sqlite:file:x?mode=memory", "no URI"),
+        ("--database-url", "sqlite:file:x.db", "sqlite:/var/lib"),
+        ("--database-url", "sqlite:FILE:x.db", "sqlite:/var/lib"),
+        ("--database-url", "sqlite:x.db?nolock=1", "no parameters"),
+        (
+            "--database-url",
+            "sqlite:x.db?vfs=unix-none",
+            "no parameters",
+        ),
+        ("--database-url", "sqlite:x.db?mode=rwc", "no parameters"),
+        ("--database-url", "sqlite:x&cache=shared?", "no parameters"),
+        ("--database-url", "sqlite:~/x.db", "$HOME"),
+        ("--database-url", "sqlite:", "lacks its path"),
+        ("--database-url", "sqlite://", "lacks its path"),
+        ("--cache-url", "sled:~/lists", "$HOME"),
+        ("--cache-url", "sled:file:lists", "no URI"),
+        ("--cache-url", "sled:lists?x=1", "no parameters"),
+        ("--cache-url", "sled:", "lacks its path"),
+        ("--data-dir", "file:abc", "no URI"),
+        ("--data-dir", "~/data", "$HOME"),
+        ("--data-dir", ":memory:", "memory:"),
+    ];
+    for (flag, url, word) in cases {
+        for command in [
+            &["--listen", "127.0.0.1:0"][..],
+            &["sql", "SELECT 1"],
+            &["verify"],
+        ] {
+            let place = Place::new();
+            let mut command = guestbook(command);
+            command.current_dir(place.path());
+            command.args([flag, url]);
+            refused(command, &[flag, word]);
+            assert_eq!(everything_below(place.path()), [""; 0], "{flag} {url}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_is_the_name_of_the_file_as_it_stands() {
+    for name in ["50%25.db", "a b#c&d.db", "ü.db", "./~x.db", "files:x.db"] {
+        let place = Place::new();
+        std::fs::create_dir(place.data()).unwrap();
+        let url = format!("sqlite:{name}");
+        let mut command = guestbook(&["--listen", "127.0.0.1:0", "--database-url", &url]);
+        command.args(["--cache-url", "memory:"]);
+        command.current_dir(place.data());
+        let server = crate::process::Running::start(command);
+        server.client.say("g1", "Hello").await;
+        server.stop();
+        let mut expected = ["guestbook.lock", name.trim_start_matches("./")];
+        expected.sort_unstable();
+        assert_eq!(everything_below(&place.data()), expected);
+    }
+}
+
+/// With fewer than it needs it says so, whichever file it is that it cannot open.
+#[test]
+fn a_limit_of_open_files_is_named_as_the_reason() {
+    let mut refusals = 0;
+    for limit in 8..32 {
+        let place = Place::new();
+        let serve = start(&place, &[]);
+        let mut command = Command::new("timeout");
+        let script = format!("ulimit -n {limit} && exec \"$@\"");
+        command.args(["-s", "TERM", "20", "bash", "-c", &script, "bash"]);
+        command.arg(serve.get_program()).args(serve.get_args());
+        let Err((status, said)) = crate::process::Running::try_start(command) else {
+            continue; // it serves, and is killed now
+        };
+        if status.code() == Some(2) {
+            let is_told = said.contains("open files") && said.lines().count() == 1;
+            assert!(is_told, "{limit}: {said}");
+            refusals += 1;
+        }
+    }
+    assert!(refusals > 3, "it needs so few");
 }

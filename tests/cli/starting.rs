@@ -1,7 +1,7 @@
 //! What a start says, and where its settings come from.
 
 use crate::client::Answer;
-use crate::process::{Place, Running, VARIABLES, finish, guestbook, stdout};
+use crate::process::{Place, Running, finish, guestbook, stdout, variables};
 use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,8 +133,8 @@ fn help_shows_every_setting_with_its_variable_and_its_default() {
     let output = finish(guestbook(&["--help"]));
     assert_eq!(output.status.code(), Some(0));
     let help = stdout(&output);
-    for variable in VARIABLES {
-        assert!(help.contains(variable), "no {variable}: {help}");
+    for variable in variables() {
+        assert!(help.contains(&variable), "no {variable}: {help}");
     }
     let defaults = [
         "127.0.0.1:8000",

@@ -58,9 +58,10 @@ pub(crate) async fn dossiers_come_page_by_page_each_whole(f: &Fixture) {
 
 /// Also to who opens the tables without being told.
 pub(crate) async fn it_is_known_how_the_tables_are_served(f: &Fixture) {
-    let served = f.database.served().await.unwrap();
+    let stored = f.database.stored_settings().await.unwrap();
+    let served = stored.held.unwrap();
     assert_eq!(served.list_ttl, Ttl(TTL));
-    assert_eq!(served.model, Some(model("first").to_string()));
+    assert_eq!(served.model, model("first").to_string());
 }
 
 pub(crate) async fn a_guests_dossiers_include_those_a_user_owns_by_now(f: &Fixture) {

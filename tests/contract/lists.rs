@@ -16,7 +16,7 @@ fn origin(n: u128) -> Origin {
     }
 }
 
-fn item(sequence: u64) -> Item {
+pub(crate) fn item(sequence: u64) -> Item {
     Item {
         role: Role::ALL[usize::try_from(sequence % 4).unwrap()],
         content: content(&format!("text {sequence}")),

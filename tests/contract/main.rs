@@ -18,6 +18,7 @@ mod current;
 mod erase;
 mod expiry;
 mod history;
+mod ids;
 mod lists;
 mod migrate;
 mod outbox;
@@ -25,6 +26,7 @@ mod prompts;
 mod record;
 mod retention;
 mod search;
+mod settings;
 mod stores;
 mod text;
 mod text_index;
@@ -59,7 +61,7 @@ macro_rules! contract {
                         a_repeated_id_is_replayed_and_stores_nothing,
                         a_replay_says_created_only_of_the_first_message,
                         an_id_with_other_content_conflicts_and_stores_nothing_of_its_group,
-                        a_replay_does_not_compare_time_and_metadata,
+                        a_replay_has_the_same_metadata_and_the_time_if_it_has_one,
                         a_group_is_whole_or_not_at_all,
                         a_group_may_be_part_new_and_part_repeated,
                         parts_under_one_key_are_all_new_or_all_repeated,
@@ -69,6 +71,7 @@ macro_rules! contract {
                         an_unannounced_repetition_fails_the_whole_batch,
                         the_hash_chain_covers_every_message,
                         the_title_is_the_first_user_message,
+                        a_title_is_one_line_and_ends_between_characters,
                         a_message_is_returned_as_it_was_sent,
                         a_large_batch_is_stored_like_a_small_one,
                     }
@@ -149,6 +152,20 @@ macro_rules! contract {
                         list_rows_are_every_live_list_in_order,
                         the_lists_incarnation_is_remembered,
                         the_epoch_stays,
+                    }
+                    ids with a_week {
+                        the_same_id_of_two_guests_is_stored_for_both,
+                        a_free_uuid_is_the_messages_own_and_any_other_text_stands_beside,
+                        an_id_beside_is_repeated_and_contradicted_like_any_other,
+                        one_batch_of_many_guests_may_have_one_id,
+                        guests_that_send_one_id_at_once_are_all_answered,
+                        an_id_beside_stays_when_the_other_guest_is_erased,
+                        an_erased_id_may_be_sent_again,
+                        what_retention_has_ended_is_in_nobodys_way,
+                        a_message_sent_again_after_signing_up_is_replayed,
+                        a_new_chat_after_signing_up_has_ids_of_its_own,
+                        fewer_messages_under_a_key_are_another_request,
+                        every_reader_is_shown_the_id_that_was_sent,
                     }
                     vectors with forever {
                         a_vector_is_stored_with_its_model,
@@ -261,6 +278,18 @@ macro_rules! contract {
                         guests_come_page_by_page_in_order,
                         the_incarnation_stays,
                         appends_of_32_writers_do_not_mix,
+                    }
+                    settings with forever {
+                        what_is_served_with_is_stored,
+                        a_changed_life_holds_for_the_next_message,
+                        a_longer_life_holds_for_every_live_list_and_brings_none_back,
+                        a_shorter_life_ends_the_lists_that_are_older,
+                        what_was_asked_for_and_not_noted_is_asked_for_again,
+                        a_page_from_before_another_change_changes_nothing,
+                        a_message_that_comes_between_asking_and_noting_counts,
+                        a_changed_retention_holds_for_every_chat,
+                        each_change_is_known_by_a_higher_number,
+                        a_list_gets_another_expiry_unless_it_has_gone_on,
                     }
                     stores with forever {
                         an_open_store_is_well_and_has_a_name,

@@ -12,6 +12,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
+pub(crate) fn metadata(json: &str) -> Option<Metadata> {
+    Some(Metadata::parse(json).unwrap())
+}
+
 pub(crate) async fn a_first_message_begins_every_row(f: &Fixture) {
     let said = f.say(noon(), "g1", "Hello there").await;
     let window = Window {
@@ -20,6 +24,7 @@ pub(crate) async fn a_first_message_begins_every_row(f: &Fixture) {
     };
     let expected = Recorded {
         id: said.id,
+        external_id: None,
         conversation: said.conversation,
         sequence: 0,
         conversation_row: RowState::Created,
@@ -141,35 +146,36 @@ pub(crate) async fn an_id_with_other_content_conflicts_and_stores_nothing_of_its
     f.keep(at(0), plain(repeatable(7, "g1", "hello"))).await;
     let mut as_tool = repeatable(7, "g1", "hello");
     as_tool.role = Role::Tool;
-    let imposters = [
-        repeatable(7, "g1", "other"),
-        repeatable(7, "g2", "hello"),
-        as_tool,
-    ];
-    for imposter in imposters {
-        let name = imposter.guest.as_str().to_owned();
-        let companions = [words(&name, Role::User, "a"), imposter];
+    let mut later = repeatable(7, "g1", "hello");
+    later.sent_at = at(55);
+    let tagged = repeatable(7, "g1", "hello").with_metadata(metadata(r#"{"k":1}"#));
+    for imposter in [repeatable(7, "g1", "other"), as_tool, later, tagged] {
+        let companions = [words("g1", Role::User, "a"), imposter];
         let outcome = only(f.record(at(1), vec![group(companions)]).await);
-        let conflict = Outcome::Conflict {
-            index: 1,
-            id: id(7),
-        };
-        assert_eq!(outcome, conflict);
+        assert_eq!(outcome, conflict(1, id(7)));
     }
     assert_eq!(f.messages("g1", at(1)).await.len(), 1);
-    assert_eq!(f.history("g2", at(1)).await, None);
-    assert_eq!(f.usage("g2").await.row, None);
     assert_eq!(f.database.metrics_audit().await.unwrap().requests, 1);
 }
 
-pub(crate) async fn a_replay_does_not_compare_time_and_metadata(f: &Fixture) {
-    f.keep(at(0), plain(repeatable(7, "g1", "hello"))).await;
-    let mut again = repeatable(7, "g1", "hello");
-    again.sent_at = at(55);
-    again.metadata = Some(Metadata::parse("{}").unwrap());
-    assert!(f.keep(at(1), plain(again)).await.replayed.is_some());
+pub(crate) async fn a_replay_has_the_same_metadata_and_the_time_if_it_has_one(f: &Fixture) {
+    let sent = |json: Option<&str>| {
+        let message = repeatable(7, "g1", "hello");
+        message.with_metadata(json.and_then(metadata))
+    };
+    f.keep(at(0), plain(sent(Some(r#"{"a":1,"b":[2]}"#)))).await;
+    let mut untimed = sent(Some(r#"{"a":1,"b":[2]}"#)).untimed();
+    untimed.sent_at = at(55); // ours, and another one at each try
+    for again in [untimed, sent(Some(r#"{ "b":[2], "a":1 }"#))] {
+        assert!(f.keep(at(1), plain(again)).await.replayed.is_some());
+    }
+    for other in [None, Some("{}"), Some(r#"{"a":1,"b":[3]}"#)] {
+        let outcome = only(f.record(at(1), vec![group([sent(other)])]).await);
+        assert_eq!(outcome, conflict(0, id(7)), "{other:?}");
+    }
     let message = only(f.messages("g1", at(1)).await);
-    assert_eq!((message.sent_at, message.metadata), (noon(), None));
+    assert_eq!(message.sent_at, noon());
+    assert_eq!(message.metadata.unwrap().as_str(), r#"{"a":1,"b":[2]}"#);
 }
 
 pub(crate) async fn a_group_is_whole_or_not_at_all(f: &Fixture) {
@@ -202,10 +208,7 @@ pub(crate) async fn parts_under_one_key_are_all_new_or_all_repeated(f: &Fixture)
     let more = group([part(1, "hello"), part(2, "again"), part(3, "more")]);
     let first = stored(&only(f.record(at(0), vec![both()]).await));
     assert_eq!((first[0].sequence, first[1].sequence), (0, 1));
-    let conflict = Outcome::Conflict {
-        index: 2,
-        id: id(3),
-    };
+    let conflict = conflict(2, id(3));
     let beside = group([repeatable(4, "g1", "beside")]);
     let outcomes = f.record(at(1), vec![more.clone(), beside, more]).await;
     assert_eq!((&outcomes[0], &outcomes[2]), (&conflict, &conflict));
@@ -229,11 +232,7 @@ pub(crate) async fn an_id_repeated_within_a_group_is_stored_once(f: &Fixture) {
     assert_eq!(recorded[1].sequence, 0);
     let contrary = group([repeatable(2, "g1", "yes"), repeatable(2, "g1", "no")]);
     let outcome = only(f.record(at(1), vec![contrary]).await);
-    let conflict = Outcome::Conflict {
-        index: 1,
-        id: id(2),
-    };
-    assert_eq!(outcome, conflict);
+    assert_eq!(outcome, conflict(1, id(2)));
     assert_eq!(f.messages("g1", at(1)).await.len(), 1);
 }
 
@@ -241,14 +240,13 @@ pub(crate) async fn an_id_repeated_within_a_batch_is_stored_once(f: &Fixture) {
     let groups = vec![
         group([repeatable(1, "g1", "hello")]),
         group([repeatable(1, "g1", "hello")]),
-        group([repeatable(1, "g2", "hello")]),
+        group([repeatable(1, "g1", "other")]),
     ];
     let outcomes = f.record(at(0), groups).await;
     assert!(only(stored(&outcomes[0])).replayed.is_none());
     assert!(only(stored(&outcomes[1])).replayed.is_some());
     assert!(matches!(outcomes[2], Outcome::Conflict { index: 0, .. }));
     assert_eq!(f.messages("g1", at(0)).await.len(), 1);
-    assert_eq!(f.history("g2", at(0)).await, None);
 }
 
 pub(crate) async fn a_refused_group_leaves_its_other_ids_free(f: &Fixture) {
@@ -310,6 +308,26 @@ pub(crate) async fn the_title_is_the_first_user_message(f: &Fixture) {
     let long = "é".repeat(60);
     assert_eq!(title(Role::User, &long).await, "é".repeat(50));
     assert_eq!(title(Role::User, "later words").await, "é".repeat(50));
+}
+
+pub(crate) async fn a_title_is_one_line_and_ends_between_characters(f: &Fixture) {
+    let flags = "🇫🇷".repeat(60);
+    for (guest, text, title) in [
+        ("g1", "  two\r\n\tlines \u{7} of it\n", "two lines of it"),
+        ("g2", &*flags, &*"🇫🇷".repeat(50)),
+        (
+            "g3",
+            &*format!("{}👨‍👩‍👧‍👦 and more", "x".repeat(49)),
+            &*format!("{}👨‍👩‍👧‍👦", "x".repeat(49)),
+        ),
+        ("g4", "\u{1}", "Guest Chat - g4"),
+    ] {
+        f.keep(at(0), plain(words(guest, Role::User, text))).await;
+        assert_eq!(f.conversation(guest, at(0)).await.title, title);
+        f.keep(at(1), plain(words(guest, Role::User, "later words")))
+            .await;
+        assert_eq!(f.conversation(guest, at(1)).await.title, title);
+    }
 }
 
 pub(crate) async fn a_message_is_returned_as_it_was_sent(f: &Fixture) {

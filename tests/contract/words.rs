@@ -2,8 +2,8 @@
 
 use crate::fixture::Fixture;
 use guestbook::chat::{
-    Content, Conversation, ConversationId, GuestId, Message, MessageId, ModelId, NewMessage,
-    OwnerId, Role, Timestamp, Ttl, Usage, Vector,
+    ClientId, Content, Conversation, ConversationId, GuestId, Message, MessageId, ModelId,
+    NewMessage, OwnerId, Role, Timestamp, Ttl, Usage, Vector,
 };
 use guestbook::storage::database::{
     AuditScope, AuditedMessage, Batch, ChatKey, Dossier, Embedding, Entry, Erased, Group, History,
@@ -113,6 +113,12 @@ pub(crate) fn words(name: &str, role: Role, text: &str) -> NewMessage {
 /// A user message under an id that may be sent again.
 pub(crate) fn repeatable(n: u128, name: &str, text: &str) -> NewMessage {
     words(name, Role::User, text).with_client_id(id(n))
+}
+
+/// The answer to a group that was refused for an id.
+pub(crate) fn conflict(index: usize, id: impl Into<ClientId>) -> Outcome {
+    let id = id.into();
+    Outcome::Conflict { index, id }
 }
 
 /// An entry without an embedder.

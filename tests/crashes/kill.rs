@@ -7,9 +7,9 @@
 //! - `PRAGMA journal_mode = MEMORY` (no journal on disk to undo half a commit): "the database file is damaged" after a few kills;
 //! - no mending at the start (`mend_loop` waits for the stop): "the lists never settle: divergent …".
 
-use crate::ledger::{Dice, Ledger, Load, Nodes, Plan, Talker, rounds};
+use crate::ledger::{Dice, Ledger, Load, Nodes, Plan, Talker, rounds, within};
 use crate::pair::Pair;
-use crate::process::Running;
+use crate::process::{Log, Running};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -116,7 +116,13 @@ async fn stretch(pair: &Pair, kills: usize, dice: &mut Dice, seen: &mut Seen) {
     node.stop();
 }
 
-async fn killed_again_and_again(mut pair: Pair, kills: usize, name: &str) {
+async fn killed_again_and_again(pair: Pair, kills: usize, name: &str) {
+    let slow = killed(pair, kills, name).await;
+    assert!(slow < within(READY), "ready after {slow:?} (p95)");
+}
+
+/// How long 95 % of the starts took at most.
+async fn killed(mut pair: Pair, kills: usize, name: &str) -> Duration {
     let (mut dice, mut seen) = (Dice::thrown(), Seen::default());
     while seen.kills < kills {
         let next = STRETCH.min(kills - seen.kills);
@@ -124,13 +130,24 @@ async fn killed_again_and_again(mut pair: Pair, kills: usize, name: &str) {
         pair.renew().await;
     }
     seen.print(name);
-    let slow = share(&seen.ready, 95);
-    assert!(slow < READY, "ready after {slow:?} (p95)");
+    share(&seen.ready, 95)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_on_sqlite_sled() {
     killed_again_and_again(Pair::sqlite_sled().await, rounds(20, 200), "sqlite+sled").await;
+}
+
+/// Nobody takes the log: `debug` fills whatever takes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_whatever_becomes_of_the_log() {
+    for log in Log::LOST {
+        let mut pair = Pair::sqlite_sled().await;
+        pair.settings = vec!["--log", "debug"];
+        pair.log = log;
+        let name = format!("sqlite+sled, log: {log:?}");
+        killed(pair, rounds(2, 20), &name).await;
+    }
 }
 
 /// Less durable means a power cut, not a process.

@@ -29,6 +29,8 @@ enum Need {
     Load,
     /// A start on messages whose lists are gone.
     LostLists,
+    /// Lists that are to live longer than they were made for.
+    OtherLife,
     /// A start on messages of which the tables do not know that their lists have them.
     Debts,
 }
@@ -38,6 +40,7 @@ fn need(place: &str) -> Need {
         "schema.mid" | "open.after" => Need::Start,
         "replace.mid" => Need::LostLists,
         "replay.mid" => Need::Debts,
+        "retime.mid" => Need::OtherLife,
         _ => Need::Load,
     }
 }
@@ -65,6 +68,31 @@ fn started(pair: &Pair, place: &str, times: u64) -> Running {
         }
     }
     panic!("{place}: it aborts there {BEFORE_SERVING} times before it serves");
+}
+
+/// Changes the life of all lists, and aborts whoever carries it out: who has stores alone does so with a flag before it serves,
+/// others by a command, or, where each node has its lists, once they serve.
+fn abort_in_another_life(pair: &Pair, place: &str) {
+    let failpoints = format!("{place}=return");
+    let change = ["settings", "set", "list-ttl", "30h"];
+    let mut command = match pair.is_shared() {
+        true => pair.command(&change),
+        false => pair.command(&["serve", "--listen", "127.0.0.1:0", "--list-ttl", "30h"]),
+    };
+    command.env("FAILPOINTS", &failpoints);
+    let output = tokio::task::block_in_place(|| finish(command));
+    let status = if pair.has_common_lists() || !pair.is_shared() {
+        output.status
+    } else {
+        assert!(output.status.success(), "{}", stderr(&output));
+        let mut command = pair.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("FAILPOINTS", &failpoints);
+        match pair.try_start(command) {
+            Ok(node) => tokio::task::block_in_place(|| node.ended()).0,
+            Err((status, _)) => status,
+        }
+    };
+    assert_eq!(status.signal(), Some(SIGABRT), "{}", stderr(&output));
 }
 
 /// Clients at work on a server until it aborts; they go on trying.
@@ -109,6 +137,14 @@ async fn end_at(
             tokio::task::block_in_place(|| node.kill());
             pair.empty_lists().await;
             abort_at_start(pair, place, times);
+            None
+        }
+        Need::OtherLife => {
+            let node = pair.serve();
+            let mut talker = Talker::new(0, ledger, &Nodes::of(&[&node]));
+            talker.say_together("talkative", 3, true).await;
+            node.stop();
+            abort_in_another_life(pair, place);
             None
         }
         Need::Debts => {

@@ -8,7 +8,7 @@
 //! `full_lists_cost_no_message` said `never: a message is stored everywhere again`.
 
 use crate::client::said;
-use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan, needed};
+use crate::ledger::{Ledger, Load, Nodes, OnDisk, Plan, needed, within};
 use crate::mount::Disk;
 use crate::process::{Running, guestbook};
 use serde_json::Value;
@@ -132,9 +132,11 @@ async fn fills_up_and_heals(rig: &Rig) {
     }
     std::fs::remove_file(ballast).unwrap();
     let since = Instant::now();
-    until("a message is stored everywhere again", HEALING, || {
-        is_stored_everywhere(&node, &ledger, &nodes)
-    })
+    until(
+        "a message is stored everywhere again",
+        within(HEALING),
+        || is_stored_everywhere(&node, &ledger, &nodes),
+    )
     .await;
     let healed = since.elapsed();
     load.finish().await;
@@ -250,9 +252,11 @@ async fn a_server_that_was_killed_on_a_full_disk_starts_on_it_and_reads() {
     nodes.set(0, &node);
     assert!(node.client.history("guest-1").await.len() >= there.len());
     std::fs::remove_file(ballast).unwrap();
-    until("a message is stored everywhere again", HEALING, || {
-        is_stored_everywhere(&node, &ledger, &nodes)
-    })
+    until(
+        "a message is stored everywhere again",
+        within(HEALING),
+        || is_stored_everywhere(&node, &ledger, &nodes),
+    )
     .await;
     load.finish().await;
     ledger

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const PREFIX: &str = "guestbook-disk-";
 /// How long a file system may be in use after its last process has ended.
-const RELEASE: Duration = Duration::from_secs(10);
+const RELEASE: Duration = Duration::from_secs(60);
 /// `FS_IOC_SHUTDOWN` with `NOLOGFLUSH`, once it is told to: whatever is not on the device by then never will be.
 const SHUT_DOWN: &str = r#"$| = 1; open F, "<", $ARGV[0] or die "$ARGV[0]: $!"; $how = pack("L", 2); print "armed\n"; <STDIN>;
     ioctl(F, 0x8004587d, $how) or die "ioctl: $!""#;
@@ -90,7 +90,21 @@ impl Disk {
             assert!(since.elapsed() < RELEASE, "{reason}");
             std::thread::sleep(Duration::from_millis(5));
         }
+        // Until the kernel has let go of the old file system, mounting its image gives that one again, without power.
+        while self.is_attached() {
+            assert!(since.elapsed() < RELEASE, "the image is still in use");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.mount().unwrap();
+    }
+
+    /// Whether the image still is a block device.
+    fn is_attached(&self) -> bool {
+        let image = self.image.as_ref().expect("a disk in a file");
+        let devices = fs::read_dir("/sys/block").unwrap().flatten();
+        let mut files = devices
+            .filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+        files.any(|file| Path::new(file.trim_end()) == image)
     }
 
     fn mount(&self) -> Result<(), String> {

@@ -158,7 +158,7 @@ async fn a_session_comes_from_the_tables_and_says_so() {
         (items, session.source),
         (vec!["one".into(), "two".into()], "sqlite")
     );
-    assert_eq!(session.ttl, stage.service.settings().list_ttl.0);
+    assert_eq!(session.ttl, stage.list_ttl);
     stage.stop().await;
 }
 

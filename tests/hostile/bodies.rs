@@ -165,7 +165,17 @@ fn documents() -> Vec<Row> {
             &[422],
         ),
         tell("two documents", &HELLO.repeat(2), &[400]),
-        tell("a byte order mark", &format!("\u{feff}{HELLO}"), &[400]),
+        Row::taken(
+            "a byte order mark",
+            post("g", "", &format!("\u{feff}{HELLO}")),
+            &[200],
+        )
+        .storing(1),
+        tell(
+            "two byte order marks",
+            &format!("\u{feff}\u{feff}{HELLO}"),
+            &[400],
+        ),
         tell("NaN", &with("\"pad\":NaN"), &[400]),
         Row::told(
             "a million lines that are none",

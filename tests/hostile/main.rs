@@ -19,6 +19,7 @@ mod chunks;
 mod crowd;
 mod framing;
 mod heads;
+mod idle;
 mod leaving;
 mod overload;
 mod paths;

@@ -3,7 +3,7 @@
 //! Seen to fail: with a queue that lets everyone wait for a place (`admission` of an hour) it said `nothing was shed: it was no
 //! overload`; with too few connections for the load (40) `1021 of 2400 requests were not sent: it was no such load`.
 
-use crate::process::{Place, Running};
+use crate::process::{Log, Place, Running};
 use crate::row::HELLO;
 use crate::slow::allow_files;
 use crate::taken::{Taken, mib};
@@ -156,6 +156,48 @@ async fn twice_the_load_it_can_carry_is_shed_with_503_and_grows_nothing() {
         assert_eq!(report["ok"], true, "{report:#}");
     }
     node.stop();
+}
+
+/// As above and shorter, at `debug`, while nobody takes the log: nothing but lines is lost.
+#[tokio::test]
+async fn an_overload_costs_no_more_where_nobody_takes_the_log() {
+    allow_files();
+    for log in Log::LOST {
+        let place = Place::new();
+        let command = place.command(&[
+            "--listen",
+            "127.0.0.1:0",
+            "--queue",
+            "1024",
+            "--log",
+            "debug",
+        ]);
+        let node = Running::start_logging(command, log);
+        let (address, second) = (node.client.address, Duration::from_secs(1));
+        warm(address);
+        let carried = closed_loop(address, second).await;
+        let fates = Arc::new(Fates::default());
+        open_loop(address, 2 * carried.rate, 2 * second, &fates, || {}).await;
+        let count = |fate: &AtomicU64| fate.load(Ordering::Relaxed);
+        println!(
+            "figure: overload while the log is {log:?}: it carries {} requests a second; {} saved, {} shed, {} of unknown outcome",
+            carried.rate,
+            count(&fates.saved),
+            count(&fates.shed),
+            count(&fates.unknown)
+        );
+        assert_eq!(count(&fates.wrong), 0, "{log:?}");
+        assert!(count(&fates.saved) > 0, "{log:?}: nothing was saved");
+        let dropped = node.client.get("/readyz").await.json()["log_dropped"].clone();
+        assert!(dropped.as_u64() > Some(0), "{log:?} takes it all");
+        let saved = (carried.saved + count(&fates.saved)) * MESSAGES + WARMING;
+        let unknown = count(&fates.unknown) * MESSAGES;
+        node.stop();
+        assert!(
+            (saved..=saved + unknown).contains(&stored(&place)),
+            "{log:?}"
+        );
+    }
 }
 
 /// Single messages before anything is measured.

@@ -54,13 +54,12 @@ pub(crate) fn rows() -> Vec<Row> {
             read(&format!("nobody?{}", "a&".repeat(5_000))),
             &[200],
         ),
-        // A guest id may consist of dots, and is one whichever way it is written.
-        Row::taken("a guest called ..", post("..", "", HELLO), &[200]).storing(1),
-        Row::taken(
+        // No ordinary client could ask for it again, whichever way it is written.
+        Row::told("a guest called ..", post("..", "", HELLO), &[422]),
+        Row::told(
             "a guest called .. in another spelling",
             post("%2e%2E", "", HELLO),
-            &[200],
-        )
-        .storing(1),
+            &[422],
+        ),
     ]
 }

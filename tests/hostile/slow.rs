@@ -1,6 +1,6 @@
 //! A thousand clients that never end: heads and bodies that trickle, and bodies that stop just before their end.
 //!
-//! Seen to fail: with two hours for a head (`first_request_timeout` and `header_read_timeout`) it said `a client was there for
+//! Seen to fail: with two hours for a head it said `a client was there for
 //! 10.006520069s`; with connections that may stall for ever, of answers that nobody takes, `25 files are open, 21 were`; with a
 //! budget of bodies eight times as large, of greedy ones, `152.1 MiB` to `450.2 MiB`, the less the busier the machine was; with
 //! bodies that grew on the heap to 128 KiB, 137 to 160 MiB on a busy machine and up to 209 on a quiet one. Without any of these it

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What the server allows for a head, and for a body.
+/// What the server allows for a head, for the time before it, and for a body.
 const ALLOWED: &str = "500ms";
 /// A connection that is to be closed is closed by then, at the very latest.
 const IN_TIME: Duration = Duration::from_secs(20);
@@ -79,6 +79,8 @@ impl Ground {
             "--listen",
             "127.0.0.1:0",
             "--header-timeout",
+            ALLOWED,
+            "--idle-timeout",
             ALLOWED,
             "--body-timeout",
             ALLOWED,

@@ -16,7 +16,7 @@ const KEY: &str = "s3cret-key";
 pub(crate) fn with_a_key() -> Plan {
     Plan {
         http: HttpSettings {
-            api_key: Some(KEY.into()),
+            api_key: Some(KEY.parse().unwrap()),
             ..HttpSettings::default()
         },
         ..Plan::default()

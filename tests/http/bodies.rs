@@ -5,7 +5,7 @@ use crate::raw::exchange;
 use crate::site::client::{Answer, chat, said};
 use crate::site::server::{Plan, Site};
 use guestbook::http::HttpSettings;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The limit of the laws about large bodies, in bytes.
 const BODY_LIMIT: usize = 2000;
@@ -45,7 +45,7 @@ pub(crate) async fn malformed_json_is_a_400(site: &Site) {
         "{\"role\":\"user\",}",
         "{\"content\":\"\\x\"}",
         "{\"content\":\"raw \n newline\"}",
-        "\u{feff}{}",
+        "{}\u{feff}",
     ];
     for body in broken {
         for path in [WITH_BODY[0], WITH_BODY[1], WITH_BODY[3]] {
@@ -62,10 +62,18 @@ pub(crate) async fn a_malformed_array_of_messages_is_a_400(site: &Site) {
 }
 
 pub(crate) async fn a_body_that_is_not_utf_8_is_a_400(site: &Site) {
-    for path in WITH_BODY {
-        let body = b"{\"role\":\"user\",\"content\":\"\xff\xfe\"}".to_vec();
-        site.client.post_text(path, body).await.problem(400);
+    let body = b"{\"role\":\"user\",\"content\":\"\xff\xfe\"}";
+    for path in [WITH_BODY[0], WITH_BODY[1], WITH_BODY[3]] {
+        site.client
+            .post_text(path, body.to_vec())
+            .await
+            .problem(400);
     }
+    let array = [b"[", &body[..], b"]"].concat();
+    site.client
+        .post_text(WITH_BODY[2], array)
+        .await
+        .problem(400);
     nothing_stored(site, "g1").await;
 }
 
@@ -172,4 +180,31 @@ pub(crate) async fn a_chunked_body_over_the_limit_is_a_413(site: &Site) {
     );
     assert!(heard.starts_with("HTTP/1.1 413 "), "{heard}");
     nothing_stored(site, "g1").await;
+}
+
+pub(crate) async fn a_byte_order_mark_before_json_is_skipped(site: &Site) {
+    let marked = |body: Value| format!("\u{feff}{body}");
+    let message = marked(said("user", "Hello"));
+    site.client
+        .post_text(&chat("g1"), message.clone())
+        .await
+        .ok();
+    site.client
+        .post_text(&chat("g1"), format!("\u{feff}{message}"))
+        .await
+        .problem(400);
+    let batch = marked(json!({"messages": [said("user", "again")]}));
+    let path = format!("{}/batch", chat("g1"));
+    site.client.post_text(&path, batch).await.list();
+    let user = marked(json!({"authenticated_user_id": "u1"}));
+    let migrated = site
+        .client
+        .post_text("/v1/guest/migrate/g1", user)
+        .await
+        .ok();
+    assert_eq!(migrated["messages_migrated"], 2);
+    site.client
+        .post_text(&chat("g1"), "\u{feff}")
+        .await
+        .problem(400);
 }

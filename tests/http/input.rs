@@ -24,8 +24,8 @@ pub(crate) async fn nothing_stored(site: &Site, guest: &str) {
     assert_eq!(site.client.stored().await, 0);
 }
 
-pub(crate) async fn every_field_is_required(site: &Site) {
-    for field in ["role", "content", "timestamp"] {
+pub(crate) async fn role_and_content_are_required(site: &Site) {
+    for field in ["role", "content"] {
         let message = said("user", "Hello");
         refused(site, &without(message.clone(), field), field).await;
         refused(site, &with(message, field, Value::Null), field).await;
@@ -173,10 +173,120 @@ pub(crate) async fn metadata_nested_deeper_than_50_levels_is_refused_by_every_ro
     assert!(read.text().contains(&kept), "{}", read.text());
 }
 
-pub(crate) async fn an_id_must_be_a_uuid(site: &Site) {
-    for id in ["", "7", "not-a-uuid", "0192f0c1-0000-7000-8000-00000000000"] {
-        refused(site, &with(said("user", "Hello"), "id", json!(id)), "id").await;
+/// A message with this metadata, as text: no value of ours could hold them.
+fn with_metadata(metadata: &str) -> String {
+    let message = with(said("user", "Hello"), "guest_id", json!("g1")).to_string();
+    let message = message.trim_end_matches('}');
+    format!(r#"{message},"metadata":{metadata}}}"#)
+}
+
+pub(crate) async fn metadata_that_other_readers_of_json_could_not_read_are_refused_by_every_route(
+    site: &Site,
+) {
+    for metadata in [
+        r#"{"n":"\ud83d"}"#,
+        r#"{"n":["\ude00\ud83d"]}"#,
+        r#"{"\ud83d":1}"#,
+        r#"{"a":{"\u0000":1}}"#,
+        r#"{"n":1e999}"#,
+        r#"{"n":[-1E400]}"#,
+    ] {
+        let wrong = with_metadata(metadata);
+        let answer = site.client.post_text(&chat("g1"), wrong.clone()).await;
+        answer.refuses("metadata");
+        let batch = format!(r#"{{"messages":[{},{wrong}]}}"#, with_metadata("{}"));
+        let path = format!("{}/batch", chat("g1"));
+        let answer = site.client.post_text(&path, batch).await;
+        answer.refuses("messages[1].metadata");
+        let lines = site
+            .client
+            .post_text("/v1/messages/batch", format!("[{wrong}]"));
+        let line = lines.await.list().remove(0);
+        assert_eq!(
+            (&line["status"], &line["field"]),
+            (&json!(422), &json!("metadata"))
+        );
     }
+    nothing_stored(site, "g1").await;
+    // What they can read comes back byte for byte.
+    let kept = r#"{"n":9007199254740993,"e":-1.50E+2,"a":1,"a":"\ud83d\ude00\\ud83d\u0001"}"#;
+    site.client
+        .post_text(&chat("g1"), with_metadata(kept))
+        .await
+        .ok();
+    let read = site.client.get(&chat("g1")).await;
+    assert!(
+        read.text().contains(&format!(r#""metadata":{kept}"#)),
+        "{}",
+        read.text()
+    );
+}
+
+pub(crate) async fn texts_with_half_a_character_are_refused_and_named(site: &Site) {
+    let half = |field: &str| {
+        let message = with(said("user", "Hello"), "guest_id", json!("g1"));
+        let message = with(message, field, json!("HALF")).to_string();
+        message.replace("HALF", r"a\ud83d")
+    };
+    for field in ["role", "content", "timestamp", "id"] {
+        let answer = site.client.post_text(&chat("g1"), half(field)).await;
+        answer.refuses(field);
+    }
+    for field in ["guest_id", "content"] {
+        let lines = site
+            .client
+            .post_text("/v1/messages/batch", half(field))
+            .await;
+        assert_eq!(lines.lines()[0]["field"], field);
+    }
+    let named = r#"{"\ud83d":1,"role":"user"}"#;
+    site.client
+        .post_text(&chat("g1"), named)
+        .await
+        .refuses("body");
+    let user = r#"{"authenticated_user_id":"\ud83d"}"#;
+    let answer = site.client.post_text("/v1/guest/migrate/g1", user).await;
+    answer.refuses("authenticated_user_id");
+    let asked = r#"{"scope":"tenant:a","model":"m","prompt":"p","response":"r"}"#;
+    for (field, value) in [
+        ("scope", "tenant:a"),
+        ("model", "m"),
+        ("prompt", "p"),
+        ("response", "r"),
+    ] {
+        for wrong in [r"\ud83d", r"\u0000"] {
+            let body = asked.replace(&format!("\"{value}\""), &format!("\"{value}{wrong}\""));
+            let request = site.client.request("PUT", "/v1/cache");
+            let answer = Answer::of(crate::site::client::json_body(request, body)).await;
+            answer.refuses(field);
+        }
+    }
+    nothing_stored(site, "g1").await;
+}
+
+pub(crate) async fn dots_alone_are_refused_wherever_an_id_is_taken(site: &Site) {
+    for dots in [".", ".."] {
+        let line = with(said("user", "Hello"), "guest_id", json!(dots));
+        let lines = site.client.post("/v1/messages/batch", &json!([line])).await;
+        let line = lines.list().remove(0);
+        assert_eq!(
+            (&line["status"], &line["field"]),
+            (&json!(422), &json!("guest_id"))
+        );
+        let user = json!({"authenticated_user_id": dots});
+        let answer = site.client.post("/v1/guest/migrate/g1", &user).await;
+        answer.refuses("authenticated_user_id");
+        let scope = format!("guest:{dots}");
+        for (field, scope, guest) in [
+            ("scope.guest_id", &*scope, "g1"),
+            ("guest_id", "tenant:a", dots),
+        ] {
+            let asked = json!({"scope": scope, "model": "m", "prompt": "p", "guest_id": guest});
+            let answer = site.client.post("/v1/cache/lookup", &asked).await;
+            answer.refuses(field);
+        }
+    }
+    nothing_stored(site, "g1").await;
 }
 
 pub(crate) async fn an_idempotency_key_is_1_to_255_printable_characters(site: &Site) {

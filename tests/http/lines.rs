@@ -26,7 +26,7 @@ fn mixed() -> Vec<(Value, Option<&'static str>)> {
     ]
 }
 
-async fn post_lines(site: &Site, text: String) -> Answer {
+async fn post_lines(site: &Site, text: impl Into<reqwest::Body>) -> Answer {
     let request = site.client.request("POST", PATH);
     let request = request.header("Content-Type", "application/x-ndjson");
     Answer::of(request.body(text)).await
@@ -132,4 +132,45 @@ pub(crate) async fn more_than_100_000_messages_at_a_time_are_a_413(site: &Site) 
     site.client.post_text(PATH, array).await.problem(413);
     let lines = post_lines(site, "{}\n\n".repeat(100_000)).await.lines();
     assert_eq!(lines.len(), 100_000);
+}
+
+pub(crate) async fn a_byte_order_mark_before_the_lines_is_skipped(site: &Site) {
+    let text = format!("\u{feff}{}", joined(&[of("a", "one"), of("a", "two")]));
+    let answers = post_lines(site, text).await.lines();
+    assert_eq!(sequences(&answers), [0, 1]);
+    let array = format!("\u{feff}{}", json!([of("a", "three")]));
+    assert_eq!(
+        sequences(&site.client.post_text(PATH, array).await.list()),
+        [2]
+    );
+    // Anywhere else it is a character like any other, and no JSON.
+    let text = format!("{}\u{feff}{}", joined(&[of("a", "four")]), of("a", "five"));
+    let answers = post_lines(site, text).await.lines();
+    assert_eq!(answers[0]["sequence"], 3);
+    assert_problem(&answers[1], 400);
+}
+
+pub(crate) async fn a_line_that_is_not_utf_8_is_refused_alone_and_by_its_number(site: &Site) {
+    let good = |text: &str| format!("{}\r\n", of("a", text)).into_bytes();
+    let mut bad = good("Gr\u{fc}\u{df}e");
+    bad.retain(|byte| *byte != 0xc3); // as no text in UTF-8 is
+    let cut = b"{\"guest_id\":\"a\xff\n".to_vec();
+    let body = [
+        good("one"),
+        b"\r\n".to_vec(),
+        bad,
+        good("two"),
+        cut,
+        good("three"),
+    ]
+    .concat();
+    let answers = post_lines(site, body).await.lines();
+    assert_eq!(answers.len(), 5);
+    for (at, number) in [(1, 3), (3, 5)] {
+        assert_problem(&answers[at], 400);
+        let detail = answers[at]["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("line {number} ")), "{detail}");
+    }
+    let kept = site.client.history("a").await;
+    assert_eq!(contents(&kept), ["one", "two", "three"]);
 }

@@ -14,6 +14,7 @@ mod crowd;
 mod erase;
 mod everything;
 mod guest_batch;
+mod ids;
 mod input;
 mod lines;
 mod migrate;
@@ -65,7 +66,7 @@ macro_rules! contract {
                     any_unicode_text_comes_back_as_it_was_sent,
                 }
                 input with crate::site::server::Plan::default {
-                    every_field_is_required,
+                    role_and_content_are_required,
                     every_field_is_a_string,
                     a_role_of_another_spelling_is_refused,
                     blank_content_is_refused,
@@ -76,7 +77,9 @@ macro_rules! contract {
                     the_order_is_that_of_arrival_and_not_of_the_clients_time,
                     metadata_must_be_an_object_of_at_most_4_kib_without_nul,
                     metadata_nested_deeper_than_50_levels_is_refused_by_every_route,
-                    an_id_must_be_a_uuid,
+                    metadata_that_other_readers_of_json_could_not_read_are_refused_by_every_route,
+                    texts_with_half_a_character_are_refused_and_named,
+                    dots_alone_are_refused_wherever_an_id_is_taken,
                     an_idempotency_key_is_1_to_255_printable_characters,
                     two_idempotency_keys_are_refused,
                     illegal_guest_ids_are_refused_by_every_route_of_a_guest,
@@ -93,6 +96,7 @@ macro_rules! contract {
                     a_body_nested_100_000_deep_is_answered,
                     a_body_of_another_type_is_a_415,
                     json_by_any_of_its_names_is_taken,
+                    a_byte_order_mark_before_json_is_skipped,
                 }
                 repeats with crate::site::server::Plan::default {
                     an_id_chosen_by_the_client_is_the_messages_id,
@@ -101,12 +105,26 @@ macro_rules! contract {
                     a_key_again_gives_the_first_answer_and_stores_nothing,
                     a_replay_counts_no_usage,
                     a_key_with_other_content_is_a_409_and_stores_nothing,
-                    an_id_with_other_content_or_of_another_guest_is_a_409,
+                    an_id_with_other_content_is_a_409,
                     a_key_of_another_guest_is_another_message,
                     an_id_beside_a_key_is_refused,
                     a_key_sent_64_times_at_once_is_one_message,
                     of_two_contents_racing_under_one_key_one_is_stored,
                     a_deleted_message_may_be_sent_again,
+                }
+                ids with crate::site::server::Plan::default {
+                    any_short_text_is_an_id_and_comes_back_as_it_was_sent,
+                    what_is_no_id_is_refused,
+                    two_guests_may_use_the_same_id,
+                    a_planted_id_does_not_block_another_guests_key,
+                    one_id_for_many_guests_in_lines_is_stored_for_each,
+                    one_id_sent_by_many_guests_at_once_is_stored_for_each,
+                    other_metadata_or_another_time_under_an_id_is_a_409,
+                    without_a_timestamp_the_time_is_ours_and_a_repetition_is_one,
+                    a_batch_under_its_key_is_exactly_the_same_or_a_409,
+                    a_batch_under_the_key_of_one_message_is_a_409,
+                    an_id_is_the_same_message_after_signing_up,
+                    searches_and_contexts_show_the_id_that_was_sent,
                 }
                 guest_batch with crate::site::server::Plan::default {
                     there_is_one_answer_per_message_in_order,
@@ -131,6 +149,8 @@ macro_rules! contract {
                     more_than_100_000_messages_at_a_time_are_a_413,
                     the_order_of_a_guests_lines_is_kept,
                     a_line_repeated_by_its_id_is_replayed_in_its_place,
+                    a_byte_order_mark_before_the_lines_is_skipped,
+                    a_line_that_is_not_utf_8_is_refused_alone_and_by_its_number,
                 }
                 paging with crate::site::server::Plan::default {
                     an_unknown_guest_has_an_empty_history,
@@ -140,6 +160,8 @@ macro_rules! contract {
                     after_gives_the_messages_just_above_it,
                     links_lead_upwards_to_the_end,
                     links_lead_downwards_to_the_beginning,
+                    last_gives_the_newest_messages_in_order_and_its_links_lead_down,
+                    last_stands_alone,
                     a_page_is_capped_at_10_000_and_the_link_leads_on,
                     a_page_ends_at_16_mib_and_the_link_leads_on,
                     what_is_no_number_is_refused_and_named,
@@ -268,7 +290,7 @@ macro_rules! contract {
                     a_body_that_is_cut_off_stores_nothing,
                     pipelined_requests_are_answered_in_order,
                     a_client_that_leaves_before_the_answer_changes_nothing,
-                    dots_alone_are_guest_ids_too,
+                    dots_alone_are_no_guest_or_user_ids,
                     fifty_stalled_connections_keep_no_one_waiting,
                 }
             }

@@ -90,6 +90,36 @@ pub(crate) async fn links_lead_downwards_to_the_beginning(site: &Site) {
     assert_eq!(pages(site, "?limit=5&before=5").await, [[0, 1, 2, 3, 4]]);
 }
 
+pub(crate) async fn last_gives_the_newest_messages_in_order_and_its_links_lead_down(site: &Site) {
+    assert_eq!(page(site, "?last=2").await, [] as [u64; 0]);
+    fill(site, "g1", 10).await;
+    assert_eq!(page(site, "?last=2").await, [8, 9]);
+    assert_eq!(page(site, "?last=10").await, (0..10).collect::<Vec<_>>());
+    let many = format!("?last={}", u64::MAX);
+    assert_eq!(page(site, &many).await, (0..10).collect::<Vec<_>>());
+    let down: [&[u64]; 3] = [&[6, 7, 8, 9], &[2, 3, 4, 5], &[0, 1]];
+    assert_eq!(pages(site, "?last=4").await, down);
+    let conversation = site.client.say("g1", "one more").await["conversation_id"].clone();
+    let path = format!("/v1/conversation/{}", conversation.as_str().unwrap());
+    let answer = site.client.get(&format!("{path}?last=1")).await;
+    let read = answer.ok();
+    assert_eq!(sequences(read["messages"].as_array().unwrap()), [10]);
+    let next = next_link(answer.header("link")).unwrap();
+    assert_eq!(next, format!("{path}?limit=1&before=10"));
+}
+
+pub(crate) async fn last_stands_alone(site: &Site) {
+    for other in ["limit=3", "before=3", "after=3", "limit=1&before=3"] {
+        let answer = site
+            .client
+            .get(&format!("{}?last=2&{other}", chat("g1")))
+            .await;
+        answer.refuses("last");
+    }
+    let answer = site.client.get(&format!("{}?last=0", chat("g1"))).await;
+    answer.refuses("last");
+}
+
 pub(crate) async fn a_page_is_capped_at_10_000_and_the_link_leads_on(site: &Site) {
     fill(site, "g1", 10_003).await;
     for query in [
@@ -123,7 +153,7 @@ pub(crate) async fn a_page_ends_at_16_mib_and_the_link_leads_on(site: &Site) {
 }
 
 pub(crate) async fn what_is_no_number_is_refused_and_named(site: &Site) {
-    for name in ["limit", "before", "after"] {
+    for name in ["limit", "before", "after", "last"] {
         for wrong in ["", "x", "-1", "1.5", "18446744073709551616"] {
             let answer = site
                 .client

@@ -10,6 +10,15 @@ pub(crate) fn is_long() -> bool {
     std::env::var_os("GUESTBOOK_TEST_LONG").is_some()
 }
 
+/// How long something that is promised within this time may take: in the long form, which has the machine to itself, so long; in
+/// the short one until it is certain that it does not come, because other work may run beside it.
+pub(crate) fn within(promise: std::time::Duration) -> std::time::Duration {
+    match is_long() {
+        true => promise,
+        false => promise.max(std::time::Duration::from_secs(60)),
+    }
+}
+
 /// How often to do something: more in the long form, and as often as `GUESTBOOK_TEST_ROUNDS` says if it does.
 pub(crate) fn rounds(short: usize, long: usize) -> usize {
     let usual = if is_long() { long } else { short };

@@ -14,7 +14,7 @@ mod stores;
 
 pub(crate) use dice::Dice;
 pub(crate) use findings::{Findings, KINDS};
-pub(crate) use form::{given, is_long, needed, rounds};
+pub(crate) use form::{given, is_long, needed, rounds, within};
 pub(crate) use load::{Load, Nodes, Plan, Talker};
 pub(crate) use on_disk::{OnDisk, sessions};
 pub(crate) use stores::{Row, Stores};

@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::ledger::{OnDisk, Stores, sessions};
-use crate::process::{Place, Running, finish, stderr, stdout};
+use crate::process::{Log, Place, Running, finish, stderr, stdout};
 use crate::servers::{Postgres, PostgresOptions, Redis, RedisOptions};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub(crate) struct Pair {
     pub(crate) lists: Lists,
     /// Settings of every command on these stores.
     pub(crate) settings: Vec<&'static str>,
+    /// What becomes of the logs of servers.
+    pub(crate) log: Log,
     /// The server that runs now.
     asked: Mutex<Option<Client>>,
 }
@@ -86,8 +88,20 @@ impl Pair {
             tables,
             lists,
             settings: Vec::new(),
+            log: Log::Read,
             asked: Mutex::default(),
         }
+    }
+
+    /// Whether several nodes may use these stores, so that what is stored of the settings holds for all.
+    #[allow(dead_code)] // not every suite asks
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.tables, Tables::Postgres { .. }) || self.has_common_lists()
+    }
+
+    #[allow(dead_code)] // as above
+    pub(crate) fn has_common_lists(&self) -> bool {
+        matches!(self.lists, Lists::Redis(_))
     }
 
     /// A command on these stores.
@@ -116,7 +130,8 @@ impl Pair {
 
     /// As [`Self::start`]; how a process ended that never served, and what it logged.
     pub(crate) fn try_start(&self, command: Command) -> Result<Running, (ExitStatus, String)> {
-        let running = tokio::task::block_in_place(|| Running::try_start(command))?;
+        let starting = || Running::try_start_logging(command, self.log);
+        let running = tokio::task::block_in_place(starting)?;
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.client.clone());
         Ok(running)
     }

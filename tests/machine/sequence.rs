@@ -4,12 +4,13 @@ use crate::place::Place;
 use crate::stage::words::{DAY, SECOND, guest, until, user};
 use crate::stage::{Plan, Stage, text_of};
 use crate::step::{Death, Failure, GUESTS, Step, Steps, USERS};
-use guestbook::chat::NewMessage;
+use guestbook::chat::{Message, MessageId, NewMessage};
 use guestbook::service::Answer;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
 
 const STEPS: usize = 40;
 /// How often a client sends again before it gives up.
@@ -273,8 +274,8 @@ impl Sequence<'_> {
         self.reference.mended().await;
         for name in GUESTS {
             assert_eq!(
-                stage.messages(name).await,
-                self.reference.messages(name).await,
+                all_shown(stage.messages(name).await),
+                all_shown(self.reference.messages(name).await),
                 "the chat of {name}; left: subject"
             );
             // What is looked at and mended in the background is no debt that could be waited for.
@@ -304,13 +305,28 @@ impl Sequence<'_> {
     }
 }
 
+/// The id by which a client knows a message. Beside it, the id in the tables is made anew on each side.
+fn shown(own: MessageId, external: Option<&str>) -> String {
+    external.map_or_else(|| own.to_string(), str::to_owned)
+}
+
+fn all_shown(messages: Vec<Message>) -> Vec<(String, Message)> {
+    let one = |message: Message| {
+        let shown = shown(message.id, message.external_id.as_deref());
+        let id = MessageId(Uuid::nil());
+        (shown, Message { id, ..message })
+    };
+    messages.into_iter().map(one).collect()
+}
+
 /// What a client is told of where its messages are. That it was a replay is told after a failure, too.
 fn place_of(answer: &Answer) -> String {
     match answer {
         Answer::Saved(saved) => {
             let places: Vec<_> = saved
                 .iter()
-                .map(|saved| (saved.recorded.id, saved.recorded.sequence))
+                .map(|saved| &saved.recorded)
+                .map(|one| (shown(one.id, one.external_id.as_deref()), one.sequence))
                 .collect();
             format!("{places:?}")
         }

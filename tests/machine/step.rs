@@ -3,7 +3,7 @@
 use crate::random::Random;
 use crate::stage::control::When;
 use crate::stage::words::{DAY, HOUR, guest, noon};
-use guestbook::chat::{Content, MessageId, NewMessage, Role};
+use guestbook::chat::{ClientId, Content, MessageId, NewMessage, Role};
 use guestbook::error::ErrorKind;
 use std::fmt;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use uuid::Uuid;
 /// Few enough that they meet again.
 pub(crate) const GUESTS: [&str; 4] = ["ann", "Ann", "bob", "cy:1"];
 pub(crate) const USERS: [&str; 2] = ["user-1", "bob"];
+/// Ids that are no UUIDs.
+const NAMES: [&str; 3] = ["1", "2", "a/b"];
 const TEXTS: [&str; 5] = [
     "yes",
     "one two three",
@@ -69,12 +71,13 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told = |group: &Vec<NewMessage>| {
             let message = |message: &NewMessage| {
-                let id = message.id.to_string();
+                let id = message.client_id.as_ref().map(ClientId::to_string);
+                let id = id.unwrap_or_else(|| message.id.to_string());
                 format!(
                     "{} {:?} {}",
                     message.guest,
                     message.content.as_str(),
-                    &id[..8]
+                    id.get(..8).unwrap_or(&id)
                 )
             };
             group.iter().map(message).collect::<Vec<_>>()
@@ -138,10 +141,15 @@ impl Steps {
     fn group(&mut self) -> Vec<NewMessage> {
         let guest = self.guest();
         if !self.said.is_empty() && self.random.chance(20) {
-            let old = self.random.one_of(&self.said);
+            let mut old = self.random.one_of(&self.said);
+            let id = old.client_id.clone().unwrap_or_else(|| old.id.into());
             return match self.random.chance(70) {
-                true => vec![old],
-                false => vec![self.fresh(guest).with_client_id(old.id)],
+                // Only a UUID is the message's own id each time.
+                true => {
+                    old.id = id.wanted().unwrap_or_else(|| self.id());
+                    vec![old]
+                }
+                false => vec![self.fresh(guest).with_client_id(id)],
             };
         }
         (0..1 + self.random.below(3))
@@ -156,13 +164,19 @@ impl Steps {
     }
 
     fn fresh(&mut self, name: &str) -> NewMessage {
-        let id = MessageId(Uuid::from_u64_pair(
-            self.random.number(),
-            self.random.number(),
-        ));
+        let id = self.id();
         let (role, text) = (self.random.one_of(&Role::ALL), self.random.one_of(&TEXTS));
         let content = Content::parse(text, 1000).unwrap();
-        NewMessage::new(id, guest(name), role, content, noon()).with_client_id(id)
+        let message = NewMessage::new(id, guest(name), role, content, noon());
+        match self.random.chance(20) {
+            true => message.with_client_id(ClientId::parse(self.random.one_of(&NAMES)).unwrap()),
+            false => message.with_client_id(id),
+        }
+    }
+
+    fn id(&mut self) -> MessageId {
+        let (high, low) = (self.random.number(), self.random.number());
+        MessageId(Uuid::from_u64_pair(high, low))
     }
 
     fn failure(&mut self) -> Failure {

@@ -3,8 +3,8 @@
 
 use crate::random::Random;
 use guestbook::chat::{
-    Budget, Content, GuestId, MessageId, Metadata, ModelId, NewMessage, OwnerId, Role, SearchText,
-    Timestamp, Vector, Words,
+    Budget, ClientId, Content, GuestId, MessageId, Metadata, ModelId, NewMessage, OwnerId, Role,
+    SearchText, Timestamp, Vector, Words,
 };
 use guestbook::storage::database::{
     Embedding, Entry, Group, PageStart, SearchScope, Sought, Tally, VectorOutcome, VectorUpdate,
@@ -25,6 +25,8 @@ const TEXTS: [&str; 6] = [
 ];
 /// What is looked for; each is in some text.
 const SOUGHT: [&str; 5] = ["yes", "THREE one", "q", "e\u{301}", "c b"];
+/// Ids that are no UUIDs. Few, so that guests send the same ones.
+const NAMES: [&str; 6] = ["1", "2", "3", "a/b", "\u{1F600}", " "];
 const DIMENSION: usize = 8;
 
 /// One call, or a few that belong together.
@@ -151,25 +153,31 @@ impl Generator {
     /// A group of its own, so that the order in which a backend checks the rules does not matter.
     fn unannounced_repetition(&mut self) -> Group {
         let mut message = self.random.one_of(&self.said);
-        message.may_repeat = false;
+        message.client_id = None;
         Group(vec![Entry {
             message,
             embedding: Embedding::Off,
         }])
     }
 
-    /// Something new, or something that was said before, or something else under the id of that.
+    /// Something new, or something that was said before, or something else under the id of that, mostly of another guest's.
     fn entry(&mut self, guest: &GuestId) -> Entry {
         let repeats = !self.said.is_empty() && self.random.chance(15);
         let message = match repeats {
-            true if self.random.chance(70) => self.random.one_of(&self.said),
+            true if self.random.chance(70) => self.again(),
             true => {
                 let id = self.random.one_of(&self.said).id;
-                self.message(guest).with_client_id(id)
+                let other = self.message(guest).with_client_id(id);
+                self.said.push(other.clone());
+                other
             }
             false => {
                 let fresh = self.message(guest);
-                self.said.push(fresh.clone().with_client_id(fresh.id));
+                let again = match fresh.client_id {
+                    Some(_) => fresh.clone(),
+                    None => fresh.clone().with_client_id(fresh.id),
+                };
+                self.said.push(again);
                 fresh
             }
         };
@@ -179,6 +187,14 @@ impl Generator {
         }
     }
 
+    /// Something that was said before. Only a UUID is the message's own id each time.
+    fn again(&mut self) -> NewMessage {
+        let mut message = self.random.one_of(&self.said);
+        let wanted = message.client_id.as_ref().and_then(ClientId::wanted);
+        message.id = wanted.unwrap_or_else(|| MessageId(self.uuid()));
+        message
+    }
+
     fn message(&mut self, guest: &GuestId) -> NewMessage {
         let id = MessageId(self.uuid());
         let role = self.random.one_of(&Role::ALL);
@@ -186,10 +202,21 @@ impl Generator {
         let content = Content::parse(text, 1000).unwrap();
         let sent_at = Timestamp::from_ms(self.now.ms() - self.random.below(5000) as i64);
         let message = NewMessage::new(id, guest.clone(), role, content, sent_at);
-        let message = match self.random.chance(50) {
-            true => message.with_client_id(id),
+        let message = match self.random.below(10) {
+            0..4 => message.with_client_id(id),
+            4..6 => message.with_client_id(ClientId::parse(self.random.one_of(&NAMES)).unwrap()),
+            _ => message,
+        };
+        let message = match self.random.chance(30) {
+            true => message.untimed(),
             false => message,
         };
+        let message = match self.random.chance(10) {
+            true => message.as_part(),
+            false => message,
+        };
+        let other = self.random.chance(5).then(|| self.said_client_id());
+        let message = message.ruling_out(other.flatten());
         let metadata = self.random.chance(10);
         message.with_metadata(metadata.then(|| Metadata::parse(r#"{"k":1}"#).unwrap()))
     }
@@ -307,6 +334,12 @@ impl Generator {
             true => MessageId(self.uuid()),
             false => self.random.one_of(&self.said).id,
         }
+    }
+
+    fn said_client_id(&mut self) -> Option<ClientId> {
+        let some = !self.said.is_empty();
+        some.then(|| self.random.one_of(&self.said).client_id)
+            .flatten()
     }
 
     fn after_message(&mut self) -> Option<MessageId> {

@@ -26,6 +26,8 @@ const ALL: usize = 1_000_000;
 pub(crate) struct Side {
     database: Arc<dyn Database>,
     seen: Vec<ConversationId>,
+    /// Ids that it made itself for messages, in the order in which they were first shown.
+    made: Vec<String>,
     held: Held,
 }
 
@@ -43,6 +45,7 @@ impl Side {
         Self {
             database,
             seen: Vec::new(),
+            made: Vec::new(),
             held: Held::default(),
         }
     }
@@ -51,7 +54,29 @@ impl Side {
     pub(crate) async fn run(&mut self, operation: &Operation, at: Timestamp) -> String {
         let answer = self.carry_out(operation, at).await;
         self.held.look(&*self.database, at).await;
-        answer
+        self.without_made_ids(&answer)
+    }
+
+    /// A UUID of our own making begins with the time at which it was made.
+    fn without_made_ids(&mut self, text: &str) -> String {
+        let now = Uuid::now_v7().to_string();
+        let (mut rest, mut replaced) = (text, String::new());
+        while let Some(at) = rest.find(&now[..6]) {
+            replaced.push_str(&rest[..at]);
+            let is_made = rest.get(at + 8..at + 9) == Some("-");
+            let length = if is_made { now.len() } else { 6 };
+            let found = &rest[at..at + length];
+            match self.made.iter().position(|made| made == found) {
+                _ if !is_made => replaced.push_str(found),
+                Some(order) => replaced.push_str(&format!("made {order}")),
+                None => {
+                    replaced.push_str(&format!("made {}", self.made.len()));
+                    self.made.push(found.to_owned());
+                }
+            }
+            rest = &rest[at + length..];
+        }
+        replaced + rest
     }
 
     async fn carry_out(&mut self, operation: &Operation, at: Timestamp) -> String {
@@ -285,6 +310,9 @@ impl Side {
         let orphans = self.database.orphans(ALL).await.unwrap();
         assert!(orphans.is_empty(), "{orphans:?}");
         found
+            .iter()
+            .map(|text| self.without_made_ids(text))
+            .collect()
     }
 
     /// Page by page, each of a few messages.

@@ -148,3 +148,27 @@ async fn the_same_load_gives_the_same_numbers_on_every_store() {
     stopped(small);
     stopped(large);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sql_on_a_server_holds_no_more_of_a_huge_result_than_a_part() {
+    use std::io::Read;
+    let rig = Rig::fast().await;
+    let huge = "SELECT i, repeat(chr(27), 1000) FROM generate_series(1, 200000) AS i";
+    let mut command = crate::process::guestbook(&["sql", huge]);
+    command.args(["--database-url", &rig.database_url()]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut out, mut buffer) = (child.stdout.take().unwrap(), vec![0; 1 << 20]);
+    let (mut bytes, mut highest) = (0, 0);
+    // Each byte is shown as six. The last part stays in the pipe until it is read, so the process is there when it is asked.
+    while bytes < 1_200_000_000 {
+        bytes += out.read(&mut buffer).unwrap();
+        assert!(!buffer.contains(&27), "an escape sequence is sent");
+        highest = highest.max(crate::process::peak_memory(child.id()));
+    }
+    out.read_to_end(&mut Vec::new()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(highest < 150_000, "{highest} kB");
+}

@@ -54,6 +54,22 @@ async fn until_served(client: &Client, ledger: &Ledger) -> Duration {
     since.elapsed()
 }
 
+/// It answers all the time, and takes no message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_takes_no_messages_of_this_user_is_not_ready() {
+    let rig = Rig::fast().await;
+    rig.psql("CREATE ROLE writer LOGIN; GRANT ALL ON SCHEMA public TO writer")
+        .await;
+    let url = rig.database_url().replace("//guestbook", "//writer");
+    let node = rig.node_at(&url, &rig.redis.url());
+    assert_eq!(node.client.get("/readyz").await.status, 200);
+    rig.psql("REVOKE INSERT ON message_cache FROM writer").await;
+    assert_eq!(node.client.get("/readyz").await.status, 503);
+    rig.psql("GRANT INSERT ON message_cache TO writer").await;
+    assert_eq!(node.client.get("/readyz").await.status, 200);
+    stopped(node);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_is_stopped_and_started() {
     let rig = Rig::durable().await;

@@ -229,6 +229,25 @@ async fn a_redis_that_is_restarted_while_nobody_speaks() {
         .await;
 }
 
+/// It answers all the time, and takes no list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_refuses_writes() {
+    let stage = Stage::start().await;
+    let allow = async |redis: &crate::servers::Redis, rule: &str| {
+        redis.command(&["ACL", "SETUSER", "default", rule]).await;
+    };
+    allow(&stage.rig.redis, "-evalsha").await;
+    stage.pending(60).await;
+    let since = std::time::Instant::now();
+    while stage.node.client.get("/readyz").await.ok()["lists"]["ok"] == true {
+        assert!(since.elapsed() < Duration::from_secs(60), "called ready");
+    }
+    let what = "lists repaired after Redis took writes again";
+    stage
+        .repaired(what, async |rig| allow(&rig.redis, "+evalsha").await)
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_not_there_at_the_start() {
     let rig = Rig::fast().await;

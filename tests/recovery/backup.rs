@@ -110,9 +110,8 @@ async fn back_up_with_a_halt(place: &Place, file: &Path, ledger: &Ledger) -> Arc
     let mut child = command.spawn().unwrap();
     let id = child.id().to_string();
     let signal = |name| Command::new("kill").args(["-s", name, &id]).status();
-    let partial = place.path().join("late.db.partial");
     let since = Instant::now();
-    while !partial.metadata().is_ok_and(|found| found.len() > 0) {
+    while !crate::ground::is_begun(file) {
         assert!(since.elapsed() < LIMIT, "it never begins");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -1,11 +1,11 @@
 //! A backup and a restore that are ended in the middle leave nothing that looks whole, and are no hindrance to the next try.
 //!
 //! Defects put in, and what was printed (each was taken out again):
-//! - the copy is written to its final name instead of `.partial`: a backup that was killed has `left: 19206144, right: 67366912` of
+//! - the copy is written to its final name instead of another: a backup that was killed has `left: 19206144, right: 67366912` of
 //!   its bytes, and `verify` of a killed restore says `database disk image is malformed`;
 //! - a second backup that does not heed the lock of the first: `left: (Some(2), Some(2))`, it takes the first one down with it.
 
-use crate::ground::fatten;
+use crate::ground::{fatten, is_begun, partial_of};
 use crate::ledger::{Dice, rounds};
 use crate::process::{Place, finish};
 use std::path::Path;
@@ -39,9 +39,7 @@ struct Outcomes {
 impl Outcomes {
     /// After a process was ended that was to make `file`.
     fn note(&mut self, file: &Path) {
-        let mut partial = file.as_os_str().to_owned();
-        partial.push(".partial");
-        match (file.exists(), Path::new(&partial).exists()) {
+        match (file.exists(), partial_of(file).is_some()) {
             (true, _) => self.whole += 1,
             (false, true) => self.partial += 1,
             (false, false) => self.nothing += 1,
@@ -135,12 +133,14 @@ fn assert_whole(file: &Path, size: u64) {
     done_alone(to.command(&["verify"]));
 }
 
-/// The files whose names begin with that of this one.
+/// The files whose names begin with that of this one, hidden or not.
 fn beside(file: &Path) -> Vec<String> {
     let name = file.file_name().unwrap().to_str().unwrap();
     let entries = std::fs::read_dir(file.parent().unwrap()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|it| it.starts_with(name)).collect();
+    let mut names: Vec<_> = names
+        .filter(|it| it.trim_start_matches('.').starts_with(name))
+        .collect();
     names.sort();
     names
 }
@@ -154,10 +154,8 @@ async fn a_backup_that_is_asked_to_stop_ends_at_once_and_leaves_nothing() {
         let mut command = with(&place, "backup", &file);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
-        let mut partial = file.clone().into_os_string();
-        partial.push(".partial");
         let since = Instant::now();
-        while !Path::new(&partial).exists() {
+        while partial_of(&file).is_none() {
             assert!(since.elapsed() < DEADLINE, "it never begins");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -186,8 +184,7 @@ fn a_second_backup_to_the_same_file_is_refused_and_spoils_nothing() {
     let id = first.id().to_string();
     let signal = |name| Command::new("kill").args(["-s", name, &id]).status();
     let since = Instant::now();
-    let partial = place.path().join("copy.db.partial");
-    while !partial.metadata().is_ok_and(|found| found.len() > 0) {
+    while !is_begun(&file) {
         assert!(since.elapsed() < DEADLINE, "it never begins");
         std::thread::sleep(Duration::from_millis(1));
     }

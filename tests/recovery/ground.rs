@@ -2,7 +2,7 @@
 
 use crate::ledger::{Ledger, Load, Nodes, Plan};
 use crate::process::{Place, Running, finish, stderr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,4 +60,21 @@ pub(crate) fn as_of_now(ledger: &Ledger) -> Arc<Ledger> {
     let copy = Ledger::default();
     *copy.book() = ledger.book().clone();
     Arc::new(copy)
+}
+
+/// The folder in which a file is being made that has no name yet, whoever makes it.
+pub(crate) fn partial_of(file: &Path) -> Option<PathBuf> {
+    let begins = format!(".{}.", file.file_name().unwrap().to_str().unwrap());
+    let entries = std::fs::read_dir(file.parent().unwrap()).ok()?;
+    let mut folders = entries.flatten().filter(|entry| {
+        let name = entry.file_name().into_string().unwrap();
+        name.starts_with(&begins) && name.ends_with(".partial")
+    });
+    folders.next().map(|entry| entry.path())
+}
+
+/// Whether something of it is written already.
+pub(crate) fn is_begun(file: &Path) -> bool {
+    let inner = partial_of(file).map(|folder| folder.join("copy.db"));
+    inner.is_some_and(|inner| inner.metadata().is_ok_and(|found| found.len() > 0))
 }

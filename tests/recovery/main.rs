@@ -28,6 +28,8 @@ mod damage;
 mod damaged_database;
 mod indexing;
 mod older_tables;
+mod private_files;
 mod refusals;
 mod unclean_stop;
+mod which_file;
 mod words;

@@ -11,6 +11,7 @@ mod keys;
 mod measure;
 mod model;
 mod outages;
+mod permissions;
 mod secure;
 mod server;
 

@@ -1,21 +1,17 @@
 //! A deletion left embeddings, mappings and usage behind.
 
-use crate::open;
 use crate::site::client::{chat, said, with};
 use crate::site::server::{Site, eventually};
-use guestbook::storage::sqlite::query;
+use crate::{found, open};
 use serde_json::json;
 
 /// Every table with a row that has this text anywhere.
 fn mentions(site: &Site, text: &str) -> Vec<String> {
-    let file = site.file();
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
-    let tables = query(&file, tables).unwrap().rows;
+    let tables = found(site, tables).rows;
     let tables = tables.into_iter().flatten().flatten();
     let holds = |table: &String| {
-        let rows = query(&file, &format!("SELECT * FROM \"{table}\""))
-            .unwrap()
-            .rows;
+        let rows = found(site, &format!("SELECT * FROM \"{table}\"")).rows;
         rows.iter()
             .flatten()
             .flatten()

@@ -12,6 +12,7 @@ mod migrating;
 mod racing;
 mod texts;
 
+use guestbook::storage::QueryRows;
 use guestbook::storage::sqlite::query;
 use site::server::{Pair, Plan, Site};
 
@@ -20,10 +21,16 @@ async fn open() -> Site {
     Site::open(Pair::SqliteSled, Plan::default()).await
 }
 
+/// What a statement finds in the tables.
+fn found(site: &Site, statement: &str) -> QueryRows {
+    let mut found = QueryRows::default();
+    query(&site.file(), statement, &mut found).unwrap();
+    found
+}
+
 /// The first column of every row that a statement gives, NULL as `NULL`.
 fn column(site: &Site, statement: &str) -> Vec<String> {
-    let file = site.file();
-    let rows = query(&file, statement).unwrap().rows;
+    let rows = found(site, statement).rows;
     let first = |row: Vec<Option<String>>| row.into_iter().next().flatten();
     rows.into_iter()
         .map(|row| first(row).unwrap_or_else(|| "NULL".into()))
@@ -39,8 +46,7 @@ fn value(site: &Site, statement: &str) -> String {
 
 /// A whole row by the names of its columns.
 fn row(site: &Site, statement: &str) -> serde_json::Map<String, serde_json::Value> {
-    let file = site.file();
-    let found = query(&file, statement).unwrap();
+    let found = found(site, statement);
     let (names, rows) = (found.columns, found.rows);
     assert_eq!(rows.len(), 1, "{statement}");
     let values = rows.into_iter().flatten().map(serde_json::Value::from);

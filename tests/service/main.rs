@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 
+#[path = "../site/client.rs"]
+#[allow(dead_code)] // this suite uses a part of it
+mod client;
 #[path = "../stage/mod.rs"]
 mod stage;
 
 mod batching;
 mod crash;
+mod line_by_line;
+mod list_life;
 mod prompts;
 mod queue;
 mod replaced;
@@ -14,3 +19,4 @@ mod retention;
 mod session;
 mod settling;
 mod standing;
+mod supervised;

@@ -34,7 +34,7 @@ async fn it_comes_from_the_list_with_its_remaining_life() {
         .unwrap()
         .unwrap()
         .ttl;
-    assert_eq!(ttl, stage.service.settings().list_ttl.0 - SECOND);
+    assert_eq!(ttl, stage.list_ttl - SECOND);
     assert_eq!(session(&stage, "nobody").await, None);
     stage.stop().await;
 }
@@ -90,7 +90,7 @@ async fn a_list_that_is_behind_is_mended_before_it_is_shown() {
 async fn an_expired_session_is_none_in_the_very_millisecond() {
     let stage = Plan::memory().start().ready().await;
     stage.say("ada", "one").await;
-    let ttl = stage.service.settings().list_ttl.0;
+    let ttl = stage.list_ttl;
     stage
         .clock
         .advance(ttl - std::time::Duration::from_millis(1));
@@ -113,7 +113,7 @@ async fn after_a_silence_the_list_begins_anew_and_the_history_goes_on() {
         stage.say("ada", "one").await;
         stage.say("ada", "two").await;
         stage.service.settle().await.unwrap();
-        stage.clock.advance(stage.service.settings().list_ttl.0);
+        stage.clock.advance(stage.list_ttl);
         if swept {
             stage.service.sweep().await.unwrap();
         }

@@ -5,7 +5,7 @@ use guestbook::chat::{Clock, ManualClock, Timestamp, Ttl};
 use guestbook::embed::Embedder;
 use guestbook::embed::open::{EmbedderSpec, open};
 use guestbook::embed::openai::OpenAiOptions;
-use guestbook::http::{HttpSettings, Server, bind};
+use guestbook::http::{HttpSettings, Listener, Server, ServerAddress};
 use guestbook::service::verify::{Mode, Scope};
 use guestbook::service::{Indexing, Parts, Service, Settings};
 use guestbook::storage::database::TableSettings;
@@ -89,10 +89,13 @@ impl Site {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         };
         let service = Service::start(parts, settings(plan.indexing));
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let server = Server::start(listener, service.clone(), plan.http).unwrap();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let server = Server::start([listener], service.clone(), plan.http).unwrap();
+        let [ServerAddress::Tcp(address)] = *server.addresses() else {
+            panic!("{server:?}");
+        };
         Self {
-            client: Client::new(server.address()),
+            client: Client::new(address),
             service,
             clock,
             pair,

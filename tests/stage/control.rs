@@ -43,6 +43,7 @@ struct State {
     calls: usize,
     fired: usize,
     held: &'static [&'static str],
+    fatal: Option<Error>,
 }
 
 /// The strings of one store.
@@ -97,6 +98,16 @@ impl Control {
         let mut state = self.state.lock().unwrap();
         state.fault = None;
         std::mem::take(&mut state.fired)
+    }
+
+    /// Says from now on that the store must not be used any more.
+    pub(crate) fn poison(&self, reason: Error) {
+        self.state.lock().unwrap().fatal = Some(reason);
+    }
+
+    /// Why the store must not be used any more.
+    pub(crate) fn fatal(&self) -> Option<Error> {
+        self.state.lock().unwrap().fatal.clone()
     }
 
     /// Makes calls of these methods wait before their effect.

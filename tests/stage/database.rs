@@ -61,7 +61,7 @@ impl Storage for FaultyDatabase {
         self.control.pass("health", self.inner.health()).await
     }
     fn fatal(&self) -> Option<Error> {
-        self.inner.fatal()
+        self.control.fatal().or_else(|| self.inner.fatal())
     }
     async fn durability(&self) -> Result<Promise> {
         self.inner.durability().await
@@ -368,12 +368,42 @@ impl Audit for FaultyDatabase {
             .pass("metrics_missing", self.inner.metrics_missing(hours))
             .await
     }
-    async fn served(&self) -> Result<Served> {
-        self.control.pass("served", self.inner.served()).await
-    }
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
         self.control
             .pass("repair", self.inner.repair(repairs, at))
             .await
+    }
+}
+
+#[async_trait]
+impl SettingsStore for FaultyDatabase {
+    async fn stored_settings(&self) -> Result<StoredSettings> {
+        let effect = self.inner.stored_settings();
+        self.control.pass("stored_settings", effect).await
+    }
+    async fn change_setting(
+        &self,
+        which: Persisted,
+        wanted: PersistedSettings,
+        at: Timestamp,
+    ) -> Result<()> {
+        let effect = self.inner.change_setting(which, wanted, at);
+        self.control.pass("change_setting", effect).await
+    }
+    async fn refresh_settings(&self) -> Result<Option<StoredSettings>> {
+        let effect = self.inner.refresh_settings();
+        self.control.pass("refresh_settings", effect).await
+    }
+    async fn retain_some(&self, limit: usize) -> Result<bool> {
+        let effect = self.inner.retain_some(limit);
+        self.control.pass("retain_some", effect).await
+    }
+    async fn lists_to_retime(&self, now: Timestamp, limit: usize) -> Result<Option<RetimePage>> {
+        let effect = self.inner.lists_to_retime(now, limit);
+        self.control.pass("lists_to_retime", effect).await
+    }
+    async fn note_retimed(&self, page: RetimePage) -> Result<()> {
+        let effect = self.inner.note_retimed(page);
+        self.control.pass("note_retimed", effect).await
     }
 }

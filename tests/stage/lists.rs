@@ -4,7 +4,7 @@ use super::control::Control;
 use async_trait::async_trait;
 use guestbook::chat::{GuestId, Timestamp};
 use guestbook::error::{Error, Result};
-use guestbook::storage::list_cache::{Append, Applied, Head, ListCache, LiveList};
+use guestbook::storage::list_cache::{Append, Applied, Head, ListCache, LiveList, NewLife};
 use guestbook::storage::{Promise, Stats, Storage};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ impl Storage for FaultyLists {
         self.control.pass("health", self.inner.health()).await
     }
     fn fatal(&self) -> Option<Error> {
-        self.inner.fatal()
+        self.control.fatal().or_else(|| self.inner.fatal())
     }
     async fn durability(&self) -> Result<Promise> {
         self.inner.durability().await
@@ -59,6 +59,9 @@ impl ListCache for FaultyLists {
     }
     async fn replace(&self, list: Append) -> Result<()> {
         self.control.pass("replace", self.inner.replace(list)).await
+    }
+    async fn retime(&self, lists: Vec<NewLife>) -> Result<()> {
+        self.control.pass("retime", self.inner.retime(lists)).await
     }
     async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
         self.control

@@ -11,7 +11,7 @@ pub(crate) mod words;
 
 use control::{Control, Log};
 use database::FaultyDatabase;
-use guestbook::chat::{Clock, ManualClock, Message, NewMessage};
+use guestbook::chat::{Clock, ManualClock, Message, NewMessage, Ttl};
 use guestbook::embed::Embedder;
 use guestbook::service::verify::{Mode, Report, Scope};
 use guestbook::service::{Answer, Parts, Saved, Service, Settings};
@@ -43,6 +43,7 @@ pub(crate) enum Pair {
 pub(crate) struct Plan {
     pub(crate) pair: Pair,
     pub(crate) settings: Settings,
+    pub(crate) list_ttl: Ttl,
     pub(crate) retention: Option<Duration>,
     pub(crate) embedder: Option<Arc<dyn Embedder>>,
     pub(crate) clock: Arc<ManualClock>,
@@ -52,6 +53,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) service: Service,
+    pub(crate) list_ttl: Duration,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) log: Log,
     /// The stores as the service sees them, and their strings.
@@ -78,6 +80,7 @@ impl Plan {
         Self {
             pair,
             settings,
+            list_ttl: Ttl::DEFAULT,
             retention: None,
             embedder: None,
             clock,
@@ -92,10 +95,15 @@ impl Plan {
         Self::new(Pair::Folder(folder.path().to_owned()))
     }
 
+    /// What the clock shows.
+    pub(crate) fn clock_now(&self) -> guestbook::chat::Timestamp {
+        self.clock.now()
+    }
+
     /// What the tables are opened with.
     pub(crate) fn tables(&self) -> TableSettings {
         TableSettings {
-            list_ttl: self.settings.list_ttl,
+            list_ttl: self.list_ttl,
             retention: self.retention,
             model: self.embedder.as_ref().map(|model| model.model().clone()),
             cache_backend: "lists",
@@ -144,6 +152,7 @@ impl Plan {
         let clock = Arc::clone(&self.clock);
         Stage {
             service,
+            list_ttl: self.list_ttl.0,
             clock,
             log,
             faulty,

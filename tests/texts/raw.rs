@@ -5,7 +5,7 @@ use crate::stand::{Pair, Stand};
 use crate::words::kept;
 use guestbook::chat::{GuestId, Timestamp};
 use guestbook::storage::sled::SledLists;
-use guestbook::storage::{ListCache, Storage};
+use guestbook::storage::{ListCache, QueryRows, Storage};
 
 const SQL: &str = "SELECT hex(m.content) FROM message_cache m JOIN conversation_cache c ON c.id = m.conversation_id
     WHERE c.user_id = 'batch' ORDER BY m.sequence";
@@ -38,10 +38,9 @@ pub(crate) async fn check(stand: Stand) -> String {
     let (status, log) = tokio::task::block_in_place(|| stand.node.ended_by("TERM"));
     assert!(status.success(), "{log}");
     if matches!(stand.pair, Pair::SqliteSled | Pair::SqliteRedis) {
-        let rows = guestbook::storage::sqlite::query(&stand.place.file(), SQL)
-            .unwrap()
-            .rows;
-        let cells = rows.into_iter().flatten().flatten();
+        let mut found = QueryRows::default();
+        guestbook::storage::sqlite::query(&stand.place.file(), SQL, &mut found).unwrap();
+        let cells = found.rows.into_iter().flatten().flatten();
         assert_eq!(
             cells.map(|cell| unhexed(&cell)).collect::<Vec<_>>(),
             expected

@@ -111,9 +111,17 @@ fn errors_import_nothing_of_ours() {
 }
 
 #[test]
+fn the_key_imports_nothing_of_ours() {
+    none(
+        strangers("api_key", &["api_key"]),
+        "src/api_key.rs is read by whoever sends a key and whoever asks for one: it knows neither",
+    );
+}
+
+#[test]
 fn embed_imports_only_the_words_of_the_field() {
     none(
-        strangers("embed", &["embed", "chat"]),
+        strangers("embed", &["embed", "chat", "api_key"]),
         "src/embed turns text into vectors and knows no store and no service: move the rest to src/service",
     );
 }
@@ -155,6 +163,7 @@ fn http_speaks_to_the_service_and_names_no_backend() {
     let allowed = [
         "http",
         "service",
+        "api_key",
         "chat",
         "error",
         "storage::database",

@@ -26,6 +26,13 @@ laws! {
     a_changed_content_is_named_with_its_message:
         "UPDATE message_cache SET content = 'two lies' WHERE content = 'two words'"
         => Messages, ADA, Some(1), "its content is not what message_hash says", Named;
+    an_id_that_another_message_has_is_named:
+        "UPDATE message_cache SET external_id = (SELECT id FROM message_cache WHERE content = 'one')
+            WHERE content = 'two words'"
+        => Messages, ADA, Some(1), "its external_id is the id of another message of the chat", Named;
+    an_id_that_nobody_can_have_sent_is_named:
+        "UPDATE message_cache SET external_id = 'last' WHERE content = 'two words'"
+        => Messages, ADA, Some(1), "its external_id is none that a client could have sent", Named;
     a_content_changed_together_with_its_hash_breaks_the_chain:
         "UPDATE message_cache SET content = (SELECT content FROM message_cache WHERE content = 'hello'),
             message_hash = (SELECT message_hash FROM message_cache WHERE content = 'hello'), tokens = 1 WHERE content = 'one'"

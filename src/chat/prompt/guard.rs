@@ -2,8 +2,9 @@
 //!
 //! A model cannot tell: to most of them `cancel my order` and `don't cancel my order` are closer than many a paraphrase, and two
 //! prompts of the same words in another order are one. So everything that can turn a meaning must be the same in both:
-//! numbers, negations, names, whose, when, which direction, the kind of question and the order of the words. What is left to
-//! differ is politeness, case, punctuation, a few empty words and turns of phrase. A false hit is worse than a miss.
+//! numbers, negations, names, whose, when, which direction, the kind of question, the order of the words, and every sign and capital
+//! within a sentence. What is left to differ is politeness, the capital and the mark of a sentence, a few empty words and turns of
+//! phrase; and of these only the first two where a prompt holds more than prose, such as code. A false hit is worse than a miss.
 
 use super::words::{Joint, Meaning, Question, Word};
 
@@ -20,9 +21,25 @@ pub fn same_question(one: &str, other: &str) -> bool {
         return false;
     }
     let (one, other) = (Meaning::of(one), Meaning::of(other));
+    if one.formal.is_some() || other.formal.is_some() {
+        return is_the_same(&one, &other);
+    }
     let is_open = one.is_open() || other.is_open();
     let words = one.words(is_open);
     !words.is_empty() && asks_alike(&one, &other) && says_alike(&words, &other.words(is_open))
+}
+
+/// More than prose: each word and sign counts, and where it stands.
+fn is_the_same(one: &Meaning, other: &Meaning) -> bool {
+    let has_word = |tokens: &[String]| {
+        tokens
+            .iter()
+            .any(|token| token.chars().all(char::is_alphanumeric))
+    };
+    let is_asked = !matches!(one.question, Question::None);
+    one.formal == other.formal
+        && one.formal.as_deref().is_some_and(has_word)
+        && (is_asked || one.is_marked == other.is_marked)
 }
 
 /// ASCII, and the letters with accents of the Latin blocks.
@@ -71,7 +88,7 @@ mod tests {
         for (one, other) in [
             (
                 "What's the capital of France?",
-                "what is the capital of france",
+                "what is the capital of France",
             ),
             ("the capital of France", "What is the capital of France?"),
             (
@@ -88,6 +105,11 @@ mod tests {
                 "what's your policy on the refunds?",
             ),
             ("I don\u{2019}t know", "I do not know"),
+            ("how do i learn it", "How do I learn it?"),
+            ("Polish my shoes", "polish my shoes, please"),
+            ("Hi! What is 5 + 3?", "what's 5 + 3"),
+            ("could you explain ls -la?", "explain ls -la, please."),
+            ("Where is it? Thanks!", "where is it"),
         ] {
             assert!(same_question(one, other), "{one} | {other}");
         }
@@ -118,6 +140,34 @@ mod tests {
             ("IT support", "support"),
             ("the end of the year", "year of the end"),
             ("how old is it", "how is it"),
+            ("compute (2+3)*4", "compute 2+3*4"),
+            ("what is 5!", "what is 5"),
+            ("what is n!", "what is n"),
+            ("(a and b) or c", "a and (b or c)"),
+            ("a and b or c", "a b or c"),
+            ("what does !x do", "what does x do"),
+            ("what is x - y", "what is x y"),
+            ("what is x - y", "what is x -y"),
+            ("what does ls -l do", "what does ls l do"),
+            ("what does ls -l do", "what does ls - l do"),
+            ("when is it May", "when is it may"),
+            ("how do I say it in Polish", "how do I say it in polish"),
+            ("is it Polish", "is it polish"),
+            ("what does a ?? b mean", "what does a b mean"),
+            ("what is ??", "what is"),
+            ("why??", "why"),
+            ("who wrote IT", "who wrote it"),
+            ("select name, age from users", "select name age from users"),
+            ("what is a type I error", "what is a type error"),
+            ("what is a type I error", "what is a type i error"),
+            ("what is the data-base", "what is the data base"),
+            ("explain \"name\"", "explain name"),
+            ("explain foo()?", "explain foo()"),
+            ("how do I say please", "how do I say thanks"),
+            (
+                "the difference of save and save!",
+                "the difference of save and save",
+            ),
         ] {
             assert!(!same_question(one, other), "{one} | {other}");
             assert!(!same_question(other, one), "{other} | {one}");

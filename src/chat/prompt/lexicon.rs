@@ -50,6 +50,19 @@ pub(super) const POLITE: [&str; 8] = [
     "tell-me",
     "can-you",
 ];
+/// After them a polite word is meant as a word.
+pub(super) const SAYING: [&str; 10] = [
+    "say",
+    "write",
+    "spell",
+    "mean",
+    "means",
+    "translate",
+    "word",
+    "type",
+    "print",
+    "echo",
+];
 /// All of them turn a meaning round, and count as `not`.
 pub(super) const NEGATIONS: [&str; 9] = [
     "not", "no", "never", "without", "cannot", "none", "nobody", "nothing", "neither",

@@ -2,8 +2,9 @@
 //! prompts the same.
 
 use super::lexicon::{
-    ARTICLES, EMPTY, LINKS, NEGATIONS, NUMBERS, OPEN, PHRASES, POLITE, SYNONYMS, WHETHER,
+    ARTICLES, EMPTY, LINKS, NEGATIONS, NUMBERS, OPEN, PHRASES, POLITE, SAYING, SYNONYMS, WHETHER,
 };
+use super::signs::Tokens;
 
 /// What kind of answer is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +23,8 @@ pub(super) struct Meaning {
     pub(super) question: Question,
     /// Whether it ends with a question mark that is more than politeness.
     pub(super) is_marked: bool,
+    /// Words and signs as they were written, but for politeness, if it is more than prose: then each of them counts.
+    pub(super) formal: Option<Vec<String>>,
     tokens: Vec<String>,
 }
 
@@ -46,13 +49,24 @@ pub(super) enum Joint {
 
 impl Meaning {
     pub(super) fn of(text: &str) -> Self {
-        let text = text.replace('\u{2019}', "'");
-        let mut tokens = rephrased(&tokens(&text));
+        let Tokens {
+            all,
+            is_formal,
+            is_marked,
+        } = Tokens::of(text);
+        let mut tokens = rephrased(&all);
         let is_request = tokens.iter().any(|token| token == "can-you");
         strip_politeness(&mut tokens);
+        let formal = is_formal.then(|| {
+            let mut all = all;
+            strip_request(&mut all);
+            strip_politeness(&mut all);
+            all
+        });
         Self {
             question: question(&mut tokens),
-            is_marked: text.trim_end().ends_with('?') && !is_request,
+            is_marked: is_marked && !is_request,
+            formal,
             tokens,
         }
     }
@@ -65,87 +79,6 @@ impl Meaning {
     /// them.
     pub(super) fn words(&self, is_open: bool) -> Vec<Word> {
         words(&self.tokens, is_open)
-    }
-}
-
-/// The words of a text in lower case, without contractions, and every sign that means something.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let characters: Vec<char> = text.chars().collect();
-    let is_shouted = !characters.iter().any(|c| c.is_lowercase());
-    let mut at = 0;
-    while at < characters.len() {
-        let end = word_end(&characters, at);
-        if end == at {
-            if is_meant(&characters, at) {
-                tokens.push(characters[at].to_string());
-            }
-            at += 1;
-            continue;
-        }
-        let word: String = characters[at..end].iter().collect();
-        match word.as_str() {
-            // As in `plan A`: a name, and no article.
-            "A" if !is_shouted && !tokens.is_empty() => tokens.push("A".into()),
-            // As in `for US citizens` and `IT support`.
-            "US" | "IT" if !is_shouted => tokens.push(word),
-            _ => expand(&word.to_lowercase(), &mut tokens),
-        }
-        at = end;
-    }
-    tokens
-}
-
-/// Where the word that begins at `at` ends; `at` when none does. A number keeps its points: `6:40`, `3.5`.
-fn word_end(characters: &[char], at: usize) -> usize {
-    let is_digit = |at: usize| characters.get(at).is_some_and(char::is_ascii_digit);
-    let is_part = |here: usize| match characters[here] {
-        '\'' => here > at && characters.get(here + 1).is_some_and(|c| c.is_alphabetic()),
-        '.' | ',' | ':' => here > at && is_digit(here - 1) && is_digit(here + 1),
-        c => c.is_alphanumeric(),
-    };
-    let rest = (at..characters.len()).take_while(|here| is_part(*here));
-    at + rest.count()
-}
-
-/// Whether a sign says more than where a phrase ends.
-fn is_meant(characters: &[char], at: usize) -> bool {
-    let before_digit = characters.get(at + 1).is_some_and(char::is_ascii_digit);
-    match characters[at] {
-        '-' | '.' => before_digit,
-        ',' | ';' | ':' | '!' | '?' | '\'' | '"' | '(' | ')' | '\u{2018}' | '\u{201c}'
-        | '\u{201d}' => false,
-        c => !c.is_whitespace(),
-    }
-}
-
-/// `don't` is `do not`, `what's` is `what is`, `Anna's` is `anna`.
-fn expand(word: &str, tokens: &mut Vec<String>) {
-    let mut push = |word: &str| tokens.push(word.to_owned());
-    match word {
-        "can't" => return push("cannot"),
-        "won't" => return ["will", "not"].into_iter().for_each(push),
-        "let's" => return ["let", "us"].into_iter().for_each(push),
-        _ => {}
-    }
-    let Some((stem, ending)) = word.rsplit_once('\'') else {
-        return push(word);
-    };
-    match (stem.strip_suffix('n'), ending) {
-        (Some(stem), "t") => ["", "not"]
-            .map(|it| if it.is_empty() { stem } else { it })
-            .into_iter()
-            .for_each(push),
-        (_, "m") => [stem, "am"].into_iter().for_each(push),
-        (_, "re") => [stem, "are"].into_iter().for_each(push),
-        (_, "ve") => [stem, "have"].into_iter().for_each(push),
-        (_, "ll") => [stem, "will"].into_iter().for_each(push),
-        (_, "d") => [stem, "would"].into_iter().for_each(push),
-        (_, "s") if OPEN.contains(&stem) || ["it", "that", "there"].contains(&stem) => {
-            [stem, "is"].into_iter().for_each(push);
-        }
-        (_, "s") => push(stem),
-        _ => push(word),
     }
 }
 
@@ -175,9 +108,26 @@ fn strip_politeness(tokens: &mut Vec<String>) {
     let is_polite = |token: &String| POLITE.contains(&token.as_str());
     let begins = tokens.iter().take_while(|token| is_polite(token)).count();
     tokens.drain(..begins);
-    while tokens.last().is_some_and(is_polite) {
+    while tokens.last().is_some_and(is_polite) && !is_meant(tokens) {
         tokens.pop();
     }
+}
+
+/// Turns of phrase that only ask for an answer, at the beginning.
+fn strip_request(tokens: &mut Vec<String>) {
+    let begins = |(phrase, words): &&(&[&str], &[&str])| {
+        let is_polite = words.iter().all(|word| POLITE.contains(word));
+        is_polite && tokens.len() > phrase.len() && phrase.iter().zip(&*tokens).all(|(a, b)| a == b)
+    };
+    if let Some((phrase, _)) = PHRASES.iter().find(begins) {
+        tokens.drain(..phrase.len());
+    }
+}
+
+/// Whether the last word is what the sentence is about: `how do I say please`, `the meaning of thanks`.
+fn is_meant(tokens: &[String]) -> bool {
+    let before = tokens.iter().rev().nth(1).map(String::as_str);
+    before.is_some_and(|word| SAYING.contains(&word) || LINKS.contains(&word))
 }
 
 /// What is asked; the word that asks it is taken out.

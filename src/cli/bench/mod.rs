@@ -34,15 +34,15 @@ mod target;
 mod wire;
 mod workload;
 
+use super::Refusal;
 use super::serve::StopSignals;
-use super::{Refusal, written};
 use crate::config::{BenchArgs, Cli};
 use ground::Grounds;
 use measure::Series;
 use plan::Plan;
 use progress::Progress;
 use report::Report;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -72,7 +72,7 @@ pub(super) async fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, Refusal
         let page = folder.join("index.html");
         shown.push_str(&format!("\n{} has the charts\n", page.display()));
     }
-    written(io::stdout().write_all(shown.as_bytes()))?;
+    stop.print(shown).await?;
     Ok(ExitCode::SUCCESS)
 }
 

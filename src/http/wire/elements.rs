@@ -6,22 +6,28 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 /// The first `KEPT` elements of an array or of lines, and how many there are. A body of a few MiB can hold millions.
-pub(in crate::http) struct Elements<'a, const KEPT: usize> {
-    pub(in crate::http) first: Vec<&'a str>,
+pub(in crate::http) struct Elements<T, const KEPT: usize> {
+    pub(in crate::http) first: Vec<T>,
     pub(in crate::http) count: usize,
 }
 
-impl<'a, const KEPT: usize> Elements<'a, KEPT> {
-    /// The lines of a text that are not blank.
-    pub(in crate::http) fn of_lines(text: &'a str) -> Self {
-        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+/// A line, or the number of one that is not UTF-8; the first of a body is 1.
+pub(in crate::http) type Line<'a> = Result<&'a str, usize>;
+
+impl<'a, const KEPT: usize> Elements<Line<'a>, KEPT> {
+    /// The lines of a body that are not blank.
+    pub(in crate::http) fn of_lines(body: &'a [u8]) -> Self {
+        let lines = body.split(|byte| *byte == b'\n').enumerate();
+        let lines = lines.map(|(at, line)| std::str::from_utf8(line).map_err(|_| at + 1));
+        let is_blank = |line: &Line<'_>| line.is_ok_and(|line| line.trim().is_empty());
+        let mut lines = lines.filter(|line| !is_blank(line));
         let first: Vec<_> = lines.by_ref().take(KEPT).collect();
         let count = first.len() + lines.count();
         Self { first, count }
     }
 }
 
-impl<'de, const KEPT: usize> Deserialize<'de> for Elements<'de, KEPT> {
+impl<'de, const KEPT: usize> Deserialize<'de> for Elements<&'de str, KEPT> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(Array)
     }
@@ -30,7 +36,7 @@ impl<'de, const KEPT: usize> Deserialize<'de> for Elements<'de, KEPT> {
 struct Array<const KEPT: usize>;
 
 impl<'de, const KEPT: usize> Visitor<'de> for Array<KEPT> {
-    type Value = Elements<'de, KEPT>;
+    type Value = Elements<&'de str, KEPT>;
 
     fn expecting(&self, words: &mut fmt::Formatter<'_>) -> fmt::Result {
         words.write_str("an array")

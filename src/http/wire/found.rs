@@ -1,5 +1,6 @@
 //! The JSON of what was found.
 
+use super::outgoing::ShownId;
 use crate::chat::{Budget, Findings, GuestId, Hit, ModelId, Score, SearchMode, Why};
 use crate::storage::database::{Context, ContextMessage};
 use serde::Serialize;
@@ -39,6 +40,9 @@ impl<'a> FoundAnswer<'a> {
 #[derive(Serialize)]
 pub(in crate::http) struct HitAnswer<'a> {
     message_id: Uuid,
+    /// The id that the client chose, where it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
     conversation_id: Uuid,
     sequence: u64,
     role: &'static str,
@@ -51,6 +55,7 @@ impl<'a> From<&'a Hit> for HitAnswer<'a> {
     fn from(hit: &'a Hit) -> Self {
         Self {
             message_id: hit.message.0,
+            id: hit.external_id.as_deref(),
             conversation_id: hit.conversation.0,
             sequence: hit.sequence,
             role: hit.role.as_str(),
@@ -86,7 +91,7 @@ struct ContextMessageAnswer<'a> {
     role: &'static str,
     content: &'a str,
     timestamp: String,
-    id: Uuid,
+    id: ShownId<'a>,
     sequence: u64,
     tokens: u64,
     why: &'static str,
@@ -127,7 +132,7 @@ impl<'a> From<&'a ContextMessage> for ContextMessageAnswer<'a> {
             role: message.role.as_str(),
             content: message.content.as_str(),
             timestamp: message.sent_at.to_string(),
-            id: message.id.0,
+            id: message.into(),
             sequence: message.sequence,
             tokens: one.tokens,
             why,

@@ -1,8 +1,8 @@
 //! The JSON that comes in, taken apart field by field, so that every fault names its field.
 
 use crate::chat::{
-    Content, GuestId, IdempotencyKey, InvalidField, MessageId, Metadata, NewMessage, OwnerId, Role,
-    Timestamp,
+    ClientId, Content, GuestId, IdempotencyKey, InvalidField, MessageId, Metadata, NewMessage,
+    OwnerId, Role, Timestamp,
 };
 use crate::http::Problem;
 use serde::Deserialize;
@@ -46,12 +46,9 @@ pub(in crate::http) struct IncomingMigration<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Reads a JSON document. What is no JSON is a 400; JSON of another shape is a 422.
+/// Reads a JSON document. What is no JSON is a 400; JSON of another shape, or with a name that is no Unicode text, is a 422.
 pub(in crate::http) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|cause| match cause.classify() {
-        serde_json::error::Category::Data => misshapen(text, &cause),
-        _ => malformed(&cause),
-    })
+    serde_json::from_str(text).map_err(|cause| misshapen(text, &cause))
 }
 
 /// Reading ended at the first thing of a wrong shape. What follows may be no JSON at all, which is the graver fault.
@@ -99,7 +96,9 @@ impl IncomingMessage<'_> {
     ) -> Result<NewMessage, InvalidField> {
         let role = Role::parse(&text("role", self.role)?)?;
         let content = Content::parse(&text("content", self.content)?, content_limit)?;
-        let sent_at = Timestamp::parse(&text("timestamp", self.timestamp)?)?;
+        let timestamp = present(self.timestamp).map(|raw| text("timestamp", Some(raw)));
+        let sent_at = timestamp.transpose()?.map(|text| Timestamp::parse(&text));
+        let sent_at = sent_at.transpose()?;
         let metadata = present(self.metadata)
             .map(|raw| Metadata::parse(raw.get()))
             .transpose()?;
@@ -108,8 +107,12 @@ impl IncomingMessage<'_> {
             guest.clone(),
             role,
             content,
-            sent_at,
+            sent_at.unwrap_or_default(),
         );
+        let message = match sent_at {
+            Some(_) => message,
+            None => message.untimed(),
+        };
         let message = match (self.client_id()?, key) {
             (Some(_), Some(_)) => {
                 let rule = "is given beside `id`; send one of them";
@@ -132,13 +135,11 @@ impl IncomingMessage<'_> {
         self.for_guest(&guest, key, content_limit)
     }
 
-    fn client_id(&self) -> Result<Option<MessageId>, InvalidField> {
+    fn client_id(&self) -> Result<Option<ClientId>, InvalidField> {
         let Some(raw) = present(self.id) else {
             return Ok(None);
         };
-        let parsed = Uuid::parse_str(&text("id", Some(raw))?);
-        let id = parsed.map_err(|_| InvalidField::new("id", "must be a UUID"))?;
-        Ok(Some(MessageId(id)))
+        ClientId::parse(&text("id", Some(raw))?).map(Some)
     }
 }
 

@@ -16,6 +16,9 @@ pub(in crate::http) struct SavedAnswer<'a> {
     status: &'static str,
     guest_id: &'a str,
     message_id: Uuid,
+    /// The id that the client chose, where it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
     conversation_id: Uuid,
     sequence: u64,
     stored_in: Vec<&'static str>,
@@ -38,7 +41,7 @@ struct ReceiptAnswer {
 impl<'a> SavedAnswer<'a> {
     /// `lists` and `database` are the names of the two stores.
     pub(in crate::http) fn new(
-        saved: &Saved,
+        saved: &'a Saved,
         guest: &'a str,
         lists: &'static str,
         database: &'static str,
@@ -49,6 +52,7 @@ impl<'a> SavedAnswer<'a> {
             status: "saved",
             guest_id: guest,
             message_id: recorded.id.0,
+            id: recorded.external_id.as_deref(),
             conversation_id: recorded.conversation.0,
             sequence: recorded.sequence,
             stored_in: listed
@@ -71,13 +75,30 @@ impl<'a> SavedAnswer<'a> {
     }
 }
 
+/// A message's id as whoever sent it knows it.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum ShownId<'a> {
+    Own(Uuid),
+    External(&'a str),
+}
+
+impl<'a> From<&'a Message> for ShownId<'a> {
+    fn from(message: &'a Message) -> Self {
+        match &message.external_id {
+            Some(external) => Self::External(external),
+            None => Self::Own(message.id.0),
+        }
+    }
+}
+
 /// A message in a history.
 #[derive(Serialize)]
 pub(in crate::http) struct MessageAnswer<'a> {
     role: &'static str,
     content: &'a str,
     timestamp: String,
-    id: Uuid,
+    id: ShownId<'a>,
     sequence: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a RawValue>,
@@ -90,7 +111,7 @@ impl<'a> From<&'a Message> for MessageAnswer<'a> {
             role: message.role.as_str(),
             content: message.content.as_str(),
             timestamp: message.sent_at.to_string(),
-            id: message.id.0,
+            id: message.into(),
             sequence: message.sequence,
             // What is stored was checked to be JSON; anything else is left out rather than making the answer invalid.
             metadata: metadata.and_then(|metadata| serde_json::from_str(metadata.as_str()).ok()),
@@ -245,7 +266,12 @@ pub(in crate::http) struct ReadyAnswer {
     pub(in crate::http) database: BackendAnswer,
     pub(in crate::http) lists: BackendAnswer,
     pub(in crate::http) embedder: Option<String>,
+    /// Why it makes no vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) embedder_problem: Option<String>,
     pub(in crate::http) search_index: IndexAnswer,
+    /// Lines of the log that nobody took.
+    pub(in crate::http) log_dropped: u64,
 }
 
 #[derive(Serialize)]

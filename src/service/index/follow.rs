@@ -1,7 +1,7 @@
 //! Makes the index and keeps it true: a walk over the tables, then what this node and others commit.
 
 use super::{Index, News};
-use crate::chat::{MessageId, ModelId, Timestamp};
+use crate::chat::{MessageId, ModelId, Timestamp, rounded_ms};
 use crate::error::Result;
 use crate::service::Service;
 use crate::storage::Database;
@@ -39,7 +39,7 @@ pub(in crate::service) async fn follow_loop(service: Service) {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .take();
     let (Some(heard), Some(embedder)) = (heard, service.0.parts.embedder.clone()) else {
-        return;
+        return service.stopped().await; // there is nothing to do
     };
     let mut awake = index.awake.subscribe();
     tokio::select! {
@@ -255,9 +255,18 @@ impl<'a> Follower<'a> {
         self.walked = (Instant::now(), began.elapsed());
         self.counted = Instant::now() - LOOK_EVERY;
         if self.index.complete.send_replace(true) {
-            tracing::debug!(messages = there, gone, took = ?began.elapsed(), "the search index was compared with the tables");
+            tracing::debug!(
+                messages = there,
+                gone,
+                took_ms = rounded_ms(began.elapsed()),
+                "the search index was compared with the tables"
+            );
         } else {
-            tracing::info!(messages = there, took = ?began.elapsed(), "the search index is complete");
+            tracing::info!(
+                messages = there,
+                took_ms = rounded_ms(began.elapsed()),
+                "the search index is complete"
+            );
         }
         Ok(())
     }

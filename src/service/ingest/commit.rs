@@ -3,7 +3,7 @@
 use super::super::{Service, Settings};
 use super::apply::{Committed, Stored};
 use super::{Answer, Erasure};
-use crate::chat::{GuestId, OwnerId};
+use crate::chat::{GuestId, OwnerId, rounded_ms};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Batch, Embedding, Group, Migrated, Outcome};
 use std::collections::HashMap;
@@ -178,7 +178,10 @@ async fn without_room(service: &Service, batch: &Batch, cause: &Error) -> Outcom
     service.0.lists.wake(); // as in `rescue`
     let mut outcomes = Vec::with_capacity(batch.groups.len());
     for group in &batch.groups {
-        let may_repeat = group.0.iter().all(|entry| entry.message.may_repeat);
+        let may_repeat = group
+            .0
+            .iter()
+            .all(|entry| entry.message.client_id.is_some());
         let outcome = match may_repeat {
             true => record_part(service, batch, vec![group.clone()]).await,
             false => Err(cause.clone()),
@@ -244,7 +247,7 @@ fn log_batch(batch: &Batch, outcomes: &Outcomes, took: Duration) {
         usage = of("messages"),
         replayed = of("replayed"),
         refused = of("refused"),
-        took_ms = took.as_secs_f64() * 1000.0,
+        took_ms = rounded_ms(took),
         "batch committed"
     );
 }

@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 const APPLYING: usize = 4;
 
 /// Carries out what is queued until the queue is closed and everything in it is done.
-pub(super) async fn run(service: Service, queue: Queue) {
+pub(in crate::service) async fn run(service: Service, queue: Queue) {
     let mut queue = queue.0;
     let writers = service.0.parts.database.writers().max(1);
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -234,17 +234,21 @@ impl Plan {
         Some(Batch { work, of })
     }
 
-    /// The next job whose lane is free, if it is wanted; those that have to wait for their lane are put there.
+    /// The next job whose lane is free, if it is wanted; those that have to wait for their lane are put there, and those that
+    /// were taken back are forgotten.
     fn take(&mut self, is_wanted: impl Fn(&Job) -> bool) -> Option<Accepted> {
         loop {
             let job = self.ready.pop_front()?;
             if let Some(waiting) = self.busy.get_mut(&job.lane) {
                 waiting.push_back(job);
-            } else if is_wanted(job.queued.job()) {
-                return Some(job);
-            } else {
+            } else if !is_wanted(job.queued.job()) {
                 self.ready.push_front(job);
                 return None;
+            } else if job.queued.begin() {
+                return Some(job);
+            } else {
+                self.outstanding.remove(&job.number);
+                self.let_pass();
             }
         }
     }

@@ -1,4 +1,6 @@
 //! The entrance to the pipeline: places for messages, and the way of each guest.
+//!
+//! **Invariant:** what is taken back is never stored: a job is begun by the pipeline or taken back by whoever asked, not both.
 
 use super::super::Service;
 use super::{Answer, Job, busy, unanswered};
@@ -7,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::Group;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -39,9 +42,26 @@ pub(super) struct Queued {
     pub(super) lane: Option<Lane>,
     job: Job,
     places: Option<OwnedSemaphorePermit>,
+    claim: Arc<Claim>,
+}
+
+/// Whether a job has been begun or taken back: whoever is first decides.
+#[derive(Debug, Default)]
+struct Claim(AtomicBool);
+
+impl Claim {
+    /// Whether it is ours.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 impl Queued {
+    /// Whether it may be carried out; it cannot be taken back any more then.
+    pub(super) fn begin(&self) -> bool {
+        self.claim.take()
+    }
+
     /// The job, its places free for others.
     pub(super) fn into_job(self) -> Job {
         drop(self.places);
@@ -109,8 +129,9 @@ impl Service {
         let mut parts = Vec::with_capacity(lanes.len());
         for (lane, (places, groups)) in lanes {
             let (reply, answer) = oneshot::channel();
-            admission.send(lane, Job::Store { groups, reply })?;
-            parts.push(Part { places, answer });
+            let claim = admission.send(lane, Job::Store { groups, reply })?;
+            let progress = Progress::Open { claim, answer };
+            parts.push(Part { places, progress });
         }
         Ok(parts)
     }
@@ -125,6 +146,7 @@ impl Service {
             lane: None,
             job: Job::Pass { reply },
             places: None,
+            claim: Arc::default(),
         };
         if sender.send(queued).is_ok() {
             drop(sender); // a clone kept while waiting would keep the pipeline from ending
@@ -174,16 +196,19 @@ struct Admission {
 }
 
 impl Admission {
-    /// Puts a job into a lane, with as many of the places as it takes.
-    fn send(&mut self, lane: Lane, job: Job) -> Result<()> {
+    /// Puts a job into a lane, with as many of the places as it takes; by the claim it can be taken back.
+    fn send(&mut self, lane: Lane, job: Job) -> Result<Arc<Claim>> {
+        let claim = Arc::<Claim>::default();
         let wanted = job.messages().min(self.places.num_permits());
         let places = self.places.split(wanted);
         let queued = Queued {
             lane: Some(lane),
             job,
             places,
+            claim: Arc::clone(&claim),
         };
-        self.sender.send(queued).map_err(|_| stopping())
+        self.sender.send(queued).map_err(|_| stopping())?;
+        Ok(claim)
     }
 }
 
@@ -196,12 +221,34 @@ pub struct Waiting {
     pub(super) parts: Vec<Part>,
 }
 
+/// What became of a group of messages, as far as it is known.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// What the service says.
+    Answered(Answer),
+    /// Nothing of it is stored, nor will be: it was taken back in time.
+    NotBegun,
+    /// It was begun, and nobody knows how it ended.
+    Unknown,
+}
+
 /// The groups of a request that went one way, and where their answers will come.
 #[derive(Debug)]
 pub(super) struct Part {
     /// Their places among all groups of the request.
     places: Vec<usize>,
-    answer: oneshot::Receiver<Vec<Answer>>,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Progress {
+    Open {
+        claim: Arc<Claim>,
+        answer: oneshot::Receiver<Vec<Answer>>,
+    },
+    Answered(Vec<Answer>),
+    NotBegun,
+    Unknown,
 }
 
 impl Waiting {
@@ -209,22 +256,64 @@ impl Waiting {
     ///
     /// # Errors
     /// `Unavailable` when the service stopped before it could answer.
-    pub async fn answer(self) -> Result<Vec<Answer>> {
-        let mut answered = Vec::new();
-        for part in self.parts {
-            let answers = part.answer.await.map_err(|_| unanswered())?;
-            answered.extend(part.places.into_iter().zip(answers));
+    pub async fn answer(mut self) -> Result<Vec<Answer>> {
+        self.wait().await;
+        let answered = self.fates().into_iter().map(|fate| match fate {
+            Fate::Answered(answer) => Ok(answer),
+            Fate::NotBegun | Fate::Unknown => Err(unanswered()),
+        });
+        answered.collect()
+    }
+
+    /// Returns once there is nothing more to wait for. May be given up and called again.
+    pub async fn wait(&mut self) {
+        for part in &mut self.parts {
+            if let Progress::Open { claim, answer } = &mut part.progress {
+                part.progress = match (answer.await, claim) {
+                    (Ok(answers), _) => Progress::Answered(answers),
+                    (Err(_), claim) if claim.take() => Progress::NotBegun,
+                    (Err(_), _) => Progress::Unknown,
+                };
+            }
         }
-        answered.sort_unstable_by_key(|(place, _)| *place);
-        let answers: Vec<_> = answered.into_iter().map(|(_, answer)| answer).collect();
-        if answers
-            .iter()
-            .any(|answer| matches!(answer, Answer::Saved(_)))
-        {
+    }
+
+    /// Takes back whatever has not been begun.
+    pub fn take_back(&mut self) {
+        for part in &mut self.parts {
+            if matches!(&part.progress, Progress::Open { claim, .. } if claim.take()) {
+                part.progress = Progress::NotBegun;
+            }
+        }
+    }
+
+    /// What is known by now: one fate per group, in order. What is still waiting is taken back first.
+    pub fn fates(mut self) -> Vec<Fate> {
+        self.take_back();
+        let mut fates = Vec::new();
+        let mut is_saved = false;
+        for part in self.parts {
+            let answers = match part.progress {
+                Progress::Answered(answers) => Ok(answers),
+                Progress::Open { mut answer, .. } => answer.try_recv().map_err(|_| Fate::Unknown),
+                Progress::NotBegun => Err(Fate::NotBegun),
+                Progress::Unknown => Err(Fate::Unknown),
+            };
+            match answers {
+                Ok(answers) => {
+                    is_saved |= answers.iter().any(|it| matches!(it, Answer::Saved(_)));
+                    let answers = answers.into_iter().map(Fate::Answered);
+                    fates.extend(part.places.into_iter().zip(answers));
+                }
+                Err(fate) => fates.extend(part.places.into_iter().map(|at| (at, fate.clone()))),
+            }
+        }
+        if is_saved {
             let took = self.began.elapsed();
             self.service.0.metrics.write(self.owners, took);
         }
-        Ok(answers)
+        fates.sort_unstable_by_key(|(place, _)| *place);
+        fates.into_iter().map(|(_, fate)| fate).collect()
     }
 }
 

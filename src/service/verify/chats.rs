@@ -2,24 +2,11 @@
 
 use super::check::{Context, Fix, Listed, Tally};
 use super::report::{Place, TableReport};
-use crate::chat::{EmbeddingState, GuestId, Platform, Window, chain_link, chain_start, window_of};
+use super::windows::live_window;
+use crate::chat::{ClientId, EmbeddingState, GuestId, Window, chain_link, chain_start};
 use crate::storage::database::{AuditedMessage, Dossier, Orphan, Repair};
 use crate::storage::list_cache::Origin;
-
-/// The window that a conversation's messages imply, if it is a guest's and alive.
-fn live_window(dossier: &Dossier, context: &Context) -> Option<Window> {
-    let created = dossier
-        .messages
-        .iter()
-        .map(|message| (message.sequence, message.created_at));
-    let is_guest = dossier.conversation.platform == Platform::Guest;
-    let window = if is_guest {
-        window_of(created, context.ttl)
-    } else {
-        None
-    };
-    window.filter(|window| window.is_live(context.now) && !is_retired(dossier, context))
-}
+use std::collections::HashSet;
 
 /// Whether retention has ended this conversation: unreadable already, and on its way out with its list.
 pub(super) fn is_retired(dossier: &Dossier, context: &Context) -> bool {
@@ -27,11 +14,6 @@ pub(super) fn is_retired(dossier: &Dossier, context: &Context) -> bool {
         .conversation
         .expires_at
         .is_some_and(|end| end <= context.now)
-}
-
-/// Whether the guest of this conversation should have a list.
-pub(super) fn should_be_listed(dossier: &Dossier, context: &Context) -> bool {
-    live_window(dossier, context).is_some()
 }
 
 impl Tally {
@@ -66,6 +48,7 @@ impl Tally {
         self.chain(dossier);
         self.window_row(dossier, window, context);
         self.list(dossier, window, listed, context);
+        self.ids(dossier);
         for message in &dossier.messages {
             self.message(dossier, message);
             self.vector(dossier, message, context);
@@ -133,7 +116,7 @@ impl Tally {
         if stored == implied {
             return;
         }
-        let reason = "the row's list_from and list_expires_at are not what its messages imply (was --list-ttl changed?)";
+        let reason = "the row's list_from and list_expires_at are not what its messages imply";
         self.differ(Place::Conversations, dossier, None, reason.into());
         self.fixes.push(Fix::Row(Repair::Window {
             conversation: dossier.conversation.id,
@@ -196,10 +179,33 @@ impl Tally {
         self.differ(Place::Lists, dossier, None, reason);
         // A list is not rebuilt from words that are not what was stored: it may be the last to have them.
         let is_intact = |message: &AuditedMessage| message.stored_hash == Some(message.found_hash);
-        if let Ok(guest) = GuestId::parse(dossier.conversation.owner.as_str())
+        if let Ok(guest) = GuestId::parse_stored(dossier.conversation.owner.as_str())
             && dossier.messages.iter().all(is_intact)
         {
             self.fixes.push(Fix::List(guest));
+        }
+    }
+
+    /// Each message is shown under an id of its own.
+    fn ids(&mut self, dossier: &Dossier) {
+        let messages = &dossier.messages;
+        if messages.iter().all(|message| message.external_id.is_none()) {
+            return;
+        }
+        let own = messages.iter().map(|message| message.id.to_string());
+        let mut seen: HashSet<_> = own.collect();
+        for message in messages {
+            let Some(id) = &message.external_id else {
+                continue;
+            };
+            let reason = if ClientId::parse(id).is_err() {
+                "its external_id is none that a client could have sent"
+            } else if !seen.insert(id.clone()) {
+                "its external_id is the id of another message of the chat"
+            } else {
+                continue;
+            };
+            self.differ(Place::Messages, dossier, Some(message), reason.into());
         }
     }
 

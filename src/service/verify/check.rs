@@ -5,7 +5,7 @@ use crate::chat::{
     ConversationId, Digest, GuestId, MessageId, ModelId, Role, Timestamp, Ttl, content_hash,
 };
 use crate::error::{Error, ErrorKind};
-use crate::storage::database::{AuditedMessage, Dossier, Repair};
+use crate::storage::database::{AuditedMessage, Dossier, Repair, StoredSettings};
 use crate::storage::list_cache::{LiveList, Origin};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -15,11 +15,19 @@ pub(super) struct Context {
     /// When the look began, before everything in flight was settled: later messages may still be on their way.
     pub(super) began: Timestamp,
     pub(super) now: Timestamp,
-    pub(super) ttl: Ttl,
+    /// The life of the lists, and whether it was another before.
+    pub(super) settings: StoredSettings,
     pub(super) epoch: Uuid,
     pub(super) model: Option<ModelId>,
     /// Dimensions of that model's vectors.
     pub(super) dimension: u64,
+}
+
+impl Context {
+    pub(super) fn ttl(&self) -> Ttl {
+        let held = self.settings.held.as_ref();
+        held.map_or(Ttl::DEFAULT, |held| held.list_ttl)
+    }
 }
 
 /// How a difference can be mended.
@@ -87,6 +95,11 @@ impl Tally {
         let id = |conversation: ConversationId, message: Option<MessageId>| match message {
             Some(message) => message.to_string(),
             None => conversation.to_string(),
+        };
+        let external_id = message.and_then(|message| message.external_id.as_ref());
+        let reason = match external_id {
+            Some(id) => format!("{reason} (its client knows it as {id:?})"),
+            None => reason,
         };
         self.tables[place as usize].differ(Difference {
             owner: Some(dossier.conversation.owner.to_string()),

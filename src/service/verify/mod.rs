@@ -8,6 +8,7 @@ mod check;
 mod counters;
 mod repair;
 mod report;
+mod windows;
 
 pub use report::{Difference, Place, Report, TableReport};
 
@@ -161,7 +162,7 @@ impl Service {
             if !tally.try_dossier(dossier, &listed, context) {
                 look.suspects.conversations.push(dossier.conversation.id);
             }
-            if chats::should_be_listed(dossier, context) || chats::is_retired(dossier, context) {
+            if windows::should_be_listed(dossier, context) || chats::is_retired(dossier, context) {
                 look.listed.insert(dossier.conversation.owner.clone());
             }
             look.owners.insert(dossier.conversation.owner.clone());
@@ -222,7 +223,7 @@ impl Service {
         Ok(Context {
             began,
             now: self.now(),
-            ttl: self.settings().list_ttl,
+            settings: self.parts().database.stored_settings().await?,
             epoch: self.parts().database.epoch(),
             model: self
                 .parts()
@@ -245,10 +246,10 @@ impl Service {
     }
 
     async fn listed_as(&self, dossier: &Dossier, context: &Context) -> Listed {
-        let Ok(guest) = GuestId::parse(dossier.conversation.owner.as_str()) else {
+        let Ok(guest) = GuestId::parse_stored(dossier.conversation.owner.as_str()) else {
             return Listed::None;
         };
-        if !chats::should_be_listed(dossier, context) {
+        if !windows::should_be_listed(dossier, context) {
             return Listed::None;
         }
         match self.parts().lists.range(&guest, context.now).await {

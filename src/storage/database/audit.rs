@@ -1,10 +1,9 @@
 //! Reading everything back, to recount it. A backend only fetches; what is right and what is wrong is decided in
 //! `service::verify`, the same for every backend.
 
-use super::TableSettings;
 use crate::chat::{
-    Conversation, ConversationId, Digest, EmbeddingState, GuestId, MessageId, ModelId, OwnerId,
-    Role, Timestamp, Ttl, Usage, Window,
+    Conversation, ConversationId, Digest, EmbeddingState, GuestId, MessageId, OwnerId, Role,
+    Timestamp, Usage, Window,
 };
 use crate::error::Result;
 use async_trait::async_trait;
@@ -46,6 +45,8 @@ pub struct DossierPage {
 pub struct AuditedMessage {
     /// Its id.
     pub id: MessageId,
+    /// The id under which the client sent it, where that is another one.
+    pub external_id: Option<String>,
     /// Its sequence.
     pub sequence: u64,
     /// Its role; `None` when the table holds something else.
@@ -169,26 +170,6 @@ pub enum Repair {
     Metrics,
 }
 
-/// Settings that decide what is right, as noted by whoever served last: others may look at the tables without being told.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Served {
-    /// How long a list lives; where nothing was noted, the default.
-    pub list_ttl: Ttl,
-    /// The model in use, `none` without one; `None` where nothing was noted.
-    pub model: Option<String>,
-}
-
-impl Served {
-    /// What serving with these settings notes.
-    pub fn with(settings: &TableSettings) -> Self {
-        let model = settings.model.as_ref();
-        Self {
-            list_ttl: settings.list_ttl,
-            model: Some(model.map_or_else(|| "none".to_owned(), ModelId::to_string)),
-        }
-    }
-}
-
 /// Reading everything back.
 #[async_trait]
 pub trait Audit: Send + Sync {
@@ -210,9 +191,6 @@ pub trait Audit: Send + Sync {
 
     /// Which of these hours have no row in the hourly metrics.
     async fn metrics_missing(&self, hours: Vec<Timestamp>) -> Result<Vec<Timestamp>>;
-
-    /// The settings of whoever served these tables last.
-    async fn served(&self) -> Result<Served>;
 
     /// Mends, in one transaction.
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()>;

@@ -7,7 +7,7 @@ use crate::chat::{ConversationId, OwnerId, Timestamp, Usage, content_hash, token
 use crate::error::Result;
 use crate::storage::database::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, Served, UsageAudit,
+    MetricsAudit, Orphan, Repair, UsageAudit,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,10 +52,6 @@ impl Audit for MemoryDatabase {
             let missing = hours.into_iter().filter(|hour| !tables.hours.has(*hour));
             missing.collect()
         })
-    }
-
-    async fn served(&self) -> Result<Served> {
-        self.run("served", |tables| Served::with(&tables.settings))
     }
 
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
@@ -209,6 +205,7 @@ impl Row {
         let note = self.note.as_ref();
         AuditedMessage {
             id: self.message.id,
+            external_id: self.message.external_id.as_deref().map(str::to_owned),
             sequence: self.message.sequence,
             role: Some(self.message.role),
             stored_hash: Some(self.hash),

@@ -68,6 +68,9 @@ impl Tables {
         let mut erased = Erased::default();
         let ids = chat.sequences.values();
         for row in ids.filter_map(|id| self.messages.remove(id)) {
+            if let Some(external) = row.message.external_id {
+                self.externals.remove(&(row.conversation, external));
+            }
             erased.messages += 1;
             erased.embeddings += u64::from(row.vector.is_some());
             erased.mappings += u64::from(row.mapping.is_some());

@@ -3,7 +3,7 @@
 use super::{LOCATION, NAME, closed};
 use crate::chat::{GuestId, Timestamp};
 use crate::error::{Error, Result};
-use crate::storage::list_cache::{Append, Applied, Head, Item, ListCache, LiveList};
+use crate::storage::list_cache::{Append, Applied, Head, Item, ListCache, LiveList, NewLife};
 use crate::storage::{Durability, Promise, Stats, Storage};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -129,6 +129,19 @@ impl ListCache for MemoryLists {
                 lists.remove(&list.guest);
             } else if !lists.get(&list.guest).is_some_and(reaches_further) {
                 lists.insert(list.guest.clone(), begun(&list));
+            }
+        })
+    }
+
+    async fn retime(&self, lists: Vec<NewLife>) -> Result<()> {
+        self.run("retime", |all| {
+            for new in &lists {
+                let list = all.get_mut(&new.guest);
+                if let Some(LiveList { head, .. }) = list
+                    && (head.origin, head.next) == (new.origin, new.next)
+                {
+                    head.expires_at = new.expires_at;
+                }
             }
         })
     }

@@ -1,17 +1,17 @@
 //! Steps 2-7 of a batch. First the whole batch is judged, then what passed is stored: an error leaves nothing behind.
 
-use super::NAME;
+use super::judge::{Identity, Judge, Verdict};
 use super::tables::{Chat, Note, Row, StoredVector, Tables};
 use crate::chat::{
-    ConversationId, Digest, EmbeddingState, ListState, Message, MessageId, NewMessage, OwnerId,
-    Role, RowState, Timestamp,
+    ClientId, ConversationId, GuestId, ListState, Message, MessageId, NewMessage, OwnerId,
+    RowState, Timestamp,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::storage::database::{
     Batch, Embedding, Entry, FoundMapping, Group, Outcome, Recorded, TableSettings,
 };
-use crate::storage::open_chat::Parts;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use uuid::Uuid;
 
 impl Tables {
@@ -55,11 +55,53 @@ impl Tables {
     }
 
     fn store_group(&mut self, Group(entries): &Group, at: Timestamp) -> Vec<Recorded> {
-        let one = |entry: &Entry| match self.replay(entry.message.id, at) {
-            Some(replayed) => replayed,
-            None => self.store(entry, at),
+        let one = |entry: &Entry| {
+            let nothing = BTreeSet::new();
+            let before = self.sent_before(&entry.message, &nothing);
+            match before.map(|row| row.message.id) {
+                Some(id) => self.replay(id, at),
+                None => Some(self.store(entry, at)),
+            }
         };
-        entries.iter().map(one).collect()
+        entries.iter().filter_map(one).collect()
+    }
+
+    /// The message that is stored under the id under which this one was sent: any in the guest's conversation, and only the same
+    /// message in those that the guest began and a user has now. `ended` conversations are not there any more.
+    pub(super) fn sent_before(
+        &self,
+        message: &NewMessage,
+        ended: &BTreeSet<ConversationId>,
+    ) -> Option<&Row> {
+        let id = message.client_id.as_ref()?;
+        let here = self.guests.get(&message.guest);
+        let under = self.under(&message.guest, id, ended);
+        let is_here = |row: &&&Row| Some(&row.conversation) == here;
+        let found = under.iter().find(is_here);
+        let same = || under.iter().find(|row| Identity::of_row(row).is(message));
+        found.or_else(same).copied()
+    }
+
+    /// The messages under an id in conversations that the guest began.
+    pub(super) fn under(
+        &self,
+        guest: &GuestId,
+        id: &ClientId,
+        ended: &BTreeSet<ConversationId>,
+    ) -> Vec<&Row> {
+        let begun = self
+            .conversations
+            .values()
+            .filter(|chat| chat.guest == *guest);
+        let begun = begun.map(|chat| chat.conversation.id);
+        let mut found = Vec::new();
+        for conversation in begun.filter(|id| !ended.contains(id)) {
+            let own = id.wanted().and_then(|own| self.messages.get(&own));
+            found.extend(own.filter(|row| row.conversation == conversation));
+            let external = self.externals.get(&(conversation, Arc::clone(id.key())));
+            found.extend(external.and_then(|id| self.messages.get(id)));
+        }
+        found
     }
 
     /// The first answer again, for a message that is stored.
@@ -73,6 +115,7 @@ impl Tables {
         };
         Some(Recorded {
             id,
+            external_id: row.message.external_id.clone(),
             conversation: row.conversation,
             sequence,
             conversation_row: began,
@@ -89,20 +132,29 @@ impl Tables {
         let new_id = || ConversationId(Uuid::now_v7());
         let known = self.guests.entry(message.guest.clone());
         let id = *known.or_insert_with(new_id);
+        let own = match self.messages.contains_key(&message.id) {
+            true => MessageId(Uuid::now_v7()),
+            false => message.id,
+        };
         let chat = self.conversations.entry(id);
         let chat = chat.or_insert_with(|| Chat::begin(id, &message.guest, at));
         let conversation_row = match chat.sequences.is_empty() {
             true => RowState::Created,
             false => RowState::Updated,
         };
-        let (sequence, fallen_out) = chat.advance(message, at, &self.settings);
+        let (sequence, fallen_out) = chat.advance(message, own, at, &self.settings);
         let window = chat.window;
         self.unsync(&fallen_out);
         let usage_row = self.count_usage(owner.clone(), message.role, message.tokens, at);
-        let row = row(id, sequence, entry, owner, at, &self.settings);
-        self.messages.insert(message.id, row);
+        let row = row(id, own, sequence, entry, owner, at, &self.settings);
+        let external_id = row.message.external_id.clone();
+        if let Some(external) = &external_id {
+            self.externals.insert((id, Arc::clone(external)), own);
+        }
+        self.messages.insert(own, row);
         Recorded {
-            id: message.id,
+            id: own,
+            external_id,
             conversation: id,
             sequence,
             conversation_row,
@@ -128,6 +180,7 @@ fn list_state(chat: &Chat, row: &Row, at: Timestamp) -> ListState {
 
 fn row(
     conversation: ConversationId,
+    own: MessageId,
     sequence: u64,
     entry: &Entry,
     owner: OwnerId,
@@ -139,7 +192,8 @@ fn row(
     Row {
         conversation,
         message: Message {
-            id: new.id,
+            id: own,
+            external_id: new.client_id.as_ref().and_then(|id| id.beside(own)),
             sequence,
             role: new.role,
             content: new.content.clone(),
@@ -181,112 +235,4 @@ fn embedding(found: &Embedding, settings: &TableSettings) -> (Option<StoredVecto
         Embedding::Nothing => (None, note(1, "")),
         Embedding::Off => (None, None),
     }
-}
-
-/// What is to become of a group.
-enum Verdict {
-    Store,
-    Conflict { index: usize, id: MessageId },
-}
-
-/// What makes a repeated id the same message.
-#[derive(Clone, Copy, PartialEq)]
-struct Identity<'a> {
-    guest: &'a str,
-    role: Role,
-    hash: Digest,
-}
-
-impl<'a> Identity<'a> {
-    fn of(message: &'a NewMessage) -> Self {
-        Self {
-            guest: message.guest.as_str(),
-            role: message.role,
-            hash: message.hash,
-        }
-    }
-}
-
-/// Decides, group by group, what would become of a batch, without changing anything.
-struct Judge<'a> {
-    tables: &'a Tables,
-    ended: &'a BTreeSet<ConversationId>,
-    /// The messages that the groups judged so far will store.
-    accepted: HashMap<MessageId, Identity<'a>>,
-}
-
-impl<'a> Judge<'a> {
-    fn new(tables: &'a Tables, ended: &'a BTreeSet<ConversationId>) -> Self {
-        Self {
-            tables,
-            ended,
-            accepted: HashMap::new(),
-        }
-    }
-
-    fn judge(mut self, batch: &'a Batch) -> Result<Vec<Verdict>> {
-        let groups = batch.groups.iter();
-        groups.map(|Group(entries)| self.group(entries)).collect()
-    }
-
-    fn group(&mut self, entries: &'a [Entry]) -> Result<Verdict> {
-        let mut added = HashSet::new();
-        let mut parts = Parts::default();
-        for (index, entry) in entries.iter().enumerate() {
-            let (id, identity) = (entry.message.id, Identity::of(&entry.message));
-            self.check_model(entry)?;
-            let known = self.known(id);
-            parts.see(index, &entry.message, known.is_some());
-            match known {
-                None => {
-                    self.accepted.insert(id, identity);
-                    added.insert(id);
-                }
-                Some(_) if !entry.message.may_repeat => {
-                    return Err(invalid(format!("message {id} is stored already")));
-                }
-                Some(known) if known == identity => {}
-                Some(_) => return Ok(self.conflict(&added, index, id)),
-            }
-        }
-        Ok(match parts.conflict() {
-            Some((index, id)) => self.conflict(&added, index, id),
-            None => Verdict::Store,
-        })
-    }
-
-    /// None of the group will be stored, so nothing may be taken for a repetition of it.
-    fn conflict(&mut self, added: &HashSet<MessageId>, index: usize, id: MessageId) -> Verdict {
-        self.accepted.retain(|id, _| !added.contains(id));
-        Verdict::Conflict { index, id }
-    }
-
-    fn known(&self, id: MessageId) -> Option<Identity<'a>> {
-        let tables: &'a Tables = self.tables;
-        let stored = || {
-            let row = tables.messages.get(&id)?;
-            let chat = tables.conversations.get(&row.conversation)?;
-            let identity = Identity {
-                guest: &chat.conversation.session,
-                role: row.message.role,
-                hash: row.hash,
-            };
-            (!self.ended.contains(&row.conversation)).then_some(identity)
-        };
-        self.accepted.get(&id).copied().or_else(stored)
-    }
-
-    /// A vector without a model could never be compared with another.
-    fn check_model(&self, entry: &Entry) -> Result<()> {
-        let nameless = self.tables.settings.model.is_none();
-        if nameless && entry.embedding.state() == EmbeddingState::Stored {
-            let id = entry.message.id;
-            return Err(invalid(format!("message {id} has a vector of no model")));
-        }
-        Ok(())
-    }
-}
-
-fn invalid(context: String) -> Error {
-    Error::new(ErrorKind::Invalid, NAME, "record", context)
 }

@@ -8,8 +8,9 @@ use crate::chat::{
     title,
 };
 use crate::storage::Stats;
-use crate::storage::database::{FoundMapping, TableSettings};
+use crate::storage::database::{FoundMapping, PersistedSettings, StoredSettings, TableSettings};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Everything the database holds. Ordered maps, because pages are by ascending id.
@@ -19,6 +20,8 @@ pub(super) struct Tables {
     /// The one conversation each guest has while it is a guest's.
     pub(super) guests: BTreeMap<GuestId, ConversationId>,
     pub(super) messages: BTreeMap<MessageId, Row>,
+    /// Messages of a conversation by their external ids.
+    pub(super) externals: BTreeMap<(ConversationId, Arc<str>), MessageId>,
     pub(super) usage: BTreeMap<OwnerId, Usage>,
     pub(super) hours: Hours,
     pub(super) answers: Answers,
@@ -27,6 +30,7 @@ pub(super) struct Tables {
     /// Guests whose list must go.
     pub(super) removals: BTreeSet<GuestId>,
     pub(super) lists_incarnation: Option<Uuid>,
+    pub(super) stored: StoredSettings,
 }
 
 /// A conversation's row, and its messages by sequence.
@@ -70,11 +74,17 @@ pub(super) struct Note {
 
 impl Tables {
     pub(super) fn new(settings: TableSettings) -> Self {
+        let held = Some(PersistedSettings::of(&settings));
         Self {
+            stored: StoredSettings {
+                held,
+                ..StoredSettings::default()
+            },
             settings,
             conversations: BTreeMap::new(),
             guests: BTreeMap::new(),
             messages: BTreeMap::new(),
+            externals: BTreeMap::new(),
             usage: BTreeMap::new(),
             hours: Hours::default(),
             answers: Answers::default(),
@@ -171,6 +181,7 @@ impl Chat {
     pub(super) fn advance(
         &mut self,
         message: &NewMessage,
+        id: MessageId,
         at: Timestamp,
         settings: &TableSettings,
     ) -> (u64, Vec<MessageId>) {
@@ -193,7 +204,7 @@ impl Chat {
             message.sent_at,
         );
         self.window = Some(window);
-        self.sequences.insert(sequence, message.id);
+        self.sequences.insert(sequence, id);
         let row = &mut self.conversation;
         if message.role == Role::User && !self.titled {
             row.title = title(&row.session, Some(message.content.as_str()));

@@ -3,7 +3,7 @@
 use super::error::{Attempt, Fault};
 use super::rows::{count, get, id, limit as rows_limit, moment, text, time};
 use super::session::{Begin, Statement, statement};
-use super::{PostgresDatabase, rows, schema, sql};
+use super::{PostgresDatabase, rows, sql};
 use crate::chat::{
     ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Usage,
     content_hash, tokens,
@@ -11,7 +11,7 @@ use crate::chat::{
 use crate::error::Result;
 use crate::storage::database::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, Served, UsageAudit,
+    MetricsAudit, Orphan, Repair, UsageAudit,
 };
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -105,11 +105,6 @@ impl Audit for PostgresDatabase {
         let found = self.read("metrics_missing", &asked).await?;
         let missing: Attempt<_> = found[0].iter().map(|row| time(row, 0)).collect();
         missing.map_err(|fault| fault.into_error("metrics_missing"))
-    }
-
-    async fn served(&self) -> Result<Served> {
-        let rows = self.read("served", &schema::ask_served()).await?;
-        schema::served(&rows).map_err(|fault| fault.into_error("served"))
     }
 
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
@@ -241,6 +236,7 @@ fn audited_message(row: &Row) -> Attempt<AuditedMessage> {
     let owner: Option<&str> = get(row, 13)?;
     Ok(AuditedMessage {
         id: MessageId(id(row, 0)?),
+        external_id: get(row, 16)?,
         sequence: count(row, 1)?,
         role: Role::parse(text(row, 2)?).ok(),
         stored_hash: Digest::from_hex(text(row, 3)?),

@@ -4,6 +4,7 @@ use super::rows::{int, moment, without_nul};
 use super::session::{Statement, statement};
 use super::stage::{Stage, Staged};
 use super::{PostgresDatabase, sql};
+use crate::chat::ClientId;
 use crate::storage::database::{Batch, Embedding, Tally};
 use crate::storage::open_chat::OpenChat;
 use chrono::{DateTime, Utc};
@@ -76,20 +77,25 @@ pub(super) struct Messages<'a> {
     pub(super) is_ours: Vec<bool>,
     tokens: Vec<i64>,
     metadata: Vec<Option<&'a str>>,
+    external_ids: Vec<Option<String>>,
     sent_at: Vec<DateTime<Utc>>,
 }
 
 impl<'a> Messages<'a> {
     fn add(&mut self, staged: &Staged<'a>) {
         let message = &staged.entry.message;
-        self.ids.push(message.id.to_string());
+        let own = staged.ids.own;
+        self.ids.push(own.to_string());
+        self.external_ids
+            .push(staged.ids.external.as_deref().map(str::to_owned));
         self.conversations.push(staged.conversation.to_string());
         self.sequences.push(int(staged.sequence));
         self.guests.push(message.guest.as_str());
         self.roles.push(message.role.as_str());
         self.contents.push(message.content.as_str());
         self.hashes.push(message.hash.to_hex());
-        self.is_ours.push(!message.may_repeat);
+        let wanted = message.client_id.as_ref().and_then(ClientId::wanted);
+        self.is_ours.push(wanted != Some(own));
         self.tokens.push(int(message.tokens));
         self.metadata
             .push(message.metadata.as_ref().map(|metadata| metadata.as_str()));
@@ -230,7 +236,7 @@ impl Riding {
 
 impl<'a> Columns<'a> {
     pub(super) fn of(database: &'a PostgresDatabase, stage: &Stage<'a>, batch: &'a Batch) -> Self {
-        let settings = &database.0.settings;
+        let settings = stage.settings;
         let retention = settings.retention;
         let mut columns = Self {
             at: moment(batch.at),
@@ -261,7 +267,7 @@ impl<'a> Columns<'a> {
     fn add_vector(&mut self, staged: &Staged<'a>) {
         let (attempts, cause) = match &staged.entry.embedding {
             Embedding::Vector(vector) => {
-                self.vectors.ids.push(staged.entry.message.id.to_string());
+                self.vectors.ids.push(staged.ids.own.to_string());
                 self.vectors
                     .conversations
                     .push(staged.conversation.to_string());
@@ -273,7 +279,7 @@ impl<'a> Columns<'a> {
             Embedding::Nothing => (1, ""),
             Embedding::Pending => (0, ""),
         };
-        self.notes.ids.push(staged.entry.message.id.to_string());
+        self.notes.ids.push(staged.ids.own.to_string());
         self.notes
             .states
             .push(staged.entry.embedding.state().as_str());
@@ -339,6 +345,7 @@ impl<'a> Columns<'a> {
             notes.causes => TEXT_ARRAY,
             usage.ids => TEXT_ARRAY, usage.owners => TEXT_ARRAY, usage.requests => INT8_ARRAY,
             usage.input => INT8_ARRAY, usage.output => INT8_ARRAY,
-            times.owners => TEXT_ARRAY, times.requests => INT8_ARRAY, times.total_ms => FLOAT8_ARRAY)
+            times.owners => TEXT_ARRAY, times.requests => INT8_ARRAY, times.total_ms => FLOAT8_ARRAY,
+            messages.external_ids => TEXT_ARRAY)
     }
 }

@@ -123,11 +123,11 @@ fn vector(row: &Row, at: usize) -> Attempt<Option<Vector>> {
 }
 
 fn candidate(row: &Row) -> Attempt<Option<Candidate>> {
-    let Some(vector) = vector(row, 8)? else {
+    let Some(vector) = vector(row, 9)? else {
         return Ok(None);
     };
     Ok(Some(Candidate {
-        conversation: ConversationId(id(row, 7)?),
+        conversation: ConversationId(id(row, 8)?),
         message: rows::message(row)?,
         vector,
     }))

@@ -19,6 +19,8 @@ pub(super) enum Fault {
     Value(&'static str),
     /// No answer within the time a call may take.
     Late,
+    /// Nothing was written, because the settings of all nodes have been changed.
+    Settings,
     /// The backend has been closed.
     Closed,
 }
@@ -82,10 +84,7 @@ impl Fault {
     pub(super) fn into_error(self, operation: &'static str) -> Error {
         let new = |kind, context| Error::new(kind, NAME, operation, context);
         match self {
-            Self::Server(cause) => {
-                let (kind, context) = classify(&cause);
-                Error::caused(kind, NAME, operation, context, told(&cause))
-            }
+            Self::Server(cause) => of_server(operation, &cause),
             Self::Pool(PoolError::Backend(cause)) => {
                 let (_, context) = classify(&cause);
                 Error::caused(
@@ -127,9 +126,19 @@ impl Fault {
                 "a value cannot be stored",
                 what,
             ),
+            Self::Settings => new(
+                ErrorKind::Busy,
+                "the settings of all nodes have just been changed; try again",
+            ),
             Self::Late => new(ErrorKind::Unavailable, "the server did not answer in time"),
         }
     }
+}
+
+/// Ours, with the server's own words.
+pub(super) fn of_server(operation: &'static str, cause: &tokio_postgres::Error) -> Error {
+    let (kind, context) = classify(cause);
+    Error::caused(kind, NAME, operation, context, told(cause))
 }
 
 /// Everything the driver says; its own Display keeps the cause to itself.
@@ -168,7 +177,24 @@ fn classify(cause: &tokio_postgres::Error) -> (ErrorKind, &'static str) {
             "the server is stopping, starting or has ended the connection",
         );
     }
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        return (ErrorKind::Unavailable, forbidden(said.message()));
+    }
     of_code(code).unwrap_or_else(|| of_class(code.code()))
+}
+
+/// What a role lacks. A server that speaks another language than English is told of by all that it may be.
+fn forbidden(message: &str) -> &'static str {
+    if message.contains("permission denied for schema") {
+        return "the role may not make tables in its schema, which PostgreSQL 15 and later leave to the owner of the database; as \
+                that owner run: GRANT CREATE, USAGE ON SCHEMA public TO <the role of --database-url>";
+    }
+    if message.contains("must be owner") || message.contains("permission denied for table") {
+        return "the tables belong to another role, as after the dump of another owner was restored; as their owner run ALTER TABLE \
+                … OWNER TO <the role of --database-url> for each, or restore the dump anew with pg_restore --no-owner as that role";
+    }
+    "the role may not do this; it needs CREATE and USAGE on its schema (GRANT CREATE, USAGE ON SCHEMA public TO …), and its own \
+     tables (ALTER TABLE … OWNER TO …)"
 }
 
 fn of_code(code: &SqlState) -> Option<(ErrorKind, &'static str)> {
@@ -196,17 +222,13 @@ fn of_code(code: &SqlState) -> Option<(ErrorKind, &'static str)> {
         (
             SqlState::READ_ONLY_SQL_TRANSACTION,
             ErrorKind::Unavailable,
-            "the server is read-only: a standby; give the address of the primary",
+            "the server is read-only: a standby, or a role or database with default_transaction_read_only; give the address of the \
+             primary, or a role that may write",
         ),
         (
             SqlState::INVALID_CATALOG_NAME,
             ErrorKind::Unavailable,
             "there is no such database on the server; create it, or correct --database-url",
-        ),
-        (
-            SqlState::INSUFFICIENT_PRIVILEGE,
-            ErrorKind::Unavailable,
-            "the role may not do this; grant it CREATE on its schema and its own tables",
         ),
     ];
     let found = known.into_iter().find(|(known, ..)| known == code);

@@ -28,6 +28,11 @@ impl Known {
         (found.len() == guests.len()).then(|| found.into_iter().collect())
     }
 
+    /// Forgets everything.
+    pub(super) fn forget(&self) {
+        self.known().clear();
+    }
+
     /// Remembers what has been committed.
     pub(super) fn keep(&self, chats: BTreeMap<GuestId, OpenChat>) {
         let mut known = self.known();
@@ -50,7 +55,7 @@ impl Known {
     }
 }
 
-/// What conversations are thought to be, as columns.
+/// What conversations are thought to be, as columns, and by which settings.
 #[derive(Debug)]
 pub(super) struct Expected {
     pub(super) ids: Vec<String>,
@@ -59,10 +64,11 @@ pub(super) struct Expected {
     tokens: Vec<i64>,
     list_from: Vec<i64>,
     at: DateTime<Utc>,
+    settings: String,
 }
 
 impl Expected {
-    pub(super) fn of(chats: &BTreeMap<GuestId, OpenChat>, at: Timestamp) -> Self {
+    pub(super) fn of(chats: &BTreeMap<GuestId, OpenChat>, at: Timestamp, settings: u64) -> Self {
         let each = || chats.values();
         Self {
             ids: each().map(|chat| chat.id.to_string()).collect(),
@@ -73,11 +79,13 @@ impl Expected {
                 .map(|chat| int(chat.window.map_or(0, |window| window.from)))
                 .collect(),
             at: moment(at),
+            settings: settings.to_string(),
         }
     }
 
     pub(super) fn statement(&self) -> Statement<'_> {
         statement!(sql::EXPECT; self.ids => TEXT_ARRAY, self.hashes => TEXT_ARRAY, self.messages => INT8_ARRAY,
-            self.tokens => INT8_ARRAY, self.list_from => INT8_ARRAY, self.at => TIMESTAMPTZ)
+            self.tokens => INT8_ARRAY, self.list_from => INT8_ARRAY, self.at => TIMESTAMPTZ,
+            self.settings => TEXT)
     }
 }

@@ -13,6 +13,7 @@ mod columns;
 mod corpus;
 mod erase;
 mod error;
+mod ids;
 mod known;
 mod migrate;
 mod outbox;
@@ -25,6 +26,7 @@ mod schema;
 mod scratch;
 mod search;
 mod session;
+mod settings;
 mod sql;
 mod stage;
 mod text;
@@ -34,17 +36,20 @@ mod vectors;
 
 pub use query::query;
 pub use scratch::{drop_scratch, make_scratch};
+pub use settings::stored_settings;
 pub use url::PostgresUrl;
 
 use super::database::TableSettings;
 use super::{Promise, Stats, Storage};
+use crate::chat::rounded_ms;
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use error::{Attempt, Fault};
 use session::{Begin, End, Session, Statement, statement};
-use std::sync::Arc;
+use settings::{Held, Other};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -73,7 +78,7 @@ struct Inner {
     url: PostgresUrl,
     pool: Pool,
     epoch: Uuid,
-    settings: TableSettings,
+    settings: RwLock<Arc<Held>>,
     writers: usize,
     known: known::Known,
     closed: AtomicBool,
@@ -100,13 +105,34 @@ impl PostgresDatabase {
         connections: usize,
         settings: TableSettings,
     ) -> Result<Self> {
+        Self::serve(url, connections, settings, Other::Change).await
+    }
+
+    /// As [`Self::open`], for a node that takes part in what others have begun: with other settings than are stored it is
+    /// refused.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and `Conflict` that names the setting.
+    pub async fn join(
+        url: &PostgresUrl,
+        connections: usize,
+        settings: TableSettings,
+    ) -> Result<Self> {
+        Self::serve(url, connections, settings, Other::Refuse).await
+    }
+
+    async fn serve(
+        url: &PostgresUrl,
+        connections: usize,
+        settings: TableSettings,
+        others: Other,
+    ) -> Result<Self> {
+        let text_index = settings.text_index;
         let database = Self::inspect(url, connections, settings).await?;
         let fault = |fault: Fault| fault.into_error("open");
-        let settings = &database.0.settings;
-        schema::note_settings(database.session().await.map_err(fault)?, settings)
-            .await
-            .map_err(fault)?;
-        let text_index = database.0.settings.text_index;
+        let session = database.session().await.map_err(fault)?;
+        let tables = database.held().tables.clone();
+        database.hold(settings::note(session, &tables, others).await?);
         text::settle(database.session().await.map_err(fault)?, text_index).await?;
         for doubt in database.durability_doubts().await? {
             tracing::warn!(
@@ -142,12 +168,15 @@ impl PostgresDatabase {
             .saturating_add(further)
             .min(connections * 3 / 4)
             .max(1);
-        tracing::debug!(server = %url, ?away, writers, "connected");
+        tracing::debug!(server = %url, away_ms = rounded_ms(away), writers, "connected");
         Ok(Self(Arc::new(Inner {
             url: url.clone(),
             pool,
             epoch,
-            settings,
+            settings: RwLock::new(Arc::new(Held {
+                tables: settings,
+                version: 0,
+            })),
             writers,
             known: known::Known::default(),
             closed: AtomicBool::new(false),
@@ -311,10 +340,15 @@ impl Storage for PostgresDatabase {
 
     async fn health(&self) -> Result<()> {
         let rows = self.write("health", &[statement!(sql::HEALTH)]).await?;
-        if rows[0].is_empty() {
-            return Ok(());
-        }
-        let context = "the server is read-only: a standby; give the address of the primary";
+        let read = |row: &Row| Ok((rows::get::<bool>(row, 0)?, rows::get::<bool>(row, 1)?));
+        let told = rows[0].first().map(read).transpose();
+        let context = match told.map_err(|fault: Fault| fault.into_error("health"))? {
+            Some((false, true)) => return Ok(()),
+            Some((false, false)) => {
+                "this user may not write the tables; grant it INSERT, UPDATE and DELETE on all of them"
+            }
+            _ => "the server is read-only: a standby; give the address of the primary",
+        };
         Err(Error::new(ErrorKind::Unavailable, NAME, "health", context))
     }
 

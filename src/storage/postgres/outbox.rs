@@ -152,12 +152,13 @@ fn list_row(row: &Row) -> Attempt<ListRow> {
     })
 }
 
-fn guest(row: &Row, at: usize) -> Attempt<GuestId> {
+pub(super) fn guest(row: &Row, at: usize) -> Attempt<GuestId> {
     let found = text(row, at)?;
-    GuestId::parse(found).map_err(|fault| Fault::Row(format!("the guest {found:?}: {fault}")))
+    GuestId::parse_stored(found)
+        .map_err(|fault| Fault::Row(format!("the guest {found:?}: {fault}")))
 }
 
 /// The id to begin after: the empty text is below every id.
-fn cursor(after: Option<ConversationId>) -> String {
+pub(super) fn cursor(after: Option<ConversationId>) -> String {
     after.map(|id| id.to_string()).unwrap_or_default()
 }

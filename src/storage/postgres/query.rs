@@ -4,14 +4,18 @@ use super::error::{Attempt, Fault};
 use super::session::{Begin, End, Session};
 use super::{NAME, PostgresUrl, pool, session};
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::QueryRows;
+use crate::storage::RowSink;
+use futures_util::TryStreamExt;
+use std::ops::ControlFlow;
+use std::pin::pin;
 use tokio_postgres::SimpleQueryMessage;
 
-/// Runs one statement in a read-only transaction, also while servers are using the database.
+/// Runs one statement in a read-only transaction, also while servers are using the database, and hands over each row as it
+/// comes.
 ///
 /// # Errors
 /// `Invalid` with the server's own words when the statement is not valid, changes something, or is more than one.
-pub async fn query(url: &PostgresUrl, statement: &str) -> Result<QueryRows> {
+pub async fn query(url: &PostgresUrl, statement: &str, sink: &mut dyn RowSink) -> Result<()> {
     if statement.trim().is_empty() {
         let context = "there is no statement to run; README.md has some to begin with";
         return Err(Error::new(ErrorKind::Invalid, NAME, "sql", context));
@@ -22,34 +26,34 @@ pub async fn query(url: &PostgresUrl, statement: &str) -> Result<QueryRows> {
             .map_err(|fault| fault.into_error("sql"))?;
         let begun = session.transact(Begin::LongRead, &[], End::Open).await;
         begun.map_err(|fault| fault.into_error("sql"))?;
-        run(session, statement).await.map_err(unaccepted)
+        run(session, statement, sink).await.map_err(unaccepted)
     };
     run.await
 }
 
-async fn run(mut session: Session, statement: &str) -> Attempt<QueryRows> {
+async fn run(mut session: Session, statement: &str, sink: &mut dyn RowSink) -> Attempt<()> {
     let client = session.raw();
     // The simple protocol gives every value as text, and would run several statements; preparing refuses those.
     client.prepare(statement).await?;
-    let answered = client.simple_query(statement).await?;
-    session.roll_back().await;
-    let mut found = QueryRows::default();
-    for message in answered {
-        match message {
+    let mut answers = pin!(client.simple_query_raw(statement).await?);
+    while let Some(message) = answers.try_next().await? {
+        let goes_on = match message {
             SimpleQueryMessage::RowDescription(columns) => {
-                found.columns = columns
-                    .iter()
-                    .map(|column| column.name().to_owned())
-                    .collect();
+                let names = columns.iter().map(|column| column.name().to_owned());
+                sink.columns(&names.collect::<Vec<_>>())
             }
             SimpleQueryMessage::Row(row) => {
                 let cells = (0..row.len()).map(|at| row.get(at).map(str::to_owned));
-                found.rows.push(cells.collect());
+                sink.row(&cells.collect::<Vec<_>>())
             }
-            _ => {}
+            _ => ControlFlow::Continue(()),
+        };
+        if goes_on.is_break() {
+            return Ok(()); // the session is closed with what the server still sends
         }
     }
-    Ok(found)
+    session.roll_back().await;
+    Ok(())
 }
 
 /// What the server said of the statement is the person's to read, whatever it is.

@@ -13,15 +13,15 @@
 
 use super::columns::Columns;
 use super::error::{Attempt, Fault};
+use super::ids::{AskedIds, FoundIds, wants_ids};
 use super::known::Expected;
 use super::outbox::Marks;
 use super::rows::{count, get, id, text, time_or_none, window};
 use super::session::{Begin, End, Session, statement};
-use super::stage::{Found, Stage};
+use super::settings::{self, Held};
+use super::stage::Stage;
 use super::{NAME, PostgresDatabase, erase, sql};
-use crate::chat::{
-    ConversationId, EmbeddingState, GuestId, MessageId, OwnerId, RowState, Timestamp, Usage,
-};
+use crate::chat::{ConversationId, GuestId, OwnerId, RowState, Timestamp, Usage};
 use crate::error::{Error, Result};
 use crate::storage::database::{Batch, Outcome};
 use crate::storage::open_chat::{OpenChat, miscounted};
@@ -101,10 +101,14 @@ impl PostgresDatabase {
                 look_again_later(began, attempts).await?;
                 continue;
             }
+            if matches!(fault, Fault::Settings) {
+                self.take_over().await?;
+            }
             let again = match fault.repeated() {
-                Some("message_cache_pkey") => attempts == 1, // another transaction's: looking again tells
+                // Another transaction's: looking again tells. Others may go on taking what this batch wants.
+                Some("message_cache_pkey") => attempts == 1 || wants_ids(batch),
                 Some(_) => true,
-                None => fault.is_undone() || fault.is_lost(),
+                None => fault.is_undone() || fault.is_lost() || matches!(fault, Fault::Settings),
             };
             if !again || attempts >= ATTEMPTS {
                 return Err(refused(fault, batch));
@@ -131,8 +135,9 @@ impl PostgresDatabase {
     }
 
     async fn attempt(&self, batch: &Batch) -> Ended {
+        let held = self.held();
         if let Some(chats) = self.0.known.take(&guests(batch)) {
-            match self.at_once(batch, chats).await {
+            match self.at_once(batch, chats, &held).await {
                 Ended::Failed(fault) if fault.is_stale() || fault.repeated().is_some() => {}
                 ended => return ended,
             }
@@ -141,11 +146,11 @@ impl PostgresDatabase {
             Ok(session) => session,
             Err(fault) => return Ended::Failed(fault),
         };
-        let (chats, found) = match self.look(&mut session, batch).await {
+        let (chats, sent) = match self.look(&mut session, batch, &held).await {
             Ok(seen) => seen,
             Err(fault) => return Ended::Failed(fault),
         };
-        let mut stage = Stage::new(batch.at, &self.0.settings, chats, found);
+        let mut stage = Stage::new(batch.at, &held.tables, chats, sent);
         let outcomes = match stage.work_out(&batch.groups) {
             Ok(outcomes) => outcomes,
             Err(fault) => {
@@ -160,21 +165,35 @@ impl PostgresDatabase {
 
     /// One round trip, for guests whose conversations this node was the last to write, and ids that are new. Should either
     /// not be so, the server undoes it, and everything is read first.
-    async fn at_once(&self, batch: &Batch, chats: BTreeMap<GuestId, OpenChat>) -> Ended {
-        let expected = Expected::of(&chats, batch.at);
+    async fn at_once(
+        &self,
+        batch: &Batch,
+        chats: BTreeMap<GuestId, OpenChat>,
+        held: &Held,
+    ) -> Ended {
+        let expected = Expected::of(&chats, batch.at, held.version);
         let marks = Marks::of(&batch.settled, batch.at);
         let locked: Vec<&String> = expected.ids.iter().chain(&marks.conversations).collect();
         let nobody: Vec<&str> = Vec::new();
-        let mut stage = Stage::new(batch.at, &self.0.settings, chats, HashMap::new());
+        let sent = FoundIds::default();
+        let mut stage = Stage::new(batch.at, &held.tables, chats, sent);
         let outcomes = match stage.work_out(&batch.groups) {
             Ok(outcomes) => outcomes,
             Err(fault) => return Ended::Failed(fault),
         };
         let columns = Columns::of(self, &stage, batch);
-        let mut statements =
-            vec![statement!(sql::CHATS_LOCK; nobody => TEXT_ARRAY, locked => TEXT_ARRAY)];
+        let mut statements = vec![
+            statement!(sql::SETTINGS_SHARE),
+            statement!(sql::CHATS_LOCK; nobody => TEXT_ARRAY, locked => TEXT_ARRAY),
+        ];
         statements.push(expected.statement());
         marks.settle(&mut statements);
+        let ids = AskedIds::of(batch);
+        if !ids.keys.is_empty() {
+            statements.push(
+                statement!(sql::EXPECT_UNSENT; ids.guests => TEXT_ARRAY, ids.keys => TEXT_ARRAY),
+            );
+        }
         let usage_at = statements.len();
         statements.extend(columns.statements());
         let mut session = match self.session().await {
@@ -213,25 +232,29 @@ impl PostgresDatabase {
         &self,
         session: &mut Session,
         batch: &Batch,
-    ) -> Attempt<(BTreeMap<GuestId, OpenChat>, HashMap<MessageId, Found>)> {
+        held: &Held,
+    ) -> Attempt<(BTreeMap<GuestId, OpenChat>, FoundIds)> {
         let guests = guests(batch);
         let names: Vec<&str> = guests.iter().map(GuestId::as_str).collect();
         let marks = Marks::of(&batch.settled, batch.at);
-        let ids = repeatable(batch);
-        let mut statements = vec![
+        let ids = AskedIds::of(batch);
+        let mut statements = settings::share().to_vec();
+        let chats_at = statements.len();
+        statements.push(
             statement!(sql::CHATS_LOCK; names => TEXT_ARRAY, marks.conversations => TEXT_ARRAY),
-        ];
+        );
         marks.settle(&mut statements);
         let find = statements.len();
-        if !ids.is_empty() {
-            statements.push(statement!(sql::MESSAGES_FIND; ids => TEXT_ARRAY));
+        if !ids.keys.is_empty() {
+            statements.push(ids.statement());
         }
         let rows = session
             .transact(Begin::Write, &statements, End::Open)
             .await?;
+        settings::check(&rows, held)?;
         let mut chats = BTreeMap::new();
         let mut ended = erase::Doomed::default();
-        for row in &rows[0] {
+        for row in &rows[chats_at] {
             match open_chat(row, &guests, batch.at)? {
                 Seen::Open(chat) => drop(chats.insert(chat.guest.clone(), chat)),
                 Seen::Ended(id, owner) => ended.add(id, &owner),
@@ -242,13 +265,12 @@ impl PostgresDatabase {
         if !ended.is_empty() {
             // Retention has ended these chats: none of their messages may be found again.
             ended.erase(self, session, batch.at, End::Open).await?;
-            if !ids.is_empty() {
-                let again = [statement!(sql::MESSAGES_FIND; ids => TEXT_ARRAY)];
+            if !ids.keys.is_empty() {
+                let again = [ids.statement()];
                 found_rows = session.go_on(&again, End::Open).await?.remove(0);
             }
         }
-        let found: Attempt<_> = found_rows.iter().map(found_message).collect();
-        Ok((chats, found?))
+        Ok((chats, ids.found(&found_rows)?))
     }
 }
 
@@ -267,15 +289,6 @@ fn guests(batch: &Batch) -> Vec<GuestId> {
     guests.sort_unstable();
     guests.dedup();
     guests
-}
-
-/// The ids that a client may have sent before.
-fn repeatable(batch: &Batch) -> Vec<String> {
-    let entries = batch.groups.iter().flat_map(|group| &group.0);
-    let repeatable = entries.filter(|entry| entry.message.may_repeat);
-    repeatable
-        .map(|entry| entry.message.id.to_string())
-        .collect()
 }
 
 /// What a locked row is to the batch.
@@ -313,28 +326,6 @@ fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<Seen> {
         counted: Usage::default(),
         first: None,
     }))
-}
-
-fn found_message(row: &Row) -> Attempt<(MessageId, Found)> {
-    let noted: Option<&str> = get(row, 6)?;
-    let has_vector: bool = get(row, 7)?;
-    let found = Found {
-        conversation: ConversationId(id(row, 1)?),
-        sequence: count(row, 2)?,
-        role: get(row, 3)?,
-        hash: get(row, 4)?,
-        is_synced: get(row, 5)?,
-        embedding: if has_vector {
-            EmbeddingState::Stored
-        } else {
-            noted
-                .and_then(EmbeddingState::parse)
-                .unwrap_or(EmbeddingState::Off)
-        },
-        session: get(row, 8)?,
-        window: window(row, 9)?,
-    };
-    Ok((MessageId(id(row, 0)?), found))
 }
 
 impl Sent {

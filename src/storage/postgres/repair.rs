@@ -56,7 +56,7 @@ impl PostgresDatabase {
                 let (id, owner, backend) = (
                     message.to_string(),
                     owner.as_str(),
-                    self.0.settings.cache_backend,
+                    self.held().tables.cache_backend,
                 );
                 let put = statement!(sql::REPAIR_MAPPING; id => TEXT, owner => TEXT, backend => TEXT,
                     *is_synced => BOOL, moment => TIMESTAMPTZ);

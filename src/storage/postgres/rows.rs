@@ -88,6 +88,7 @@ pub(super) fn window(row: &Row, at: usize) -> Attempt<Option<Window>> {
 /// The columns of `MESSAGES…`, in their order.
 pub(super) fn message(row: &Row) -> Attempt<Message> {
     let metadata: Option<&str> = get(row, 6)?;
+    let external_id: Option<&str> = get(row, 7)?;
     Ok(Message {
         id: MessageId(id(row, 0)?),
         sequence: count(row, 1)?,
@@ -97,6 +98,7 @@ pub(super) fn message(row: &Row) -> Attempt<Message> {
         sent_at: time(row, 4)?,
         created_at: time(row, 5)?,
         metadata: metadata.map(Metadata::from_stored),
+        external_id: external_id.map(Into::into),
     })
 }
 

@@ -1,26 +1,22 @@
 //! Bringing the tables up to date, and what the database knows of itself. Any number of nodes may start at once: the first
 //! takes a lock, the others wait for it and find everything done.
 
-use super::error::{Attempt, Fault};
+use super::error::{Attempt, Fault, of_server};
 use super::rows::text;
-use super::session::{Begin, End, Session, Statement, statement};
+use super::session::{Begin, End, Session, statement};
 use super::{NAME, sql};
-use crate::chat::Ttl;
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{Served, TableSettings};
+use crate::storage::schema::{Unknown, WRITTEN_BY};
 use crate::storage::{Durability, Promise};
+use refinery::error::Kind;
 use refinery::{Migration, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
-use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio_postgres::{Client, Row, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
-/// Milliseconds, in `guestbook_meta`.
-const LIST_TTL: &str = "list_ttl_ms";
-/// As in `cache_embeddings.embedding_model`, in `guestbook_meta`.
-const MODEL: &str = "model";
+const MIGRATE: &str = "migrate schema";
 /// Numbered, never edited once released; refinery keeps their checksums and refuses a database whose history differs.
 const MIGRATIONS: &[(&str, &str)] = &[
     (
@@ -38,6 +34,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V4__prompts",
         include_str!("../../../schema/postgres/004_prompts.sql"),
+    ),
+    (
+        "V5__external_ids",
+        include_str!("../../../schema/postgres/005_external_ids.sql"),
     ),
 ];
 
@@ -97,33 +97,61 @@ pub(super) async fn prepare(mut session: Session) -> Result<Uuid> {
         .transact(Begin::LongWrite, &begun, End::Open)
         .await
         .map_err(fault)?;
-    run(session.raw()).await?;
+    if run(&mut session).await? {
+        let version = env!("CARGO_PKG_VERSION");
+        let noted = [statement!(sql::META_PUT; WRITTEN_BY => TEXT, version => TEXT)];
+        session.go_on(&noted, End::Open).await.map_err(fault)?;
+    }
     crate::failpoint::reach("schema.mid");
     let epoch = epoch(&mut session).await.map_err(fault)?;
     session.go_on(&[], End::Commit).await.map_err(fault)?;
     Ok(epoch)
 }
 
-async fn run(client: &Client) -> Result<()> {
+/// Whether anything had to be done.
+async fn run(session: &mut Session) -> Result<bool> {
     let known = |(name, sql): &(&str, &str)| Migration::unapplied(name, sql);
     let migrations: std::result::Result<Vec<_>, _> = MIGRATIONS.iter().map(known).collect();
-    let refused = |cause: refinery::Error| {
-        let context = "the schema in the database is not one this version knows, or its role may not create tables: use \
-                       the version that wrote it, another database, or grant CREATE";
-        Error::caused(
-            ErrorKind::Unsupported,
-            NAME,
-            "migrate schema",
-            context,
-            cause,
-        )
+    let ran = match migrations {
+        Ok(migrations) => {
+            let runner = Runner::new(&migrations)
+                .set_abort_missing(true)
+                .set_abort_divergent(true);
+            runner.run_async(&mut OpenTransaction(session.raw())).await
+        }
+        Err(cause) => Err(cause),
     };
-    let migrations = migrations.map_err(refused)?;
-    let runner = Runner::new(&migrations)
-        .set_abort_missing(true)
-        .set_abort_divergent(true);
-    let ran = runner.run_async(&mut OpenTransaction(client)).await;
-    ran.map(drop).map_err(refused)
+    match ran {
+        Ok(report) => Ok(!report.applied_migrations().is_empty()),
+        Err(cause) => Err(refused(session, cause).await),
+    }
+}
+
+async fn refused(session: &mut Session, cause: refinery::Error) -> Error {
+    match cause.kind() {
+        // Whatever the server refuses, it is its words that tell.
+        Kind::Connection(_, source) if let Some(said) = source.downcast_ref() => {
+            of_server(MIGRATE, said)
+        }
+        Kind::MissingVersion(found) | Kind::DivergentVersion(found, _) => {
+            let number = usize::try_from(found.version()).unwrap_or(0);
+            let (known, found) = (MIGRATIONS.len(), format!("{number} ({})", found.name()));
+            let unknown = match number > known {
+                true => Unknown::Newer { found, known },
+                false => Unknown::Other { found },
+            };
+            let asked = [statement!(sql::META_GET; WRITTEN_BY => TEXT)];
+            let rows = session.go_on(&asked, End::Open).await.unwrap_or_default();
+            let by = rows.first().and_then(|rows| rows.first());
+            let by = by.and_then(|row| text(row, 0).ok());
+            let context = unknown.context(by, "another database");
+            Error::new(ErrorKind::Unsupported, NAME, MIGRATE, context)
+        }
+        _ => {
+            let context = "the schema of the database could not be brought up to date";
+            Error::caused(ErrorKind::Unsupported, NAME, MIGRATE, context, cause)
+        }
+    }
 }
 
 async fn epoch(session: &mut Session) -> Attempt<Uuid> {
@@ -138,66 +166,6 @@ async fn epoch(session: &mut Session) -> Attempt<Uuid> {
         .first()
         .ok_or(Fault::Row("store_epoch is gone".into()))?;
     Uuid::parse_str(text(stored, 0)?).map_err(|cause| Fault::Row(format!("store_epoch: {cause}")))
-}
-
-/// What was noted at the last start of a node, from the rows of [`ask_served`].
-pub(super) fn served(found: &[Vec<Row>]) -> Attempt<Served> {
-    let noted = |at: usize| found[at].first().map(|row| text(row, 0)).transpose();
-    let milliseconds = noted(0)?.and_then(|text| text.parse().ok());
-    Ok(Served {
-        list_ttl: milliseconds.map_or(Ttl::DEFAULT, |count| Ttl(Duration::from_millis(count))),
-        model: noted(1)?.map(str::to_owned),
-    })
-}
-
-pub(super) fn ask_served() -> [Statement<'static>; 2] {
-    [
-        statement!(sql::META_GET; LIST_TTL => TEXT),
-        statement!(sql::META_GET; MODEL => TEXT),
-    ]
-}
-
-/// Makes `expires_at` of the chats that are there follow a changed `--retention`, and notes the settings that decide what is
-/// right; does nothing when none has changed.
-pub(super) async fn note_settings(mut session: Session, settings: &TableSettings) -> Attempt<()> {
-    let (retention, serving) = (settings.retention, Served::with(settings));
-    let wanted = retention.map_or_else(|| "off".to_owned(), |span| span.as_millis().to_string());
-    let key = "retention_ms";
-    let [list_ttl, model] = ask_served();
-    let asked = [
-        statement!(sql::SCHEMA_LOCK),
-        statement!(sql::META_GET; key => TEXT),
-        list_ttl,
-        model,
-    ];
-    let rows = session
-        .transact(Begin::LongWrite, &asked, End::Open)
-        .await?;
-    let stored = match rows[1].first() {
-        Some(row) => text(row, 0)?,
-        None => "off",
-    };
-    let (seconds, list_ttl) = (
-        retention.map_or(0.0, |span| span.as_secs_f64()),
-        serving.list_ttl.0.as_millis().to_string(),
-    );
-    let mut changes = Vec::new();
-    if stored != wanted {
-        changes.push(match retention {
-            Some(_) => statement!(sql::RETAIN; seconds => FLOAT8),
-            None => statement!(sql::RETAIN_FOREVER),
-        });
-        changes.push(statement!(sql::META_PUT; key => TEXT, wanted => TEXT));
-    }
-    let noted = served(&rows[2..])?;
-    if noted.list_ttl != serving.list_ttl {
-        changes.push(statement!(sql::META_PUT; LIST_TTL => TEXT, list_ttl => TEXT));
-    }
-    if noted.model != serving.model {
-        changes.push(statement!(sql::META_PUT; MODEL => TEXT, serving.model => TEXT));
-    }
-    session.go_on(&changes, End::Commit).await?;
-    Ok(())
 }
 
 /// The settings of the server on which it depends what a crash takes.

@@ -37,7 +37,7 @@ impl Search for PostgresDatabase {
     }
 
     async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
-        if !self.0.settings.text_index {
+        if !self.held().tables.text_index {
             return Err(no_text_index(NAME));
         }
         let found = match self.search_words_once(&asked).await {
@@ -315,7 +315,7 @@ async fn newest(
 pub(super) fn placed(row: &Row) -> Attempt<(Place, Message)> {
     let message = rows::message(row)?;
     let place = Place {
-        conversation: ConversationId(id(row, 7)?),
+        conversation: ConversationId(id(row, 8)?),
         sequence: message.sequence,
     };
     Ok((place, message))

@@ -21,6 +21,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(660);
 pub(super) type Values<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
 /// A statement and its values.
+#[derive(Clone)]
 pub(super) struct Statement<'a> {
     pub(super) sql: &'static str,
     pub(super) values: Values<'a>,

@@ -4,11 +4,13 @@
 mod corpus;
 mod prompts;
 mod search;
+mod settings;
 mod text;
 
 pub(super) use corpus::*;
 pub(super) use prompts::*;
 pub(super) use search::*;
+pub(super) use settings::*;
 pub(super) use text::*;
 
 // Transactions. The limits are the transaction's own, because a pooler keeps no settings of a session.
@@ -32,24 +34,18 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 
 /// Held while the tables are made or changed: nodes that start together wait for each other.
 pub(super) const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7453010348712394591)::text";
-pub(super) const META_GET: &str = "SELECT value FROM guestbook_meta WHERE key = $1";
-pub(super) const META_BEGIN: &str =
-    "INSERT INTO guestbook_meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
-pub(super) const META_PUT: &str = "INSERT INTO guestbook_meta (key, value) VALUES ($1, $2)
-    ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 pub(super) const DURABILITY: &str =
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),
         current_setting('synchronous_commit')";
 pub(super) const HEALTH: &str =
-    "SELECT 1 WHERE pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'";
+    "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
+        has_table_privilege('conversation_cache', 'INSERT')
+        AND has_table_privilege('conversation_cache', 'UPDATE')
+        AND has_table_privilege('message_cache', 'INSERT')
+        AND has_table_privilege('cache_content_mapping', 'INSERT')";
 pub(super) const SIZE: &str = "SELECT pg_database_size(current_database())";
 pub(super) const ENTRIES: &str =
     "SELECT greatest(0, coalesce(sum(entries), 0))::bigint FROM cache_metrics_parts";
-pub(super) const RETAIN: &str =
-    "UPDATE conversation_cache SET expires_at = accessed_at + make_interval(secs => $1)
-    WHERE platform = 'guest'";
-pub(super) const RETAIN_FOREVER: &str =
-    "UPDATE conversation_cache SET expires_at = NULL WHERE expires_at IS NOT NULL";
 
 // A database for a measurement. Its name is fixed: a name cannot be a parameter.
 
@@ -60,7 +56,8 @@ pub(super) const SCRATCH_DROP: &str = "DROP DATABASE IF EXISTS guestbook_bench W
 
 /// The rows of the guests of a batch and of the conversations it has notes about, locked.
 pub(super) const CHATS_LOCK: &str = "SELECT * FROM guestbook_lock($1, $2)";
-pub(super) const MESSAGES_FIND: &str = "SELECT * FROM guestbook_find($1)";
+/// See schema/postgres/005_external_ids.sql.
+pub(super) const MESSAGES_SENT: &str = "SELECT * FROM guestbook_sent($1, $2)";
 /// Of messages that were to be stored, how many are, and how many of them have an id of our own making.
 pub(super) const MESSAGES_STORED: &str = "SELECT count(*), count(*) FILTER (WHERE is_ours)
     FROM unnest($1, $2, $3, $4, $5) AS wanted (id, conversation_id, sequence, hash, is_ours)
@@ -69,11 +66,15 @@ pub(super) const MESSAGES_STORED: &str = "SELECT count(*), count(*) FILTER (WHER
 
 // Recording, all of it at once.
 
-pub(super) const EXPECT: &str = "SELECT guestbook_expect($1, $2, $3, $4, $5, $6)::text";
-/// See schema/postgres/002_functions.sql.
+/// Also by other settings than a node knows nothing is as it thinks.
+pub(super) const EXPECT: &str = "SELECT guestbook_expect($1, CASE WHEN
+        coalesce((SELECT value FROM guestbook_meta WHERE key = 'settings_version'), '0') = $7
+        THEN $2 ELSE array_fill('other settings'::text, ARRAY[cardinality($2)]) END, $3, $4, $5, $6)::text";
+pub(super) const EXPECT_UNSENT: &str = "SELECT guestbook_expect_unsent($1, $2)::text";
+/// See schema/postgres/005_external_ids.sql.
 pub(super) const RECORD: &str = "SELECT * FROM guestbook_record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
     $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
-    $38, $39, $40, $41, $42, $43, $44, $45, $46)";
+    $38, $39, $40, $41, $42, $43, $44, $45, $46, $47)";
 pub(super) const VECTORS_PUT: &str = "INSERT INTO cache_embeddings (id, conversation_id, message_id, embedding,
         embedding_model, embedding_dim, created_at)
     SELECT id, conversation_id, id, embedding, $4, length(embedding), $5
@@ -147,29 +148,33 @@ pub(super) const CONVERSATION_BY_ID: &str =
 pub(super) const CONVERSATIONS_OF_USER: &str = "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at
     FROM conversation_cache WHERE user_id = $1 AND platform = 'authenticated' AND id < $2 ORDER BY id DESC LIMIT $3";
-pub(super) const MESSAGES_OF_GUEST_UP: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata
+pub(super) const MESSAGES_OF_GUEST_UP: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache
     WHERE conversation_id = (SELECT id FROM conversation_cache WHERE user_id = $1 AND platform = 'guest')
         AND sequence >= $2 ORDER BY sequence LIMIT $3";
-pub(super) const MESSAGES_OF_GUEST_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata
+pub(super) const MESSAGES_OF_GUEST_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache
     WHERE conversation_id = (SELECT id FROM conversation_cache WHERE user_id = $1 AND platform = 'guest')
         AND sequence < $2 ORDER BY sequence DESC LIMIT $3";
 pub(super) const MESSAGES_UP: &str =
-    "SELECT id, sequence, role, content, sent_at, created_at, metadata
+    "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache WHERE conversation_id = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3";
-pub(super) const MESSAGES_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata
+pub(super) const MESSAGES_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache WHERE conversation_id = $1 AND sequence < $2 ORDER BY sequence DESC LIMIT $3";
 
 // Erasing. $1 holds conversations, $2 their owners, in the same order.
 
 pub(super) const GUEST_LOCK: &str = "SELECT id, expires_at FROM conversation_cache
     WHERE user_id = $1 AND platform = 'guest' FOR UPDATE";
+/// While chats are being given a longer retention, some that are to stay have not got it yet.
 pub(super) const EXPIRED: &str =
-    "SELECT 1 FROM conversation_cache WHERE expires_at <= $1 AND platform = 'guest' LIMIT 1";
+    "SELECT 1 FROM conversation_cache WHERE expires_at <= $1 AND platform = 'guest'
+        AND NOT EXISTS (SELECT FROM guestbook_meta WHERE key = 'retention_cursor') LIMIT 1";
 /// Rows that another transaction holds are left for the next sweep.
 pub(super) const EXPIRED_LOCK: &str = "SELECT id, user_id, message_count FROM conversation_cache
-    WHERE expires_at <= $1 AND platform = 'guest' ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED";
+    WHERE expires_at <= $1 AND platform = 'guest'
+        AND NOT EXISTS (SELECT FROM guestbook_meta WHERE key = 'retention_cursor')
+    ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED";
 /// Where a user has the same id and conversations of its own, only the chat's share goes.
 pub(super) const USAGE_SUBTRACT: &str = "UPDATE usage_metrics u SET
         total_requests = greatest(0, u.total_requests - s.messages), cache_misses = greatest(0, u.cache_misses - s.messages),
@@ -310,7 +315,7 @@ pub(super) const DOSSIER_BY_ID: &str =
     FROM conversation_cache WHERE id = $1";
 pub(super) const AUDITED_MESSAGES: &str = "SELECT m.id, m.sequence, m.role, m.message_hash, m.content, m.tokens, m.sent_at,
         m.created_at, e.embedding_model, e.embedding_dim, length(e.embedding)::bigint, n.state, n.cause, p.user_id,
-        p.is_synced, m.conversation_id
+        p.is_synced, m.conversation_id, m.external_id
     FROM message_cache m LEFT JOIN cache_embeddings e ON e.id = m.id
         LEFT JOIN embedding_notes n ON n.message_id = m.id
         LEFT JOIN cache_content_mapping p ON p.id = m.id AND p.cache_id = m.id

@@ -175,7 +175,7 @@ async fn proposed(
 fn not_ready(state: State) -> Error {
     let context = match state {
         State::Absent => {
-            "the index over words has been removed, by a node that was started with --text-index off; start all nodes with on"
+            "the index over words is not there; make it with `guestbook settings set text-index on`"
         }
         _ => {
             "the index over words is still being made; try again when that is done, or search within a guest's chat or a \

@@ -1,5 +1,8 @@
 //! What a `postgres://` URL says: where the server is, and how far to trust the way there.
 
+mod environment;
+mod parameters;
+
 use super::NAME;
 use super::tls::{self, Tls, Trust};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,11 +27,17 @@ pub struct PostgresUrl {
 impl PostgresUrl {
     /// Reads `postgres://[user[:password]@]host[:port][,host…][/database][?…]`, as libpq does. `sslmode` is one of
     /// disable, prefer (the default), require (encrypted, whoever answers), verify-ca, verify-full; `sslrootcert` is a
-    /// PEM file with the authority to trust, else the system's.
+    /// PEM file with the authority to trust, else the system's. What the URL leaves out is taken from libpq's variables.
     ///
     /// # Errors
     /// `Invalid`, without repeating the URL, which may hold a password.
     pub fn parse(url: &str) -> Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        Self::parse_in(url, &variable)
+    }
+
+    /// As [`Self::parse`], in another environment.
+    fn parse_in(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         // Else a part of an unescaped password would be taken for a host or a database, and those are shown.
         if has_stray_at(base) {
@@ -36,18 +45,21 @@ impl PostgresUrl {
                 "it has an @ too many (in a user's name or password, write @ as %40 and / as %2F)",
             ));
         }
-        let (mut mode, mut authority, mut rest) = ("prefer", None, Vec::new());
+        parameters::require_known(query)?;
+        let (mut mode, mut authority, mut rest) = (None, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
-                Some(("sslmode", value)) => mode = value,
+                Some(("sslmode", value)) => mode = Some(value.to_owned()),
                 Some(("sslrootcert", value)) => authority = Some(path(value)),
                 _ => rest.push(pair),
             }
         }
-        let trust = Trust::parse(mode, authority).ok_or_else(|| {
-            refused("sslmode is one of disable, prefer, require, verify-ca, verify-full")
+        let mode = mode.or_else(|| variable("PGSSLMODE"));
+        let authority = authority.or_else(|| variable("PGSSLROOTCERT").map(PathBuf::from));
+        let trust = Trust::parse(mode.as_deref().unwrap_or("prefer"), authority).ok_or_else(|| {
+            refused("sslmode is one of disable, prefer, require, verify-ca, verify-full (or PGSSLMODE, where the URL has none)")
         })?;
-        let mut plain = base.to_owned();
+        let mut plain = environment::with_ports(base, variable)?;
         if !rest.is_empty() {
             plain = format!("{plain}?{}", rest.join("&"));
         }
@@ -56,8 +68,9 @@ impl PostgresUrl {
                 "it is written like postgres://user:password@host:5432/database?sslmode=require",
             )
         })?;
+        environment::complete(&mut config, variable)?;
         if config.get_hosts().is_empty() {
-            return Err(refused("it names no host"));
+            return Err(refused("it names no host, and PGHOST is not set"));
         }
         config.ssl_mode(match &trust {
             Trust::Plain => SslMode::Disable,
@@ -157,9 +170,23 @@ mod tests {
             "postgres://me:pass@s3cret@db/x",
             "postgres://",
         ] {
-            let error = PostgresUrl::parse(url).unwrap_err();
+            let error = PostgresUrl::parse_in(url, &|_| None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
             assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_folder_of_a_unix_socket_is_a_host() {
+        for url in [
+            "postgres://me@%2Frun%2Fpostgresql/chats",
+            "postgres://me@/chats?host=/run/postgresql",
+        ] {
+            let url = PostgresUrl::parse(url).unwrap();
+            assert_eq!(
+                url.config.get_hosts(),
+                [Host::Unix("/run/postgresql".into())]
+            );
         }
     }
 

@@ -124,6 +124,10 @@ fn nodes(url: &RedisUrl) -> RedisResult<Vec<ConnectionInfo>> {
             .set_redis_settings(settings.clone())
             .set_tcp_settings(tcp()))
     };
+    if let Some(path) = &url.socket {
+        let node = ConnectionAddr::Unix(path.clone()).into_connection_info()?;
+        return Ok(vec![node.set_redis_settings(settings)]);
+    }
     url.hosts.iter().map(node).collect()
 }
 

@@ -8,6 +8,10 @@ pub(super) const NAME: &str = "redis";
 
 const REFUSED: &str = "the server refused the credentials; check user and password of --cache-url";
 const NO_DATABASE: &str = "the server has no database of the number in --cache-url";
+const REPLICA: &str =
+    "the server is a replica, which takes no writes; give the address of the primary";
+const NOT_ALLOWED: &str =
+    "the server does not let this user do what lists take; README.md names the keys and commands";
 const FOREIGN_NODE: &str = "this server is one node of a cluster; begin --cache-url with redis+cluster:// or rediss+cluster://";
 
 /// The one place where a failure of the driver becomes one of ours.
@@ -63,14 +67,19 @@ fn judge(cause: &RedisError) -> (ErrorKind, &'static str) {
     if has(&["refused to switch database"]) {
         return (ErrorKind::Unavailable, NO_DATABASE);
     }
+    // What a script is refused, by servers of different age.
+    if has(&[
+        "The user executing the script can't",
+        "ACL failure in script",
+    ]) {
+        return (ErrorKind::Unavailable, NOT_ALLOWED);
+    }
     match cause.kind() {
         Cause::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => {
             (ErrorKind::Unavailable, FOREIGN_NODE)
         }
-        Cause::Server(ServerErrorKind::NoPerm) => (
-            ErrorKind::Unavailable,
-            "the server does not let this user do what it must",
-        ),
+        Cause::Server(ServerErrorKind::NoPerm) => (ErrorKind::Unavailable, NOT_ALLOWED),
+        Cause::Server(ServerErrorKind::ReadOnly) => (ErrorKind::Unavailable, REPLICA),
         Cause::Server(ServerErrorKind::ResponseError | ServerErrorKind::CrossSlot) => {
             (ErrorKind::Internal, "the server does not take the command")
         }
@@ -130,6 +139,15 @@ mod tests {
                 ErrorKind::Unavailable,
             ),
             ("WRONGTYPE Operation against a key", ErrorKind::Corrupt),
+            ("NOPERM User x has no permissions", ErrorKind::Unavailable),
+            (
+                "ERR The user executing the script can't run this command or subcommand",
+                ErrorKind::Unavailable,
+            ),
+            (
+                "ERR ACL failure in script: User x has no permissions",
+                ErrorKind::Unavailable,
+            ),
             ("ERR unknown command", ErrorKind::Internal),
         ];
         for (line, kind) in cases {

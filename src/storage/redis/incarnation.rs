@@ -63,7 +63,7 @@ impl RedisLists {
         Ok(markers.into_iter().map(Option::unwrap_or_default).collect())
     }
 
-    /// How many keys there are besides the lists.
+    /// How many keys there are besides the lists. In a cluster they are on every master.
     pub(super) fn markers(&self) -> usize {
         match self.link.is_cluster() {
             true => MARKERS_OF_A_CLUSTER,

@@ -5,11 +5,12 @@ use super::error::{convert, failed, is_unknown_script};
 use super::link::{Answers, Command, Node};
 use super::records::{decode_head, decode_item, keys};
 use super::scripts::{
-    ALREADY_THERE, APPLY, GAP, HEADS, RANGE, REPLACE, STORED, Script, reading, writing,
+    ALREADY_THERE, APPLY, GAP, HEADS, RANGE, REPLACE, RETIME, STORED, Script, reading, retiming,
+    writing,
 };
 use crate::chat::{GuestId, Timestamp};
 use crate::error::{ErrorKind, Result};
-use crate::storage::list_cache::{Append, Applied, Head, Item, ListCache, LiveList};
+use crate::storage::list_cache::{Append, Applied, Head, Item, ListCache, LiveList, NewLife};
 use ::redis::{Cmd, RedisResult, Value, cmd};
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -38,6 +39,11 @@ impl ListCache for RedisLists {
         let command = writing(&REPLACE, &list);
         self.run("replace", &REPLACE, alone(command)).await?;
         Ok(())
+    }
+
+    async fn retime(&self, lists: Vec<NewLife>) -> Result<()> {
+        let commands = in_order(&lists, |it| &it.guest, retiming);
+        self.run("retime", &RETIME, commands).await.map(drop)
     }
 
     async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
@@ -83,7 +89,7 @@ impl ListCache for RedisLists {
 impl RedisLists {
     /// Runs a script once per command. A server that does not know it, as after a restart, is told, and then asked again
     /// for what it refused.
-    async fn run(
+    pub(super) async fn run(
         &self,
         operation: &'static str,
         script: &Script,

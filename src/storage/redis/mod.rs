@@ -18,6 +18,7 @@
 //! | `records` | the keys and values that stand there |
 //! | `pages` | the guests in order, which Redis does not keep |
 //! | `incarnation` | how a server that lost its lists is recognised |
+//! | `probe` | whether lists can be written, tried with every command that they take |
 //! | `link`, `client`, `url`, `parts` | the connection, made again whenever it is lost |
 //! | `error` | what a server says, in our words |
 
@@ -31,12 +32,14 @@ mod link;
 mod lists;
 mod pages;
 mod parts;
+mod probe;
 mod records;
 mod scripts;
 mod url;
 
 pub use url::RedisUrl;
 
+use super::probe::Probe;
 use super::{Durability, Promise, Stats, Storage};
 use crate::error::{Error, Result};
 use ::redis::{Cmd, FromRedisValue, Value, cmd};
@@ -52,6 +55,8 @@ pub struct RedisLists {
     location: String,
     link: Link,
     pages: Pages,
+    /// Whether lists could be written when that was tried last. Who tries lets others wait for the outcome.
+    probe: tokio::sync::Mutex<Probe>,
 }
 
 impl RedisLists {
@@ -64,6 +69,7 @@ impl RedisLists {
             location: url.to_string(),
             link: Link::new(url)?,
             pages: Pages::default(),
+            probe: tokio::sync::Mutex::default(),
         })
     }
 
@@ -118,7 +124,8 @@ impl Storage for RedisLists {
     }
 
     async fn health(&self) -> Result<()> {
-        self.ask("health", cmd("PING"), Node::AsUsual).await
+        self.ask::<()>("health", cmd("PING"), Node::AsUsual).await?;
+        self.try_to_write().await
     }
 
     /// Losing lists loses no message, so nothing here is ever fatal.

@@ -1,7 +1,7 @@
 //! The parts of a URL, each checked and none repeated in an error.
 
 use super::error::failed;
-use super::url::{Credentials, Trust};
+use super::url::{Credentials, RedisUrl, Trust};
 use crate::error::{Error, ErrorKind, Result};
 
 const PORT: u16 = 6379;
@@ -92,6 +92,42 @@ pub(super) fn trust(query: &str, has_tls: bool, is_anybody: bool) -> Result<Trus
         };
     }
     Ok(trust)
+}
+
+/// What follows the scheme of a unix socket.
+pub(super) fn socket(rest: &str) -> Result<RedisUrl> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if !path.starts_with('/') {
+        return Err(invalid(
+            "the path of a unix socket must be absolute, as in redis+unix:///run/redis/redis.sock",
+        ));
+    }
+    let (mut user, mut password, mut number) = (None, None, 0);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("db", text)) => number = db(text)?,
+            Some(("user", text)) => user = Some(decode(text)?),
+            Some(("pass", text)) => password = Some(decode(text)?),
+            _ => {
+                return Err(invalid(
+                    "after the ? of a unix socket can stand db=DB, user=USER and pass=PASSWORD",
+                ));
+            }
+        }
+    }
+    let credentials = match (user, password) {
+        (user, Some(password)) => Some(Credentials { user, password }),
+        (None, None) => None,
+        (Some(_), None) => return Err(invalid("user= needs pass=PASSWORD beside it")),
+    };
+    Ok(RedisUrl {
+        hosts: Vec::new(),
+        socket: Some(decode(path)?.into()),
+        is_cluster: false,
+        trust: Trust::Plain,
+        credentials,
+        db: number,
+    })
 }
 
 /// Undoes the `%41` of a URL.

@@ -28,7 +28,7 @@ pub(super) fn keys(guest: &GuestId) -> [String; 2] {
 /// Whose head a key is; `None` for a key that is none.
 pub(super) fn guest_of_head(key: &str) -> Option<GuestId> {
     let name = key.strip_prefix("{guest:")?.strip_suffix("}:head")?;
-    GuestId::parse(name).ok()
+    GuestId::parse_stored(name).ok()
 }
 
 /// `{"role":…,"content":…,"timestamp":…}`.

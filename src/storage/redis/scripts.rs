@@ -2,7 +2,7 @@
 
 use super::records::{encode_item, keys};
 use crate::chat::GuestId;
-use crate::storage::list_cache::Append;
+use crate::storage::list_cache::{Append, NewLife};
 use ::redis::{Cmd, cmd};
 use std::sync::LazyLock;
 
@@ -16,6 +16,13 @@ impl Script {
     fn new(text: &'static str) -> Self {
         let hash = ::redis::Script::new(text).get_hash().to_owned();
         Self { text, hash }
+    }
+
+    /// Runs the script on a list and its head.
+    pub(super) fn on(&self, keys: &[String; 2]) -> Cmd {
+        let mut command = cmd("EVALSHA");
+        command.arg(&self.hash).arg(keys.len()).arg(keys);
+        command
     }
 
     /// Makes the script known to a server.
@@ -60,6 +67,14 @@ pub(super) static REPLACE: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
+/// Another expiry for a list that is as long as it is thought to be.
+pub(super) static RETIME: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        include_str!("lua/head.lua"),
+        include_str!("lua/retime.lua")
+    ))
+});
+
 /// The append was stored.
 pub(super) const STORED: i64 = 0;
 /// The list had it before.
@@ -69,10 +84,7 @@ pub(super) const GAP: i64 = 2;
 
 /// Runs a script that reads.
 pub(super) fn reading(script: &Script, guest: &GuestId) -> Cmd {
-    let mut command = cmd("EVALSHA");
-    let [list, head] = keys(guest);
-    command.arg(&script.hash).arg(2).arg(list).arg(head);
-    command
+    script.on(&keys(guest))
 }
 
 /// Runs a script that writes.
@@ -89,5 +101,17 @@ pub(super) fn writing(script: &Script, append: &Append) -> Cmd {
     for item in &append.items {
         command.arg(encode_item(item));
     }
+    command
+}
+
+/// Runs [`RETIME`].
+pub(super) fn retiming(new: &NewLife) -> Cmd {
+    let mut command = reading(&RETIME, &new.guest);
+    command
+        .arg(new.origin.epoch.to_string())
+        .arg(new.origin.conversation.to_string())
+        .arg(new.next)
+        .arg(new.expires_at.ms())
+        .arg(new.expires_at.ms() - new.at.ms());
     command
 }

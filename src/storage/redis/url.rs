@@ -2,9 +2,10 @@
 //!
 //! `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, with TLS `rediss://`, a cluster `redis+cluster://HOST,HOST` or
 //! `rediss+cluster://HOST,HOST`. With TLS, `?ca=FILE` trusts the authorities in that PEM file and no others, and
-//! `?insecure=true` (or `#insecure`) verifies nothing. No error and no form of printing repeats a password.
+//! `?insecure=true` (or `#insecure`) verifies nothing. At a unix socket `redis+unix:///PATH[?db=DB&user=USER&pass=PASSWORD]` or
+//! `unix:///PATH…`. No error and no form of printing repeats a password.
 
-use super::parts::{credentials, db, host, invalid, odd, trust};
+use super::parts::{credentials, db, host, invalid, odd, socket, trust};
 use crate::error::Result;
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 #[derive(Clone, Eq, PartialEq)]
 pub struct RedisUrl {
     pub(super) hosts: Vec<(String, u16)>,
+    /// In the place of hosts.
+    pub(super) socket: Option<PathBuf>,
     pub(super) is_cluster: bool,
     pub(super) trust: Trust,
     pub(super) credentials: Option<Credentials>,
@@ -47,6 +50,7 @@ impl RedisUrl {
     /// `Invalid`, saying which part is wrong without repeating it.
     pub fn parse(scheme: &str, rest: &str) -> Option<Result<Self>> {
         let (has_tls, is_cluster) = match scheme {
+            "redis+unix" | "unix" => return Some(socket(rest)),
             "redis" => (false, false),
             "rediss" => (true, false),
             "redis+cluster" => (false, true),
@@ -72,6 +76,7 @@ fn parse(rest: &str, has_tls: bool, is_cluster: bool) -> Result<RedisUrl> {
     };
     let url = RedisUrl {
         hosts: hosts.split(',').map(host).collect::<Result<_>>()?,
+        socket: None,
         is_cluster,
         trust: trust(query, has_tls, is_anybody)?,
         credentials: user.map(credentials).transpose()?.flatten(),
@@ -89,6 +94,13 @@ fn parse(rest: &str, has_tls: bool, is_cluster: bool) -> Result<RedisUrl> {
 /// The URL without credentials.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.socket {
+            write!(f, "redis+unix://{}", path.display())?;
+            return match self.db {
+                0 => Ok(()),
+                db => write!(f, "?db={db}"),
+            };
+        }
         let tls = if self.trust == Trust::Plain { "" } else { "s" };
         let cluster = if self.is_cluster { "+cluster" } else { "" };
         let host = |(name, port): &(String, u16)| match name.contains(':') {
@@ -183,6 +195,24 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_is_read_and_shown_without_credentials() {
+        for text in [
+            "redis+unix:///run/redis.sock?db=2&user=me&pass=p%40ss",
+            "unix:///run/redis.sock?pass=p%40ss&db=2&user=me",
+        ] {
+            let url = url(text).unwrap();
+            assert_eq!(url.socket.as_deref(), Some("/run/redis.sock".as_ref()));
+            assert_eq!(url.to_string(), "redis+unix:///run/redis.sock?db=2");
+            let credentials = url.credentials.unwrap();
+            assert_eq!(credentials.user.as_deref(), Some("me"));
+            assert_eq!(credentials.password, "p@ss");
+        }
+        let plain = url("unix:///run/a%20b").unwrap();
+        assert_eq!(plain.to_string(), "redis+unix:///run/a b");
+        assert!(plain.credentials.is_none());
+    }
+
+    #[test]
     fn a_wrong_url_says_what_is_wrong_and_no_secret() {
         let cases = [
             ("redis://:s3cret@", "no host"),
@@ -201,6 +231,14 @@ mod tests {
             ("redis://:s3cret#more@h", "%23"),
             ("redis://:s3cret?more@h", "%3F"),
             ("redis://:s3cret@[::1]s3cret", "port"),
+            ("redis+unix://run/s3cret", "absolute"),
+            ("unix://?pass=s3cret", "absolute"),
+            (
+                "unix:///run/r?pass=s3cret&db=s3cret",
+                "number of a database",
+            ),
+            ("unix:///run/r?user=s3cret", "pass=PASSWORD"),
+            ("unix:///run/r?password=s3cret", "db=DB"),
         ];
         for (text, reason) in cases {
             let error = url(text).unwrap_err();

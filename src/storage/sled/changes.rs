@@ -12,7 +12,7 @@ use super::fault::Outcome;
 use super::keys;
 use super::records::{StoredHead, decode_head, encode_head, encode_item};
 use crate::chat::{GuestId, Timestamp};
-use crate::storage::list_cache::{Append, Applied, Head, Item};
+use crate::storage::list_cache::{Append, Applied, Head, Item, NewLife};
 use sled::Tree;
 use std::ops::Range;
 
@@ -97,6 +97,22 @@ impl<'a> Changes<'a> {
             self.disarm(&keys::expiry(stored.indexed_at, guest))?;
         }
         Ok(head.is_some())
+    }
+
+    /// Gives a list another expiry, unless it is of another origin or has gone on since.
+    pub(super) fn retime(&mut self, new: &NewLife) -> Outcome<()> {
+        let Some(stored) = self.head(&new.guest)? else {
+            return Ok(());
+        };
+        let is_meant = (stored.head.origin, stored.head.next) == (new.origin, new.next);
+        if !is_meant || stored.head.expires_at == new.expires_at {
+            return Ok(());
+        }
+        let head = Head {
+            expires_at: new.expires_at,
+            ..stored.head
+        };
+        self.put_head(&new.guest, head, Some(stored.indexed_at))
     }
 
     /// Settles a due entry of the expiry tree: removes the list, or re-arms one that lives longer than was planned. Whether

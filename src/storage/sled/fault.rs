@@ -154,19 +154,31 @@ fn names_an_os_error(text: &str) -> bool {
     text.contains("Os { code:") && !is_of_content.iter().any(|it| text.contains(it))
 }
 
+/// EMFILE: sled passes some of its errors on as texts.
+const TOO_MANY_FILES: &str = "(os error 24)";
+
 fn explain(cause: &io::Error) -> (ErrorKind, &'static str) {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let text = cause.to_string();
     match cause.kind() {
         StorageFull | QuotaExceeded => (
             ErrorKind::Full,
             "the disk of the list store is full; free some space, it then goes on by itself",
         ),
-        PermissionDenied | ReadOnlyFilesystem => (
+        PermissionDenied => (
             ErrorKind::Unavailable,
             "the list store may not be written; give this user write access to its directory",
         ),
+        ReadOnlyFilesystem => (
+            ErrorKind::Unavailable,
+            "the list store may not be written; mount its file system writable",
+        ),
+        _ if text.contains(TOO_MANY_FILES) => (
+            ErrorKind::Unavailable,
+            "the list store needs more open files; raise their limit (`ulimit -n 1024`, or LimitNOFILE= of the service)",
+        ),
         // sled reports a held lock as `Other` with this text.
-        _ if cause.to_string().contains("could not acquire lock") => (
+        _ if text.contains("could not acquire lock") => (
             ErrorKind::Unavailable,
             "the list store is open already; stop the other process or give this one its own directory",
         ),

@@ -4,6 +4,7 @@
 //! Both are safe because lists are derived. What is lost is rebuilt from the tables: a new store has a new incarnation, and
 //! an older one shows in its heads.
 
+use super::aside;
 use super::fault::{Fault, NAME, Outcome, Remedy};
 use super::lists::Lists;
 use super::open::{self, NotOpened};
@@ -134,7 +135,7 @@ impl Guarded {
             return;
         }
         self.set_aside_at = Some(Instant::now());
-        if let Err(cause) = open::set_aside(&self.path, cause) {
+        if let Err(cause) = aside::set_aside(&self.path, cause) {
             return self.fail(cause, self.pauses.after_io_error);
         }
         match open::open(&self.path) {

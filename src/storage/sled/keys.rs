@@ -6,6 +6,7 @@
 //! | heads | `guest` | a head record |
 //! | expiry | `expires_at(8, big-endian, sign flipped) guest` | nothing |
 //! | meta | `incarnation` | a UUID |
+//! | meta | `probe` | nothing; written to see whether that can be done |
 //!
 //! A guest id holds no NUL, so no guest's keys lie between those of another.
 
@@ -14,6 +15,8 @@ use std::ops::{Range, RangeTo};
 
 /// The key of the store's id in the meta tree.
 pub(super) const INCARNATION: &[u8] = b"incarnation";
+/// The key that is written to see whether the store can be.
+pub(super) const PROBE: &[u8] = b"probe";
 
 const SEPARATOR: u8 = 0;
 const SEQUENCE_BYTES: usize = 8;
@@ -58,7 +61,7 @@ pub(super) fn head(guest: &GuestId) -> &[u8] {
 
 /// The guest whose head has this key.
 pub(super) fn guest(key: &[u8]) -> Option<GuestId> {
-    GuestId::parse(std::str::from_utf8(key).ok()?).ok()
+    GuestId::parse_stored(std::str::from_utf8(key).ok()?).ok()
 }
 
 /// The key under which a list waits for its end.

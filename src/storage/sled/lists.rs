@@ -3,11 +3,12 @@
 use super::changes::{Changes, Trees, read_head};
 use super::fault::{Fault, Outcome};
 use super::keys;
-use super::open::parent;
-use super::records::{StoredHead, decode_item};
+use super::records::{StoredHead, decode_head, decode_item};
 use crate::chat::{GuestId, Timestamp};
 use crate::storage::Stats;
-use crate::storage::list_cache::{Append, Applied, Head, Item, LiveList};
+use crate::storage::list_cache::{Append, Applied, Head, Item, LiveList, NewLife};
+use crate::storage::path::parent;
+use crate::storage::probe::Probe;
 use sled::{Db, Tree};
 use std::fs::{self, File};
 use std::ops::{Bound, Range};
@@ -33,6 +34,8 @@ pub(super) struct Lists {
     synced: u64,
     /// Set after a failure, until a flush was refused for it: whoever asks for one may mean writes of an earlier opening.
     may_lack_earlier_writes: bool,
+    /// Whether the store could be written when that was tried last.
+    probe: Probe,
 }
 
 impl Lists {
@@ -59,6 +62,7 @@ impl Lists {
             written: 1, // opening may have written too
             synced: 0,
             may_lack_earlier_writes: false,
+            probe: Probe::default(),
         };
         store.sync_names()?;
         store.flush()?;
@@ -76,13 +80,28 @@ impl Lists {
         self.incarnation
     }
 
-    /// Reads something small from the store.
-    pub(super) fn check(&self) -> Outcome<()> {
-        self.db.context.global_error()?;
-        match self.meta.get(keys::INCARNATION)? {
-            Some(_) => Ok(()),
-            None => Err(Fault::Record("the store has lost its id".into())),
+    /// Whether it holds lists of other tables than those of this epoch, as far as the first heads tell.
+    pub(super) fn are_of_others(&self, epoch: Uuid) -> Outcome<bool> {
+        for head in self.trees.heads.iter().take(HEADS_READ_AT_START) {
+            let others = decode_head(&head?.1).is_ok_and(|it| it.head.origin.epoch != epoch);
+            if others {
+                return Ok(true);
+            }
         }
+        Ok(false)
+    }
+
+    /// Reads something small from the store, and tries to write: what has failed once fails then.
+    pub(super) fn check(&mut self) -> Outcome<()> {
+        self.db.context.global_error()?;
+        if self.meta.get(keys::INCARNATION)?.is_none() {
+            return Err(Fault::Record("the store has lost its id".into()));
+        }
+        if self.probe.last().is_none() {
+            self.meta.insert(keys::PROBE, &[])?;
+            drop(self.probe.note(Ok(())));
+        }
+        Ok(())
     }
 
     /// The number of lists, which takes reading every head, and what the store takes on disk.
@@ -116,6 +135,11 @@ impl Lists {
             let mut removed = guests.iter().map(|guest| changes.remove(guest));
             removed.try_for_each(|existed| existed.map(drop))
         })
+    }
+
+    /// Gives lists another expiry; see `ListCache::retime`.
+    pub(super) fn retime(&mut self, lists: &[NewLife]) -> Outcome<()> {
+        self.change(|changes| lists.iter().try_for_each(|new| changes.retime(new)))
     }
 
     /// The list of a guest that has not expired at `now`.

@@ -10,8 +10,10 @@
 //! | `changes` | what an operation writes, in an order that keeps lists whole |
 //! | `records`, `keys` | the bytes of values and keys |
 //! | `open`, `guard` | opening, and staying open |
+//! | `aside` | stores that are set aside |
 //! | `fault` | what can go wrong, and what is done then |
 
+mod aside;
 mod changes;
 mod fault;
 #[cfg(any(test, fuzzing))]
@@ -29,7 +31,8 @@ mod testing;
 #[cfg(test)]
 mod torn;
 
-use super::list_cache::{Append, Applied, Head, LiveList};
+use super::list_cache::{Append, Applied, Head, LiveList, NewLife};
+use super::private::{files_below, tighten};
 use super::worker::{Poison, Worker};
 use super::{Durability, ListCache, Promise, Stats, Storage};
 use crate::chat::{GuestId, Timestamp};
@@ -65,18 +68,30 @@ impl SledLists {
     /// `Unavailable` when the store is open elsewhere, may not be read and written, or `path` is a file. A full disk is no
     /// error: the store is opened again until it has room.
     pub fn open(path: &Path) -> Result<Self> {
-        let (guarded, set_aside) = match open::open(path) {
-            Ok(opened) => (
-                Guarded::new(path.to_owned(), opened.lists),
-                opened.set_aside,
-            ),
-            // As when it becomes full later: messages are saved, and the lists follow when there is room again.
-            Err(open::NotOpened { cause, .. }) if cause.kind() == ErrorKind::Full => {
-                tracing::error!(%cause, "the list store cannot be opened yet; messages are saved and their lists follow later");
-                (Guarded::closed(path.to_owned(), cause), None)
-            }
-            Err(open::NotOpened { cause, .. }) => return Err(cause),
-        };
+        Self::start(path, guarded(path)?)
+    }
+
+    /// As [`open`](Self::open), for tables of this epoch, which know this list store or none. One that holds lists of other
+    /// tables, and that these do not know, is moved to `<path>.unknown-<UTC time>` and kept for an hour.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_of(path: &Path, epoch: Uuid, known: Option<Uuid>) -> Result<Self> {
+        let (mut store, set_aside) = guarded(path)?;
+        let is_unknown = store.run("open", |lists| {
+            Ok(known != Some(lists.incarnation()) && lists.are_of_others(epoch)?)
+        });
+        if !is_unknown.unwrap_or(false) {
+            return Self::start(path, (store, set_aside));
+        }
+        drop(store); // which waits until it can be moved
+        aside::set_unknown_aside(path)?;
+        Self::start(path, guarded(path)?)
+    }
+
+    fn start(path: &Path, (guarded, set_aside): (Guarded, Option<PathBuf>)) -> Result<Self> {
+        tighten(files_below(path));
+        aside::keep_private(path);
         Ok(Self {
             path: path.to_owned(),
             set_aside,
@@ -100,6 +115,22 @@ impl SledLists {
     }
 }
 
+/// The store, and where a damaged one is that was found in its place.
+fn guarded(path: &Path) -> Result<(Guarded, Option<PathBuf>)> {
+    match open::open(path) {
+        Ok(opened) => Ok((
+            Guarded::new(path.to_owned(), opened.lists),
+            opened.set_aside,
+        )),
+        // As when it becomes full later: messages are saved, and the lists follow when there is room again.
+        Err(open::NotOpened { cause, .. }) if cause.kind() == ErrorKind::Full => {
+            tracing::error!(%cause, "the list store cannot be opened yet; messages are saved and their lists follow later");
+            Ok((Guarded::closed(path.to_owned(), cause), None))
+        }
+        Err(open::NotOpened { cause, .. }) => Err(cause),
+    }
+}
+
 #[async_trait]
 impl Storage for SledLists {
     fn name(&self) -> &'static str {
@@ -114,9 +145,10 @@ impl Storage for SledLists {
         self.call("health", |lists| lists.check()).await
     }
 
-    /// Losing lists loses no message, so nothing here is ever fatal.
+    /// Losing lists loses no message, so no failure of the store is ever fatal. The end of the thread that owns it is a defect of
+    /// ours, which a restart mends and nothing else.
     fn fatal(&self) -> Option<Error> {
-        None
+        self.worker.fatal()
     }
 
     /// Whoever flushes decides when; the service does it some times a second.
@@ -179,6 +211,10 @@ impl ListCache for SledLists {
             .await
     }
 
+    async fn retime(&self, new: Vec<NewLife>) -> Result<()> {
+        self.call("retime", move |lists| lists.retime(&new)).await
+    }
+
     async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
         let guest = guest.clone();
         self.call("range", move |lists| lists.range(&guest, now))
@@ -191,8 +227,12 @@ impl ListCache for SledLists {
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize> {
-        self.call("sweep", move |lists| lists.sweep(now, limit))
-            .await
+        let path = self.path.clone();
+        let sweep = move |lists: &mut Lists| {
+            aside::remove_unknown(&path);
+            lists.sweep(now, limit)
+        };
+        self.call("sweep", sweep).await
     }
 
     async fn guests(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>> {

@@ -3,11 +3,12 @@
 //! Only damage is answered with a new store. A store that another process has open, or that may not be written, is an
 //! error for a person: moving it away would take it from its owner.
 
+use super::aside::set_aside;
 use super::fault::{Fault, NAME, Outcome};
 use super::lists::Lists;
 use crate::error::panic_text;
 use crate::error::{Error, ErrorKind, Result};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{OpenOptions, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,11 +19,6 @@ const CACHE_BYTES: u64 = 16 << 20;
 /// How long sled's I/O threads may hold the lock of a store that was dropped. They are done within milliseconds.
 const RELEASE: Duration = Duration::from_secs(2);
 const RELEASE_POLL: Duration = Duration::from_millis(1);
-/// How many damaged stores are kept to be looked at: a disk that goes bad would fill up with them.
-const KEPT_ASIDE: usize = 3;
-
-/// The time in the name of a store that was set aside.
-const ASIDE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// A store that was opened.
 #[derive(Debug)]
@@ -93,62 +89,6 @@ fn located(path: &Path, fault: Fault) -> Error {
     Error::new(error.kind(), NAME, "open", context)
 }
 
-/// Moves a damaged store out of the way, beside where it was; its new place.
-pub(super) fn set_aside(path: &Path, cause: &Error) -> Result<PathBuf> {
-    let moved = free_name(path);
-    let context = || format!("moving the damaged {} away failed", path.display());
-    let failed = |io| Error::caused(ErrorKind::Unavailable, NAME, "open", context(), io);
-    fs::rename(path, &moved).map_err(failed)?;
-    File::open(parent(path))
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)?;
-    tracing::error!(
-        %cause,
-        store = %path.display(),
-        set_aside = %moved.display(),
-        "the list store was damaged: it was set aside and an empty one begun, which is filled from the tables"
-    );
-    remove_older(path, &moved);
-    Ok(moved)
-}
-
-/// Removes all but the newest of the stores that were set aside. What is left over after a failure goes next time.
-fn remove_older(path: &Path, newest: &Path) {
-    let Ok(entries) = fs::read_dir(parent(path)) else {
-        return;
-    };
-    let older = entries.flatten().filter_map(|entry| {
-        let when = set_aside_when(path, &entry.path())?;
-        (entry.path() != newest).then(|| (when, entry.path()))
-    });
-    let mut older: Vec<_> = older.collect();
-    older.sort_unstable();
-    for (_, old) in older.iter().rev().skip(KEPT_ASIDE - 1) {
-        let (removed, shown) = (fs::remove_dir_all(old), old.display());
-        match removed {
-            Ok(()) => {
-                tracing::warn!(removed = %shown, kept = KEPT_ASIDE, "an older damaged list store was removed; the newest are kept")
-            }
-            Err(cause) => {
-                tracing::error!(store = %shown, %cause, "an older damaged list store could not be removed")
-            }
-        }
-    }
-}
-
-/// When a store was set aside, and its number among those of the same second; `None` for any other path.
-fn set_aside_when(path: &Path, other: &Path) -> Option<(String, u32)> {
-    let name = path.file_name()?.to_str()?;
-    let rest = other.file_name()?.to_str()?.strip_prefix(name)?;
-    let suffix = rest.strip_prefix(".bad-")?;
-    let (when, number) = match suffix.split_once('-') {
-        Some((when, number)) => (when, number.parse().ok()?),
-        None => (suffix, 1),
-    };
-    chrono::NaiveDateTime::parse_from_str(when, ASIDE_FORMAT).ok()?;
-    Some((when.to_owned(), number))
-}
-
 /// Runs `work` with a panic in it as a fault.
 pub(super) fn caught<R>(work: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
     let outcome = catch_unwind(AssertUnwindSafe(work));
@@ -170,12 +110,6 @@ pub(super) fn wait_until_free(path: &Path) {
     while is_locked(path).unwrap_or(false) && since.elapsed() < RELEASE {
         std::thread::sleep(RELEASE_POLL);
     }
-}
-
-/// The directory that a path lies in.
-pub(super) fn parent(path: &Path) -> &Path {
-    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
-    parent.unwrap_or(Path::new("."))
 }
 
 fn attempt(path: &Path) -> Outcome<Lists> {
@@ -241,69 +175,10 @@ fn is_locked(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// `<name>.bad-<UTC time>`, with a number when there is one already.
-fn free_name(path: &Path) -> PathBuf {
-    let now = chrono::Utc::now().format(ASIDE_FORMAT);
-    let named = |suffix: String| {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".bad-{now}{suffix}"));
-        path.with_file_name(name)
-    };
-    let numbers = std::iter::once(String::new()).chain((2_u32..).map(|n| format!("-{n}")));
-    let mut names = numbers.map(named);
-    // The iterator does not end.
-    names
-        .find(|name| !name.exists())
-        .unwrap_or_else(|| named("-last".into()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_newest_damaged_stores_are_kept_and_nothing_else_is_touched() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lists");
-        let names = || {
-            let entries = fs::read_dir(folder.path()).unwrap();
-            let mut names: Vec<_> = entries
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            names.sort();
-            names
-        };
-        let bystanders = [
-            "lists.bad-mine",
-            "lists.bad-20200101T000000Z-x",
-            "other.bad-20200101T000000Z",
-        ];
-        let older = [
-            "20200101T000000Z",
-            "20200101T000000Z-2",
-            "20200101T000000Z-10",
-            "20210101T000000Z",
-        ];
-        for name in bystanders {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        for when in older {
-            let old = folder.path().join(format!("lists.bad-{when}"));
-            fs::create_dir_all(old.join("blobs")).unwrap();
-        }
-        fs::create_dir(&path).unwrap();
-        let cause = Error::new(ErrorKind::Corrupt, NAME, "open", "torn page");
-        let moved = set_aside(&path, &cause).unwrap();
-        let newest = moved.file_name().unwrap().to_str().unwrap();
-        let mut left = bystanders.map(str::to_owned).to_vec();
-        left.extend([
-            "lists.bad-20200101T000000Z-10".to_owned(),
-            "lists.bad-20210101T000000Z".to_owned(),
-            newest.to_owned(),
-        ]);
-        left.sort();
-        assert_eq!(names(), left);
-    }
+    use std::fs;
 
     #[test]
     fn a_folder_in_the_place_of_a_file_is_damage() {

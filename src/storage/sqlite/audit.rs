@@ -1,7 +1,7 @@
 //! Reading everything back, and mending what is derived.
 
 use super::rows::{Id, Time};
-use super::{SqliteDatabase, rows, served, sql};
+use super::{SqliteDatabase, rows, sql};
 use crate::chat::{
     ConversationId, Digest, EmbeddingState, MessageId, OwnerId, Role, Timestamp, Usage, Window,
     content_hash, tokens,
@@ -9,7 +9,7 @@ use crate::chat::{
 use crate::error::Result;
 use crate::storage::database::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, Served, TableSettings, UsageAudit,
+    MetricsAudit, Orphan, Repair, TableSettings, UsageAudit,
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
@@ -99,10 +99,6 @@ impl Audit for SqliteDatabase {
         .await
     }
 
-    async fn served(&self) -> Result<Served> {
-        self.read("served", |tx| served::read(tx)).await
-    }
-
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()> {
         self.write("repair", move |tx, settings| {
             repairs
@@ -168,6 +164,7 @@ fn audited_message(row: &Row<'_>) -> rusqlite::Result<AuditedMessage> {
         .and_then(EmbeddingState::parse);
     Ok(AuditedMessage {
         id: MessageId(row.get::<_, Id>(0)?.0),
+        external_id: row.get(15)?,
         sequence: row.get(1)?,
         role: Role::parse(row.get_ref(2)?.as_str()?).ok(),
         stored_hash: Digest::from_hex(row.get_ref(3)?.as_str()?),

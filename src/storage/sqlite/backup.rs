@@ -13,7 +13,7 @@ use super::partial::{COMPANIONS, Partial, beside};
 use super::{NAME, open, sql};
 use crate::error::{Error, ErrorKind, Result};
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OpenFlags, params};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -65,11 +65,11 @@ pub struct Copied {
 /// # Errors
 /// `Conflict` when `target` is there already, `Full`, `Corrupt` when the copy does not pass SQLite's quick check.
 pub fn save(database: &Path, target: &Path, watch: &mut Watch) -> Result<Copied> {
-    let mut from = open::reader(database)?;
+    let mut from = open::visitor(database)?;
     require_ours(SAVE, database, &from)?;
     let partial = Partial::begin(SAVE, target)?;
     let mut to = connect(&partial, SAVE)?;
-    copy(&mut from, &mut to, target, watch)?;
+    copy(&mut from, &mut to, &partial, watch)?;
     drop(from); // the write-ahead log need not wait for the check
     let copied = settle(to, &partial, watch, SAVE)?;
     partial.finish()?;
@@ -99,8 +99,9 @@ pub fn restore(backup: &Path, database: &Path, watch: &mut Watch) -> Result<Copi
 /// A connection to a file that nobody else has and that is thrown away when anything goes wrong: it needs no journal, and is
 /// made durable in the end, once.
 fn connect(partial: &Partial, operation: &'static str) -> Result<Connection> {
-    let connection =
-        Connection::open(partial.path()).map_err(convert_at(operation, partial.path()))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = open::connect(operation, partial.path(), flags)?;
+    partial.require_ours()?;
     connection
         .execute_batch(sql::COPY_PRAGMAS)
         .map_err(convert_at(operation, partial.path()))?;
@@ -110,16 +111,17 @@ fn connect(partial: &Partial, operation: &'static str) -> Result<Connection> {
 fn copy(
     from: &mut Connection,
     to: &mut Connection,
-    target: &Path,
+    partial: &Partial,
     watch: &mut Watch,
 ) -> Result<()> {
     let moment = from.transaction().map_err(convert(SAVE))?;
     let page: u64 = moment
         .query_row(sql::PAGE_SIZE, [], |row| row.get(0)) // reading begins the transaction
         .map_err(convert(SAVE))?;
-    let backup = Backup::new(&moment, to).map_err(convert_at(SAVE, target))?;
+    let backup = Backup::new(&moment, to).map_err(convert_at(SAVE, partial.path()))?;
     loop {
-        let step = backup.step(STEP_PAGES).map_err(convert_at(SAVE, target))?;
+        let step = backup.step(STEP_PAGES);
+        let step = step.map_err(convert_at(SAVE, partial.path()))?;
         let progress = backup.progress();
         let bytes = |pages: i32| u64::try_from(pages).unwrap_or_default() * page;
         let total = bytes(progress.pagecount);
@@ -132,7 +134,7 @@ fn copy(
             _ if watch.stop.is_asked() => return Err(stopped(SAVE)),
             StepResult::More => {}
             _ => {
-                let context = format!("another program has opened {}.partial", target.display());
+                let context = format!("another program has opened {}", partial.path().display());
                 return Err(Error::new(ErrorKind::Busy, NAME, SAVE, context));
             }
         }

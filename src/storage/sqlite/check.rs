@@ -4,11 +4,12 @@
 //! SQLite's quick check reads every page and follows every tree: it finds pages that are torn, swapped or overwritten. It
 //! does not know what a message said; the hash chain does, and `guestbook verify` follows it.
 
-use super::error::{convert, is_fatal};
+use super::error::{convert, convert_at, is_fatal};
 use super::partial::beside;
 use super::{NAME, open, sql};
+use crate::chat::rounded_ms;
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::worker::Poison;
+use crate::storage::worker::{Poison, spawn_essential};
 use rusqlite::{Connection, ErrorCode};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +67,7 @@ impl Trust {
     pub(super) fn settle(self, path: &Path, connection: &mut Connection) -> Result<bool> {
         let size: u64 = connection
             .query_row(sql::SIZE, [], |row| row.get(0))
-            .map_err(convert(CHECK))?;
+            .map_err(convert_at(CHECK, path))?;
         match self {
             Self::Clean => Ok(false),
             Self::Unclean if size > CHECKED_FIRST => Ok(true),
@@ -77,7 +78,11 @@ impl Trust {
                         distrust(path, cause);
                     }
                 })?;
-                tracing::info!(bytes = size, took = ?began.elapsed(), "the last stop was not clean: the database was checked, it is whole");
+                tracing::info!(
+                    bytes = size,
+                    took_ms = rounded_ms(began.elapsed()),
+                    "the last stop was not clean: the database was checked, it is whole"
+                );
                 // One that stays has the file checked once more.
                 let _ = std::fs::remove_file(mark(path));
                 Ok(false)
@@ -148,24 +153,23 @@ impl Background {
     /// Begins to check the file; damage poisons the store.
     pub(super) fn start(path: &Path, poison: Poison) -> Result<Self> {
         let (mut connection, stop) = (open::reader(path)?, Stop::default());
-        let asked = stop.clone();
+        let (asked, held) = (stop.clone(), poison.clone());
         let check = move || {
             tracing::info!("the last stop was not clean: the database is being checked");
             let began = Instant::now();
             match quick_check(&mut connection, &asked) {
                 Ok(()) => {
-                    tracing::info!(took = ?began.elapsed(), "the database was checked, it is whole");
+                    tracing::info!(
+                        took_ms = rounded_ms(began.elapsed()),
+                        "the database was checked, it is whole"
+                    );
                 }
                 Err(cause) if cause.kind() == ErrorKind::Corrupt => poison.set(cause),
                 Err(_) if asked.is_asked() => {}
                 Err(cause) => tracing::error!(%cause, "the database could not be checked"),
             }
         };
-        let thread = std::thread::Builder::new().name("sqlite-check".into());
-        let thread = thread.spawn(check).map_err(|cause| {
-            let context = "the thread that checks the file could not be started";
-            Error::caused(ErrorKind::Unavailable, NAME, CHECK, context, cause)
-        })?;
+        let thread = spawn_essential("sqlite-check".into(), NAME, held, check)?;
         Ok(Self {
             stop,
             thread: Mutex::new(Some(thread)),

@@ -112,15 +112,15 @@ fn vector(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Vector>> {
 }
 
 fn candidate(row: &Row<'_>, proposal: &Proposal) -> rusqlite::Result<Option<Candidate>> {
-    let platform = row.get_ref(8)?.as_str()?;
+    let platform = row.get_ref(9)?.as_str()?;
     let is_wanted = proposal
         .platform
         .is_none_or(|wanted| wanted.as_str() == platform);
-    let (true, Some(vector)) = (is_wanted, vector(row, 9)?) else {
+    let (true, Some(vector)) = (is_wanted, vector(row, 10)?) else {
         return Ok(None);
     };
     Ok(Some(Candidate {
-        conversation: ConversationId(row.get::<_, Id>(7)?.0),
+        conversation: ConversationId(row.get::<_, Id>(8)?.0),
         message: rows::message(row)?,
         vector,
     }))

@@ -1,9 +1,10 @@
 //! The one place where a SQLite error becomes ours.
 
-use super::NAME;
-use crate::error::{Error, ErrorKind};
+use super::{NAME, file};
+use crate::error::{Error, ErrorKind, advice};
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
+use rustix::io::Errno;
 use std::path::Path;
 
 const NO_ROOM: &str = "the disk has no room left; free some, nothing else is needed";
@@ -48,7 +49,16 @@ pub(super) fn convert_at(
     let path = path.to_owned();
     move |cause| {
         let (kind, context) = classify(&cause);
-        let context = format!("{}: {context}", path.display());
+        let code = cause.sqlite_error_code();
+        let of_the_system = match code {
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => file::obstacle(&path),
+            _ => None,
+        };
+        let shown = path.display();
+        let context = match of_the_system {
+            Some(reason) => format!("{shown}: {reason}; {}", advice(&reason)),
+            None => format!("{shown}: {context}"),
+        };
         Error::caused(kind, NAME, operation, context, cause)
     }
 }
@@ -106,14 +116,24 @@ fn classify(cause: &rusqlite::Error) -> (ErrorKind, &'static str) {
             ErrorKind::Unavailable,
             "the database cannot be written; check the owner and mode of its folder",
         ),
-        ErrorCode::CannotOpen => (
-            ErrorKind::Unavailable,
-            "the database cannot be opened; check that its folder exists and that the disk has room",
-        ),
+        ErrorCode::CannotOpen => (ErrorKind::Unavailable, cannot_open()),
         ErrorCode::SystemIoFailure => (
             ErrorKind::Unavailable,
             "the disk did not do what it was asked",
         ),
         _ => (ErrorKind::Internal, "a statement could not be run"),
+    }
+}
+
+/// SQLite says no more than that. Where nothing can be opened at all, it is not for the file.
+fn cannot_open() -> &'static str {
+    match std::fs::File::open("/dev/null") {
+        Ok(_) => {
+            "the database cannot be opened; check that its folder exists, can be written, and that the disk has room"
+        }
+        Err(cause) if Errno::from_io_error(&cause) == Some(Errno::MFILE) => {
+            "too many files are open; raise the limit (`ulimit -n 1024`, or LimitNOFILE= of the service)"
+        }
+        Err(_) => "no file can be opened on this machine; see its log",
     }
 }

@@ -213,12 +213,12 @@ fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
     })
 }
 
-fn guest(row: &Row<'_>, at: usize) -> rusqlite::Result<GuestId> {
-    let parsed = GuestId::parse(row.get_ref(at)?.as_str()?);
+pub(super) fn guest(row: &Row<'_>, at: usize) -> rusqlite::Result<GuestId> {
+    let parsed = GuestId::parse_stored(row.get_ref(at)?.as_str()?);
     parsed.map_err(|fault| Error::FromSqlConversionFailure(at, Type::Text, fault.into()))
 }
 
 /// The id to begin after: the empty text is below every id.
-fn cursor(after: Option<ConversationId>) -> String {
+pub(super) fn cursor(after: Option<ConversationId>) -> String {
     after.map(|id| id.to_string()).unwrap_or_default()
 }

@@ -1,20 +1,27 @@
-//! Changes of the file by another process: somebody edits the tables by hand, or an older tool does.
+//! What happens to the file from outside: somebody edits the tables by hand, or takes the file away.
 //!
 //! Of our own connections only the writer's commits, and `changed.rs` knows what. SQLite counts for each connection what all
 //! others have committed; what the writer sees counted, nobody here has written, and of no row it can be told whether it was
 //! changed. It is asked once a second in the queue of the writing thread, so that no message waits for it longer than that
 //! takes: 2 µs.
+//!
+//! A file that is removed, renamed or replaced can be written for as long as one likes, and all of it is gone with the process.
+//! So its path is looked at some times a second on a thread of its own, which needs no writer that has time, and by the writer
+//! before each commit is acknowledged.
 
+use super::file::DatabaseFile;
 use super::{NAME, Writer, sql};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::worker::Worker;
+use crate::error::Result;
+use crate::storage::worker::{Poison, Worker, spawn_essential};
 use rusqlite::Connection;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// How long a page from memory may be older than what another process has written.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often the path of the file is looked at: whoever has taken it away is told within a second.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Looks at the path to one at what others wrote: a page from memory may be older than that by a second.
+const LOOKS: u32 = 4;
 
 /// What a connection had seen counted when it was asked last.
 #[derive(Debug)]
@@ -57,7 +64,7 @@ impl Writer {
     }
 }
 
-/// Has the writer look, until this is dropped.
+/// Looks, and has the writer look, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Lookout {
     _ends_with: mpsc::Sender<()>,
@@ -65,18 +72,41 @@ pub(super) struct Lookout {
 
 impl Lookout {
     /// Begins to look.
-    pub(super) fn start(writer: &Arc<Worker<Writer>>) -> Result<Self> {
+    pub(super) fn start(
+        writer: &Arc<Worker<Writer>>,
+        file: Weak<DatabaseFile>,
+        poison: Poison,
+    ) -> Result<Self> {
         let (alive, ended) = mpsc::channel::<()>();
         let writer = Arc::downgrade(writer);
-        let thread = std::thread::Builder::new().name("sqlite-outside".into());
+        let taken = poison.clone();
         let look = move || {
-            while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) && ask(&writer) {}
+            for round in 1_u32.. {
+                let is_over = ended.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout);
+                if is_over || !is_in_place(&file, &taken) {
+                    return;
+                }
+                if round % LOOKS == 0 && !ask(&writer) {
+                    return;
+                }
+            }
         };
-        thread.spawn(look).map_err(|cause| {
-            let context = "the thread that looks for changes by others could not be started";
-            Error::caused(ErrorKind::Unavailable, NAME, "open", context, cause)
-        })?;
+        spawn_essential("sqlite-outside".into(), NAME, poison, look)?;
         Ok(Self { _ends_with: alive })
+    }
+}
+
+/// Whether the file is where it was. Where it is not, nothing more is acknowledged.
+fn is_in_place(file: &Weak<DatabaseFile>, poison: &Poison) -> bool {
+    let Some(file) = file.upgrade() else {
+        return false; // it is closed
+    };
+    match file.inspect() {
+        Ok(()) => true,
+        Err(cause) => {
+            poison.set(cause);
+            false
+        }
     }
 }
 
@@ -102,7 +132,8 @@ mod tests {
     fn what_others_commit_is_seen_once_and_what_we_commit_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guestbook.db");
-        let ours = open::writer(&path, Durability::Full).unwrap().connection;
+        let opened = open::writer(&path, Durability::Full).unwrap();
+        let ours = opened.connection;
         let (reader, other) = (
             open::reader(&path).unwrap(),
             Connection::open(&path).unwrap(),

@@ -1,16 +1,26 @@
-//! A file that gets its name only once it is whole: written beside it as `NAME.partial`, made durable, then renamed.
+//! A file that gets its name only once it is whole: written in a folder of our own beside it, made durable, then renamed.
 //!
-//! Whatever ends the process on the way leaves no file of that name, and what it leaves is no hindrance to the next try.
+//! Whatever ends the process on the way leaves no file of that name, and what it leaves is no hindrance to the next try, which
+//! removes it. The folder is `.NAME.RANDOM.partial`: nobody can guess it and put something else in its place before, and only
+//! its owner can afterwards. SQLite opens files by their paths and follows links, so what it has opened is compared with what
+//! was made here.
 
 use super::NAME;
-use crate::error::{Error, ErrorKind, Result};
-use std::fs::{File, OpenOptions, TryLockError};
+use crate::error::{Error, ErrorKind, Result, advice};
+use crate::storage::path::parent;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// What SQLite may keep beside a file.
 pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+const ENDING: &str = ".partial";
+/// The file in the folder.
+const INNER: &str = "copy.db";
 
 /// A path with something added to its name.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
@@ -24,36 +34,39 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 pub(super) struct Partial {
     operation: &'static str,
     target: PathBuf,
+    folder: Folder,
     path: PathBuf,
-    /// Locked, so that two who write the same file do not mix it up.
     file: File,
-    is_named: bool,
+}
+
+/// A folder of ours, locked, so that nobody takes it for one whose process has ended.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    open: File,
+    /// Whether it goes when this is dropped.
+    is_ours_to_remove: bool,
 }
 
 impl Partial {
     /// Begins a file that will be `target`, which must not be there.
     pub(super) fn begin(operation: &'static str, target: &Path) -> Result<Self> {
         refuse_existing(operation, target)?;
-        let path = beside(target, ".partial");
-        let file = open(&path).map_err(|cause| unmakable(operation, target, cause))?;
-        let is_ours = match file.try_lock() {
-            Ok(()) => is_named(&file, &path),
-            Err(TryLockError::WouldBlock) => false,
-            Err(TryLockError::Error(cause)) => return Err(unmakable(operation, target, cause)),
-        };
-        if !is_ours {
-            let context = format!("{} is being written by another process", path.display());
+        if let Some(other) = remove_leftovers(target) {
+            let (target, other) = (target.display(), other.display());
+            let context = format!("{target} is being written by another process, in {other}");
             return Err(Error::new(ErrorKind::Busy, NAME, operation, context));
         }
-        let partial = Self {
+        let unmakable = |cause| unmakable(operation, target, cause);
+        let folder = Folder::make(target).map_err(unmakable)?;
+        let file = folder.make_file().map_err(unmakable)?;
+        Ok(Self {
             operation,
             target: target.to_owned(),
-            path,
+            path: folder.path.join(INNER),
+            folder,
             file,
-            is_named: false,
-        };
-        partial.clear().map_err(|cause| partial.unwritable(cause))?;
-        Ok(partial)
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -64,15 +77,38 @@ impl Partial {
         &self.file
     }
 
+    /// That its path leads to the file that was made, and to nothing that somebody has put in its place.
+    pub(super) fn require_ours(&self) -> Result<()> {
+        let (ours, named) = (self.file.metadata(), self.path.symlink_metadata());
+        let is_ours = matches!((&ours, &named), (Ok(ours), Ok(named))
+            if (ours.dev(), ours.ino()) == (named.dev(), named.ino()));
+        if is_ours {
+            return Ok(());
+        }
+        let context = format!(
+            "somebody has put another file in the place of {}; choose a folder that nobody else can write",
+            self.path.display()
+        );
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            NAME,
+            self.operation,
+            context,
+        ))
+    }
+
     /// Makes it durable and gives it its name. Nobody may have it open any more.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         self.file
             .sync_all()
             .map_err(|cause| self.unwritable(cause))?;
-        refuse_existing(self.operation, &self.target)?;
-        std::fs::rename(&self.path, &self.target).map_err(|cause| self.unwritable(cause))?;
-        self.is_named = true;
-        let durable = File::open(folder(&self.target)).and_then(|folder| folder.sync_all());
+        self.require_ours()?;
+        match self.folder.give_name(&self.target) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(existing(self.operation, &self.target)),
+            Err(cause) => return Err(self.unwritable(cause.into())),
+        }
+        let durable = File::open(parent(&self.target)).and_then(|folder| folder.sync_all());
         durable.map_err(|cause| {
             // A name that a power cut may take back is no name; the first failure is the one to tell.
             let _ = std::fs::remove_file(&self.target);
@@ -95,71 +131,119 @@ impl Partial {
         };
         Error::caused(kind, NAME, self.operation, context, cause)
     }
+}
 
-    /// Empties what an earlier try may have left.
-    fn clear(&self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        COMPANIONS.iter().try_for_each(|ending| {
-            match std::fs::remove_file(beside(&self.path, ending)) {
-                Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
-                _ => Ok(()),
-            }
+impl Folder {
+    fn make(target: &Path) -> io::Result<Self> {
+        let (hidden, random) = (hidden(target), Uuid::new_v4().simple());
+        let path = parent(target).join(format!("{hidden}{random}{ENDING}"));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let mut folder = Self::open(path)?;
+        folder.is_ours_to_remove = true;
+        match folder.open.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
+            // Some network file systems lock no folders. Then what is left after a kill is not removed.
+            _ => Ok(folder),
+        }
+    }
+
+    /// Opens a folder that is ours alone.
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(flags.bits().cast_signed());
+        let open = options.open(&path)?;
+        let found = open.metadata()?;
+        if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(Self {
+            path,
+            open,
+            is_ours_to_remove: false,
         })
     }
+
+    fn make_file(&self) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR; // it holds what guests said
+        Ok(rustix::fs::openat(&self.open, INNER, flags | OFlags::CLOEXEC, mode)?.into())
+    }
+
+    /// Gives the file in it this name, if nothing has it.
+    fn give_name(&self, target: &Path) -> rustix::io::Result<()> {
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&self.open, INNER, CWD, target, flags) {
+            // A file system that cannot rename so can link; the other name goes with the folder.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                rustix::fs::linkat(&self.open, INNER, CWD, target, AtFlags::empty())
+            }
+            named => named,
+        }
+    }
 }
 
-impl Drop for Partial {
+impl Drop for Folder {
     fn drop(&mut self) {
-        if self.is_named {
+        if !self.is_ours_to_remove {
             return;
         }
-        // What cannot be removed is no hindrance to the next try, and does not look whole.
+        // What cannot be removed is no hindrance to the next try, and does not look whole. Only what we may have made there is
+        // removed, by the open folder: its path may lead elsewhere by now.
+        let _ = rustix::fs::unlinkat(&self.open, INNER, AtFlags::empty());
         for ending in COMPANIONS {
-            let _ = std::fs::remove_file(beside(&self.path, ending));
+            let _ = rustix::fs::unlinkat(&self.open, format!("{INNER}{ending}"), AtFlags::empty());
         }
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_dir(&self.path);
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    // It holds what guests said: nobody else may read it.
-    options.mode(0o600).open(path)
-}
-
-/// Whether the file still has this name: whoever held it before us may have renamed it.
-fn is_named(file: &File, path: &Path) -> bool {
-    let (Ok(ours), Ok(named)) = (file.metadata(), std::fs::metadata(path)) else {
-        return false;
+/// Removes what processes that were ended have left of this file; where one is that is still being written.
+pub(super) fn remove_leftovers(target: &Path) -> Option<PathBuf> {
+    let hidden = hidden(target);
+    let entries = std::fs::read_dir(parent(target)).ok()?;
+    let is_leftover = |name: &str| {
+        let middle = name.strip_prefix(&hidden)?.strip_suffix(ENDING)?;
+        Uuid::try_parse(middle).ok()
     };
-    (ours.dev(), ours.ino()) == (named.dev(), named.ino())
+    let ours = entries.flatten().filter(|entry| {
+        let name = entry.file_name();
+        name.to_str().and_then(is_leftover).is_some()
+    });
+    for mut folder in ours.flat_map(|entry| Folder::open(entry.path())) {
+        match folder.open.try_lock() {
+            Ok(()) => folder.is_ours_to_remove = true,
+            Err(TryLockError::WouldBlock) => return Some(folder.path.clone()),
+            Err(TryLockError::Error(_)) => {} // whether somebody writes it cannot be told
+        }
+    }
+    None
 }
 
-/// The folder of a file; an empty parent means the working folder.
-fn folder(path: &Path) -> &Path {
-    let parent = path.parent().unwrap_or(path);
-    if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    }
+/// What the names of the folders for this file begin with.
+fn hidden(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default();
+    format!(".{}.", name.to_string_lossy())
 }
 
 fn refuse_existing(operation: &'static str, target: &Path) -> Result<()> {
     // Also a link that leads nowhere.
-    if target.symlink_metadata().is_err() {
-        return Ok(());
+    match target.symlink_metadata() {
+        Err(_) => Ok(()),
+        Ok(_) => Err(existing(operation, target)),
     }
+}
+
+fn existing(operation: &'static str, target: &Path) -> Error {
     let context = format!(
         "{} is there already, and nothing is written over; choose another name, or move it away",
         target.display()
     );
-    Err(Error::new(ErrorKind::Conflict, NAME, operation, context))
+    Error::new(ErrorKind::Conflict, NAME, operation, context)
 }
 
 fn unmakable(operation: &'static str, target: &Path, cause: io::Error) -> Error {
-    let (is_there, folder) = (folder(target).is_dir(), folder(target).display());
+    let (is_there, folder) = (parent(target).is_dir(), parent(target).display());
     let context = match cause.kind() {
         io::ErrorKind::NotFound if is_there => {
             format!("no file can be made in {folder}; choose another folder")
@@ -169,7 +253,7 @@ fn unmakable(operation: &'static str, target: &Path, cause: io::Error) -> Error 
         io::ErrorKind::StorageFull => {
             format!("the disk has no room in {folder}; free some, or choose another folder")
         }
-        _ => format!("{folder} cannot be written; check its owner and mode, or choose another"),
+        _ => format!("no file can be made in {folder}; {}", advice(&cause)),
     };
     Error::caused(ErrorKind::Unavailable, NAME, operation, context, cause)
 }

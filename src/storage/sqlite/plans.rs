@@ -12,6 +12,7 @@ const NO_SCAN: &[&str] = &[
     sql::CHAT_UPDATE,
     sql::CHAT_HAS_USER_MESSAGE,
     sql::MESSAGE_FIND,
+    sql::MESSAGES_FIND_EXTERNAL,
     sql::SESSION_GET,
     sql::USAGE_TIME,
     sql::METRICS_CARRY,

@@ -10,6 +10,7 @@ use crate::chat::{ConversationId, GuestId, MessageId, NewMessage, Role, RowState
 use crate::error::Result;
 use crate::storage::database::{Batch, Embedding, Entry, Group, Outcome, Recorded, TableSettings};
 use crate::storage::open_chat::{OpenChat, miscounted};
+use crate::storage::repeats::{Fate, Ids, Verdict, again, judge};
 use rusqlite::{CachedStatement, Transaction, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ impl SqliteDatabase {
             for entry in batch.groups.iter().flat_map(|group| &group.0) {
                 // Before anything else, because this removes chats that retention has ended: none of their messages may be
                 // found again, nor be in the way of a new one.
-                recorder.chat(&entry.message.guest)?;
+                recorder.look(&entry.message.guest)?;
             }
             // Here, because rows of the chats that were just removed may be given again.
             let last = settings.text_index.then(|| text::last(tx)).transpose()?;
@@ -49,9 +50,10 @@ pub(super) struct Recorder<'a> {
     pub(super) tx: &'a Transaction<'a>,
     settings: &'a TableSettings,
     pub(super) at: Timestamp,
-    /// The chats this batch has touched, in the order of their first message, and where to find them by guest.
+    /// The chats of this batch's guests, read or begun.
     pub(super) chats: Vec<OpenChat>,
-    by_guest: HashMap<GuestId, usize>,
+    /// Where to find them; `None` where a guest has no chat yet.
+    by_guest: HashMap<GuestId, Option<usize>>,
     /// Groups seen, to find an outcome again.
     groups: usize,
     stored: i64,
@@ -82,25 +84,28 @@ impl<'a> Recorder<'a> {
     }
 
     fn group(&mut self, group: &Group) -> rusqlite::Result<Outcome> {
-        if let Some((index, id)) = self.conflict(group)? {
-            self.groups += 1;
-            return Ok(Outcome::Conflict { index, id });
-        }
-        let mut recorded = Vec::with_capacity(group.0.len());
-        for entry in &group.0 {
-            let replay = self.replay(&entry.message)?;
-            recorded.push(match replay {
-                Some(replay) => replay,
-                None => self.store(entry, recorded.len())?,
+        let fates = match judge(group, self)? {
+            Verdict::Conflict(index, id) => {
+                self.groups += 1;
+                return Ok(Outcome::Conflict { index, id });
+            }
+            Verdict::Store(fates) => fates,
+        };
+        let mut recorded: Vec<Recorded> = Vec::with_capacity(group.0.len());
+        for (entry, fate) in group.0.iter().zip(fates) {
+            recorded.push(match fate {
+                Fate::Store(ids) => self.store(entry, ids, recorded.len())?,
+                Fate::Replay(found) => found.recorded(self.at),
+                Fate::Again(place) => again(&recorded[place], self.at),
             });
         }
         self.groups += 1;
         Ok(Outcome::Stored(recorded))
     }
 
-    fn store(&mut self, entry: &Entry, place: usize) -> rusqlite::Result<Recorded> {
+    fn store(&mut self, entry: &Entry, ids: Ids, place: usize) -> rusqlite::Result<Recorded> {
         let message = &entry.message;
-        let chat = self.chat(&message.guest)?;
+        let chat = self.chat(&message.guest);
         let (ttl, at, groups) = (self.settings.list_ttl, self.at, self.groups);
         let chat = &mut self.chats[chat];
         if message.role == Role::User {
@@ -109,7 +114,8 @@ impl<'a> Recorder<'a> {
         let sequence = chat.take(message, at, ttl);
         chat.first.get_or_insert((groups, place));
         let recorded = Recorded {
-            id: message.id,
+            id: ids.own,
+            external_id: ids.external,
             conversation: chat.id,
             sequence,
             conversation_row: if sequence == 0 {
@@ -123,9 +129,9 @@ impl<'a> Recorder<'a> {
             replayed: None,
         };
         let conversation = chat.id;
-        self.insert_message(message, conversation, sequence)?;
-        self.insert_vector(message.id, conversation, &entry.embedding)?;
-        let id = Id(message.id.0);
+        self.insert_message(message, &recorded)?;
+        self.insert_vector(recorded.id, conversation, &entry.embedding)?;
+        let id = Id(recorded.id.0);
         let mapping = params![
             id,
             message.guest.as_str(),
@@ -140,22 +146,22 @@ impl<'a> Recorder<'a> {
     fn insert_message(
         &mut self,
         message: &NewMessage,
-        conversation: ConversationId,
-        sequence: u64,
+        recorded: &Recorded,
     ) -> rusqlite::Result<()> {
         let inserted = self.insert_message.execute(params![
-            Id(message.id.0),
-            Id(conversation.0),
+            Id(recorded.id.0),
+            Id(recorded.conversation.0),
             message.role.as_str(),
             message.content.as_str(),
             message.hash.to_hex(),
             message.tokens,
-            sequence,
+            recorded.sequence,
             message.metadata.as_ref().map(|metadata| metadata.as_str()),
             Time(message.sent_at),
             Time(self.at),
+            recorded.external_id.as_deref(),
         ]);
-        // The id is the key, so what else is unique is the place in the conversation.
+        // The id is the key, and an external id was looked up: what else is unique is the place in the conversation.
         inserted.map(drop).map_err(|cause| match is_taken(&cause) {
             true => carry(miscounted(NAME, &message.guest)),
             false => cause,
@@ -208,18 +214,34 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// The place of the guest's chat among `chats`, reading or beginning it first where needed.
-    fn chat(&mut self, guest: &GuestId) -> rusqlite::Result<usize> {
-        if let Some(place) = self.by_guest.get(guest) {
-            return Ok(*place);
+    /// The conversation of a guest of this batch; `None` before its first message.
+    pub(super) fn conversation(&self, guest: &GuestId) -> Option<ConversationId> {
+        let place = (*self.by_guest.get(guest)?)?;
+        self.chats.get(place).map(|chat| chat.id)
+    }
+
+    /// Reads the guest's chat, if it has one.
+    fn look(&mut self, guest: &GuestId) -> rusqlite::Result<()> {
+        if self.by_guest.contains_key(guest) {
+            return Ok(());
         }
-        let chat = match chat_row::load(self.tx, guest, self.at)? {
-            Some(chat) => chat,
-            None => OpenChat::begin(guest, ConversationId(Uuid::now_v7())),
-        };
-        self.chats.push(chat);
-        self.by_guest.insert(guest.clone(), self.chats.len() - 1);
-        Ok(self.chats.len() - 1)
+        let found = chat_row::load(self.tx, guest, self.at)?;
+        let place = found.is_some().then_some(self.chats.len());
+        self.chats.extend(found);
+        self.by_guest.insert(guest.clone(), place);
+        Ok(())
+    }
+
+    /// The place of the guest's chat among `chats`; one that there is not begins now.
+    fn chat(&mut self, guest: &GuestId) -> usize {
+        if let Some(Some(place)) = self.by_guest.get(guest) {
+            return *place;
+        }
+        let place = self.chats.len();
+        let begun = OpenChat::begin(guest, ConversationId(Uuid::now_v7()));
+        self.chats.push(begun);
+        self.by_guest.insert(guest.clone(), Some(place));
+        place
     }
 
     /// Writes each chat's row and its owner's usage, and completes the outcomes with who was created.

@@ -1,84 +1,66 @@
-//! Messages that were stored before: a repeated id is answered as it was the first time, or refused.
+//! Messages that were stored before, found by the ids under which clients sent them.
 
 use super::record::Recorder;
-use super::rows::{self, Id};
+use super::rows::{self, Id, Time};
 use super::sql;
-use crate::chat::{ConversationId, EmbeddingState, MessageId, NewMessage, RowState, Window};
-use crate::storage::database::{Entry, Group, Recorded};
-use crate::storage::open_chat::{Parts, listed_as};
-use rusqlite::OptionalExtension;
-use std::collections::HashMap;
+use crate::chat::{
+    ClientId, ConversationId, EmbeddingState, GuestId, MessageId, Metadata, NewMessage, Window,
+};
+use crate::storage::repeats::{Found, Known, Lookup, repeated};
+use rusqlite::{OptionalExtension, Row, params};
 
-/// A message that was stored before.
-struct Found {
-    conversation: ConversationId,
-    sequence: u64,
-    role: String,
-    hash: String,
-    is_synced: bool,
-    embedding: EmbeddingState,
+impl Lookup for Recorder<'_> {
+    type Error = rusqlite::Error;
+
+    fn find(&self, message: &NewMessage, id: &ClientId) -> rusqlite::Result<Known> {
+        let guest = &message.guest;
+        let by_own = self.by_own_id(id)?;
+        let (mine, is_held) = match by_own {
+            Some(found) => match self.is_of(guest, &found)? {
+                true => (Some(found), true),
+                false => (None, true),
+            },
+            None => (None, false),
+        };
+        let found = mine.into_iter().chain(self.by_external_id(guest, id)?);
+        let here = self.conversation(guest);
+        let Some(found) = repeated(found.collect(), here, message) else {
+            return Ok(Known::New { is_held });
+        };
+        let (_, window) = self.session_of(found.conversation)?;
+        Ok(Known::Stored(Box::new(Found { window, ..found })))
+    }
+
+    fn is_stored(&self, guest: &GuestId, id: &ClientId) -> rusqlite::Result<bool> {
+        let is_mine = match self.by_own_id(id)? {
+            Some(found) => self.is_of(guest, &found)?,
+            None => false,
+        };
+        Ok(is_mine || !self.by_external_id(guest, id)?.is_empty())
+    }
 }
 
 impl Recorder<'_> {
-    /// The first message of the group that repeats an id with another guest, role or content: in the tables or in the
-    /// group itself. Or the first that is new where others under the same key are not.
-    pub(super) fn conflict(&self, group: &Group) -> rusqlite::Result<Option<(usize, MessageId)>> {
-        let mut seen: HashMap<MessageId, &NewMessage> = HashMap::new();
-        let mut parts = Parts::default();
-        for (index, Entry { message, .. }) in group.0.iter().enumerate() {
-            let earlier = seen.insert(message.id, message);
-            if !message.may_repeat {
-                continue; // an id of our own making; should it be there already, its insertion fails the batch
-            }
-            let same = match earlier {
-                Some(other) => is_same(other, message),
-                None => {
-                    let found = self.find(message.id)?;
-                    parts.see(index, message, found.is_some());
-                    match found {
-                        Some(found) => self.is_found(&found, message)?,
-                        None => true,
-                    }
-                }
-            };
-            if !same {
-                return Ok(Some((index, message.id)));
-            }
-        }
-        Ok(parts.conflict())
-    }
-
-    fn find(&self, id: MessageId) -> rusqlite::Result<Option<Found>> {
-        let read = |row: &rusqlite::Row<'_>| {
-            let noted = row
-                .get_ref(5)?
-                .as_str_or_null()?
-                .and_then(EmbeddingState::parse);
-            let has_vector = row.get(6)?;
-            Ok(Found {
-                conversation: ConversationId(row.get::<_, Id>(0)?.0),
-                sequence: row.get(1)?,
-                role: row.get(2)?,
-                hash: row.get(3)?,
-                is_synced: row.get(4)?,
-                embedding: if has_vector {
-                    EmbeddingState::Stored
-                } else {
-                    noted.unwrap_or(EmbeddingState::Off)
-                },
-            })
+    fn by_own_id(&self, id: &ClientId) -> rusqlite::Result<Option<Found>> {
+        let Some(MessageId(own)) = id.wanted() else {
+            return Ok(None);
         };
-        self.tx
-            .prepare_cached(sql::MESSAGE_FIND)?
-            .query_row([Id(id.0)], read)
-            .optional()
+        let mut select = self.tx.prepare_cached(sql::MESSAGE_FIND)?;
+        select.query_row([Id(own)], found).optional()
     }
 
-    fn is_found(&self, found: &Found, message: &NewMessage) -> rusqlite::Result<bool> {
+    /// In the guest's conversation, and in those that the guest began and a user has now.
+    fn by_external_id(&self, guest: &GuestId, id: &ClientId) -> rusqlite::Result<Vec<Found>> {
+        let here = self.conversation(guest).map(|here| Id(here.0));
+        let mut select = self.tx.prepare_cached(sql::MESSAGES_FIND_EXTERNAL)?;
+        let rows = select.query_map(params![here, guest.as_str(), &**id.key()], found)?;
+        rows.collect()
+    }
+
+    /// Whether a message is in a conversation that the guest began.
+    fn is_of(&self, guest: &GuestId, found: &Found) -> rusqlite::Result<bool> {
         let (session, _) = self.session_of(found.conversation)?;
-        Ok(session == message.guest.as_str()
-            && found.role == message.role.as_str()
-            && found.hash == message.hash.to_hex())
+        Ok(session == guest.as_str())
     }
 
     /// Who began a conversation, and its list window. One that this batch has touched is not written yet.
@@ -86,40 +68,34 @@ impl Recorder<'_> {
         if let Some(chat) = self.chats.iter().find(|chat| chat.id == id) {
             return Ok((chat.guest.as_str().to_owned(), chat.window));
         }
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, rows::window(row, 1)?));
+        let read = |row: &Row<'_>| Ok((row.get(0)?, rows::window(row, 1)?));
         self.tx
             .prepare_cached(sql::SESSION_GET)?
             .query_row([Id(id.0)], read)
     }
-
-    /// The first answer again, for a message that is stored.
-    pub(super) fn replay(&self, message: &NewMessage) -> rusqlite::Result<Option<Recorded>> {
-        let found = if message.may_repeat {
-            self.find(message.id)?
-        } else {
-            None
-        };
-        let Some(found) = found else { return Ok(None) };
-        let (_, window) = self.session_of(found.conversation)?;
-        let list = listed_as(window, found.sequence, found.is_synced, self.at);
-        let row = if found.sequence == 0 {
-            RowState::Created
-        } else {
-            RowState::Updated
-        };
-        Ok(Some(Recorded {
-            id: message.id,
-            conversation: found.conversation,
-            sequence: found.sequence,
-            conversation_row: row,
-            usage_row: row,
-            embedding: found.embedding,
-            window: None,
-            replayed: Some(list),
-        }))
-    }
 }
 
-fn is_same(one: &NewMessage, other: &NewMessage) -> bool {
-    (&one.guest, one.role, one.hash) == (&other.guest, other.role, other.hash)
+/// A row of `MESSAGE_FIND`; the window is its conversation's.
+fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
+    let noted = row.get_ref(5)?.as_str_or_null()?;
+    let has_vector = row.get(6)?;
+    Ok(Found {
+        conversation: ConversationId(row.get::<_, Id>(0)?.0),
+        window: None,
+        sequence: row.get(1)?,
+        role: row.get(2)?,
+        hash: row.get(3)?,
+        is_synced: row.get(4)?,
+        embedding: match noted.and_then(EmbeddingState::parse) {
+            _ if has_vector => EmbeddingState::Stored,
+            noted => noted.unwrap_or(EmbeddingState::Off),
+        },
+        id: MessageId(row.get::<_, Id>(7)?.0),
+        external_id: row.get_ref(8)?.as_str_or_null()?.map(Into::into),
+        sent_at: row.get::<_, Time>(9)?.0,
+        metadata: row
+            .get_ref(10)?
+            .as_str_or_null()?
+            .map(Metadata::from_stored),
+    })
 }

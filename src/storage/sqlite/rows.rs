@@ -79,6 +79,7 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         sent_at: row.get::<_, Time>(4)?.0,
         created_at: row.get::<_, Time>(5)?.0,
         metadata: row.get_ref(6)?.as_str_or_null()?.map(Metadata::from_stored),
+        external_id: row.get_ref(7)?.as_str_or_null()?.map(Into::into),
     })
 }
 

@@ -14,6 +14,7 @@ use crate::storage::database::{
 use crate::storage::scan::{Scan, Scanned};
 use async_trait::async_trait;
 use rusqlite::{Row, Transaction, params};
+use std::sync::atomic::Ordering;
 
 #[async_trait]
 impl Search for SqliteDatabase {
@@ -36,7 +37,7 @@ impl Search for SqliteDatabase {
     }
 
     async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
-        if !self.text_index {
+        if !self.text_index.load(Ordering::Relaxed) {
             return Err(no_text_index(NAME));
         }
         self.read("search_words", move |tx| text::search(tx, &asked))

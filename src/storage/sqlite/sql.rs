@@ -4,12 +4,14 @@ mod corpus;
 mod mapping;
 mod prompts;
 mod search;
+mod settings;
 mod text;
 
 pub(super) use corpus::*;
 pub(super) use mapping::*;
 pub(super) use prompts::*;
 pub(super) use search::*;
+pub(super) use settings::*;
 pub(super) use text::*;
 
 // Connection settings.
@@ -22,7 +24,6 @@ pub(super) const SET_AUTO_VACUUM: &str = "PRAGMA auto_vacuum = INCREMENTAL";
 /// For the connection that writes. FULL: a commit is on disk when it returns. The WAL is cut back to 64 MiB after a peak.
 /// Checkpoints are done in `checkpoint.rs`, where their errors are seen. What does not fit into 16 MB of pages is in the system's cache.
 pub(super) const WRITER_PRAGMAS: &str = "
-    PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA wal_autocheckpoint = 0;
     PRAGMA journal_size_limit = 67108864;
@@ -32,6 +33,11 @@ pub(super) const WRITER_PRAGMAS: &str = "
     PRAGMA trusted_schema = OFF;
     PRAGMA cell_size_check = ON;
     PRAGMA foreign_keys = ON;";
+
+/// Answers `wal` where that can be; what else it answers is how the file is kept then.
+pub(super) const JOURNAL_WAL: &str = "PRAGMA journal_mode = WAL";
+/// 1 is NORMAL, 2 is FULL.
+pub(super) const SYNCHRONOUS: &str = "PRAGMA synchronous";
 
 pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// After the settings of the writer, where durability is `normal`: a commit is in the hands of the system when it returns, and the disk has it at the
@@ -80,17 +86,9 @@ pub(super) const HAS_HISTORY: &str = "SELECT count(*) > 0 FROM sqlite_schema WHE
 pub(super) const HISTORY: &str = "SELECT applied_on, checksum FROM refinery_schema_history";
 pub(super) const MESSAGES_COUNT: &str = "SELECT count(*) FROM message_cache";
 pub(super) const CONVERSATIONS_COUNT: &str = "SELECT count(*) FROM conversation_cache";
-pub(super) const META_GET: &str = "SELECT value FROM guestbook_meta WHERE key = ?1";
-pub(super) const META_PUT: &str = "INSERT INTO guestbook_meta (key, value) VALUES (?1, ?2)
-    ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-pub(super) const META_DELETE: &str = "DELETE FROM guestbook_meta WHERE key = ?1";
 pub(super) const SIZE: &str =
     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
 pub(super) const ENTRIES: &str = "SELECT coalesce((SELECT total_entries FROM cache_metrics ORDER BY recorded_at DESC LIMIT 1), 0)";
-pub(super) const RETAIN: &str = "UPDATE conversation_cache
-    SET expires_at = strftime('%Y-%m-%dT%H:%M:%fZ', accessed_at, ?1) WHERE platform = 'guest'";
-pub(super) const RETAIN_FOREVER: &str =
-    "UPDATE conversation_cache SET expires_at = NULL WHERE expires_at IS NOT NULL";
 
 // Recording.
 
@@ -107,13 +105,20 @@ pub(super) const CHAT_HAS_USER_MESSAGE: &str =
     "SELECT EXISTS (SELECT 1 FROM message_cache WHERE conversation_id = ?1 AND role = 'user')";
 pub(super) const MESSAGE_INSERT: &str =
     "INSERT INTO message_cache (id, conversation_id, role, content, message_hash, tokens,
-        sequence, metadata, sent_at, created_at, updated_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)";
+        sequence, metadata, sent_at, created_at, updated_at, external_id)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)";
 pub(super) const MESSAGE_FIND: &str = "SELECT m.conversation_id, m.sequence, m.role, m.message_hash,
-        coalesce(p.is_synced, 0), n.state, e.id IS NOT NULL
+        coalesce(p.is_synced, 0), n.state, e.id IS NOT NULL, m.id, m.external_id, m.sent_at, m.metadata
     FROM message_cache m LEFT JOIN cache_content_mapping p ON p.id = m.id
         LEFT JOIN embedding_notes n ON n.message_id = m.id LEFT JOIN cache_embeddings e ON e.id = m.id
     WHERE m.id = ?1";
+/// The same columns of the messages under ?3 in the conversation ?1 and in those that the guest ?2 began and a user has now.
+pub(super) const MESSAGES_FIND_EXTERNAL: &str = "SELECT m.conversation_id, m.sequence, m.role, m.message_hash,
+        coalesce(p.is_synced, 0), n.state, e.id IS NOT NULL, m.id, m.external_id, m.sent_at, m.metadata
+    FROM (SELECT ?1 AS id UNION ALL SELECT id FROM conversation_cache WHERE session_id = ?2 AND platform = 'authenticated') owned
+        CROSS JOIN message_cache m ON m.conversation_id = owned.id AND m.external_id = ?3
+        LEFT JOIN cache_content_mapping p ON p.id = m.id
+        LEFT JOIN embedding_notes n ON n.message_id = m.id LEFT JOIN cache_embeddings e ON e.id = m.id";
 pub(super) const SESSION_GET: &str =
     "SELECT session_id, list_from, list_expires_at FROM conversation_cache WHERE id = ?1";
 pub(super) const VECTOR_PUT: &str = "INSERT INTO cache_embeddings (id, conversation_id, message_id, embedding, embedding_model,
@@ -202,9 +207,9 @@ pub(super) const CONVERSATIONS_OF_USER: &str = "SELECT id, user_id, session_id, 
         total_tokens, platform, created_at, accessed_at, expires_at
     FROM conversation_cache WHERE user_id = ?1 AND platform = 'authenticated' AND id < ?2 ORDER BY id DESC LIMIT ?3";
 pub(super) const MESSAGES_UP: &str =
-    "SELECT id, sequence, role, content, sent_at, created_at, metadata
+    "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache WHERE conversation_id = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3";
-pub(super) const MESSAGES_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata
+pub(super) const MESSAGES_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache WHERE conversation_id = ?1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3";
 
 // Erasing and migrating.
@@ -310,7 +315,7 @@ pub(super) const DOSSIER_BY_ID: &str =
         total_tokens, platform, created_at, accessed_at, expires_at, list_from, list_expires_at
     FROM conversation_cache WHERE id = ?1";
 pub(super) const AUDITED_MESSAGES: &str = "SELECT m.id, m.sequence, m.role, m.message_hash, m.content, m.tokens, m.sent_at,
-        m.created_at, e.embedding_model, e.embedding_dim, length(e.embedding), n.state, n.cause, p.user_id, p.is_synced
+        m.created_at, e.embedding_model, e.embedding_dim, length(e.embedding), n.state, n.cause, p.user_id, p.is_synced, m.external_id
     FROM message_cache m LEFT JOIN cache_embeddings e ON e.id = m.id
         LEFT JOIN embedding_notes n ON n.message_id = m.id
         LEFT JOIN cache_content_mapping p ON p.id = m.id AND p.cache_id = m.id

@@ -19,7 +19,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 /// What the triggers call.
 const FUNCTION: &str = "guestbook_words";
 /// Which form of words the index is made of.
-const FORM_KEY: &str = "text_index";
+pub(super) const FORM_KEY: &str = "text_index";
 /// Another one where words are cut, compared or kept in another way than before: the index is then made anew.
 const FORM: &str = "2";
 /// The row up to which messages from before the index are in it; not noted once all are.

@@ -13,7 +13,7 @@ pub(in crate::storage::postgres) const EMBEDDED_SINCE: &str =
 pub(in crate::storage::postgres) const NOTES_OF_NOTHING: &str =
     "SELECT count(*) FROM embedding_notes WHERE state = 'none' AND model = $1";
 pub(in crate::storage::postgres) const CANDIDATES: &str = "SELECT m.id, m.sequence, m.role, m.content, m.sent_at, m.created_at, m.metadata,
-        m.conversation_id, e.embedding
+        m.external_id, m.conversation_id, e.embedding
     FROM unnest($1) WITH ORDINALITY AS proposed (id, place)
         JOIN message_cache m ON m.id = proposed.id JOIN cache_embeddings e ON e.id = m.id AND e.embedding_model = $2
         JOIN conversation_cache c ON c.id = m.conversation_id AND (c.expires_at IS NULL OR c.expires_at > $3)

@@ -12,11 +12,11 @@ pub(in crate::storage::postgres) const MESSAGES_WITH_VECTORS: &str =
 /// Messages of nothing but ASCII must have $4 in small letters, unless it is empty: then they are left out. Others may have
 /// it in another spelling, which is decided here and not on the server.
 pub(in crate::storage::postgres) const MESSAGES_THAT_MAY_HOLD: &str =
-    "SELECT id, sequence, role, content, sent_at, created_at, metadata, conversation_id
+    "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id, conversation_id
     FROM message_cache WHERE conversation_id = ANY ($1) AND sequence >= $2 AND sequence < $3
         AND (octet_length(content) <> char_length(content)
             OR ($4 <> '' AND strpos(lower(content COLLATE \"C\"), $4) > 0))";
 pub(in crate::storage::postgres) const MESSAGES_AT: &str =
-    "SELECT id, m.sequence, role, content, sent_at, created_at, metadata, m.conversation_id
+    "SELECT id, m.sequence, role, content, sent_at, created_at, metadata, external_id, m.conversation_id
     FROM unnest($1, $2) AS sought (conversation_id, sequence)
         JOIN message_cache m ON m.conversation_id = sought.conversation_id AND m.sequence = sought.sequence";

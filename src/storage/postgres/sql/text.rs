@@ -17,6 +17,8 @@ pub(in crate::storage::postgres) const TEXT_FUNCTION: &str = r"
 pub(in crate::storage::postgres) const TEXT_STATE: &str =
     "SELECT i.indisvalid, EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
     FROM pg_index i WHERE i.indexrelid = to_regclass('message_words')";
+pub(in crate::storage::postgres) const TEXT_IS_THERE: &str =
+    "SELECT to_regclass('message_words') IS NOT NULL";
 /// Unicode has no normal form anywhere else.
 pub(in crate::storage::postgres) const TEXT_ENCODING: &str =
     "SELECT current_setting('server_encoding')";
@@ -26,7 +28,7 @@ pub(in crate::storage::postgres) const TEXT_MAKE: &str =
 pub(in crate::storage::postgres) const TEXT_REMOVE: &str =
     "DROP INDEX CONCURRENTLY IF EXISTS message_words";
 /// The last stored first, after $7 to $9 if these are given.
-pub(in crate::storage::postgres) const TEXT_PROPOSED: &str = "SELECT m.id, m.sequence, m.role, m.content, m.sent_at, m.created_at, m.metadata, m.conversation_id
+pub(in crate::storage::postgres) const TEXT_PROPOSED: &str = "SELECT m.id, m.sequence, m.role, m.content, m.sent_at, m.created_at, m.metadata, m.external_id, m.conversation_id
     FROM message_cache m
         JOIN conversation_cache c ON c.id = m.conversation_id AND (c.expires_at IS NULL OR c.expires_at > $2)
     WHERE to_tsvector('pg_catalog.simple', guestbook_words_1(m.content))

@@ -8,6 +8,6 @@ pub(in crate::storage::sqlite) const INDEXABLE_OF: &str = "SELECT e.id, e.embedd
 pub(in crate::storage::sqlite) const NOTES_OF_NOTHING: &str =
     "SELECT count(*) FROM embedding_notes WHERE state = 'none' AND model = ?1";
 pub(in crate::storage::sqlite) const CANDIDATE: &str = "SELECT m.id, m.sequence, m.role, m.content, m.sent_at, m.created_at, m.metadata,
-        m.conversation_id, c.platform, e.embedding
+        m.external_id, m.conversation_id, c.platform, e.embedding
     FROM message_cache m JOIN cache_embeddings e ON e.id = m.id JOIN conversation_cache c ON c.id = m.conversation_id
     WHERE m.id = ?1 AND e.embedding_model = ?2 AND (c.expires_at IS NULL OR c.expires_at > ?3)";

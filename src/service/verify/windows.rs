@@ -1,0 +1,83 @@
+//! Which window a conversation's list should have.
+//!
+//! As long as the life of the lists was always the same it is a function of the messages. A change of it closes no window
+//! and opens none again, so what was said before one is judged by less: what the row says must be possible.
+
+use super::chats::is_retired;
+use super::check::Context;
+use crate::chat::{Platform, Timestamp, Window, window_of};
+use crate::storage::database::Dossier;
+use std::time::Duration;
+
+/// How far the clocks of two nodes may be apart, of which one has made the change.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// The window that the list of a conversation should have now, if it is a guest's and alive.
+pub(super) fn live_window(dossier: &Dossier, context: &Context) -> Option<Window> {
+    let is_guest = dossier.conversation.platform == Platform::Guest;
+    if !is_guest || is_retired(dossier, context) {
+        return None;
+    }
+    let created = dossier
+        .messages
+        .iter()
+        .map(|message| (message.sequence, message.created_at));
+    let implied = window_of(created, context.ttl())?;
+    let stored = dossier.window.filter(|window| window.is_live(context.now));
+    let window = match is_possible(dossier, stored, implied, context) {
+        true => stored,
+        false => Some(implied),
+    };
+    window.filter(|window| window.is_live(context.now))
+}
+
+/// Whether the guest of this conversation should have a list.
+pub(super) fn should_be_listed(dossier: &Dossier, context: &Context) -> bool {
+    live_window(dossier, context).is_some()
+}
+
+/// Whether a change of the life of the lists can have led to what the row says.
+fn is_possible(
+    dossier: &Dossier,
+    stored: Option<Window>,
+    implied: Window,
+    context: &Context,
+) -> bool {
+    let is_old = before_the_change(dossier, context);
+    let (Some(first), Some(last)) = (dossier.messages.first(), dossier.messages.last()) else {
+        return false;
+    };
+    if !is_old(first.created_at) {
+        return false;
+    }
+    let least = last.created_at.plus(context.ttl().0);
+    let Some(stored) = stored else {
+        return is_old(last.created_at) || least <= context.now;
+    };
+    // Of two windows the later begins after a silence that only one life ends: the silence must have begun before the change.
+    let later = stored.from.max(implied.from);
+    let mut messages = dossier.messages.iter();
+    let before = messages.rfind(|message| message.sequence < later);
+    let is_begun =
+        stored.from == implied.from || before.is_some_and(|before| is_old(before.created_at));
+    let in_turn = least..=least.plus(context.ttl().0);
+    is_begun
+        && stored.from <= last.sequence
+        && (in_turn.contains(&stored.expires_at) || is_waiting(dossier, context))
+}
+
+/// What was said before the life of the lists was changed, as far as this conversation is concerned.
+fn before_the_change<'a>(
+    dossier: &Dossier,
+    context: &'a Context,
+) -> impl Fn(Timestamp) -> bool + use<'a> {
+    let is_waiting = is_waiting(dossier, context);
+    let changed = context.settings.retimed_at.map(|at| at.plus(SLACK));
+    move |at| is_waiting || changed.is_some_and(|changed| at < changed)
+}
+
+/// Whether this conversation's list is yet to be given its new life.
+fn is_waiting(dossier: &Dossier, context: &Context) -> bool {
+    let retiming = context.settings.retiming;
+    retiming.is_some_and(|retiming| retiming.done < Some(dossier.conversation.id))
+}

@@ -1,0 +1,189 @@
+//! What would become of a batch, decided before anything of it is stored.
+
+use super::NAME;
+use super::tables::{Row, Tables};
+use crate::chat::{
+    ClientId, ConversationId, Digest, EmbeddingState, GuestId, MessageId, Metadata, NewMessage,
+    Role, Timestamp,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::database::{Batch, Entry, Group};
+use crate::storage::repeats::Parts;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// What is to become of a group.
+pub(super) enum Verdict {
+    Store,
+    Conflict { index: usize, id: ClientId },
+}
+
+/// What makes a message under a repeated id the same.
+#[derive(Clone, Copy)]
+pub(super) struct Identity<'a> {
+    role: Role,
+    hash: Digest,
+    sent_at: Timestamp,
+    metadata: Option<&'a Metadata>,
+}
+
+impl<'a> Identity<'a> {
+    fn of(message: &'a NewMessage) -> Self {
+        Self {
+            role: message.role,
+            hash: message.hash,
+            sent_at: message.sent_at,
+            metadata: message.metadata.as_ref(),
+        }
+    }
+
+    pub(super) fn of_row(row: &'a Row) -> Self {
+        Self {
+            role: row.message.role,
+            hash: row.hash,
+            sent_at: row.message.sent_at,
+            metadata: row.message.metadata.as_ref(),
+        }
+    }
+
+    pub(super) fn is(&self, message: &NewMessage) -> bool {
+        message.repeats(self.role, self.hash, self.sent_at, self.metadata)
+    }
+}
+
+/// A guest and an id.
+type Sent<'a> = (&'a GuestId, Arc<str>);
+
+/// Decides, group by group, what would become of a batch, without changing anything.
+pub(super) struct Judge<'a> {
+    tables: &'a Tables,
+    ended: &'a BTreeSet<ConversationId>,
+    /// The messages that the groups judged so far will store.
+    accepted: HashMap<Sent<'a>, Identity<'a>>,
+    /// Their own ids.
+    taken: HashSet<MessageId>,
+    /// What of both the group at hand has brought.
+    added: Vec<(Sent<'a>, Option<MessageId>)>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(tables: &'a Tables, ended: &'a BTreeSet<ConversationId>) -> Self {
+        Self {
+            tables,
+            ended,
+            accepted: HashMap::new(),
+            taken: HashSet::new(),
+            added: Vec::new(),
+        }
+    }
+
+    pub(super) fn judge(mut self, batch: &'a Batch) -> Result<Vec<Verdict>> {
+        let groups = batch.groups.iter();
+        let group = |Group(entries): &'a Group| {
+            self.added.clear();
+            let verdict = self.group(entries)?;
+            if matches!(verdict, Verdict::Conflict { .. }) {
+                self.take_back();
+            }
+            Ok(verdict)
+        };
+        groups.map(group).collect()
+    }
+
+    fn group(&mut self, entries: &'a [Entry]) -> Result<Verdict> {
+        let mut parts = Parts::default();
+        let ruled_out = self.ruled_out(entries);
+        for (index, entry) in entries.iter().enumerate() {
+            let message = &entry.message;
+            self.check_model(entry)?;
+            let Some(id) = &message.client_id else {
+                if self.is_held(message.id) {
+                    let id = message.id;
+                    return Err(invalid(format!("message {id} is stored already")));
+                }
+                self.accept(message, message.id.to_string().into());
+                continue;
+            };
+            let known = self.known(message, id);
+            parts.see(index, message, known.is_some());
+            match known {
+                None => self.accept(message, Arc::clone(id.key())),
+                Some(known) if known.is(message) => {}
+                Some(_) => {
+                    let id = id.clone();
+                    return Ok(Verdict::Conflict { index, id });
+                }
+            }
+        }
+        if let Some((index, id)) = parts.conflict() {
+            return Ok(Verdict::Conflict { index, id });
+        }
+        Ok(ruled_out.map_or(Verdict::Store, |id| {
+            let index = entries.len();
+            Verdict::Conflict { index, id }
+        }))
+    }
+
+    /// The first id that tells of another request under the same key; asked before anything of the group is accepted.
+    fn ruled_out(&self, entries: &'a [Entry]) -> Option<ClientId> {
+        let messages = entries.iter().map(|entry| &entry.message);
+        let mut ids = messages.flat_map(|one| one.rules_out.iter().map(move |id| (one, id)));
+        let found = ids.find(|(one, id)| self.is_sent(&one.guest, id));
+        found.map(|(_, id)| id.clone())
+    }
+
+    fn accept(&mut self, message: &'a NewMessage, key: Arc<str>) {
+        let sent = (&message.guest, key);
+        let own = (!self.is_held(message.id)).then_some(message.id);
+        self.taken.extend(own);
+        self.added.push((sent.clone(), own));
+        self.accepted.insert(sent, Identity::of(message));
+    }
+
+    /// None of the group will be stored, so nothing may be taken for a repetition of it.
+    fn take_back(&mut self) {
+        for (sent, id) in self.added.drain(..) {
+            self.accepted.remove(&sent);
+            if let Some(id) = id {
+                self.taken.remove(&id);
+            }
+        }
+    }
+
+    /// Whether a message has this id for its own.
+    fn is_held(&self, id: MessageId) -> bool {
+        let stored = self.tables.messages.get(&id);
+        let stored = stored.is_some_and(|row| !self.ended.contains(&row.conversation));
+        stored || self.taken.contains(&id)
+    }
+
+    fn known(&self, message: &'a NewMessage, id: &ClientId) -> Option<Identity<'a>> {
+        let accepted = self.accepted.get(&(&message.guest, Arc::clone(id.key())));
+        let tables: &'a Tables = self.tables;
+        let stored = || {
+            tables
+                .sent_before(message, self.ended)
+                .map(Identity::of_row)
+        };
+        accepted.copied().or_else(stored)
+    }
+
+    fn is_sent(&self, guest: &'a GuestId, id: &ClientId) -> bool {
+        let accepted = self.accepted.contains_key(&(guest, Arc::clone(id.key())));
+        accepted || !self.tables.under(guest, id, self.ended).is_empty()
+    }
+
+    /// A vector without a model could never be compared with another.
+    fn check_model(&self, entry: &Entry) -> Result<()> {
+        let nameless = self.tables.settings.model.is_none();
+        if nameless && entry.embedding.state() == EmbeddingState::Stored {
+            let id = entry.message.id;
+            return Err(invalid(format!("message {id} has a vector of no model")));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(context: String) -> Error {
+    Error::new(ErrorKind::Invalid, NAME, "record", context)
+}

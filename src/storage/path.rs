@@ -1,0 +1,124 @@
+//! What a path among the settings means: the name of a file as it stands, or nothing.
+//!
+//! SQLite reads `file:…?mode=memory` and `:memory:` as more than a name, and a shell expands `~` only at the beginning of a
+//! word. Taken as written, such a setting makes files that nobody looks for, or data that nobody keeps.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::path::Path;
+
+/// The path after a scheme, as it was written; percent signs are plain characters.
+pub(super) fn after_scheme(flag: &str, scheme: &str, text: &str) -> Result<()> {
+    let refused = |what: &str, instead: &str| {
+        let context = format!("{flag}: {scheme}: {what}; {instead}");
+        Err(Error::new(ErrorKind::Invalid, "storage", "open", context))
+    };
+    let path = format!("write {scheme}:PATH, such as {scheme}:/var/lib/guestbook/data");
+    match Meaning::of(text) {
+        Meaning::Path if text.contains('?') => refused(
+            "takes a path and no parameters, and there is a `?`",
+            "leave out what follows it",
+        ),
+        Meaning::Path => Ok(()),
+        Meaning::Nothing => refused("lacks its path", &path),
+        Meaning::Memory => refused(
+            "takes a path, and :memory: is none",
+            "write `memory:` for data that is gone when the process ends",
+        ),
+        Meaning::Uri => refused("takes a path and no URI", &path),
+        Meaning::Home => refused(
+            "begins with `~`, which only a shell expands, at the beginning of a word",
+            &format!("write {scheme}:$HOME/…, or ./~ for a name that begins so"),
+        ),
+    }
+}
+
+/// That a folder among the settings is one, as it was written.
+///
+/// # Errors
+/// `Invalid`, naming what to write instead.
+pub fn require_folder(flag: &str, folder: &Path) -> Result<()> {
+    let refused = |what: &str| {
+        let shown = folder.display();
+        let context = format!("{flag} {shown}: {what}");
+        Err(Error::new(ErrorKind::Invalid, "storage", "open", context))
+    };
+    match Meaning::of(&folder.to_string_lossy()) {
+        Meaning::Path => Ok(()),
+        Meaning::Nothing => refused("it is empty; name a folder, `.` is this one"),
+        Meaning::Memory => refused(
+            "it is no folder; for data in memory write --database-url memory: --cache-url memory:",
+        ),
+        Meaning::Uri => refused("it takes the path of a folder and no URI"),
+        Meaning::Home => refused(
+            "only a shell expands `~`, at the beginning of a word; write $HOME/…, or ./~ for a name that begins so",
+        ),
+    }
+}
+
+/// The folder that a path lies in; an empty parent means the working folder.
+pub(super) fn parent(path: &Path) -> &Path {
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+/// What some text would be taken for.
+enum Meaning {
+    Path,
+    Nothing,
+    Memory,
+    Uri,
+    Home,
+}
+
+impl Meaning {
+    fn of(text: &str) -> Self {
+        let begins = |word: &str| {
+            let beginning = text.get(..word.len());
+            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(word))
+        };
+        match text {
+            "" => Self::Nothing,
+            _ if text.starts_with(":memory:") => Self::Memory,
+            _ if ["file:", "sqlite:", "sled:"].into_iter().any(begins) => Self::Uri,
+            _ if text.starts_with('~') => Self::Home,
+            _ => Self::Path,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_taken_as_written_and_what_is_none_is_refused_with_what_to_write() {
+        for path in [
+            "/var/lib/g.db",
+            "g.db",
+            "./~g.db",
+            "a%3Fb.db",
+            "a%20b c#d.db",
+            "files:x",
+            "ü.db",
+        ] {
+            after_scheme("--database-url", "sqlite", path).unwrap();
+            require_folder("--data-dir", path.as_ref()).unwrap();
+        }
+        let cases = [
+            ("", "lacks its path"),
+            (":memory:", "memory:"),
+            ("file:x?mode=memory", "no URI"),
+            ("FILE:x", "no URI"),
+            ("x?nolock=1", "no parameters"),
+            ("~/x.db", "$HOME"),
+            ("~", "$HOME"),
+        ];
+        for (path, word) in cases {
+            let refused = after_scheme("--database-url", "sqlite", path).unwrap_err();
+            assert!(refused.context().contains(word), "{path}: {refused}");
+        }
+        for folder in ["", ":memory:", "file:abc", "~/x"] {
+            require_folder("--data-dir", folder.as_ref()).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Whether a store can be written is tried, because nothing else tells. A probe must never become a load: one serves everybody
+//! who asks for a while.
+
+use crate::error::Result;
+use std::time::{Duration, Instant};
+
+/// How long it is good that a write was possible.
+const GOOD: Duration = Duration::from_secs(1);
+/// How long it is good that none was: whoever mends it is waiting.
+const BAD: Duration = Duration::from_millis(250);
+
+/// What became of the last probe.
+#[derive(Debug, Default)]
+pub(crate) struct Probe(Option<(Instant, Result<()>)>);
+
+impl Probe {
+    /// The outcome of the last probe, if it was a moment ago.
+    pub(crate) fn last(&self) -> Option<Result<()>> {
+        let (at, outcome) = self.0.as_ref()?;
+        let long = if outcome.is_ok() { GOOD } else { BAD };
+        (at.elapsed() < long).then(|| outcome.clone())
+    }
+
+    /// Notes the outcome of a probe.
+    pub(crate) fn note(&mut self, outcome: Result<()>) -> Result<()> {
+        self.0 = Some((Instant::now(), outcome.clone()));
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+
+    #[test]
+    fn an_outcome_is_good_for_a_moment_and_a_failure_for_a_shorter_one() {
+        let mut probe = Probe::default();
+        assert!(probe.last().is_none());
+        assert!(probe.note(Ok(())).is_ok());
+        assert!(matches!(probe.last(), Some(Ok(()))));
+        let refused = Error::new(ErrorKind::Unavailable, "test", "health", "read-only");
+        assert!(probe.note(Err(refused)).is_err());
+        assert!(matches!(probe.last(), Some(Err(_))));
+        if let Some((at, _)) = &mut probe.0 {
+            *at -= BAD;
+        }
+        assert!(probe.last().is_none());
+    }
+}
