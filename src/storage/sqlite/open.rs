@@ -121,7 +121,7 @@ pub fn query(path: &Path, statement: &str) -> Result<QueryRows> {
     let refused = |reason: &str| Error::new(ErrorKind::Invalid, NAME, "sql", reason);
     if statement.trim().is_empty() {
         return Err(refused(
-            "there is no statement to run; README.md has some to begin with",
+            "there is no statement to run; docs/getting-started.md has some to begin with",
         ));
     }
     let connection = reader(path)?;
