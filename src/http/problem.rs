@@ -273,7 +273,7 @@ impl IntoResponse for Problem {
 }
 
 pub(super) async fn no_such_route(uri: Uri) -> Problem {
-    let detail = format!("there is no route {}; README.md lists them", uri.path());
+    let detail = format!("there is no route {}; docs/api.md lists them", uri.path());
     Problem::new(StatusCode::NOT_FOUND, detail)
 }
 

@@ -5,10 +5,10 @@
 use crate::*;
 use guestbook::error::ErrorKind;
 
-/// What `README.md` says a user needs: the words after the name and the password.
+/// What the page on PostgreSQL and Redis says a user needs: the words after the name and the password.
 fn rights() -> Vec<&'static str> {
-    let readme = include_str!("../../README.md");
-    let line = readme.lines().find(|line| line.starts_with("ACL SETUSER"));
+    let page = include_str!("../../docs/deployment/postgres-redis.md");
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER"));
     let rights: Vec<_> = line.expect("the rights").split(' ').skip(5).collect();
     assert_eq!(rights.first(), Some(&"resetkeys"));
     rights
@@ -30,11 +30,16 @@ async fn refused(url: &str, what: &str) {
     let health = open(url).await.health().await;
     let error = health.expect_err(&format!("it is well without {what}"));
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{what}: {error}");
-    assert!(error.to_string().contains("README.md"), "{what}: {error}");
+    assert!(
+        error
+            .to_string()
+            .contains("docs/deployment/postgres-redis.md"),
+        "{what}: {error}"
+    );
 }
 
 #[tokio::test]
-async fn what_the_readme_names_is_all_that_lists_need() {
+async fn what_the_page_names_is_all_that_lists_need() {
     let server = Server::start(&["--appendonly", "yes"]);
     let lists = open(&user(&server, "guestbook", &rights())).await;
     lists.health().await.unwrap();
@@ -80,9 +85,9 @@ async fn lists_are_not_well_where_a_right_is_missing_that_they_take() {
     }
 }
 
-/// Every command that the source sends or has a script send is in the README, and no other.
+/// Every command that the source sends or has a script send is in the page, and no other.
 #[test]
-fn the_readme_names_the_commands_of_the_source() {
+fn the_page_names_the_commands_of_the_source() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/storage/redis");
     let files =
         [folder.clone(), folder.join("lua")].map(|folder| std::fs::read_dir(folder).unwrap());

@@ -3,6 +3,7 @@
 mod documents;
 mod layers;
 mod places;
+mod reference;
 mod source;
 mod sql;
 mod style;

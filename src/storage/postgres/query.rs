@@ -17,7 +17,8 @@ use tokio_postgres::SimpleQueryMessage;
 /// `Invalid` with the server's own words when the statement is not valid, changes something, or is more than one.
 pub async fn query(url: &PostgresUrl, statement: &str, sink: &mut dyn RowSink) -> Result<()> {
     if statement.trim().is_empty() {
-        let context = "there is no statement to run; README.md has some to begin with";
+        let context =
+            "there is no statement to run; docs/getting-started.md has some to begin with";
         return Err(Error::new(ErrorKind::Invalid, NAME, "sql", context));
     }
     let run = async {

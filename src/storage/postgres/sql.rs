@@ -6,12 +6,14 @@ mod prompts;
 mod search;
 mod settings;
 mod text;
+mod vectors;
 
 pub(super) use corpus::*;
 pub(super) use prompts::*;
 pub(super) use search::*;
 pub(super) use settings::*;
 pub(super) use text::*;
+pub(super) use vectors::*;
 
 // Transactions. The limits are the transaction's own, because a pooler keeps no settings of a session.
 
@@ -271,31 +273,6 @@ pub(super) const MIGRATION_ADD: &str =
     "INSERT INTO cache_migrations (id, version, migration_type, status, records_migrated,
         records_failed, started_at, completed_at, source, destination, notes)
     VALUES ($1, '1', 'guest_to_user', $2, $3, $4, $5, $5, $6, $7, $8)";
-
-// Vectors.
-
-pub(super) const VECTORS_PENDING: &str = "SELECT m.id, m.conversation_id, m.content, n.attempts
-    FROM embedding_notes n JOIN message_cache m ON m.id = n.message_id
-    WHERE n.state = 'pending' AND n.message_id > $1 ORDER BY n.message_id LIMIT $2";
-pub(super) const VECTORS_MISSING: &str = "SELECT m.id, m.conversation_id, m.content, coalesce(n.attempts, 0)
-    FROM message_cache m
-        LEFT JOIN cache_embeddings e ON e.id = m.id AND e.embedding_model = $3
-        LEFT JOIN embedding_notes n ON n.message_id = m.id
-    WHERE m.id > $1 AND e.id IS NULL AND NOT (coalesce(n.state, '') = 'none' AND n.model = $3) ORDER BY m.id LIMIT $2";
-pub(super) const VECTORS_MISSING_COUNT: &str = "SELECT count(*)
-    FROM message_cache m
-        LEFT JOIN cache_embeddings e ON e.id = m.id AND e.embedding_model = $1
-        LEFT JOIN embedding_notes n ON n.message_id = m.id
-    WHERE e.id IS NULL AND NOT (coalesce(n.state, '') = 'none' AND n.model = $1)";
-/// Of messages that a model was asked about, those that are still there and have no vector of it, held until the end of
-/// the transaction, so that none is erased in between.
-pub(super) const VECTORS_WANTED: &str = "SELECT m.id, m.conversation_id FROM message_cache m
-    WHERE m.id = ANY ($1) AND NOT EXISTS
-        (SELECT FROM cache_embeddings e WHERE e.id = m.id AND e.embedding_model = $2)
-    ORDER BY m.id FOR KEY SHARE OF m";
-pub(super) const VECTORS_DELETE: &str = "DELETE FROM cache_embeddings WHERE id = ANY ($1)";
-pub(super) const NOTES_DELETE: &str = "DELETE FROM embedding_notes WHERE message_id = ANY ($1)";
-pub(super) const MAPPINGS_DELETE: &str = "DELETE FROM cache_content_mapping WHERE id = ANY ($1)";
 
 // Audit.
 

@@ -10,8 +10,7 @@ const REFUSED: &str = "the server refused the credentials; check user and passwo
 const NO_DATABASE: &str = "the server has no database of the number in --cache-url";
 const REPLICA: &str =
     "the server is a replica, which takes no writes; give the address of the primary";
-const NOT_ALLOWED: &str =
-    "the server does not let this user do what lists take; README.md names the keys and commands";
+const NOT_ALLOWED: &str = "the server does not let this user do what lists take; docs/deployment/postgres-redis.md names the keys and commands";
 const FOREIGN_NODE: &str = "this server is one node of a cluster; begin --cache-url with redis+cluster:// or rediss+cluster://";
 
 /// The one place where a failure of the driver becomes one of ours.

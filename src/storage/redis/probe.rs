@@ -15,7 +15,7 @@ use uuid::Uuid;
 /// How long a probe stands there if it is not removed.
 const LIVES_MS: u64 = 2_000;
 const REFUSED: &str = "a list does not hold what was written to it: the server does not let this user do all that lists take; \
-    README.md names the keys and commands";
+    docs/deployment/postgres-redis.md names the keys and commands";
 
 /// A list that is there for a moment.
 struct Probed {

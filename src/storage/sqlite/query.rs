@@ -16,7 +16,7 @@ pub fn query(path: &Path, statement: &str, sink: &mut dyn RowSink) -> Result<()>
     let refused = |reason: &str| Error::new(ErrorKind::Invalid, NAME, "sql", reason);
     if statement.trim().is_empty() {
         return Err(refused(
-            "there is no statement to run; README.md has some to begin with",
+            "there is no statement to run; docs/getting-started.md has some to begin with",
         ));
     }
     run(&open::visitor(path)?, statement, sink)?.map_err(refused)
