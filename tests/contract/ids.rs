@@ -225,6 +225,23 @@ pub(crate) async fn a_new_chat_after_signing_up_has_ids_of_its_own(f: &Fixture) 
     assert_eq!(f.shown("g1").await, keys);
 }
 
+/// Also where the first of the two is not stored anew, because it is in a chat that is a user's now.
+pub(crate) async fn a_group_says_one_thing_under_an_id(f: &Fixture) {
+    for key in [id(7).to_string(), "m1".into()] {
+        f.keep_one(at(0), sent(&key, "g1", "before")).await;
+        f.migrate(at(1), "g1", "u1").await;
+        let again = || sent(&key, "g1", "before");
+        let both = group([again(), sent(&key, "g1", "after")]);
+        let expected = conflict(1, ClientId::parse(&key).unwrap());
+        assert_eq!(only(f.record(at(2), vec![both]).await), expected);
+        let twice = stored(&only(
+            f.record(at(3), vec![group([again(), again()])]).await,
+        ));
+        assert!(twice.iter().all(|one| one.replayed.is_some()), "{key}");
+        assert_eq!(f.history("g1", at(4)).await, None);
+    }
+}
+
 pub(crate) async fn fewer_messages_under_a_key_are_another_request(f: &Fixture) {
     f.keep_one(at(0), repeatable(2, "other", "in the way"))
         .await;

@@ -164,6 +164,7 @@ macro_rules! contract {
                         what_retention_has_ended_is_in_nobodys_way,
                         a_message_sent_again_after_signing_up_is_replayed,
                         a_new_chat_after_signing_up_has_ids_of_its_own,
+                        a_group_says_one_thing_under_an_id,
                         fewer_messages_under_a_key_are_another_request,
                         every_reader_is_shown_the_id_that_was_sent,
                     }

@@ -92,6 +92,8 @@ impl<'a> Judge<'a> {
 
     fn group(&mut self, entries: &'a [Entry]) -> Result<Verdict> {
         let mut parts = Parts::default();
+        // Under one id a group says one thing, also where that was stored in a chat that is a user's now.
+        let mut said: HashMap<Sent<'a>, Identity<'a>> = HashMap::new();
         let ruled_out = self.ruled_out(entries);
         for (index, entry) in entries.iter().enumerate() {
             let message = &entry.message;
@@ -104,6 +106,18 @@ impl<'a> Judge<'a> {
                 self.accept(message, message.id.to_string().into());
                 continue;
             };
+            let earlier = said.insert(
+                (&message.guest, Arc::clone(id.key())),
+                Identity::of(message),
+            );
+            match earlier {
+                Some(earlier) if earlier.is(message) => continue,
+                Some(_) => {
+                    let id = id.clone();
+                    return Ok(Verdict::Conflict { index, id });
+                }
+                None => {}
+            }
             let known = self.known(message, id);
             parts.see(index, message, known.is_some());
             match known {
