@@ -4,7 +4,7 @@ use super::Service;
 use super::turns::Turn;
 use crate::chat::{Message, Timestamp};
 use crate::error::Result;
-use crate::storage::database::{ChatKey, History, Page, PageStart, Version};
+use crate::storage::database::{CacheVersion, ChatKey, History, Page, PageStart};
 use std::time::Instant;
 
 /// Bytes of contents and metadata in one answer; the message that reaches it is the last. Ten thousand messages of the usual
@@ -19,7 +19,7 @@ const SHORT_BYTES: usize = 1 << 20;
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(test, derive(Default))]
 pub struct Standing {
-    version: Version,
+    version: CacheVersion,
     ends: Option<Timestamp>,
 }
 
@@ -37,7 +37,7 @@ impl Service {
     /// Whether a page still is what would be read now, which is then counted as a read that found it.
     pub fn stands(&self, page: &Standing) -> bool {
         let began = Instant::now();
-        let stands = self.0.parts.database.is_current(&page.version)
+        let stands = self.0.parts.database.is_fresh(&page.version)
             && page.ends.is_none_or(|end| end > self.now());
         if stands {
             self.0.metrics.read(true, began.elapsed());

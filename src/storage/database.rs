@@ -5,18 +5,19 @@
 //! repeated prompts in [`Prompts`], the recount in [`Audit`].
 
 mod audit;
+mod cache_version;
 mod corpus;
 mod outbox;
 mod prompts;
 mod search;
 pub(super) mod settings;
 mod vectors;
-mod version;
 
 pub use audit::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
     MetricsAudit, Orphan, Repair, UsageAudit,
 };
+pub use cache_version::CacheVersion;
 pub use corpus::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
 pub use outbox::{ListDebt, ListRow, Outbox, Settled};
 pub use prompts::{
@@ -33,7 +34,6 @@ pub use settings::{
     StoredSettings, refused,
 };
 pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
-pub use version::Version;
 
 use super::Storage;
 use crate::chat::{
@@ -229,7 +229,27 @@ pub struct History {
     /// The messages of the page.
     pub messages: Vec<Message>,
     /// Of when this is; `None` where that cannot be told without reading, because others write the same tables.
-    pub version: Option<Version>,
+    pub version: Option<CacheVersion>,
+}
+
+/// What a message takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MessageSize {
+    /// Its place in the conversation.
+    pub sequence: u64,
+    /// Bytes of its content and metadata.
+    pub bytes: usize,
+}
+
+impl From<&Message> for MessageSize {
+    fn from(message: &Message) -> Self {
+        let metadata = message.metadata.as_ref();
+        let metadata = metadata.map_or(0, |metadata| metadata.as_str().len());
+        Self {
+            sequence: message.sequence,
+            bytes: message.content.as_str().len() + metadata,
+        }
+    }
 }
 
 /// Rows removed, per table.
@@ -287,10 +307,17 @@ pub trait Database:
     /// A page of a conversation; `None` when there is none, or retention has ended it at `now`.
     async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>>;
 
+    /// How large the messages of a page are, in order of sequence; their contents are not read. None where there is no conversation.
+    async fn message_sizes(
+        &self,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Vec<MessageSize>>;
+
     /// Whether nothing that was acknowledged has changed a conversation since a page of it was read. Never waits, and is false
     /// where reading would be an error. What ends by time alone is not looked at, and what others write to a file of one
     /// process may take about a second to be seen.
-    fn is_current(&self, version: &Version) -> bool;
+    fn is_fresh(&self, version: &CacheVersion) -> bool;
 
     /// The conversations a signed-in user owns, newest first, older than `before`.
     async fn conversations(

@@ -8,7 +8,7 @@ use guestbook::storage::database::{History, Repair, VectorOutcome, VectorUpdate}
 impl Fixture {
     /// Whether a page is current; it then has to be what is read.
     async fn is_current(&self, held: &History, name: &str) -> bool {
-        let current = (held.version.as_ref()).is_some_and(|it| self.database.is_current(it));
+        let current = (held.version.as_ref()).is_some_and(|it| self.database.is_fresh(it));
         if current {
             let read = self.history(name, noon()).await.expect("a chat");
             assert_eq!(read.conversation, held.conversation);
@@ -120,5 +120,5 @@ pub(crate) async fn nothing_is_current_in_a_closed_database(f: &Fixture) {
     f.say(noon(), "g1", "hello").await;
     let held = f.held("g1").await;
     f.database.close().await.unwrap();
-    assert!(!(held.version.as_ref()).is_some_and(|it| f.database.is_current(it)));
+    assert!(!(held.version.as_ref()).is_some_and(|it| f.database.is_fresh(it)));
 }

@@ -2,8 +2,8 @@
 
 use crate::fixture::Fixture;
 use crate::words::*;
-use guestbook::chat::{ConversationId, Platform};
-use guestbook::storage::database::{ChatKey, Page, PageStart};
+use guestbook::chat::{ConversationId, Metadata, Platform, Role};
+use guestbook::storage::database::{ChatKey, MessageSize, Page, PageStart};
 use uuid::Uuid;
 
 pub(crate) async fn an_unknown_chat_has_no_history(f: &Fixture) {
@@ -49,6 +49,46 @@ pub(crate) async fn a_chat_is_read_by_guest_and_by_conversation(f: &Fixture) {
     assert_eq!(by_guest.conversation.session, "g1");
     assert_eq!(by_guest.conversation.owner, owner("g1"));
     assert_eq!(by_guest.conversation.platform, Platform::Guest);
+}
+
+pub(crate) async fn the_sizes_of_a_page_are_those_of_its_messages(f: &Fixture) {
+    let mut messages: Vec<_> = ["a", "zwölf", "🙂🙂", "the fourth"]
+        .map(|it| words("g1", Role::User, it))
+        .into();
+    messages[1].metadata = Some(Metadata::parse(r#"{"a":"ä"}"#).unwrap());
+    f.record(noon(), vec![group(messages)]).await;
+    let id = f.history("g1", noon()).await.unwrap().conversation.id;
+    for (from, limit) in [
+        (PageStart::At(0), 10),
+        (PageStart::At(1), 2),
+        (PageStart::Below(3), 2),
+        (PageStart::Below(u64::MAX), 3),
+        (PageStart::At(4), 3),
+        (PageStart::At(0), 0),
+    ] {
+        let page = Page { limit, from };
+        let key = ChatKey::Conversation(id);
+        let read = f.database.history(&key, page, noon()).await.unwrap();
+        let expected: Vec<_> = read
+            .unwrap()
+            .messages
+            .iter()
+            .map(MessageSize::from)
+            .collect();
+        let sizes = f.database.message_sizes(id, page).await.unwrap();
+        assert_eq!(sizes, expected, "{page:?}");
+    }
+    let page = Page {
+        limit: 10,
+        from: PageStart::At(0),
+    };
+    let sizes = f.database.message_sizes(id, page).await.unwrap();
+    assert_eq!(
+        sizes.iter().map(|it| it.bytes).collect::<Vec<_>>(),
+        [1, 6 + 10, 8, 10]
+    );
+    let unknown = ConversationId(Uuid::now_v7());
+    assert_eq!(f.database.message_sizes(unknown, page).await.unwrap(), []);
 }
 
 pub(crate) async fn a_users_conversations_come_newest_first(f: &Fixture) {

@@ -80,6 +80,7 @@ macro_rules! contract {
                         pages_go_up_from_a_sequence,
                         pages_go_down_below_a_sequence_in_ascending_order,
                         a_chat_is_read_by_guest_and_by_conversation,
+                        the_sizes_of_a_page_are_those_of_its_messages,
                         a_users_conversations_come_newest_first,
                         a_guests_chat_is_no_users,
                     }

@@ -23,7 +23,7 @@ impl Held {
     pub(crate) async fn look(&mut self, database: &dyn Database, now: Timestamp) {
         let current = |held: &History| {
             let version = held.version.as_ref();
-            version.is_some_and(|version| database.is_current(version))
+            version.is_some_and(|version| database.is_fresh(version))
         };
         self.0.retain(|(_, _, held)| current(held));
         for (key, page, held) in &self.0 {

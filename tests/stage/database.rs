@@ -97,8 +97,16 @@ impl Database for FaultyDatabase {
             .pass("history", self.inner.history(chat, page, now))
             .await
     }
-    fn is_current(&self, version: &Version) -> bool {
-        self.inner.is_current(version)
+    async fn message_sizes(
+        &self,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Vec<MessageSize>> {
+        let effect = self.inner.message_sizes(conversation, page);
+        self.control.pass("message_sizes", effect).await
+    }
+    fn is_fresh(&self, version: &CacheVersion) -> bool {
+        self.inner.is_fresh(version)
     }
     async fn conversations(
         &self,

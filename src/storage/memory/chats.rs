@@ -6,7 +6,7 @@ use crate::chat::{
     Conversation, ConversationId, GuestId, MessageId, OwnerId, Platform, Timestamp, Usage,
 };
 use crate::storage::database::{
-    ChatKey, Erased, FoundMapping, History, Migrated, Page, PageStart, Tally,
+    ChatKey, Erased, FoundMapping, History, MessageSize, Migrated, Page, PageStart, Tally,
 };
 
 impl Tables {
@@ -24,6 +24,14 @@ impl Tables {
             messages: rows.map(|row| row.message.clone()).collect(),
             version: None,
         })
+    }
+
+    /// How large the messages of a page are.
+    pub(super) fn message_sizes(&self, id: ConversationId, page: Page) -> Vec<MessageSize> {
+        let chat = self.conversations.get(&id);
+        let ids = chat.map_or_else(Vec::new, |chat| page_of(chat, page));
+        let rows = ids.iter().filter_map(|id| self.messages.get(id));
+        rows.map(|row| MessageSize::from(&row.message)).collect()
     }
 
     /// A user's conversations, newest first. Ids ascend with time.

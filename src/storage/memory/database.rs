@@ -5,7 +5,8 @@ use super::{LOCATION, NAME, closed};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::{Error, Result};
 use crate::storage::database::{
-    Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, TableSettings, Version,
+    Batch, CacheVersion, ChatKey, Database, Erased, History, MessageSize, Migrated, Outcome, Page,
+    TableSettings,
 };
 use crate::storage::{Durability, Promise, Stats, Storage};
 use async_trait::async_trait;
@@ -113,8 +114,18 @@ impl Database for MemoryDatabase {
         self.run("history", |tables| tables.history(chat, page, now))
     }
 
+    async fn message_sizes(
+        &self,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Vec<MessageSize>> {
+        self.run("message_sizes", |tables| {
+            tables.message_sizes(conversation, page)
+        })
+    }
+
     /// What is in memory needs not be held twice.
-    fn is_current(&self, _: &Version) -> bool {
+    fn is_fresh(&self, _: &CacheVersion) -> bool {
         false
     }
 

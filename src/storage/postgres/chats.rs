@@ -8,7 +8,8 @@ use super::{PostgresDatabase, first_count, prompts, rows, sql};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{
-    Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, PageStart, Version,
+    Batch, CacheVersion, ChatKey, Database, Erased, History, MessageSize, Migrated, Outcome, Page,
+    PageStart,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -75,8 +76,34 @@ impl Database for PostgresDatabase {
         read().map_err(|fault| fault.into_error("history"))
     }
 
+    async fn message_sizes(
+        &self,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Vec<MessageSize>> {
+        let (sizes, bound, is_down) = match page.from {
+            PageStart::At(sequence) => (sql::MESSAGE_SIZES_UP, sequence, false),
+            PageStart::Below(sequence) => (sql::MESSAGE_SIZES_DOWN, sequence, true),
+        };
+        let (key, bound, limit) = (conversation.to_string(), int(bound), rows_limit(page.limit));
+        let asked = [statement!(sizes; key => TEXT, bound => INT8, limit => INT8)];
+        let found = self.read("message_sizes", &asked).await?;
+        let size = |row| {
+            Ok(MessageSize {
+                sequence: count(row, 0)?,
+                bytes: usize::try_from(count(row, 1)?).unwrap_or(usize::MAX),
+            })
+        };
+        let read: Attempt<Vec<_>> = found[0].iter().map(size).collect();
+        let mut read = read.map_err(|fault| fault.into_error("message_sizes"))?;
+        if is_down {
+            read.reverse();
+        }
+        Ok(read)
+    }
+
     /// Another node may have changed it.
-    fn is_current(&self, _: &Version) -> bool {
+    fn is_fresh(&self, _: &CacheVersion) -> bool {
         false
     }
 

@@ -5,7 +5,8 @@ use super::{SqliteDatabase, outbox, prompts, rows, sql};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{
-    Batch, ChatKey, Database, Erased, History, Migrated, Outcome, Page, PageStart, Tally, Version,
+    Batch, CacheVersion, ChatKey, Database, Erased, History, MessageSize, Migrated, Outcome, Page,
+    PageStart, Tally,
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -28,35 +29,35 @@ impl Database for SqliteDatabase {
     async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>> {
         let (chat, versions) = (chat.clone(), self.versions.clone());
         self.read("history", move |tx| {
-            let since = versions.since(); // before the first statement, with which the view of the read begins
+            let version = versions.at_read(); // before the first statement, with which the view of the read begins
             let Some((row, conversation)) = find_row(tx, &chat, now)? else {
                 return Ok(None);
             };
-            let (statement, bound) = match page.from {
-                PageStart::At(sequence) => (sql::MESSAGES_UP, sequence),
-                PageStart::Below(sequence) => (sql::MESSAGES_DOWN, sequence),
-            };
-            let bound = i64::try_from(bound).unwrap_or(i64::MAX);
-            let mut select = tx.prepare_cached(statement)?;
-            let found = select.query_map(
-                params![Id(conversation.id.0), bound, page.limit],
-                rows::message,
-            )?;
-            let mut messages = found.collect::<rusqlite::Result<Vec<_>>>()?;
-            if matches!(page.from, PageStart::Below(_)) {
-                messages.reverse();
-            }
+            let statements = [sql::MESSAGES_UP, sql::MESSAGES_DOWN];
+            let messages = of_page(tx, statements, conversation.id, page, rows::message)?;
             Ok(Some(History {
                 conversation,
                 messages,
-                version: Some(versions.of(since, row)),
+                version: Some(version.of(row)),
             }))
         })
         .await
     }
 
-    fn is_current(&self, version: &Version) -> bool {
-        self.versions.is_current(version) && self.poison.check().is_ok()
+    async fn message_sizes(
+        &self,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Vec<MessageSize>> {
+        self.read("message_sizes", move |tx| {
+            let statements = [sql::MESSAGE_SIZES_UP, sql::MESSAGE_SIZES_DOWN];
+            of_page(tx, statements, conversation, page, rows::message_size)
+        })
+        .await
+    }
+
+    fn is_fresh(&self, version: &CacheVersion) -> bool {
+        self.versions.is_fresh(version) && self.poison.check().is_ok()
     }
 
     async fn conversations(
@@ -128,6 +129,28 @@ impl Database for SqliteDatabase {
         })
         .await
     }
+}
+
+/// What one of the statements, for pages going up and down, finds of a page, in order of sequence.
+fn of_page<R>(
+    tx: &Transaction<'_>,
+    [up, down]: [&str; 2],
+    conversation: ConversationId,
+    page: Page,
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<R>,
+) -> rusqlite::Result<Vec<R>> {
+    let (statement, bound) = match page.from {
+        PageStart::At(sequence) => (up, sequence),
+        PageStart::Below(sequence) => (down, sequence),
+    };
+    let bound = i64::try_from(bound).unwrap_or(i64::MAX);
+    let mut select = tx.prepare_cached(statement)?;
+    let found = select.query_map(params![Id(conversation.0), bound, page.limit], read)?;
+    let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+    if matches!(page.from, PageStart::Below(_)) {
+        found.reverse();
+    }
+    Ok(found)
 }
 
 /// A conversation that retention has not ended at `now`.

@@ -6,7 +6,7 @@
 //! lookups in the line, so none is left there.
 
 use super::error::convert;
-use super::hot::{Hot, Read};
+use super::prompt_read_cache::{Entry, PromptReadCache};
 use super::rows::Time;
 use super::sql;
 use crate::chat::{Content, Digest, PromptKey, Timestamp};
@@ -65,7 +65,7 @@ pub(super) struct Turn(Option<Lookups>);
 
 impl Turn {
     /// Answers those who have waited longest, if another turn has not done so.
-    pub(super) fn run(mut self, connection: &mut Connection, hot: &Hot) {
+    pub(super) fn run(mut self, connection: &mut Connection, cache: &PromptReadCache) {
         let Some(lookups) = self.0.take() else { return };
         let together: Vec<_> = {
             let mut line = lookups.line();
@@ -73,7 +73,7 @@ impl Turn {
             line.drain(..count).collect()
         };
         if !together.is_empty() {
-            answer(connection, hot, together);
+            answer(connection, cache, together);
         }
     }
 }
@@ -89,27 +89,25 @@ impl Drop for Turn {
 }
 
 /// Nobody is told before all have been read: who is told wakes, and takes the processor from those who are not.
-fn answer(connection: &mut Connection, hot: &Hot, together: Vec<Asked>) {
-    let since = hot.since(); // before the first statement, with which the view of the read begins
+fn answer(connection: &mut Connection, cache: &PromptReadCache, together: Vec<Asked>) {
+    let version = cache.at_read(); // before the first statement, with which the view of the read begins
     let found = read(connection, &together)
         .unwrap_or_else(|cause| vec![Err(convert(OPERATION)(cause)); together.len()]);
-    let (mut fresh, mut replies) = (Vec::new(), Vec::with_capacity(together.len()));
+    let mut replies = Vec::with_capacity(together.len());
     for (asked, found) in together.into_iter().zip(found) {
         let keys = asked.sought.into_iter().map(|(_, key)| key);
-        let mut apart = |(key, found): (PromptKey, Option<(i64, KeptAnswer)>)| {
+        let hold = |(key, found): (PromptKey, Option<(i64, KeptAnswer)>)| {
             let (row, answer) = found?;
-            let held = answer.clone();
-            fresh.push(Read {
-                row,
+            cache.insert(Entry {
+                version: version.of(row),
                 key,
-                answer: held,
+                answer: answer.clone(),
             });
             Some(answer)
         };
-        let answers = found.map(|found| keys.zip(found).map(&mut apart).collect());
+        let answers = found.map(|found| keys.zip(found).map(hold).collect());
         replies.push((asked.reply, answers));
     }
-    let _gone = hot.hold(since, fresh); // dropped when everyone has been told
     for (reply, answers) in replies {
         // A client that went away changes nothing.
         let _ = reply.send(answers);
@@ -175,8 +173,8 @@ fn kept(row: &Row<'_>, id: Uuid) -> rusqlite::Result<KeptAnswer> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 mod tests {
-    use super::super::hot::tests::key;
     use super::super::open;
+    use super::super::prompt_read_cache::tests::key;
     use super::*;
     use crate::storage::Durability;
     use rusqlite::params;
@@ -211,20 +209,20 @@ mod tests {
         let mut connection = open::writer(&path, Durability::Full).unwrap().connection;
         let count = AT_ONCE + 2;
         (0..count).for_each(|number| put(&connection, number, GOOD));
-        let (hot, lookups) = (Hot::default(), Lookups::default());
+        let (cache, lookups) = (PromptReadCache::default(), Lookups::default());
         let now = Timestamp::parse(GOOD.1).unwrap();
         let waiting = (0..count).map(|number| lookups.wait(sought(number), now));
         let (mut answers, turns): (Vec<_>, Vec<_>) = waiting.unzip();
         let mut turns = turns.into_iter().rev(); // in whatever order they are queued
-        turns.next().unwrap().run(&mut connection, &hot);
+        turns.next().unwrap().run(&mut connection, &cache);
         let told = answers.iter_mut().map(|it| it.try_recv().is_ok());
         assert_eq!(told.filter(|is_told| *is_told).count(), AT_ONCE);
-        turns.next().unwrap().run(&mut connection, &hot);
+        turns.next().unwrap().run(&mut connection, &cache);
         for answer in &mut answers[AT_ONCE..] {
             assert!(answer.try_recv().unwrap().unwrap()[0].is_some());
         }
-        turns.for_each(|turn| turn.run(&mut connection, &hot)); // with nothing left to do
-        assert!(hot.find(&sought(0)[0].1, sought(0)[0].0, now).is_some());
+        turns.for_each(|turn| turn.run(&mut connection, &cache)); // with nothing left to do
+        assert!(cache.find(&sought(0)[0].1, sought(0)[0].0, now).is_some());
     }
 
     #[test]
@@ -235,14 +233,14 @@ mod tests {
         put(&connection, 0, GOOD);
         put(&connection, 1, ("tenant:t", "yesterday"));
         put(&connection, 2, ("tenant:other", GOOD.1));
-        let (hot, lookups) = (Hot::default(), Lookups::default());
+        let (cache, lookups) = (PromptReadCache::default(), Lookups::default());
         let now = Timestamp::parse(GOOD.1).unwrap();
         let end = Timestamp::from_ms(now.ms() + 1000);
         let asked = [(0, now), (1, now), (2, now), (0, end), (3, now)];
         let waiting = asked.map(|(number, at)| lookups.wait(sought(number), at));
         let mut answers = Vec::new();
         for (answer, turn) in waiting {
-            turn.run(&mut connection, &hot);
+            turn.run(&mut connection, &cache);
             answers.push(answer);
         }
         let told = answers.iter_mut().map(|it| it.try_recv().unwrap());

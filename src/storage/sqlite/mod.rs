@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod cache_version;
 mod changed;
 mod chat_row;
 mod chats;
@@ -13,7 +14,6 @@ mod checkpoint;
 mod corpus;
 mod error;
 mod file;
-mod hot;
 mod lookups;
 mod open;
 mod outbox;
@@ -22,6 +22,7 @@ mod partial;
 #[cfg(test)]
 mod plans;
 mod probe;
+mod prompt_read_cache;
 mod prompts;
 mod query;
 mod record;
@@ -34,7 +35,6 @@ mod text;
 #[cfg(test)]
 mod upgrades;
 mod vectors;
-mod versions;
 mod writer;
 
 pub use backup::{Copied, Step, Watch, restore, save};
@@ -48,11 +48,13 @@ use super::worker::{Poison, Worker};
 use super::{Durability, Promise, Stats, Storage};
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
+use cache_version::CacheVersions;
 use check::Background;
 use checkpoint::Checkpoints;
 use error::convert;
 use file::DatabaseFile;
 use open::Opened;
+use prompt_read_cache::PromptReadCache;
 use rusqlite::{Connection, Transaction};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -80,11 +82,11 @@ pub struct SqliteDatabase {
     writer: Arc<Worker<Writer>>,
     readers: Worker<Connection>,
     /// Answers to prompts that were read lately.
-    hot: hot::Hot,
+    prompt_cache: PromptReadCache,
     /// Lookups of answers that wait for a reading thread.
     lookups: lookups::Lookups,
     /// When each conversation was changed last.
-    versions: versions::Versions,
+    versions: CacheVersions,
     /// Tells when another process has written, or has taken the file away.
     _lookout: outside::Lookout,
     /// Whether there is an index over words.
@@ -142,16 +144,16 @@ impl SqliteDatabase {
             false => None,
         };
         let text_index = AtomicBool::new(settings.text_index);
-        let hot = hot::Hot::default();
-        let (changed, versions) = (changed::Changed::default(), versions::Versions::default());
+        let prompt_cache = PromptReadCache::default();
+        let (changed, versions) = (changed::Changed::default(), CacheVersions::default());
         let watching = changed.watch(&mut connection);
         watching.map_err(convert("open"))?;
         let outside = outside::Outside::of(&connection).map_err(convert("open"))?;
         let writer = Writer {
             changed,
             outside,
-            hot: hot.clone(),
             versions: versions.clone(),
+            prompt_versions: prompt_cache.versions.clone(),
             connection,
             durability: opened.durability,
             checkpoints,
@@ -174,7 +176,7 @@ impl SqliteDatabase {
             file,
             writer,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
-            hot,
+            prompt_cache,
             lookups: lookups::Lookups::default(),
             versions,
             text_index,
@@ -282,6 +284,7 @@ impl Storage for SqliteDatabase {
         if let Some(check) = &self.check {
             check.end();
         }
+        self.prompt_cache.versions.end();
         self.versions.end(); // from here on reading is an error
         self.readers.close().await;
         let moved = self.writer.call("close", Writer::empty_journal).await;

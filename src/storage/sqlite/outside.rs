@@ -47,20 +47,21 @@ fn counted(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 impl Writer {
-    /// Lets no page stand that was read before another process wrote, nor one of which that cannot be told.
+    /// Invalidates whatever is held in memory if another process wrote, or if that cannot be determined.
     fn look_outside(&mut self) {
         match self.outside.has_written(&self.connection) {
             Ok(false) => return,
             Ok(true) => {
                 tracing::info!(
-                    "another process has changed the database file; pages are read anew"
+                    "another process has changed the database file; what is held in memory is read anew"
                 );
             }
             Err(cause) => {
-                tracing::warn!(%cause, "whether another process has changed the database file is not known; pages are read anew");
+                tracing::warn!(%cause, "whether another process has changed the database file is not known; what is held in memory is read anew");
             }
         }
         self.versions.count_all();
+        self.prompt_versions.count_all();
     }
 }
 

@@ -31,6 +31,8 @@ const NO_SCAN: &[&str] = &[
     sql::CONVERSATIONS_OF_USER,
     sql::MESSAGES_UP,
     sql::MESSAGES_DOWN,
+    sql::MESSAGE_SIZES_UP,
+    sql::MESSAGE_SIZES_DOWN,
     sql::MESSAGES_SKETCHED,
     sql::MESSAGES_WITH_VECTORS,
     sql::VECTORS_OF_CONVERSATION,

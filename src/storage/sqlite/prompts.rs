@@ -25,7 +25,7 @@ impl Prompts for SqliteDatabase {
         let (mut found, mut places, mut cold) = (Vec::with_capacity(keys.len()), vec![], vec![]);
         for (at, key) in keys.iter().enumerate() {
             let id = key.id();
-            found.push(self.hot.find(key, id, now));
+            found.push(self.prompt_cache.find(key, id, now));
             if found[at].is_none() {
                 places.push(at);
                 cold.push((id, key.clone()));
@@ -166,8 +166,8 @@ impl SqliteDatabase {
     async fn look_up(&self, sought: Vec<Sought>, now: Timestamp) -> Answers {
         let place = self.readers.reserve(OPERATION).await?;
         let (answers, turn) = self.lookups.wait(sought, now); // nothing may keep the turn from being queued
-        let hot = self.hot.clone();
-        place.run(move |connection| turn.run(connection, &hot));
+        let cache = self.prompt_cache.clone();
+        place.run(move |connection| turn.run(connection, &cache));
         self.readers.answered(OPERATION, answers).await
     }
 

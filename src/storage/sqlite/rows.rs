@@ -4,6 +4,7 @@ use crate::chat::{
     Content, Conversation, ConversationId, Message, MessageId, Metadata, OwnerId, Platform, Role,
     Timestamp, Usage, Window,
 };
+use crate::storage::database::MessageSize;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, Row};
 use uuid::Uuid;
@@ -80,6 +81,14 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         created_at: row.get::<_, Time>(5)?.0,
         metadata: row.get_ref(6)?.as_str_or_null()?.map(Metadata::from_stored),
         external_id: row.get_ref(7)?.as_str_or_null()?.map(Into::into),
+    })
+}
+
+/// A sequence and a number of bytes.
+pub(super) fn message_size(row: &Row<'_>) -> rusqlite::Result<MessageSize> {
+    Ok(MessageSize {
+        sequence: row.get(0)?,
+        bytes: row.get(1)?,
     })
 }
 

@@ -1,9 +1,10 @@
 //! The one connection that writes: transactions, and what a commit has to have come true before it is told.
 
+use super::cache_version::CacheVersions;
 use super::checkpoint::Checkpoints;
 use super::error::{self, convert};
 use super::file::DatabaseFile;
-use super::{NAME, changed, hot, outside, sql, versions};
+use super::{NAME, changed, outside, sql};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::storage::Durability;
@@ -22,8 +23,10 @@ pub(super) struct Writer {
     pub(super) settings: Arc<TableSettings>,
     pub(super) poison: Poison,
     pub(super) changed: changed::Changed,
-    pub(super) hot: hot::Hot,
-    pub(super) versions: versions::Versions,
+    /// Of conversations.
+    pub(super) versions: CacheVersions,
+    /// Of answers to prompts.
+    pub(super) prompt_versions: CacheVersions,
     pub(super) outside: outside::Outside,
     /// The last failure for want of room. Only a write that changes something shows that there is room again.
     pub(super) full: Option<Error>,
@@ -69,7 +72,7 @@ impl Writer {
             Ok(answer)
         };
         let done = run(&mut self.connection, &self.settings);
-        self.forget_changed();
+        self.count_changed();
         let answer = done.map_err(|cause| self.failed(operation, cause))?;
         self.require_file()?;
         self.look_at_checkpoint()?;
@@ -82,11 +85,11 @@ impl Writer {
         in_place.inspect_err(|cause| self.poison.set(cause.clone()))
     }
 
-    /// Forgets what is held in memory of rows that were changed, before anyone is told of the commit. If there was none, no harm
+    /// Lets nothing be fresh that is held in memory of rows that were changed, before anyone is told of the commit. If there was none, no harm
     /// is done.
-    fn forget_changed(&self) {
+    fn count_changed(&self) {
         let mut rows = self.changed.rows();
-        self.hot.forget(rows.prompts.drain(..));
+        self.prompt_versions.count(rows.prompts.drain(..));
         self.versions.count(rows.chats.drain(..));
     }
 
