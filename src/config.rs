@@ -6,6 +6,7 @@ mod origins;
 mod prompts;
 mod ranges;
 mod reading;
+mod renamed;
 mod search;
 
 pub use bench::{BenchArgs, Mix, Through};
@@ -232,11 +233,11 @@ pub struct ServeArgs {
     #[arg(long, global = true, env = "GUESTBOOK_BODY_LIMIT", default_value_t = 8 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
     pub body_limit: usize,
     /// Bytes of all request bodies at most that are being read or worked on at once, never less than --body-limit; more are turned away with 503
-    #[arg(long, global = true, env = "GUESTBOOK_BODIES_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
-    pub bodies_limit: usize,
-    /// Bytes of all answers above 64 KiB at most that are on their way at once; more wait, then are turned away with 503
-    #[arg(long, global = true, env = "GUESTBOOK_ANSWERS_LIMIT", default_value_t = 64 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
-    pub answers_limit: usize,
+    #[arg(long, global = true, alias = "bodies-limit", env = "GUESTBOOK_BODY_MEMORY", default_value_t = 64 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
+    pub body_memory: usize,
+    /// Bytes of all responses above 64 KiB at most that are on their way at once; more wait, then are turned away with 503
+    #[arg(long, global = true, alias = "answers-limit", env = "GUESTBOOK_RESPONSE_MEMORY", default_value_t = 64 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
+    pub response_memory: usize,
     /// Bytes of one message's content at most
     #[arg(
         long,
@@ -322,8 +323,8 @@ impl Cli {
         HttpSettings {
             api_key: serving.api_key.clone(),
             body_limit: serving.body_limit,
-            bodies_limit: serving.bodies_limit,
-            answers_limit: serving.answers_limit,
+            body_memory: serving.body_memory,
+            response_memory: serving.response_memory,
             content_limit: serving.content_limit,
             header_timeout: serving.header_timeout,
             idle_timeout: serving.idle_timeout,

@@ -1,7 +1,7 @@
 //! From the command line and the environment to settings. An empty variable is one that is not set: that is how Compose and unit
 //! files write "nothing".
 
-use super::{Cli, Origins};
+use super::{Cli, Origins, renamed};
 use crate::api_key::ApiKey;
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
@@ -47,15 +47,15 @@ fn parse(
     line: &[OsString],
     may_be_read: impl Fn(&OsStr) -> bool,
 ) -> Result<(Cli, ArgMatches), Error> {
-    let is_read = |argument: &Arg| {
-        let variable = argument.get_env().filter(|name| may_be_read(name));
-        variable
-            .and_then(std::env::var_os)
-            .is_some_and(|value| !value.is_empty())
+    let is_read = |name: &OsStr| {
+        may_be_read(name) && std::env::var_os(name).is_some_and(|value| !value.is_empty())
     };
-    let keep = |argument: Arg| match is_read(&argument) {
+    let keep = |argument: Arg| match argument.get_env().is_some_and(is_read) {
         true => argument,
-        false => argument.env(None::<&'static str>),
+        false => {
+            let old = renamed::old_variable(&argument);
+            argument.env(old.filter(|name| is_read(OsStr::new(name))))
+        }
     };
     let matches = Cli::command().mut_args(keep).try_get_matches_from(line)?;
     Ok((Cli::from_arg_matches(&matches)?, matches))
@@ -88,9 +88,14 @@ fn refuse(error: Error, line: &[OsString]) -> ! {
 fn culprit(error: &Error, line: &[OsString]) -> Option<String> {
     let command: Command = Cli::command();
     let said = error.to_string();
-    let mut variables = command.get_arguments().filter_map(Arg::get_env);
-    let is_meant = |variable: &&OsStr| {
-        let without = parse(line, |name| name != *variable);
+    let both = |argument: &'_ Arg| {
+        let old = renamed::old_variable(argument).map(OsString::from);
+        let own = argument.get_env().map(OsStr::to_owned);
+        own.into_iter().chain(old)
+    };
+    let mut variables = command.get_arguments().flat_map(both);
+    let is_meant = |variable: &OsString| {
+        let without = parse(line, |name| name != variable);
         without.err().is_none_or(|other| other.to_string() != said)
     };
     let found = variables.find(is_meant)?;

@@ -50,9 +50,9 @@ pub struct HttpSettings {
     /// Bytes of a request body at most.
     pub body_limit: usize,
     /// Bytes of all request bodies at most that are being read or worked on at once; at least `body_limit`.
-    pub bodies_limit: usize,
-    /// Bytes of all answers above 64 KiB at most that are on their way at once.
-    pub answers_limit: usize,
+    pub body_memory: usize,
+    /// Bytes of all responses above 64 KiB at most that are on their way at once.
+    pub response_memory: usize,
     /// Bytes of one message's content at most.
     pub content_limit: usize,
     /// How long the head of a request may take to arrive, from its first byte on; of the first one, from the beginning.
@@ -74,8 +74,8 @@ impl Default for HttpSettings {
         Self {
             api_key: None,
             body_limit: 8 << 20,
-            bodies_limit: 64 << 20,
-            answers_limit: 64 << 20,
+            body_memory: 64 << 20,
+            response_memory: 64 << 20,
             content_limit: 65_536,
             header_timeout: Duration::from_secs(15),
             // nginx, Envoy and the common load balancers keep a connection for 60 s.
@@ -106,7 +106,7 @@ struct App {
 pub fn router(service: Service, settings: HttpSettings) -> Router {
     let app = App {
         service,
-        bodies: bodies::Bodies::new(settings.bodies_limit, settings.body_limit),
+        bodies: bodies::Bodies::new(settings.body_memory, settings.body_limit),
         settings: Arc::new(settings),
         recent: recent::Recent::default(),
         recounting: Arc::new(Semaphore::new(1)),

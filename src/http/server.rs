@@ -73,7 +73,7 @@ impl Server {
             service: service.clone(),
             drain: settings.drain_timeout,
         };
-        let answers = Answers::new(settings.answers_limit, settings.request_timeout);
+        let answers = Answers::new(settings.response_memory, settings.request_timeout);
         let passing = (answers, Unread::default());
         let app = router(service.clone(), settings).layer(from_fn_with_state(passing, one_request));
         for listener in listeners {

@@ -24,13 +24,18 @@ pub(crate) fn variables() -> Vec<String> {
     declared.chain(beside.map(str::to_owned)).collect()
 }
 
+/// Names that variables had before.
+const OLD_VARIABLES: [&str; 2] = ["GUESTBOOK_BODIES_LIMIT", "GUESTBOOK_ANSWERS_LIMIT"];
+
 /// The binary with these arguments and no settings of ours.
 pub(crate) fn guestbook(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guestbook"));
     for variable in variables() {
         command.env_remove(variable);
     }
-    command.env_remove("FAILPOINTS");
+    for variable in ["FAILPOINTS"].iter().chain(&OLD_VARIABLES) {
+        command.env_remove(variable);
+    }
     command.args(arguments).stdin(Stdio::null());
     command
 }

@@ -206,6 +206,47 @@ fn settings_without_sense_are_refused_with_their_name() {
     assert!(!place.data().exists());
 }
 
+#[test]
+fn settings_are_still_read_by_the_names_they_had() {
+    let place = Place::new();
+    let renamed = [
+        (
+            "bodies-limit",
+            "GUESTBOOK_BODIES_LIMIT",
+            "body-memory",
+            "GUESTBOOK_BODY_MEMORY",
+        ),
+        (
+            "answers-limit",
+            "GUESTBOOK_ANSWERS_LIMIT",
+            "response-memory",
+            "GUESTBOOK_RESPONSE_MEMORY",
+        ),
+    ];
+    for (old_flag, old_variable, flag, variable) in renamed {
+        let by_flag = start(&place, &[&format!("--{old_flag}"), "0"]);
+        let mut by_variable = start(&place, &[]);
+        by_variable.env(old_variable, "0");
+        for command in [by_flag, by_variable] {
+            let output = finish(command);
+            assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+            assert!(stderr(&output).contains(flag), "{}", stderr(&output));
+        }
+        let stores = [
+            "--database-url",
+            "memory:",
+            "--cache-url",
+            "memory:",
+            "cache",
+            "stats",
+        ];
+        let mut both = place.command(&stores);
+        both.env(old_variable, "0").env(variable, "65536");
+        // The value is not refused; what comes after it is.
+        refused(both, &["tables in memory"]);
+    }
+}
+
 fn start_without_listen(place: &Place, arguments: &[&str]) -> Command {
     let mut command = place.command(arguments);
     command.env("GUESTBOOK_LISTEN", "127.0.0.1:0");

@@ -18,26 +18,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// The default of `--bodies-limit`.
-const BODIES_LIMIT: u64 = 64 << 20;
+/// The default of `--body-memory`.
+const BODY_MEMORY: u64 = 64 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_slow_heads_keep_nobody_waiting_and_are_closed_in_time() {
     let grown = Siege::new().hold("slow heads", Way::Head).await;
-    assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
+    assert!(grown < 2 * BODY_MEMORY, "{}", mib(grown));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_slow_bodies_keep_nobody_waiting_and_are_closed_in_time() {
     let grown = Siege::new().hold("slow bodies", Way::Body).await;
-    assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
+    assert!(grown < 2 * BODY_MEMORY, "{}", mib(grown));
 }
 
 /// All of them together would be 8 GB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_greedy_bodies_take_no_more_than_the_budget_and_keep_nobody_waiting() {
     let grown = Siege::new().hold("greedy bodies", Way::Greed).await;
-    assert!(grown < 2 * BODIES_LIMIT, "{}", mib(grown));
+    assert!(grown < 2 * BODY_MEMORY, "{}", mib(grown));
 }
 
 /// A server with many clients around it.

@@ -11,8 +11,8 @@ use crate::wire::Wire;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// The default of `--answers-limit`.
-const ANSWERS_LIMIT: u64 = 64 << 20;
+/// The default of `--response-memory`.
+const RESPONSE_MEMORY: u64 = 64 << 20;
 /// What answers hold while they are made: two long ones their rows, and their text while it grows; and what the allocator keeps.
 const BEING_MADE: u64 = 3 * (64 << 20);
 /// Clients that take nothing: together they asked for sixteen times the budget.
@@ -72,7 +72,7 @@ async fn long_answers_that_nobody_takes_keep_to_their_budget_and_give_way_to_one
         mib(grown),
         mib(base)
     );
-    assert!(grown < ANSWERS_LIMIT + BEING_MADE, "{}", mib(grown));
+    assert!(grown < RESPONSE_MEMORY + BEING_MADE, "{}", mib(grown));
     drop(deaf);
     siege.let_go(files).await;
     tokio::task::block_in_place(|| siege.node.stop());

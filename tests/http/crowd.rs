@@ -14,7 +14,7 @@ pub(crate) fn little_room() -> Plan {
     Plan {
         http: HttpSettings {
             body_limit: BUDGET,
-            bodies_limit: BUDGET,
+            body_memory: BUDGET,
             ..HttpSettings::default()
         },
         ..Plan::default()
