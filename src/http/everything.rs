@@ -1,6 +1,5 @@
 //! Finding messages over all conversations.
 
-use super::answers::made;
 use super::extract::JsonBody;
 use super::wire::{EverythingAnswer, FoundAnswer, IncomingSearch, read_object};
 use super::{App, Problem};
@@ -17,11 +16,11 @@ pub(super) async fn search(State(app): State<App>, body: JsonBody) -> Result<Res
     if asked.mode == SearchMode::Text {
         let words = Words::of("q", &asked.text)?;
         let searching = app.service.search_words(words, asked.k, asked.filters);
-        let (found, turn) = app.in_turn(searching).await?;
+        let (found, permit) = app.read(body.deadline, searching).await?;
         let answer = FoundAnswer::new(asked.mode, None, &found);
-        return Ok(made(Json(answer), turn));
+        return Ok(app.admit(Json(answer), permit, body.deadline).await);
     }
-    let (model, vector) = app.service.meaning(&asked.text).await?;
+    let (model, vector) = app.embed(body.deadline, &asked.text).await?;
     let everything = Everything {
         model: model.clone(),
         vector,
@@ -29,6 +28,7 @@ pub(super) async fn search(State(app): State<App>, body: JsonBody) -> Result<Res
         filters: asked.filters,
     };
     let searching = app.service.search_everything(&everything);
-    let (found, turn) = app.in_turn(searching).await?;
-    Ok(made(Json(EverythingAnswer::new(&model, &found)), turn))
+    let (found, permit) = app.read(body.deadline, searching).await?;
+    let answer = EverythingAnswer::new(&model, &found);
+    Ok(app.admit(Json(answer), permit, body.deadline).await)
 }

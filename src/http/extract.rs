@@ -1,6 +1,7 @@
 //! Bodies, paths and queries as checked types, each fault as a problem that names it.
 
-use super::bodies::Held;
+use super::body_budget::Held;
+use super::deadline::Deadline;
 use super::{App, Problem};
 use crate::chat::{ConversationId, GuestId, IdempotencyKey, InvalidField, OwnerId};
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -18,6 +19,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(super) struct JsonBody {
     held: Held,
     is_ndjson: bool,
+    /// Of the request, which begins when the body is there.
+    pub(super) deadline: Deadline,
 }
 
 impl FromRequest<App> for JsonBody {
@@ -35,7 +38,11 @@ impl FromRequest<App> for JsonBody {
         };
         let read = tokio::time::timeout(app.settings.body_timeout, reading).await;
         let held = read.map_err(late)??;
-        Ok(Self { held, is_ndjson })
+        Ok(Self {
+            held,
+            is_ndjson,
+            deadline: Deadline::after(app.settings.request_timeout),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Storing messages: one, a guest's batch, many guests' lines.
 
+use super::deadline::Deadline;
 use super::extract::{GuestPath, JsonBody, Key};
 use super::patience::Patience;
 use super::wire::{Elements, IncomingBatch, IncomingMessage, Line, SavedAnswer, read, read_object};
@@ -11,7 +12,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tokio::time::{Instant, timeout_at};
 
 /// Messages of one guest at a time.
 const GUEST_BATCH: usize = 1000;
@@ -34,7 +34,7 @@ pub(super) async fn post(
     // Under the same key a batch would have been another request.
     let of_batch = key.as_ref().map(|key| key.of_part(0).message_id(&guest));
     let message = message.ruling_out(of_batch.map(Into::into));
-    let saved = store_one(&app, vec![message], key.is_some(), |_| None).await?;
+    let saved = store_one(&app, body.deadline, vec![message], key.is_some(), |_| None).await?;
     let Some(saved) = saved.first() else {
         return Err(Problem::outcome_unknown());
     };
@@ -78,7 +78,7 @@ pub(super) async fn post_guest_batch(
         let others = [key.of_part(list.count), key.clone()];
         last.rules_out = others.map(|key| key.message_id(&guest).into()).into();
     }
-    let saved = store_one(&app, messages, key.is_some(), Some).await?;
+    let saved = store_one(&app, body.deadline, messages, key.is_some(), Some).await?;
     let answers: Vec<_> = saved.iter().map(|saved| app.saved(saved, &guest)).collect();
     Ok(Json(answers).into_response())
 }
@@ -97,7 +97,7 @@ pub(super) async fn post_batch(
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     let key = key?;
-    let stored = store_many(&app, &lines, key.as_ref()).await;
+    let stored = store_many(&app, body.deadline, &lines, key.as_ref()).await;
     Ok(many_answers(&app, &stored, as_lines))
 }
 
@@ -124,14 +124,14 @@ fn one_of_many(
 /// Stores one group, within the time a request may take; `place` is where a client sees the message of an index.
 async fn store_one(
     app: &App,
+    deadline: Deadline,
     group: Vec<NewMessage>,
     is_keyed: bool,
     place: impl FnOnce(usize) -> Option<usize>,
 ) -> Result<Vec<Saved>, Problem> {
-    let deadline = Instant::now() + app.settings.request_timeout;
-    let queued = timeout_at(deadline, app.service.enqueue(vec![group])).await;
-    let mut waiting = queued.map_err(|_| Problem::not_begun())??;
-    let _ = timeout_at(deadline, waiting.wait()).await; // what is known by then is told
+    let queued = deadline.bound(app.service.enqueue(vec![group])).await;
+    let mut waiting = queued.ok_or_else(Problem::not_begun)??;
+    deadline.bound(waiting.wait()).await; // what is known by then is told
     match waiting.fates().pop() {
         Some(Fate::Answered(Answer::Saved(saved))) => Ok(saved),
         Some(Fate::Answered(Answer::Conflict { index, id })) => {
@@ -154,8 +154,13 @@ struct Part {
 
 /// Stores what could be read, each message a group of its own; one answer per line, in order. When nothing moves any more, or the
 /// server stops, what is stored is answered, and what is not begun is refused.
-async fn store_many(app: &App, lines: &[Line<'_>], key: Option<&IdempotencyKey>) -> Vec<Stored> {
-    let mut patience = Patience::new(app);
+async fn store_many(
+    app: &App,
+    deadline: Deadline,
+    lines: &[Line<'_>],
+    key: Option<&IdempotencyKey>,
+) -> Vec<Stored> {
+    let mut patience = Patience::new(app, deadline);
     let mut parts = Vec::with_capacity(lines.len().div_ceil(LINES_AT_A_TIME));
     // All are queued, in order, before the first is waited for: so each commit finds the next lines ready. They are read only
     // when there is room in the queue for those before them.

@@ -1,24 +1,28 @@
 //! The HTTP side: bytes become checked types, answers become JSON. No backend is named here.
 
-mod answers;
 mod auth;
-mod bodies;
+mod body_budget;
 mod chats;
+mod deadline;
+mod entity_tag;
 mod everything;
 mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod history;
 mod idle;
 mod listen;
 mod listener;
+mod memory_budget;
 mod messages;
 mod operations;
 mod overload;
 mod patience;
 mod problem;
 mod prompts;
-mod recent;
+mod response_budget;
+mod response_cache;
 mod routes;
 mod search;
 mod server;
@@ -35,9 +39,13 @@ pub use server::Server;
 pub use wire::StatsAnswer;
 
 use crate::api_key::ApiKey;
+use crate::chat::{ModelId, SearchText, Vector};
 use crate::error::Result as StoreResult;
-use crate::service::{Service, Turn};
+use crate::service::{ReadPermit, Service};
 use axum::Router;
+use axum::response::{IntoResponse, Response};
+use deadline::Deadline;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -89,53 +97,84 @@ impl Default for HttpSettings {
     }
 }
 
-/// What every handler has at hand.
+/// What every handler has at hand. It is cloned several times for a request, so all of it is behind one count.
 #[derive(Clone, Debug)]
-struct App {
+struct App(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     service: Service,
-    settings: Arc<HttpSettings>,
+    settings: HttpSettings,
     /// What request bodies may hold together.
-    bodies: bodies::Bodies,
+    bodies: body_budget::BodyBudget,
+    /// What responses may hold together.
+    responses: response_budget::ResponseBudget,
     /// Pages of chats that were sent lately.
-    recent: recent::Recent,
+    cache: response_cache::ResponseCache,
     /// One recount of everything at a time: each one reads every row.
-    recounting: Arc<Semaphore>,
+    verify_limit: Semaphore,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 /// What answers every request: the routes of [`routes()`], behind the key where they are guarded, within the limits.
 pub fn router(service: Service, settings: HttpSettings) -> Router {
-    let app = App {
-        service,
-        bodies: bodies::Bodies::new(settings.body_memory, settings.body_limit),
-        settings: Arc::new(settings),
-        recent: recent::Recent::default(),
-        recounting: Arc::new(Semaphore::new(1)),
-    };
-    routes::guarded(&app)
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(
-            problem::panicked,
-        ))
-        .with_state(app)
+    App::new(service, settings).router()
 }
 
 impl App {
-    /// As [`Self::in_time`], of what is only asked when there is a turn for its answer.
-    async fn in_turn<R>(
-        &self,
-        asking: impl Future<Output = StoreResult<R>>,
-    ) -> Result<(R, Turn), Problem> {
-        let asking = async {
-            let turn = self.service.turn().await;
-            Ok((asking.await?, turn))
-        };
-        self.in_time(asking).await
+    fn new(service: Service, settings: HttpSettings) -> Self {
+        Self(Arc::new(Shared {
+            service,
+            bodies: body_budget::BodyBudget::new(settings.body_memory, settings.body_limit),
+            responses: response_budget::ResponseBudget::new(settings.response_memory),
+            settings,
+            cache: response_cache::ResponseCache::default(),
+            verify_limit: Semaphore::new(1),
+        }))
     }
 
-    /// What the service says, if it says so within the time a request may take.
-    async fn in_time<R>(&self, asking: impl Future<Output = StoreResult<R>>) -> Result<R, Problem> {
-        match tokio::time::timeout(self.settings.request_timeout, asking).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(Problem::unanswered()),
-        }
+    fn router(self) -> Router {
+        let panicked = tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked);
+        routes::guarded(&self).layer(panicked).with_state(self)
+    }
+
+    /// What is only asked of the service when there is a permit for it.
+    async fn read<R>(
+        &self,
+        deadline: Deadline,
+        asking: impl Future<Output = StoreResult<R>>,
+    ) -> Result<(R, ReadPermit), Problem> {
+        let asking = async {
+            let permit = self.service.read_permit().await;
+            Ok((asking.await?, permit))
+        };
+        deadline.read(asking).await
+    }
+
+    /// What was read, once there is room for it: until then the permit bounds how many wait.
+    async fn admit(
+        &self,
+        response: impl IntoResponse,
+        _permit: ReadPermit,
+        deadline: Deadline,
+    ) -> Response {
+        let response = response.into_response();
+        self.responses.admit(response, || deadline).await
+    }
+
+    async fn embed(
+        &self,
+        deadline: Deadline,
+        text: &SearchText,
+    ) -> Result<(ModelId, Vector), Problem> {
+        let embedded = deadline.bound(self.service.meaning(text)).await;
+        Ok(embedded.ok_or_else(Problem::unanswered)??)
     }
 }

@@ -1,5 +1,6 @@
 //! Is it alive, can it serve, is everything where it belongs?
 
+use super::deadline::Deadline;
 use super::extract::GuestPath;
 use super::problem::without_database;
 use super::wire::{BackendAnswer, ReadyAnswer};
@@ -10,9 +11,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::SemaphorePermit;
 
 /// A backend that has not answered by then is taken as not answering.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,11 +81,10 @@ async fn in_time<T>(asked: impl Future<Output = StoreResult<T>>) -> StoreResult<
 }
 
 impl App {
-    /// Waits, no longer than for any answer, until nobody else recounts everything.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let waiting = Arc::clone(&self.recounting).acquire_owned();
-        match tokio::time::timeout(self.settings.request_timeout, waiting).await {
-            Ok(Ok(turn)) => Ok(turn),
+    /// Waits, no longer than for any response, until nobody else recounts everything.
+    async fn verify_permit(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, Problem> {
+        match deadline.bound(self.verify_limit.acquire()).await {
+            Some(Ok(permit)) => Ok(permit),
             _ => Err(Problem::turned_away(
                 "everything is being recounted already; try again when that is done",
             )),
@@ -94,14 +93,20 @@ impl App {
 }
 
 /// `GET /v1/verify`: recounts everything.
-pub(super) async fn verify(State(app): State<App>) -> Result<Json<Report>, Problem> {
-    let _turn = app.turn().await?;
+pub(super) async fn verify(
+    State(app): State<App>,
+    deadline: Deadline,
+) -> Result<Json<Report>, Problem> {
+    let _permit = app.verify_permit(deadline).await?;
     Ok(Json(app.service.verify(&Scope::All, Mode::Look).await?))
 }
 
 /// `POST /v1/verify`: recounts everything and rebuilds what is derived.
-pub(super) async fn repair(State(app): State<App>) -> Result<Json<Report>, Problem> {
-    let _turn = app.turn().await?;
+pub(super) async fn repair(
+    State(app): State<App>,
+    deadline: Deadline,
+) -> Result<Json<Report>, Problem> {
+    let _permit = app.verify_permit(deadline).await?;
     Ok(Json(app.service.verify(&Scope::All, Mode::Repair).await?))
 }
 

@@ -4,6 +4,7 @@
 //! the slower the disk, the longer. Once nothing moves, or the server is about to stop, no more of it is begun, and what is
 //! not begun is taken back. So each line has an answer that is true, and is sent before the connections are closed.
 
+use super::deadline::Deadline;
 use super::{App, Problem};
 use crate::chat::NewMessage;
 use crate::service::Waiting;
@@ -12,8 +13,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// The patience with one batch.
 pub(super) struct Patience<'a> {
     app: &'a App,
-    /// When something of the batch was last queued or answered.
-    moved: Instant,
+    /// Renewed when something of the batch is queued or answered.
+    deadline: Deadline,
 }
 
 /// What ended the waiting.
@@ -24,9 +25,8 @@ enum Ended {
 }
 
 impl<'a> Patience<'a> {
-    pub(super) fn new(app: &'a App) -> Self {
-        let moved = Instant::now();
-        Self { app, moved }
+    pub(super) fn new(app: &'a App, deadline: Deadline) -> Self {
+        Self { app, deadline }
     }
 
     /// Why nothing more of the batch is begun, if so.
@@ -34,7 +34,7 @@ impl<'a> Patience<'a> {
         if self.app.service.draining_since().is_some() {
             return Some(Problem::stopping());
         }
-        (Instant::now() >= self.late()).then(Problem::not_begun)
+        (Instant::now() >= self.deadline.at()).then(Problem::not_begun)
     }
 
     /// Queues groups, unless the server stops before there is room for them.
@@ -45,7 +45,7 @@ impl<'a> Patience<'a> {
             () = service.draining() => return Err(Problem::stopping()),
             queued = service.enqueue(groups) => queued?,
         };
-        self.moved = Instant::now();
+        self.deadline.renew();
         Ok(waiting)
     }
 
@@ -57,7 +57,7 @@ impl<'a> Patience<'a> {
             if !matches!(ended, Ended::Answered) {
                 break;
             }
-            self.moved = Instant::now();
+            self.deadline.renew();
         }
         for part in parts.iter_mut() {
             part.take_back();
@@ -81,12 +81,8 @@ impl<'a> Patience<'a> {
             biased;
             () = part.wait() => Ended::Answered,
             () = stop => Ended::Stopping,
-            () = sleep_until(self.late()) => Ended::Late,
+            () = sleep_until(self.deadline.at()) => Ended::Late,
         }
-    }
-
-    fn late(&self) -> Instant {
-        self.moved + self.app.settings.request_timeout
     }
 
     /// When such a part of the time is over that the server takes to stop; the rest is for sending the answers.

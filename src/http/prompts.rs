@@ -1,5 +1,6 @@
 //! Answers to prompts that were asked before.
 
+use super::deadline::Deadline;
 use super::extract::{JsonBody, Parameters};
 use super::wire::{
     ForgottenAnswer, IncomingAnswer, IncomingPrompt, KeptAnswerAnswer, LookupAnswer, StatsAnswer,
@@ -18,7 +19,7 @@ const EVERY: &str = "*";
 pub(super) async fn lookup(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let incoming: IncomingPrompt<'_> = read_object(body.text()?)?;
     let lookup = incoming.lookup(app.settings.content_limit)?;
-    let found = app.in_time(app.service.lookup(&lookup)).await?;
+    let found = body.deadline.read(app.service.lookup(&lookup)).await?;
     Ok(Json(LookupAnswer::new(found.as_ref())).into_response())
 }
 
@@ -28,13 +29,14 @@ pub(super) async fn keep(State(app): State<App>, body: JsonBody) -> Result<Respo
     let limit = app.settings.content_limit;
     let asked = read_object::<IncomingPrompt<'_>>(text)?.lookup(limit)?;
     let keep = read_object::<IncomingAnswer<'_>>(text)?.keep(asked, limit)?;
-    let kept = app.in_time(app.service.keep(keep)).await?;
+    let kept = body.deadline.read(app.service.keep(keep)).await?;
     Ok(Json(KeptAnswerAnswer::from(&kept)).into_response())
 }
 
 /// `DELETE /v1/cache?scope=`: removes what is kept in a scope; `*` stands for all of them.
 pub(super) async fn forget(
     State(app): State<App>,
+    deadline: Deadline,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let text = parameters.text("scope").ok_or_else(|| {
@@ -46,8 +48,8 @@ pub(super) async fn forget(
         text => Some(Scope::parse(text)?),
     };
     let forgetting = app.service.forget(scope.as_ref());
-    let forgotten = tokio::time::timeout(app.settings.request_timeout, forgetting).await;
-    let deleted = forgotten.map_err(|_| Problem::unfinished("deletion"))??;
+    let forgotten = deadline.bound(forgetting).await;
+    let deleted = forgotten.ok_or_else(|| Problem::unfinished("deletion"))??;
     Ok(Json(ForgottenAnswer {
         status: "deleted",
         scope: text.to_owned(),
@@ -57,7 +59,10 @@ pub(super) async fn forget(
 }
 
 /// `GET /v1/cache`: what there is, and what it was good for.
-pub(super) async fn stats(State(app): State<App>) -> Result<Json<StatsAnswer>, Problem> {
-    let stats = app.in_time(app.service.prompt_stats()).await?;
+pub(super) async fn stats(
+    State(app): State<App>,
+    deadline: Deadline,
+) -> Result<Json<StatsAnswer>, Problem> {
+    let stats = deadline.read(app.service.prompt_stats()).await?;
     Ok(Json(stats.into()))
 }

@@ -1,6 +1,6 @@
 //! Finding messages of a guest or a user, and what to send to a model of a guest's chat.
 
-use super::answers::made;
+use super::deadline::Deadline;
 use super::extract::{GuestPath, Parameters, UserPath};
 use super::wire::{ContextAnswer, FoundAnswer};
 use super::{App, Problem};
@@ -13,23 +13,26 @@ use axum::response::Response;
 /// `GET /v1/guest/chat/{guest_id}/search?q=&k=&mode=meaning|text`
 pub(super) async fn guest(
     State(app): State<App>,
+    deadline: Deadline,
     GuestPath(guest): GuestPath,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    search(&app, SearchScope::Guest(guest), &parameters).await
+    search(&app, deadline, SearchScope::Guest(guest), &parameters).await
 }
 
 /// `GET /v1/user/{user_id}/search?q=&k=&mode=meaning|text`
 pub(super) async fn user(
     State(app): State<App>,
+    deadline: Deadline,
     UserPath(user): UserPath,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    search(&app, SearchScope::User(user), &parameters).await
+    search(&app, deadline, SearchScope::User(user), &parameters).await
 }
 
 async fn search(
     app: &App,
+    deadline: Deadline,
     scope: SearchScope,
     parameters: &Parameters,
 ) -> Result<Response, Problem> {
@@ -41,18 +44,20 @@ async fn search(
     let (model, sought) = match mode {
         SearchMode::Text => (None, Sought::Text(Words::of("q", &text)?)),
         SearchMode::Meaning => {
-            let (model, vector) = app.service.meaning(&text).await?;
+            let (model, vector) = app.embed(deadline, &text).await?;
             (Some(model.clone()), Sought::Meaning { model, vector })
         }
     };
-    let (found, turn) = app.in_turn(app.service.search(scope, sought, k)).await?;
+    let searching = app.service.search(scope, sought, k);
+    let (found, permit) = app.read(deadline, searching).await?;
     let answer = FoundAnswer::new(mode, model.as_ref(), &found);
-    Ok(made(Json(answer), turn))
+    Ok(app.admit(Json(answer), permit, deadline).await)
 }
 
 /// `GET /v1/guest/chat/{guest_id}/context?max_tokens=&q=&recent=`
 pub(super) async fn context(
     State(app): State<App>,
+    deadline: Deadline,
     GuestPath(guest): GuestPath,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
@@ -67,18 +72,18 @@ pub(super) async fn context(
     let recent = recent.or(text.is_some().then_some(Budget::RECENT));
     let budget = Budget::new(max_tokens, recent)?;
     let about = match &text {
-        Some(text) => Some(app.service.meaning(text).await?),
+        Some(text) => Some(app.embed(deadline, text).await?),
         None => None,
     };
     let model = about.as_ref().map(|(model, _)| model.clone());
     let asking = app.service.context_for_model(guest.clone(), budget, about);
-    let (found, turn) = app.in_turn(asking).await?;
+    let (found, permit) = app.read(deadline, asking).await?;
     let (found, model) = (
         found.unwrap_or_default(),
         model.as_ref().map(ModelId::as_str),
     );
     let answer = ContextAnswer::new(&guest, budget, model, &found);
-    Ok(made(Json(answer), turn))
+    Ok(app.admit(Json(answer), permit, deadline).await)
 }
 
 fn k(parameters: &Parameters) -> Result<K, InvalidField> {

@@ -1,12 +1,12 @@
 //! A server on its listeners, and the life of a connection.
 
-use super::answers::Answers;
+use super::deadline::Deadline;
 use super::idle::Patience;
 use super::listen::ServerAddress;
 use super::listener::{Listener, Socket, SocketFile};
 use super::stall::Unstalled;
 use super::unread::{Rest, Unread};
-use super::{HttpSettings, Problem, router};
+use super::{App, HttpSettings, Problem};
 use crate::service::{Essential, Service};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -73,9 +73,9 @@ impl Server {
             service: service.clone(),
             drain: settings.drain_timeout,
         };
-        let answers = Answers::new(settings.response_memory, settings.request_timeout);
-        let passing = (answers, Unread::default());
-        let app = router(service.clone(), settings).layer(from_fn_with_state(passing, one_request));
+        let app = App::new(service.clone(), settings);
+        let passing = (app.clone(), Unread::default());
+        let app = app.router().layer(from_fn_with_state(passing, one_request));
         for listener in listeners {
             server.addresses.push(listener.address().clone());
             server.files.extend(listener.file);
@@ -181,13 +181,16 @@ fn prepared<A: Address + std::fmt::Debug>(
 /// Lets a request in, and its answer out. What a proxy before us may take for another request than we do is refused, and nothing
 /// more is taken from its connection.
 async fn one_request(
-    State((answers, unread)): State<(Answers, Unread)>,
+    State((app, unread)): State<(App, Unread)>,
     request: Request,
     next: Next,
 ) -> Response {
     let Some(fault) = ambiguity(&request) else {
         let (request, rest) = Rest::of(request);
-        let answer = answers.admit(next.run(request).await).await;
+        let answer = next.run(request).await;
+        // What has no room yet is told what has been done, however long that took: it has a deadline of its own.
+        let late = || Deadline::after(app.settings.request_timeout);
+        let answer = app.responses.admit(answer, late).await;
         return unread.answer(rest, answer).await;
     };
     let mut response = Problem::malformed(fault).into_response();

@@ -1,19 +1,16 @@
 //! Signing up, and reading what was brought along.
 
-use super::answers::made;
-use super::chats::{next, page};
+use super::deadline::Deadline;
 use super::extract::{
     ConversationPath, GuestPath, JsonBody, Parameters, UserPath, conversation_id,
 };
-use super::wire::{
-    ConversationAnswer, IncomingMigration, MessageAnswer, MigratedAnswer, read_object,
-};
+use super::history::{Form, PageRequest, page};
+use super::wire::{ConversationAnswer, IncomingMigration, MigratedAnswer, read_object};
 use super::{App, Problem};
 use crate::storage::database::ChatKey;
 use axum::Json;
-use axum::extract::State;
-use axum::http::header::{self, LINK};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// Conversations in one answer at most.
@@ -28,14 +25,15 @@ pub(super) async fn migrate(
     let incoming: IncomingMigration<'_> = read_object(body.text()?)?;
     let user = incoming.user()?;
     let migrating = app.service.migrate(guest.clone(), user.clone());
-    let migrated = tokio::time::timeout(app.settings.request_timeout, migrating).await;
-    let migrated = migrated.map_err(|_| Problem::unfinished("migration"))??;
+    let migrated = body.deadline.bound(migrating).await;
+    let migrated = migrated.ok_or_else(|| Problem::unfinished("migration"))??;
     Ok(Json(MigratedAnswer::new(&guest, &user, migrated)).into_response())
 }
 
 /// `GET /v1/user/{user_id}/conversations?limit=&before=`
 pub(super) async fn conversations(
     State(app): State<App>,
+    deadline: Deadline,
     UserPath(user): UserPath,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
@@ -44,9 +42,8 @@ pub(super) async fn conversations(
         .text("before")
         .map(|text| conversation_id("before", text))
         .transpose()?;
-    let found = app
-        .in_time(app.service.conversations(&user, before, limit))
-        .await?;
+    let asking = app.service.conversations(&user, before, limit);
+    let found = deadline.read(asking).await?;
     let answers: Vec<_> = found.iter().map(ConversationAnswer::from).collect();
     let mut response = Json(answers).into_response();
     if let Some(last) = found.last().filter(|_| found.len() == limit) {
@@ -62,22 +59,26 @@ pub(super) async fn conversations(
 /// `GET /v1/conversation/{id}?limit=&before=&after=` or `?last=`
 pub(super) async fn conversation(
     State(app): State<App>,
-    ConversationPath(id): ConversationPath,
-    parameters: Parameters,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let page = page(&parameters)?;
-    let Some((history, turn)) = app
-        .in_time(app.service.history(&ChatKey::Conversation(id), page))
-        .await?
-    else {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            format!("there is no conversation {id}"),
-        ));
-    };
-    let mut answer = ConversationAnswer::from(&history.conversation);
-    answer.messages = Some(history.messages.iter().map(MessageAnswer::from).collect());
+    if let Some(response) = app.cached(&request) {
+        return Ok(response);
+    }
+    let deadline = Deadline::after(app.settings.request_timeout);
+    let (mut parts, _) = request.into_parts();
+    let ConversationPath(id) = ConversationPath::from_request_parts(&mut parts, &app).await?;
+    let page = page(&Parameters::from_request_parts(&mut parts, &app).await?)?;
     let path = format!("/v1/conversation/{id}");
-    let next = next(&path, page, &history).map(|next| [(LINK, next)]);
-    Ok(made((next, Json(answer)), turn))
+    let (chat, form) = (ChatKey::Conversation(id), Form::Conversation);
+    let asked = PageRequest {
+        chat,
+        page,
+        path,
+        form,
+    };
+    let found = asked.respond(&app, &parts, deadline).await?;
+    found.ok_or_else(|| {
+        let detail = format!("there is no conversation {id}");
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    })
 }

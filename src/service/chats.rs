@@ -1,7 +1,7 @@
 //! Reading, deleting and signing up.
 
 use super::Service;
-use super::turns::Turn;
+use super::read_limit::ReadPermit;
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{ChatKey, Erased, Migrated, Page, PageStart};
@@ -9,7 +9,7 @@ use crate::storage::list_cache::{Item, LiveList};
 use std::time::Duration;
 
 /// A guest's live list.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Session {
     /// The messages since the last silence longer than the TTL.
     pub items: Vec<Item>,
@@ -17,8 +17,8 @@ pub struct Session {
     pub ttl: Duration,
     /// The store that answered: the list store, or the database while that one cannot.
     pub source: &'static str,
-    /// To be kept until the answer is made.
-    pub turn: Turn,
+    /// To be kept until the response has room.
+    pub permit: ReadPermit,
 }
 
 /// What a deletion removed.
@@ -59,16 +59,16 @@ impl Service {
             return Ok(None);
         };
         let ttl = now.until(row.window.expires_at);
-        let turn = match row.next.saturating_sub(row.window.from) {
-            messages if messages <= Turn::SHORT as u64 => self.turn().await,
-            _ => self.long_turn().await,
+        let permit = match row.next.saturating_sub(row.window.from) {
+            messages if messages <= ReadPermit::SHORT as u64 => self.read_permit().await,
+            _ => self.long_read_permit().await,
         };
         match self.listed_in_time(guest, now).await {
             Ok(Some(items)) => Ok(Some(Session {
                 items,
                 ttl,
                 source: self.0.parts.lists.name(),
-                turn,
+                permit,
             })),
             Ok(None) => Ok(None),
             Err(cause) => {
@@ -78,7 +78,7 @@ impl Service {
                     items,
                     ttl,
                     source: self.0.parts.database.name(),
-                    turn,
+                    permit,
                 }))
             }
         }

@@ -1,163 +1,324 @@
-//! Reading a chat in answers of bounded size, whatever its messages hold.
+//! Reading a chat in pages of bounded size, whatever its messages hold: a short page at once, a long one in steps.
 
 use super::Service;
-use super::turns::Turn;
-use crate::chat::{Message, Timestamp};
-use crate::error::Result;
-use crate::storage::database::{CacheVersion, ChatKey, History, Page, PageStart};
+use super::read_limit::ReadPermit;
+use crate::chat::{Conversation, Message, Timestamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::database::{CacheVersion, ChatKey, History, MessageSize, Page, PageStart};
+use std::collections::VecDeque;
 use std::time::Instant;
 
-/// Bytes of contents and metadata in one answer; the message that reaches it is the last. Ten thousand messages of the usual
+/// Bytes of contents and metadata in one page; the message that reaches it is the last. Ten thousand messages of the usual
 /// size stay far below it, and ten thousand of the largest allowed would be 640 MB.
-const ANSWER_BYTES: usize = 16 << 20;
-/// Messages read from the database at a time, at most.
-const STEP: usize = 512;
-/// An answer of more bytes of contents and metadata is a long one.
+const PAGE_BYTES: usize = 16 << 20;
+/// A page of more bytes of contents and metadata is a long one.
 const SHORT_BYTES: usize = 1 << 20;
+/// A step of a long page ends with the message that reaches this.
+const STEP_BYTES: usize = 256 << 10;
+/// Messages of a step at most.
+const STEP: usize = 512;
 
 /// How long a page of a chat is what would be read: until something changes it, or the chat ends.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(test, derive(Default))]
-pub struct Standing {
+pub struct Freshness {
     version: CacheVersion,
     ends: Option<Timestamp>,
 }
 
-impl Standing {
-    /// Of a page that was just read; `None` for one that has to be read each time, and for one without a message, which counts as
-    /// a miss.
-    pub fn of(history: &History) -> Option<Self> {
-        let version = history.version.filter(|_| !history.messages.is_empty())?;
-        let ends = history.conversation.expires_at;
-        Some(Self { version, ends })
-    }
+/// A page of a chat, of which one step at a time is in memory. Which messages it has is decided when it is asked for.
+#[derive(Debug)]
+pub struct HistoryPage {
+    service: Service,
+    conversation: Conversation,
+    version: Option<CacheVersion>,
+    bounds: Option<(u64, u64)>,
+    steps: VecDeque<Step>,
+    /// For the first step.
+    permit: Option<ReadPermit>,
+}
+
+/// Messages that follow one another.
+#[derive(Debug)]
+enum Step {
+    Read(Vec<Message>),
+    /// So many of these sequences.
+    Unread {
+        first: u64,
+        last: u64,
+        count: usize,
+    },
 }
 
 impl Service {
     /// Whether a page still is what would be read now, which is then counted as a read that found it.
-    pub fn stands(&self, page: &Standing) -> bool {
+    pub fn is_fresh(&self, page: &Freshness) -> bool {
         let began = Instant::now();
-        let stands = self.0.parts.database.is_fresh(&page.version)
+        let is_fresh = self.0.parts.database.is_fresh(&page.version)
             && page.ends.is_none_or(|end| end > self.now());
-        if stands {
+        if is_fresh {
             self.0.metrics.read(true, began.elapsed());
         }
-        stands
+        is_fresh
     }
 
-    /// A page of a guest's chat or of a conversation, counted as a read; `None` when there is none. A page ends early when it
-    /// holds 16 MiB; whoever asked sees from its last (or first) sequence that there is more. Keep the turn until the answer is made.
+    /// The conversation alone, as a page without messages; not counted as a read.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn history(&self, chat: &ChatKey, page: Page) -> Result<Option<(History, Turn)>> {
+    pub async fn conversation(&self, chat: &ChatKey) -> Result<Option<HistoryPage>> {
+        let page = Page {
+            limit: 0,
+            from: PageStart::At(0),
+        };
+        let permit = self.read_permit().await;
+        let read = self
+            .0
+            .parts
+            .database
+            .history(chat, page, self.now())
+            .await?;
+        Ok(read.map(|read| HistoryPage::of(self, read, permit)))
+    }
+
+    /// Counts a read that found what its client has already.
+    pub fn count_unchanged(&self, began: Instant) {
+        self.0.metrics.read(true, began.elapsed());
+    }
+
+    /// A page of a guest's chat or of a conversation, counted as a read; `None` when there is none. A page ends early when it
+    /// holds 16 MiB; whoever asked sees from its last (or first) sequence that there is more.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn history(&self, chat: &ChatKey, page: Page) -> Result<Option<HistoryPage>> {
         let began = Instant::now();
         let read = self.page(chat, page).await?;
-        let found = read
-            .as_ref()
-            .is_some_and(|(history, _)| !history.messages.is_empty());
+        let found = read.as_ref().is_some_and(|page| page.bounds.is_some());
         self.0.metrics.read(found, began.elapsed());
         Ok(read)
     }
 
-    async fn page(&self, chat: &ChatKey, page: Page) -> Result<Option<(History, Turn)>> {
-        let turn = self.turn().await;
-        let Some(read) = self.begun(chat, page, SHORT_BYTES).await? else {
-            return Ok(None);
-        };
-        if read.is_whole(page) {
-            return Ok(Some((read.page(page), turn)));
-        }
-        drop((read, turn)); // many may wait here, and none of them holds anything meanwhile
-        let turn = self.long_turn().await;
-        let read = self.begun(chat, page, usize::MAX).await?;
-        Ok(read.map(|read| (read.page(page), turn)))
-    }
-
-    /// What is read of a page until it is whole, or will have more bytes than this.
-    async fn begun(&self, chat: &ChatKey, page: Page, most: usize) -> Result<Option<Read>> {
-        let Some(mut read) = self.step(chat, page, Turn::SHORT).await? else {
-            return Ok(None);
-        };
-        while !read.is_whole(page) && read.expected(page) <= most {
-            let rest = Page {
-                limit: page.limit - read.history.messages.len(),
-                from: beyond(page.from, &read.history.messages),
-            };
-            let more = self.step(chat, rest, read.more()).await?;
-            // What was deleted meanwhile and begun anew is another chat.
-            let more =
-                more.filter(|more| more.history.conversation.id == read.history.conversation.id);
-            let Some(more) = more else {
-                read.is_last = true;
-                break;
-            };
-            read.is_last = more.is_last;
-            join(page.from, &mut read.history, more.history);
-        }
-        Ok(Some(read))
-    }
-
-    async fn step(&self, chat: &ChatKey, page: Page, most: usize) -> Result<Option<Read>> {
-        let limit = page.limit.min(most);
-        let page = Page { limit, ..page };
+    async fn page(&self, chat: &ChatKey, page: Page) -> Result<Option<HistoryPage>> {
+        let permit = self.read_permit().await;
         let database = &self.0.parts.database;
-        let history = database.history(chat, page, self.now()).await?;
-        Ok(history.map(|history| Read {
-            is_last: history.messages.len() < limit,
-            history,
-        }))
+        let limit = page.limit.min(ReadPermit::SHORT);
+        let first = Page { limit, ..page };
+        let Some(read) = database.history(chat, first, self.now()).await? else {
+            return Ok(None);
+        };
+        let (count, bytes) = (read.messages.len(), bytes_of(&read.messages));
+        let is_whole = count < limit || count == page.limit;
+        if is_whole && bytes <= SHORT_BYTES {
+            return Ok(Some(HistoryPage::of(self, read, permit)));
+        }
+        let rest = Page {
+            limit: page.limit - count,
+            from: beyond(page.from, &read.messages),
+        };
+        let more = match is_whole {
+            true => Vec::new(),
+            false => database.message_sizes(read.conversation.id, rest).await?,
+        };
+        if bytes + more.iter().map(|size| size.bytes).sum::<usize>() > SHORT_BYTES {
+            return Ok(Some(HistoryPage::planned(
+                self, page.from, read, more, permit,
+            )));
+        }
+        let read = match more.len() {
+            0 => read,
+            limit => self.join(read, Page { limit, ..rest }).await?,
+        };
+        Ok(Some(HistoryPage::of(self, read, permit)))
+    }
+
+    /// What was read, and the rest of a short page.
+    async fn join(&self, mut read: History, rest: Page) -> Result<History> {
+        let chat = ChatKey::Conversation(read.conversation.id);
+        let database = &self.0.parts.database;
+        // `None`: it was deleted meanwhile, and what was read stands.
+        if let Some(more) = database.history(&chat, rest, self.now()).await? {
+            read.conversation = more.conversation; // but not its version: the first messages are not of then
+            match rest.from {
+                PageStart::At(_) => read.messages.extend(more.messages),
+                PageStart::Below(_) => drop(read.messages.splice(0..0, more.messages)),
+            }
+        }
+        Ok(read)
     }
 }
 
-/// What has been read of a page.
-struct Read {
-    history: History,
-    /// Whether there is nothing beyond: a step that is not full was the last one.
-    is_last: bool,
+impl HistoryPage {
+    /// A page that has been read.
+    fn of(service: &Service, read: History, permit: ReadPermit) -> Self {
+        let History {
+            conversation,
+            messages,
+            version,
+        } = read;
+        let first = messages.first().map(|message| message.sequence);
+        let last = messages.last().map(|message| message.sequence);
+        Self {
+            service: service.clone(),
+            conversation,
+            version,
+            bounds: first.zip(last),
+            steps: [Step::Read(messages)].into(),
+            permit: Some(permit),
+        }
+    }
+
+    /// A page that was begun and is too long to be read at once. What has been read is kept if it is no more than a step.
+    fn planned(
+        service: &Service,
+        from: PageStart,
+        read: History,
+        mut more: Vec<MessageSize>,
+        permit: ReadPermit,
+    ) -> Self {
+        let mut page = Self::of(service, read, permit);
+        let Some(Step::Read(messages)) = page.steps.pop_front() else {
+            return page; // as made by `of`
+        };
+        let is_kept = bytes_of(&messages) <= STEP_BYTES;
+        let mut sizes: Vec<_> = messages.iter().map(MessageSize::from).collect();
+        match from {
+            PageStart::At(_) => sizes.append(&mut more),
+            PageStart::Below(_) => drop(sizes.splice(0..0, more)),
+        }
+        shorten(from, &mut sizes);
+        page.bounds = sizes
+            .first()
+            .map(|it| it.sequence)
+            .zip(sizes.last().map(|it| it.sequence));
+        let kept = if is_kept { messages.len() } else { 0 };
+        match from {
+            PageStart::At(_) => page.steps = steps(&sizes[kept..]),
+            PageStart::Below(_) => page.steps = steps(&sizes[..sizes.len() - kept]),
+        }
+        match from {
+            PageStart::At(_) if is_kept => page.steps.push_front(Step::Read(messages)),
+            PageStart::Below(_) if is_kept => page.steps.push_back(Step::Read(messages)),
+            _ => {}
+        }
+        page
+    }
+
+    /// The conversation when the page was planned.
+    pub fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    /// The sequences of its first and its last message, if it has any.
+    pub fn bounds(&self) -> Option<(u64, u64)> {
+        self.bounds
+    }
+
+    /// See [`CacheVersion::generation`]; 0 where several nodes write the same tables.
+    pub fn generation(&self) -> u64 {
+        self.version.map_or(0, |version| version.generation())
+    }
+
+    /// `None` for a page that has to be read each time, and for one without a message, which counts as a miss.
+    pub fn freshness(&self) -> Option<Freshness> {
+        let version = self.version.filter(|_| self.bounds.is_some())?;
+        let ends = self.conversation.expires_at;
+        Some(Freshness { version, ends })
+    }
+
+    /// Whether there is more than one step to come.
+    pub fn is_long(&self) -> bool {
+        self.steps.len() > 1
+    }
+
+    /// Whether there is none to come.
+    pub fn is_read(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The messages of the next step, in order of sequence, and the permit to hold them; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the database. `Conflict` when what the page is made of has been changed meanwhile; that more was added is no change.
+    pub async fn next(&mut self) -> Option<Result<(Vec<Message>, ReadPermit)>> {
+        let step = self.steps.pop_front()?;
+        let permit = match self.permit.take() {
+            Some(permit) => permit,
+            None => self.service.long_read_permit().await,
+        };
+        let messages = match step {
+            Step::Read(messages) => Ok(messages),
+            Step::Unread { first, last, count } => self.read(first, last, count).await,
+        };
+        Some(messages.map(|messages| (messages, permit)))
+    }
+
+    async fn read(&self, first: u64, last: u64, count: usize) -> Result<Vec<Message>> {
+        let page = Page {
+            limit: count,
+            from: PageStart::At(first),
+        };
+        let chat = ChatKey::Conversation(self.conversation.id);
+        let service = &self.service;
+        let read = service
+            .0
+            .parts
+            .database
+            .history(&chat, page, service.now())
+            .await?;
+        let is_same = |read: &History| {
+            let generation = read.version.map_or(0, |version| version.generation());
+            let ends = (
+                read.messages.first().map(|it| it.sequence),
+                read.messages.last().map(|it| it.sequence),
+            );
+            generation == self.generation()
+                && read.conversation.owner == self.conversation.owner
+                && read.conversation.platform == self.conversation.platform
+                && (read.messages.len(), ends) == (count, (Some(first), Some(last)))
+        };
+        let changed = || {
+            let context = "the chat was changed while it was read; ask again";
+            Error::new(ErrorKind::Conflict, "service", "history", context)
+        };
+        read.filter(is_same)
+            .map(|read| read.messages)
+            .ok_or_else(changed)
+    }
 }
 
-impl Read {
-    fn is_whole(&self, page: Page) -> bool {
-        let messages = &self.history.messages;
-        self.is_last || messages.len() >= page.limit || held(messages) >= ANSWER_BYTES
+/// Steps of bounded size over all of these messages.
+fn steps(sizes: &[MessageSize]) -> VecDeque<Step> {
+    let mut steps = VecDeque::new();
+    let mut bytes = STEP_BYTES; // the first message begins a step
+    for size in sizes {
+        match steps.back_mut() {
+            Some(Step::Unread { last, count, .. }) if bytes < STEP_BYTES && *count < STEP => {
+                (*last, *count) = (size.sequence, *count + 1);
+                bytes += size.bytes;
+            }
+            _ => {
+                let (first, last) = (size.sequence, size.sequence);
+                steps.push_back(Step::Unread {
+                    first,
+                    last,
+                    count: 1,
+                });
+                bytes = size.bytes;
+            }
+        }
     }
-
-    /// The bytes of the page, and as many messages as fill it up, if all are like those that were read.
-    fn expected(&self, page: Page) -> usize {
-        let there = usize::try_from(self.history.conversation.message_count).unwrap_or(usize::MAX);
-        self.of_one().saturating_mul(page.limit.min(there))
-    }
-
-    fn more(&self) -> usize {
-        let left = ANSWER_BYTES.saturating_sub(held(&self.history.messages));
-        (left / self.of_one() + 1).min(STEP)
-    }
-
-    fn of_one(&self) -> usize {
-        let messages = &self.history.messages;
-        (held(messages) / messages.len().max(1)).max(1)
-    }
-
-    fn page(mut self, page: Page) -> History {
-        shorten(page.from, &mut self.history.messages);
-        self.history
-    }
+    steps
 }
 
-fn held(messages: &[Message]) -> usize {
-    messages.iter().map(bytes).sum()
+fn bytes_of(messages: &[Message]) -> usize {
+    messages
+        .iter()
+        .map(|message| MessageSize::from(message).bytes)
+        .sum()
 }
 
-fn bytes(message: &Message) -> usize {
-    let metadata = message.metadata.as_ref();
-    let external_id = message.external_id.as_ref();
-    message.content.as_str().len()
-        + metadata.map_or(0, |metadata| metadata.as_str().len())
-        + external_id.map_or(0, |id| id.len())
-}
-
-/// Where the next step begins.
+/// Where the rest of a page begins.
 fn beyond(from: PageStart, messages: &[Message]) -> PageStart {
     match (from, messages.first(), messages.last()) {
         (PageStart::At(_), _, Some(last)) => PageStart::At(last.sequence + 1),
@@ -166,32 +327,22 @@ fn beyond(from: PageStart, messages: &[Message]) -> PageStart {
     }
 }
 
-fn join(from: PageStart, history: &mut History, more: History) {
-    history.conversation = more.conversation; // but not its version: the first messages are not of then
-    match from {
-        PageStart::At(_) => history.messages.extend(more.messages),
-        PageStart::Below(_) => {
-            history.messages.splice(0..0, more.messages);
-        }
-    }
-}
-
-/// Leaves out what is beyond the bytes of an answer, at the far end.
-fn shorten(from: PageStart, messages: &mut Vec<Message>) {
+/// Leaves out what is beyond the bytes of a page, at the far end.
+fn shorten(from: PageStart, sizes: &mut Vec<MessageSize>) {
     let mut held = 0;
-    let mut fits = |message: &&Message| {
-        let has_room = held < ANSWER_BYTES;
-        held += bytes(message);
+    let mut fits = |size: &&MessageSize| {
+        let has_room = held < PAGE_BYTES;
+        held += size.bytes;
         has_room
     };
     match from {
         PageStart::At(_) => {
-            let kept = messages.iter().take_while(&mut fits).count();
-            messages.truncate(kept);
+            let kept = sizes.iter().take_while(&mut fits).count();
+            sizes.truncate(kept);
         }
         PageStart::Below(_) => {
-            let kept = messages.iter().rev().take_while(&mut fits).count();
-            messages.drain(..messages.len() - kept);
+            let kept = sizes.iter().rev().take_while(&mut fits).count();
+            sizes.drain(..sizes.len() - kept);
         }
     }
 }

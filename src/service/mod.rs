@@ -15,23 +15,23 @@ mod lists;
 mod mend;
 mod metrics;
 mod prompts;
+mod read_limit;
 mod search;
 mod settings;
 mod supervisor;
 mod sweep;
-mod turns;
 pub mod verify;
 
 pub use chats::{Deleted, Session};
 pub use embedding::Reembedding;
-pub use history::Standing;
+pub use history::{Freshness, HistoryPage};
 pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
 pub use ingest::{Answer, Fate, Saved, Waiting};
 pub use prompts::{FoundAnswer, Keep, Lookup};
+pub use read_limit::ReadPermit;
 pub use search::Unseen;
 pub use settings::carry_out;
 pub use supervisor::Essential;
-pub use turns::Turn;
 
 use crate::chat::{Clock, Timestamp};
 use crate::embed::Embedder;
@@ -127,7 +127,7 @@ struct Inner {
     index: index::Index,
     lookups: prompts::Lookups,
     keeping: prompts::Keeping,
-    turns: turns::Turns,
+    read_limit: read_limit::ReadLimit,
     pending_vectors: tokio::sync::Notify,
     /// Set once, when the service is about to stop: what is on its way is finished, and nothing more of it is begun.
     draining: watch::Sender<Option<Instant>>,
@@ -170,7 +170,7 @@ impl Service {
             index: index::Index::new(settings.indexing),
             lookups: prompts::Lookups::default(),
             keeping,
-            turns: turns::Turns::default(),
+            read_limit: read_limit::ReadLimit::default(),
             pending_vectors: tokio::sync::Notify::new(),
             draining: watch::channel(None).0,
             supervisor: supervisor::Supervisor::default(),

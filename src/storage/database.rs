@@ -237,7 +237,7 @@ pub struct History {
 pub struct MessageSize {
     /// Its place in the conversation.
     pub sequence: u64,
-    /// Bytes of its content and metadata.
+    /// Bytes of its content, its metadata and the id that its client chose.
     pub bytes: usize,
 }
 
@@ -245,9 +245,10 @@ impl From<&Message> for MessageSize {
     fn from(message: &Message) -> Self {
         let metadata = message.metadata.as_ref();
         let metadata = metadata.map_or(0, |metadata| metadata.as_str().len());
+        let external_id = message.external_id.as_ref().map_or(0, |id| id.len());
         Self {
             sequence: message.sequence,
-            bytes: message.content.as_str().len() + metadata,
+            bytes: message.content.as_str().len() + metadata + external_id,
         }
     }
 }

@@ -3,6 +3,7 @@
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// What an answer or an end may take; far more than it does.
@@ -120,13 +121,37 @@ impl Wire {
             head,
             body: Vec::new(),
         };
-        let length: usize = match reply.header("content-length") {
-            _ if is_head || reply.status < 200 => 0,
-            Some(length) => length.parse().unwrap(),
+        let chunks = match reply.header("content-length") {
+            _ if is_head || reply.status < 200 => Vec::new(),
+            Some(length) => std::iter::once(end..end + length.parse::<usize>().unwrap()).collect(),
+            None if reply.header("transfer-encoding") == Some("chunked") => {
+                chunks(&self.heard, end)?
+            }
             None => panic!("an answer without a length: {}", reply.head),
         };
-        let body = self.heard.get(end..end + length)?.to_vec();
-        self.heard.drain(..end + length);
+        let end = chunks.last().map_or(end, |last| last.end);
+        self.heard.get(..end)?;
+        let body = chunks.into_iter().flat_map(|chunk| &self.heard[chunk]);
+        let body = body.copied().collect();
+        self.heard.drain(..end);
         Some(Reply { body, ..reply })
+    }
+}
+
+/// Where the chunks of a body are that begins at `from`, and behind them an empty one at its end; `None` while that has not come.
+fn chunks(heard: &[u8], from: usize) -> Option<Vec<Range<usize>>> {
+    let (mut chunks, mut at) = (Vec::new(), from);
+    loop {
+        let line = heard.get(at..)?.windows(2).position(|two| two == b"\r\n")?;
+        let size = std::str::from_utf8(&heard[at..at + line]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let begin = at + line + 2;
+        at = begin + size + 2; // the line behind it; of the last one it is the empty trailer
+        if size == 0 {
+            heard.get(..at)?;
+            chunks.push(at..at);
+            return Some(chunks);
+        }
+        chunks.push(begin..begin + size);
     }
 }

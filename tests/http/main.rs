@@ -11,6 +11,7 @@ mod site;
 mod auth;
 mod bodies;
 mod crowd;
+mod entity_tags;
 mod erase;
 mod everything;
 mod guest_batch;
@@ -23,11 +24,12 @@ mod paging;
 mod problems;
 mod prompts;
 mod raw;
-mod recent;
 mod repeats;
+mod response_cache;
 mod saved;
 mod search;
 mod session;
+mod streaming;
 mod unread;
 
 /// One test for each law.
@@ -168,11 +170,23 @@ macro_rules! contract {
                     before_and_after_together_are_refused,
                     unknown_parameters_are_ignored,
                 }
-                recent with crate::site::server::Plan::default {
+                response_cache with crate::site::server::Plan::default {
                     each_message_is_in_the_next_read,
                     each_page_is_its_own_and_its_link_leads_on_when_there_is_more,
                     what_is_deleted_or_migrated_is_gone_at_once,
                     readers_never_see_less_than_was_answered,
+                }
+                entity_tags with crate::site::server::Plan::default {
+                    who_has_a_page_is_told_so_and_sent_nothing,
+                    a_page_has_another_tag_after_each_change,
+                    what_is_erased_and_said_again_is_another_page,
+                    a_page_that_is_not_changed_by_its_next_one_is_still_read_anew,
+                }
+                streaming with crate::site::server::Plan::default {
+                    a_long_page_is_sent_in_chunks_and_a_short_one_in_one_piece,
+                    a_long_conversation_has_its_row_and_all_of_its_messages,
+                    a_page_whose_chat_is_erased_in_the_middle_is_cut_off,
+                    a_page_is_sent_to_its_end_while_more_is_said,
                 }
                 session with crate::site::server::Plan::default {
                     the_list_is_exactly_what_was_appended,

@@ -1,6 +1,6 @@
 //! Several nodes on the same stores.
 
-use crate::client::{chat, said};
+use crate::client::{Answer, chat, said};
 use crate::ledger::{Ledger, Load, Nodes, Plan, Talker};
 use crate::process::Running;
 use crate::rig::{Rig, stopped};
@@ -103,6 +103,33 @@ async fn a_deletion_that_was_given_up_is_not_done_later() {
         let history = b.client.history(guest).await;
         let contents = crate::client::contents(&history);
         assert!(contents.contains(&"after"), "{guest}: {contents:?}");
+    }
+    stopped(a);
+    stopped(b);
+}
+
+/// A page read from one node is known to the other, and what that one stores is seen by the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_has_one_tag_on_both_nodes() {
+    let rig = Rig::fast().await;
+    let (a, b) = (rig.node(), rig.node());
+    let path = chat("ada");
+    let known = async |node: &Running, tag: &str| {
+        let request = node.client.request("GET", &path);
+        Answer::of(request.header("If-None-Match", tag))
+            .await
+            .status
+    };
+    let mut tags = Vec::new();
+    for (writer, other) in [(&a, &b), (&b, &a)] {
+        writer.client.say("ada", "hello").await;
+        let read = writer.client.get(&path).await;
+        tags.push(read.header("etag").expect("a tag").to_owned());
+        assert_eq!(known(other, tags.last().unwrap()).await, 304);
+        assert_eq!(
+            known(other, &tags[0]).await,
+            if tags.len() == 1 { 304 } else { 200 }
+        );
     }
     stopped(a);
     stopped(b);

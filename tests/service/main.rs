@@ -10,13 +10,14 @@ mod stage;
 
 mod batching;
 mod crash;
+mod freshness;
 mod line_by_line;
 mod list_life;
+mod long_pages;
 mod prompts;
 mod queue;
 mod replaced;
 mod retention;
 mod session;
 mod settling;
-mod standing;
 mod supervised;

@@ -154,8 +154,7 @@ async fn a_migration_keeps_its_place_among_the_messages() {
         .history(&ChatKey::Conversation(before.conversation), page)
         .await
         .unwrap();
-    let (moved, _) = moved.unwrap();
-    assert_eq!(moved.conversation.owner, user("member"));
+    assert_eq!(moved.unwrap().conversation().owner, user("member"));
     stage.mended().await;
     stage.assert_well().await;
     stage.stop().await;

@@ -222,7 +222,7 @@ impl<'a> MigratedAnswer<'a> {
     }
 }
 
-/// A conversation, without or with its messages.
+/// A conversation without its messages.
 #[derive(Serialize)]
 pub(in crate::http) struct ConversationAnswer<'a> {
     id: Uuid,
@@ -236,8 +236,6 @@ pub(in crate::http) struct ConversationAnswer<'a> {
     created_at: String,
     accessed_at: String,
     expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::http) messages: Option<Vec<MessageAnswer<'a>>>,
 }
 
 impl<'a> From<&'a Conversation> for ConversationAnswer<'a> {
@@ -254,7 +252,6 @@ impl<'a> From<&'a Conversation> for ConversationAnswer<'a> {
             created_at: conversation.created_at.to_string(),
             accessed_at: conversation.accessed_at.to_string(),
             expires_at: conversation.expires_at.map(|time| time.to_string()),
-            messages: None,
         }
     }
 }

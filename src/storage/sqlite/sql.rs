@@ -212,9 +212,9 @@ pub(super) const MESSAGES_UP: &str =
 pub(super) const MESSAGES_DOWN: &str = "SELECT id, sequence, role, content, sent_at, created_at, metadata, external_id
     FROM message_cache WHERE conversation_id = ?1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3";
 pub(super) const MESSAGE_SIZES_UP: &str =
-    "SELECT sequence, octet_length(content) + coalesce(octet_length(metadata), 0)
+    "SELECT sequence, octet_length(content) + coalesce(octet_length(metadata), 0) + coalesce(octet_length(external_id), 0)
     FROM message_cache WHERE conversation_id = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3";
-pub(super) const MESSAGE_SIZES_DOWN: &str = "SELECT sequence, octet_length(content) + coalesce(octet_length(metadata), 0)
+pub(super) const MESSAGE_SIZES_DOWN: &str = "SELECT sequence, octet_length(content) + coalesce(octet_length(metadata), 0) + coalesce(octet_length(external_id), 0)
     FROM message_cache WHERE conversation_id = ?1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3";
 
 // Erasing and migrating.

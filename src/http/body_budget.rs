@@ -3,43 +3,48 @@
 //! One body is bounded by its own limit, a thousand of them are not. So every byte that has arrived is taken from one budget and
 //! given back when its request has been answered; what a head claims takes nothing. When there is no room, whoever
 //! holds most is refused first, if that is more than the one who asks would hold. So slow and greedy clients refuse each other,
-//! and keeping small messages out takes as many connections as small messages fit into the budget.
+//! and starving small requests takes about budget ÷ size connections.
 //!
 //! **Invariant:** all bodies that are being read or worked on hold at most the budget.
 
 mod arriving;
 
 use super::Problem;
+use super::memory_budget::{Holder, MemoryBudget, Registration};
 use arriving::Arriving;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::http::StatusCode;
 use futures_util::StreamExt;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 /// How long a body waits for room. Those who are cut off give theirs back within microseconds.
 const ADMISSION: Duration = Duration::from_millis(500);
 /// What a connection holds besides its body while that one is on its way: what was read and not taken yet.
 const BUFFERS: usize = 16 << 10;
 
-/// The budget of all bodies. Cheap to clone; all clones are one.
-#[derive(Clone, Debug)]
-pub(super) struct Bodies(Arc<Shared>);
-
+/// The budget of all bodies.
 #[derive(Debug)]
-struct Shared {
-    /// A permit for each byte.
-    room: Arc<Semaphore>,
-    unfinished: Mutex<Unfinished>,
+pub(super) struct BodyBudget(MemoryBudget<Unfinished>);
+
+/// A body that has begun to arrive: the bytes it holds, and what refuses it by being dropped.
+#[derive(Debug)]
+struct Unfinished {
+    bytes: usize,
+    _refuse: oneshot::Sender<()>,
 }
 
-/// Bodies that have begun to arrive, by the bytes they hold, and how to refuse each.
-#[derive(Debug, Default)]
-struct Unfinished {
-    by_size: BTreeMap<(usize, u64), oneshot::Sender<()>>,
-    next: u64,
+impl Holder for Unfinished {
+    const AGES: bool = false;
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// A whole body, and its part of the budget until it is dropped.
@@ -50,14 +55,11 @@ pub(super) struct Held {
     room: OwnedSemaphorePermit,
 }
 
-impl Bodies {
+impl BodyBudget {
     /// A budget of so many bytes, enough for a body of the largest size.
     pub(super) fn new(bytes: usize, largest: usize) -> Self {
         let bytes = bytes.max(largest.saturating_add(BUFFERS));
-        Self(Arc::new(Shared {
-            room: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))),
-            unfinished: Mutex::default(),
-        }))
+        Self(MemoryBudget::new(bytes))
     }
 
     /// Reads a body of at most `limit` bytes to its end.
@@ -78,11 +80,13 @@ impl Bodies {
         if stream.is_end_stream() {
             return Ok(held); // nearly every message: no copy, nothing noted
         }
-        let (mut place, refused) = self.note(held.bytes.len());
+        let (_refuse, refused) = oneshot::channel();
+        let bytes = held.bytes.len();
+        let arrived = self.0.register(Unfinished { bytes, _refuse });
         tokio::select! {
             biased;
             _ = refused => Err(crowded()),
-            read = self.rest(held, stream, most, &mut place) => read,
+            read = self.rest(held, stream, most, &arrived) => read,
         }
     }
 
@@ -98,7 +102,7 @@ impl Bodies {
         begun: Held,
         mut stream: BodyDataStream,
         most: usize,
-        place: &mut Place,
+        arrived: &Registration<Unfinished>,
     ) -> Result<Held, Problem> {
         let Held { bytes, room } = begun;
         drop(room);
@@ -110,7 +114,7 @@ impl Bodies {
                 let held = BUFFERS + arriving.capacity();
                 room.merge(self.take(more, held).await?);
                 arriving.grow(more).map_err(|_| crowded())?;
-                place.grow(held + more);
+                arrived.with(|it| it.bytes = held + more);
             }
             match next(&mut stream).await? {
                 Some(more) => part = more,
@@ -123,81 +127,9 @@ impl Bodies {
 
     /// Room for `more` bytes of a body that holds `has`.
     async fn take(&self, more: usize, has: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let wanted = u32::try_from(more).map_err(|_| crowded())?;
-        if let Ok(room) = Arc::clone(&self.0.room).try_acquire_many_owned(wanted) {
-            return Ok(room);
-        }
-        if !self.refuse_larger(more, has + more) {
-            return Err(crowded());
-        }
-        let waiting = Arc::clone(&self.0.room).acquire_many_owned(wanted);
-        match tokio::time::timeout(ADMISSION, waiting).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(crowded()),
-        }
-    }
-
-    /// Refuses those that hold most until `wanted` bytes are given back; whether there are so many held by those who hold more
-    /// than `than`.
-    fn refuse_larger(&self, wanted: usize, than: usize) -> bool {
-        let mut unfinished = self.0.unfinished();
-        let mut given_back = self.0.room.available_permits();
-        while given_back < wanted {
-            let Some(most) = unfinished.by_size.last_entry() else {
-                return false;
-            };
-            let (size, _) = *most.key();
-            if size <= than {
-                return false;
-            }
-            given_back += size;
-            let _ = most.remove().send(()); // it has ended by itself just now
-        }
-        true
-    }
-
-    /// Notes a body that may take long; the receiver hears when it is refused for the sake of others.
-    fn note(&self, size: usize) -> (Place, oneshot::Receiver<()>) {
-        let (refuse, refused) = oneshot::channel();
-        let mut unfinished = self.0.unfinished();
-        let key = (size, unfinished.next);
-        unfinished.next += 1;
-        unfinished.by_size.insert(key, refuse);
-        let place = Place {
-            shared: Arc::clone(&self.0),
-            key,
-        };
-        (place, refused)
-    }
-}
-
-impl Shared {
-    fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
-        self.unfinished
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where an unfinished body is noted, until it is dropped.
-struct Place {
-    shared: Arc<Shared>,
-    key: (usize, u64),
-}
-
-impl Place {
-    fn grow(&mut self, size: usize) {
-        let mut unfinished = self.shared.unfinished();
-        if let Some(refuse) = unfinished.by_size.remove(&self.key) {
-            self.key.0 = size;
-            unfinished.by_size.insert(self.key, refuse);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.shared.unfinished().by_size.remove(&self.key);
+        let until = Instant::now() + ADMISSION;
+        let room = self.0.take(more, has + more, until).await;
+        room.ok_or_else(crowded)
     }
 }
 

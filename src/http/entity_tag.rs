@@ -1,0 +1,77 @@
+//! `ETag` and `If-None-Match`: what a client has already is not sent again.
+
+use super::wire::ConversationAnswer;
+use crate::chat::{Conversation, content_hash};
+use axum::http::header::IF_NONE_MATCH;
+use axum::http::{HeaderMap, HeaderValue};
+use uuid::Uuid;
+
+/// Names the bytes of a page: they depend on nothing else than what it is made of. The same on every node, since it says only what
+/// the database does.
+#[derive(Clone, Debug)]
+pub(super) struct EntityTag(pub(super) HeaderValue);
+
+/// What every page of a database depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// A restored database has another one.
+    pub(super) epoch: Uuid,
+    /// Other than before when another process has written to the file; 0 for databases that several nodes write to.
+    pub(super) generation: u64,
+}
+
+impl EntityTag {
+    /// The tag of the page that is asked for by `question`. The row of a conversation counts its messages and has the hash over all of
+    /// them, and what is stored never changes; another version of this program may write the same otherwise.
+    pub(super) fn of(question: &str, origin: Origin, conversation: &Conversation) -> Self {
+        let Origin { epoch, generation } = origin;
+        let row = serde_json::to_string(&ConversationAnswer::from(conversation))
+            .expect("a String takes every byte, and there is no map with odd keys");
+        let version = env!("CARGO_PKG_VERSION");
+        let named = format!("{version}\n{epoch}\n{generation}\n{question}\n{row}");
+        let digest = content_hash(&named).to_hex();
+        let tag = HeaderValue::from_str(&format!("\"{}\"", &digest[..32]));
+        Self(tag.expect("hex digits are a legal value"))
+    }
+
+    /// Whether the request names it as one of those that its client has.
+    pub(super) fn is_known_by(&self, headers: &HeaderMap) -> bool {
+        let values = headers.get_all(IF_NONE_MATCH).iter();
+        let tags = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        tags.map(<[u8]>::trim_ascii)
+            .map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag))
+            .any(|tag| tag == b"*" || tag == self.0.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_known_however_it_is_written_and_no_other_is() {
+        let tag = EntityTag(HeaderValue::from_static("\"a1\""));
+        let known = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(IF_NONE_MATCH, HeaderValue::from_static(value));
+            }
+            tag.is_known_by(&headers)
+        };
+        let hits: [&[&str]; 6] = [
+            &["\"a1\""],
+            &["W/\"a1\""],
+            &["*"],
+            &["\"b2\", \"a1\""],
+            &["\"b2\",W/\"a1\" "],
+            &["\"b2\"", "\"a1\""],
+        ];
+        for values in hits {
+            assert!(known(values), "{values:?}");
+        }
+        let misses: [&[&str]; 5] = [&[], &[""], &["a1"], &["\"a\""], &["\"a1\"x, \"A1\""]];
+        for values in misses {
+            assert!(!known(values), "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Pages of chats: from memory, in one piece, or, where they are long, streamed in steps, and not at all to who has them already.
+//!
+//! **Invariant:** a page that is sent to its end is the one that its `ETag` names. When what it is made of changes while it is sent,
+//! the connection ends before the page does; what is only added is of no page that was begun before.
+
+use super::deadline::Deadline;
+use super::entity_tag::{EntityTag, Origin};
+use super::extract::Parameters;
+use super::response_cache::{CachedResponse, PageHead, question};
+use super::wire::{ConversationAnswer, MessageAnswer};
+use super::{App, Problem};
+use crate::chat::{InvalidField, Message};
+use crate::error::{Error, ErrorKind, Result as StoreResult};
+use crate::service::HistoryPage;
+use crate::storage::database::{ChatKey, Page, PageStart};
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::header::IF_NONE_MATCH;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Uri};
+use axum::response::Response;
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Messages in one page at most.
+const HISTORY_CAP: usize = 10_000;
+/// No message has such a sequence, and every database can compare it.
+const BEYOND_ALL: u64 = i64::MAX as u64;
+/// What a long page takes of the budget of responses: a step as JSON, and another one that was read before it.
+const STEP_ROOM: usize = 768 << 10;
+
+/// How a page is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// As a list of messages.
+    Messages,
+    /// As a conversation with a list of messages.
+    Conversation,
+}
+
+/// Which page is asked for.
+#[derive(Debug)]
+pub(super) struct PageRequest {
+    pub(super) chat: ChatKey,
+    pub(super) page: Page,
+    /// Where it is, for links to the next one.
+    pub(super) path: String,
+    pub(super) form: Form,
+}
+
+impl App {
+    /// The page that was sent for the same question, if it is still the response.
+    pub(super) fn cached(&self, request: &Request) -> Option<Response> {
+        let is_fresh = |freshness: &_| self.service.is_fresh(freshness);
+        let cached = self.cache.find(request.uri(), is_fresh)?;
+        let body = || Body::from(cached.body);
+        Some(cached.head.respond(request.headers(), body))
+    }
+}
+
+impl PageRequest {
+    /// The page; `None` when there is no such chat.
+    pub(super) async fn respond(
+        &self,
+        app: &App,
+        parts: &Parts,
+        deadline: Deadline,
+    ) -> Result<Option<Response>, Problem> {
+        if let Some(response) = self.unchanged(app, parts, deadline).await? {
+            return Ok(Some(response));
+        }
+        let asking = app.service.history(&self.chat, self.page);
+        let Some(page) = deadline.read(asking).await? else {
+            return Ok(None);
+        };
+        let head = PageHead {
+            tag: tag(app, &parts.uri, &page),
+            next: next(&self.path, self.page, &page),
+        };
+        let response = match page.is_long() {
+            true => self.stream(app, head, page, parts, deadline).await?,
+            false => self.send(app, head, page, parts, deadline).await?,
+        };
+        Ok(Some(response))
+    }
+
+    /// 304 where the request names what there is: then no message is read.
+    async fn unchanged(
+        &self,
+        app: &App,
+        parts: &Parts,
+        deadline: Deadline,
+    ) -> Result<Option<Response>, Problem> {
+        if !parts.headers.contains_key(IF_NONE_MATCH) {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let found = deadline.read(app.service.conversation(&self.chat)).await?;
+        let tag = found.map(|page| tag(app, &parts.uri, &page));
+        let Some(tag) = tag.filter(|tag| tag.is_known_by(&parts.headers)) else {
+            return Ok(None);
+        };
+        app.service.count_unchanged(began);
+        let head = PageHead { tag, next: None };
+        Ok(Some(head.respond(&parts.headers, Body::empty)))
+    }
+
+    /// A page in one piece.
+    async fn send(
+        &self,
+        app: &App,
+        head: PageHead,
+        mut page: HistoryPage,
+        parts: &Parts,
+        deadline: Deadline,
+    ) -> Result<Response, Problem> {
+        let mut json = self.form.opening(&page)?;
+        let mut permit = None;
+        if let Some(step) = page.next().await {
+            let (messages, its) = step?;
+            write(&messages, false, &mut json)?;
+            permit = Some(its);
+        }
+        json.extend_from_slice(self.form.closing());
+        let body = Bytes::from(json);
+        if let Some(freshness) = page.freshness() {
+            let (head, body) = (head.clone(), body.clone());
+            let cached = CachedResponse {
+                head,
+                body,
+                freshness,
+            };
+            app.cache.insert(&parts.uri, cached);
+        }
+        let response = head.respond(&parts.headers, || Body::from(body));
+        let admitted = app.responses.admit(response, || deadline).await;
+        drop(permit); // what waits for room is bounded by the permits
+        Ok(admitted)
+    }
+
+    /// A page of which a step at a time is in memory.
+    async fn stream(
+        &self,
+        app: &App,
+        head: PageHead,
+        mut page: HistoryPage,
+        parts: &Parts,
+        deadline: Deadline,
+    ) -> Result<Response, Problem> {
+        let room = app.responses.take(STEP_ROOM, deadline).await?;
+        let mut json = self.form.opening(&page)?;
+        let first = async { page.next().await.transpose() };
+        if let Some((messages, _permit)) = deadline.read(first).await? {
+            write(&messages, false, &mut json)?;
+        }
+        let rest = rest(page, self.form, app.settings.request_timeout);
+        let body = || app.responses.stream(room, json.into(), rest);
+        Ok(head.respond(&parts.headers, body))
+    }
+}
+
+/// The steps of a page after its first.
+fn rest(
+    page: HistoryPage,
+    form: Form,
+    patience: Duration,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    try_unfold(Some(page), move |page| async move {
+        let Some(mut page) = page else {
+            return Ok(None);
+        };
+        let mut json = Vec::new();
+        let reading = async { page.next().await.transpose() };
+        // Each step has the time of a request: the client may have taken minutes for those before.
+        match Deadline::after(patience).bound(reading).await {
+            None => return Err(io::ErrorKind::TimedOut.into()),
+            Some(Err(cause)) => return Err(io::Error::other(cause)),
+            Some(Ok(None)) => return Ok(None),
+            Some(Ok(Some((messages, _permit)))) => {
+                write(&messages, true, &mut json).map_err(io::Error::other)?;
+            }
+        }
+        if page.is_read() {
+            json.extend_from_slice(form.closing());
+            return Ok(Some((json.into(), None)));
+        }
+        Ok(Some((json.into(), Some(page))))
+    })
+}
+
+impl Form {
+    fn opening(self, page: &HistoryPage) -> Result<Vec<u8>, Problem> {
+        match self {
+            Self::Messages => Ok(b"[".to_vec()),
+            Self::Conversation => {
+                let row = ConversationAnswer::from(page.conversation());
+                let mut json = serde_json::to_vec(&row).map_err(unwritable)?;
+                json.pop(); // the brace
+                json.extend_from_slice(br#","messages":["#);
+                Ok(json)
+            }
+        }
+    }
+
+    fn closing(self) -> &'static [u8] {
+        match self {
+            Self::Messages => b"]",
+            Self::Conversation => b"]}",
+        }
+    }
+}
+
+/// Adds messages to a list that has been begun.
+fn write(messages: &[Message], mut has_some: bool, json: &mut Vec<u8>) -> StoreResult<()> {
+    for message in messages {
+        if std::mem::replace(&mut has_some, true) {
+            json.push(b',');
+        }
+        serde_json::to_writer(&mut *json, &MessageAnswer::from(message)).map_err(unwritable)?;
+    }
+    Ok(())
+}
+
+fn unwritable(cause: serde_json::Error) -> Error {
+    let context = "the messages could not be written as JSON";
+    Error::caused(ErrorKind::Internal, "http", "history", context, cause)
+}
+
+fn tag(app: &App, uri: &Uri, page: &HistoryPage) -> EntityTag {
+    let origin = Origin {
+        epoch: app.service.parts().database.epoch(),
+        generation: page.generation(),
+    };
+    EntityTag::of(question(uri), origin, page.conversation())
+}
+
+/// `limit`, `before` and `after`, or `last`, as a page.
+pub(super) fn page(parameters: &Parameters) -> Result<Page, InvalidField> {
+    if let Some(limit) = parameters.count("last", HISTORY_CAP)? {
+        let mut others = ["limit", "before", "after"].into_iter();
+        if let Some(other) = others.find(|name| parameters.text(name).is_some()) {
+            let rule = format!("is given beside `{other}`; it stands alone");
+            return Err(InvalidField::new("last", rule));
+        }
+        let from = PageStart::Below(BEYOND_ALL);
+        return Ok(Page { limit, from });
+    }
+    let limit = parameters.limit(HISTORY_CAP)?;
+    let from = match (parameters.number("before")?, parameters.number("after")?) {
+        (Some(_), Some(_)) => {
+            return Err(InvalidField::new(
+                "before",
+                "is given beside `after`; use one of them",
+            ));
+        }
+        (Some(before), None) => PageStart::Below(before),
+        (None, Some(after)) => PageStart::At(after.saturating_add(1)),
+        (None, None) => PageStart::At(0),
+    };
+    Ok(Page { limit, from })
+}
+
+/// `<…>; rel="next"` where there is more in the direction of the page.
+fn next(path: &str, asked: Page, page: &HistoryPage) -> Option<HeaderValue> {
+    let limit = asked.limit;
+    let (first, last) = page.bounds()?;
+    let next = match asked.from {
+        PageStart::At(_) if last + 1 < page.conversation().message_count => {
+            format!("<{path}?limit={limit}&after={last}>; rel=\"next\"")
+        }
+        PageStart::Below(_) if first > 0 => {
+            format!("<{path}?limit={limit}&before={first}>; rel=\"next\"")
+        }
+        _ => return None,
+    };
+    HeaderValue::from_str(&next).ok()
+}

@@ -1,0 +1,193 @@
+//! Memory that requests share: what bodies hold together, and what responses do.
+//!
+//! Whoever needs memory takes its bytes from one budget and gives them back by dropping the permit. When there is no room, those that
+//! cost others most are evicted first, if they cost more than the one who asks: so the greedy and the slow make room for each
+//! other, and nobody has to wait for them.
+//!
+//! **Invariant:** all permits together are for no more bytes than the budget has.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// How often whoever waits looks again for some to evict.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What holds memory for a while, and is evicted by being dropped.
+pub(super) trait Holder: Send + 'static {
+    /// Whether it may come to cost more just because time passes: then waiting for that pays.
+    const AGES: bool;
+
+    /// Bytes that come back when it is evicted.
+    fn bytes(&self) -> usize;
+
+    /// How much it stands in the way of others.
+    fn cost(&self) -> usize;
+}
+
+/// The budget.
+#[derive(Debug)]
+pub(super) struct MemoryBudget<H>(Arc<Shared<H>>);
+
+#[derive(Debug)]
+struct Shared<H> {
+    /// A permit for each byte.
+    room: Arc<Semaphore>,
+    bytes: usize,
+    holders: Mutex<Holders<H>>,
+}
+
+#[derive(Debug)]
+struct Holders<H> {
+    by_number: HashMap<u64, H>,
+    next: u64,
+}
+
+impl<H: Holder> MemoryBudget<H> {
+    /// A budget of so many bytes.
+    pub(super) fn new(bytes: usize) -> Self {
+        let bytes = bytes.min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Shared {
+            room: Arc::new(Semaphore::new(bytes)),
+            bytes,
+            holders: Mutex::new(Holders {
+                by_number: HashMap::new(),
+                next: 0,
+            }),
+        }))
+    }
+
+    /// Room for so many bytes, or all there is for more than that; `None` when there is none by `until`. Those that cost more than
+    /// `cost` are evicted for it.
+    pub(super) async fn take(
+        &self,
+        bytes: usize,
+        cost: usize,
+        until: Instant,
+    ) -> Option<OwnedSemaphorePermit> {
+        let room = &self.0.room;
+        let wanted = u32::try_from(bytes.min(self.0.bytes)).unwrap_or(u32::MAX);
+        if let Ok(taken) = Arc::clone(room).try_acquire_many_owned(wanted) {
+            return Some(taken);
+        }
+        let evicting = async {
+            while self.evict(wanted as usize, cost) || H::AGES {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::select! {
+            taken = Arc::clone(room).acquire_many_owned(wanted) => taken.ok(),
+            () = evicting => None,
+            () = sleep_until(until) => None,
+        }
+    }
+
+    /// Evicts those that cost most until so many bytes come back; whether there are so many held by those that cost more than `cost`.
+    fn evict(&self, wanted: usize, cost: usize) -> bool {
+        let mut holders = self.0.holders();
+        let mut free = self.0.room.available_permits();
+        while free < wanted {
+            let costs = holders.by_number.iter().map(|(at, it)| (it.cost(), *at));
+            let Some((_, costliest)) = costs.filter(|(its, _)| *its > cost).max() else {
+                return false;
+            };
+            let evicted = holders.by_number.remove(&costliest);
+            free += evicted.map_or(0, |holder| holder.bytes());
+        }
+        true
+    }
+
+    /// Lets a holder be evicted from now on.
+    pub(super) fn register(&self, holder: H) -> Registration<H> {
+        let mut holders = self.0.holders();
+        let number = holders.next;
+        holders.next += 1;
+        holders.by_number.insert(number, holder);
+        let shared = Arc::clone(&self.0);
+        Registration { shared, number }
+    }
+}
+
+impl<H> Shared<H> {
+    fn holders(&self) -> MutexGuard<'_, Holders<H>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a holder is, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Registration<H> {
+    shared: Arc<Shared<H>>,
+    number: u64,
+}
+
+impl<H> Registration<H> {
+    /// Changes the holder; `None` when it was evicted.
+    pub(super) fn with<R>(&self, change: impl FnOnce(&mut H) -> R) -> Option<R> {
+        let mut holders = self.shared.holders();
+        holders.by_number.get_mut(&self.number).map(change)
+    }
+}
+
+impl<H> Drop for Registration<H> {
+    fn drop(&mut self) {
+        self.shared.holders().by_number.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Holds what it took.
+    struct Fixed(OwnedSemaphorePermit, usize);
+
+    impl Holder for Fixed {
+        const AGES: bool = false;
+
+        fn bytes(&self) -> usize {
+            self.0.num_permits()
+        }
+
+        fn cost(&self) -> usize {
+            self.1
+        }
+    }
+
+    async fn hold(budget: &MemoryBudget<Fixed>, bytes: usize, cost: usize) -> Registration<Fixed> {
+        let room = budget.take(bytes, 0, Instant::now()).await.expect("room");
+        budget.register(Fixed(room, cost))
+    }
+
+    #[tokio::test]
+    async fn the_costliest_make_room_and_only_for_who_costs_less() {
+        let budget = MemoryBudget::new(100);
+        let soon = Instant::now() + Duration::from_secs(1);
+        let small = hold(&budget, 40, 10).await;
+        let large = hold(&budget, 30, 20).await;
+        let larger = hold(&budget, 30, 30).await;
+        assert!(budget.take(10, 30, soon).await.is_none(), "costs as much");
+        let taken = budget.take(20, 29, soon).await.expect("room");
+        let is_held = |it: &Registration<Fixed>| it.with(|_| ()).is_some();
+        assert!(is_held(&small) && is_held(&large) && !is_held(&larger));
+        assert!(
+            budget.take(60, 10, soon).await.is_none(),
+            "too few cost more"
+        );
+        assert!(is_held(&small) && !is_held(&large));
+        drop((taken, small));
+        let all = budget.take(1_000, 0, soon).await.expect("all there is");
+        assert_eq!(all.num_permits(), 100);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_in_time_is_taken_and_nobody_waits_for_longer() {
+        let budget = MemoryBudget::<Fixed>::new(10);
+        let held = hold(&budget, 10, 5).await;
+        held.with(|it| it.1 = 7);
+        assert!(budget.take(1, 6, Instant::now()).await.is_some());
+        assert!(held.with(|it| it.1).is_none());
+    }
+}
