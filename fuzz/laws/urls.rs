@@ -46,7 +46,8 @@ fn is_secret(text: &str) -> bool {
     if place.contains(SECRET) || query.contains(SECRET) {
         return false;
     }
-    let is_path = ["sqlite:", "sled:"]
+    // At a unix socket, credentials stand in the query: what comes before it is a path, also with an @ in it.
+    let is_path = ["sqlite:", "sled:", "unix:", "redis+unix:"]
         .iter()
         .any(|scheme| text.starts_with(scheme));
     credentials.contains(SECRET) && !is_path
