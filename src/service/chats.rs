@@ -1,6 +1,7 @@
 //! Reading, deleting and signing up.
 
 use super::Service;
+use super::ingest::Operation;
 use super::read_limit::ReadPermit;
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
@@ -180,7 +181,7 @@ impl Service {
     /// # Errors
     /// Those of the database; nothing was removed then.
     pub async fn delete(&self, guest: GuestId) -> Result<Deleted> {
-        let erasure = self.pass_erase(guest).await?;
+        let erasure = self.change(guest, Operation::Erase).await?;
         let lists = erasure.list_removed.then(|| self.0.parts.lists.name());
         Ok(Deleted {
             erased: erasure.erased,
@@ -196,6 +197,7 @@ impl Service {
     /// # Errors
     /// Those of the database; nothing was moved then.
     pub async fn migrate(&self, guest: GuestId, user: OwnerId) -> Result<Migrated> {
-        self.pass_migrate(guest, user).await
+        let migrate = |request| Operation::Migrate(request, user);
+        self.change(guest, migrate).await
     }
 }

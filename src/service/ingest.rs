@@ -10,18 +10,19 @@
 mod apply;
 mod commit;
 mod dispatch;
+mod operation;
 mod queue;
 
 pub(super) use dispatch::run;
+pub(super) use operation::Operation;
 pub use queue::{Fate, Waiting};
 pub(super) use queue::{Ingest, Queue};
 
 use super::Service;
-use crate::chat::{ClientId, GuestId, ListState, NewMessage, OwnerId, Receipt};
+use crate::chat::{ClientId, NewMessage, OwnerId, Receipt};
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{Embedding, Entry, Erased, Group, Migrated, Recorded};
+use crate::storage::database::{Embedding, Entry, Erased, Group, Recorded};
 use std::time::Instant;
-use tokio::sync::oneshot;
 
 /// What became of one group of messages.
 #[derive(Clone, Debug)]
@@ -46,35 +47,6 @@ pub struct Saved {
     pub recorded: Recorded,
     /// What to tell the client.
     pub receipt: Receipt,
-}
-
-/// Work for the pipeline.
-#[derive(Debug)]
-enum Job {
-    Store {
-        groups: Vec<Group>,
-        reply: oneshot::Sender<Vec<Answer>>,
-    },
-    Erase {
-        guest: GuestId,
-        reply: oneshot::Sender<Result<Erasure>>,
-    },
-    Migrate {
-        guest: GuestId,
-        user: OwnerId,
-        reply: oneshot::Sender<Result<Migrated>>,
-    },
-    /// Does nothing but come out at the other end.
-    Pass { reply: oneshot::Sender<()> },
-}
-
-impl Job {
-    fn messages(&self) -> usize {
-        match self {
-            Self::Store { groups, .. } => groups.iter().map(|group| group.0.len()).sum(),
-            Self::Erase { .. } | Self::Migrate { .. } | Self::Pass { .. } => 1,
-        }
-    }
 }
 
 /// What an erasure removed, and whether the list went with it at once.
@@ -113,27 +85,13 @@ impl Service {
             )
         };
         let groups: Vec<Group> = groups.into_iter().map(entries).collect();
-        let parts = self.queue_groups(groups).await?;
+        let shards = self.queue_groups(groups).await?;
         Ok(Waiting {
             service: self.clone(),
             owners,
             began,
-            parts,
+            shards,
         })
-    }
-
-    pub(super) async fn pass_erase(&self, guest: GuestId) -> Result<Erasure> {
-        let (reply, answer) = oneshot::channel();
-        let lane_of = guest.clone();
-        self.pass(&lane_of, Job::Erase { guest, reply }, answer)
-            .await?
-    }
-
-    pub(super) async fn pass_migrate(&self, guest: GuestId, user: OwnerId) -> Result<Migrated> {
-        let (reply, answer) = oneshot::channel();
-        let lane_of = guest.clone();
-        self.pass(&lane_of, Job::Migrate { guest, user, reply }, answer)
-            .await?
     }
 
     /// Adds the vector where it is a matter of microseconds; a slower model is asked later.
@@ -159,14 +117,4 @@ fn unanswered() -> Error {
 
 fn busy(kind: ErrorKind, context: &str) -> Error {
     Error::new(kind, "service", "ingest", context)
-}
-
-/// The receipt of a recorded message, once the list has been told.
-fn receipt(recorded: &Recorded, list: ListState) -> Receipt {
-    Receipt {
-        list: recorded.replayed.unwrap_or(list),
-        conversation: recorded.conversation_row,
-        embedding: recorded.embedding,
-        usage: recorded.usage_row,
-    }
 }

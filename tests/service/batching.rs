@@ -30,10 +30,12 @@ async fn while_one_batch_is_committed_the_next_one_gathers() {
     stage.tables.release();
     saved(&first.answer().await.unwrap()[0]);
     let mut sequences = BTreeSet::new();
-    for waiting in waiting {
+    for (i, waiting) in waiting.into_iter().enumerate() {
         let answers = waiting.answer().await.unwrap();
         let recorded = &saved(&answers[0])[0].recorded;
         assert!(sequences.insert((recorded.conversation, recorded.sequence)));
+        let earlier = i / 2 + usize::from(i % 2 == 0); // "first" is of ada
+        assert_eq!(recorded.sequence, earlier as u64, "of message {i}");
     }
     assert_eq!(*stage.faulty.batches.lock().unwrap(), [1, 50]);
     assert_eq!(
@@ -54,8 +56,15 @@ async fn while_one_batch_is_committed_the_next_one_gathers() {
 
 #[tokio::test]
 async fn a_batch_holds_no_more_than_its_limit() {
-    let mut plan = Plan::memory();
-    plan.settings.batch_messages = 8;
+    let (mut by_count, mut by_bytes) = (Plan::memory(), Plan::memory());
+    by_count.settings.batch_messages = 8;
+    by_bytes.settings.batch_bytes = 8 * "message".len(); // reached with the eighth at the latest
+    for plan in [by_count, by_bytes] {
+        holds_its_limit(&plan).await;
+    }
+}
+
+async fn holds_its_limit(plan: &Plan) {
     let stage = plan.start().ready().await;
     stage.tables.hold(&["record"]);
     let mut waiting = Vec::new();

@@ -2,6 +2,7 @@
 
 use crate::stage::words::{guest, saved, says, until, user};
 use crate::stage::{Plan, Stage};
+use guestbook::chat::ListState;
 use guestbook::error::ErrorKind;
 use guestbook::storage::database::ChatKey;
 use guestbook::storage::database::{Page, PageStart};
@@ -156,6 +157,77 @@ async fn a_migration_keeps_its_place_among_the_messages() {
         .unwrap();
     assert_eq!(moved.unwrap().conversation().owner, user("member"));
     stage.mended().await;
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_whose_client_went_away_before_its_turn_is_not_carried_out() {
+    let stage = Plan::memory().start().ready().await;
+    stage.tables.hold(&["record"]);
+    let service = &stage.service;
+    let stuck = service.enqueue(vec![vec![says("ada", "stays")]]).await;
+    until("the committer is busy", || async {
+        stage.tables.count("record") == 1
+    })
+    .await;
+    let (erasing, migrating) = (service.clone(), service.clone());
+    let erasing = tokio::spawn(async move { erasing.delete(guest("ada")).await.is_ok() });
+    let migrating = async move {
+        migrating
+            .migrate(guest("ada"), user("member"))
+            .await
+            .is_ok()
+    };
+    for client in [erasing, tokio::spawn(migrating)] {
+        tokio::task::yield_now().await; // lets the change take its place
+        client.abort();
+        assert!(client.await.unwrap_err().is_cancelled());
+    }
+    stage.tables.release();
+    saved(&stuck.unwrap().answer().await.unwrap()[0]);
+    until("the migration is noted as failed", || async {
+        stage.tables.count("migration_failed") == 1
+    })
+    .await;
+    let begun = ["erase", "migrate"].map(|change| stage.tables.count(change));
+    assert_eq!(begun, [0, 0]);
+    assert_eq!(stage.texts("ada").await, ["stays"]);
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn behind_several_writers_a_guest_waits_for_its_last_batch_and_others_do_not() {
+    let mut plan = Plan::memory();
+    plan.writers = Some(4);
+    let stage = plan.start().ready().await;
+    stage.lists.hold(&["apply"]);
+    let mut waiting = Vec::new();
+    for (applied, message) in [
+        (1, says("ada", "one")),
+        (1, says("ada", "two")),
+        (2, says("bob", "hello")),
+    ] {
+        let queued = stage.service.enqueue(vec![vec![message]]).await;
+        waiting.push(queued.unwrap());
+        until("what may be is committed", || async {
+            stage.lists.count("apply") == applied
+        })
+        .await;
+    }
+    assert_eq!(stage.texts("bob").await, ["hello"]);
+    assert_eq!(
+        stage.texts("ada").await,
+        ["one"],
+        "her list is not told of it yet"
+    );
+    stage.lists.release();
+    for waiting in waiting {
+        let answers = waiting.answer().await.unwrap();
+        assert_eq!(saved(&answers[0])[0].receipt.list, ListState::Stored);
+    }
+    assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two"]);
     stage.assert_well().await;
     stage.stop().await;
 }

@@ -21,16 +21,23 @@ pub(crate) struct FaultyDatabase {
     pub(crate) refused: Mutex<Option<GuestId>>,
     /// The messages of each call of `record`.
     pub(crate) batches: Mutex<Vec<usize>>,
+    /// Batches at the same time, where a test says how many.
+    pub(crate) writers: Option<usize>,
 }
 
 impl FaultyDatabase {
-    pub(crate) fn new(inner: Arc<dyn Database>, control: Arc<Control>) -> Arc<Self> {
+    pub(crate) fn new(
+        inner: Arc<dyn Database>,
+        control: Arc<Control>,
+        writers: Option<usize>,
+    ) -> Arc<Self> {
         let (refused, batches) = (Mutex::default(), Mutex::default());
         Arc::new(Self {
             inner,
             control,
             refused,
             batches,
+            writers,
         })
     }
 
@@ -80,7 +87,7 @@ impl Storage for FaultyDatabase {
 #[async_trait]
 impl Database for FaultyDatabase {
     fn writers(&self) -> usize {
-        self.inner.writers()
+        self.writers.unwrap_or_else(|| self.inner.writers())
     }
 
     async fn record(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>> {

@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) retention: Option<Duration>,
     pub(crate) embedder: Option<Arc<dyn Embedder>>,
     pub(crate) clock: Arc<ManualClock>,
+    /// Batches that the database takes at the same time; its own number where none is given.
+    pub(crate) writers: Option<usize>,
 }
 
 /// The stage.
@@ -84,6 +86,7 @@ impl Plan {
             retention: None,
             embedder: None,
             clock,
+            writers: None,
         }
     }
 
@@ -138,7 +141,7 @@ impl Plan {
         let log = Log::default();
         let tables = Control::new("tables", Arc::clone(&log));
         let lists = Control::new("lists", Arc::clone(&log));
-        let faulty = FaultyDatabase::new(Arc::clone(&database), Arc::clone(&tables));
+        let faulty = FaultyDatabase::new(Arc::clone(&database), Arc::clone(&tables), self.writers);
         let parts = Parts {
             database: Arc::clone(&faulty) as Arc<dyn Database>,
             lists: Arc::new(FaultyLists {

@@ -1,101 +1,64 @@
 //! What has been committed goes into the lists, and everyone gets an answer.
 
 use super::super::Service;
-use super::{Answer, Erasure, Saved, receipt};
-use crate::chat::{ConversationId, GuestId, ListState, MessageId};
+use super::commit::Stored;
+use super::operation::Waiter;
+use super::{Answer, Erasure, Saved};
+use crate::chat::{ConversationId, GuestId, ListState, MessageId, Receipt};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::storage::database::{Batch, Entry, Erased, Migrated, Outcome, Recorded, Settled};
+use crate::storage::database::{Entry, Erased, Migrated, Outcome, Recorded, Settled};
 use crate::storage::list_cache::{Append, Applied, Head, Item, Origin};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// What a transaction has done.
-pub(super) enum Committed {
-    Stored(Stored),
-    Erased {
-        guest: GuestId,
-        result: Result<Erased>,
-        reply: oneshot::Sender<Result<Erasure>>,
-    },
-    Migrated {
-        guest: GuestId,
-        result: Result<Migrated>,
-        reply: oneshot::Sender<Result<Migrated>>,
-    },
-}
+/// Who waits, and what for.
+pub(super) struct Replies(Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>);
 
-/// A batch with its outcomes, one per group, and who waits for them.
-pub(super) struct Stored {
-    pub(super) batch: Arc<Batch>,
-    pub(super) outcomes: Vec<std::result::Result<Outcome, Error>>,
-    pub(super) replies: Vec<(usize, oneshot::Sender<Vec<Answer>>)>,
-}
-
-/// Whoever waits, and what they are to hear.
-pub(super) enum Answers {
-    Stored(Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>),
-    Erased(oneshot::Sender<Result<Erasure>>, Result<Erasure>),
-    Migrated(oneshot::Sender<Result<Migrated>>, Result<Migrated>),
-}
-
-impl Answers {
-    /// Tells them. A client that went away changes nothing.
-    pub(super) fn give(self) {
-        match self {
-            Self::Stored(answers) => answers.into_iter().for_each(|(reply, answers)| {
-                let _ = reply.send(answers);
-            }),
-            Self::Erased(reply, answer) => drop(reply.send(answer)),
-            Self::Migrated(reply, answer) => drop(reply.send(answer)),
+impl Replies {
+    /// A client that went away changes nothing.
+    pub(super) fn send(self) {
+        for (reply, answers) in self.0 {
+            let _ = reply.send(answers);
         }
     }
 }
 
-/// Tells the lists; what whoever waits is to hear now.
-pub(super) async fn apply(service: &Service, committed: Committed) -> Answers {
-    match committed {
-        Committed::Stored(stored) => {
-            failpoint::reach("list.before");
-            let pending = append(service, &stored).await;
-            failpoint::reach("list.after");
-            let listed = listed_again(service, &stored).await;
-            service.0.index.stored(stored.batch.at, recorded(&stored));
-            Answers::Stored(answers(stored, &pending, &listed))
-        }
-        Committed::Erased {
-            guest,
-            result,
-            reply,
-        } => {
-            let answer = match result {
-                Ok(erased) => {
-                    service.0.index.removed(erased.messages);
-                    Ok(Erasure {
-                        erased,
-                        list_removed: service.remove_list(guest).await,
-                    })
-                }
-                Err(cause) => Err(failed(service, "erase", &guest, cause)),
-            };
-            Answers::Erased(reply, answer)
-        }
-        Committed::Migrated {
-            guest,
-            result,
-            reply,
-        } => {
-            let answer = match result {
-                Ok(migrated) => {
-                    service.remove_list(guest).await;
-                    Ok(migrated)
-                }
-                Err(cause) => Err(failed(service, "migrate", &guest, cause)),
-            };
-            Answers::Migrated(reply, answer)
-        }
-    }
+/// Appends a batch to the lists.
+pub(super) async fn store(service: &Service, stored: Stored) -> Replies {
+    failpoint::reach("list.before");
+    let pending = append(service, &stored).await;
+    failpoint::reach("list.after");
+    let listed = listed_again(service, &stored).await;
+    service.0.index.stored(stored.batch.at, recorded(&stored));
+    replies(stored, &pending, &listed)
+}
+
+/// Removes the list of a guest whose chat is erased.
+pub(super) async fn erase(
+    service: &Service,
+    guest: GuestId,
+    committed: Result<Erased>,
+) -> Result<Erasure> {
+    let erased = committed.map_err(|cause| failed(service, "erase", &guest, cause))?;
+    service.0.index.removed(erased.messages);
+    let list_removed = service.remove_list(guest).await;
+    Ok(Erasure {
+        erased,
+        list_removed,
+    })
+}
+
+/// Removes the list of a guest whose chat is a user's now.
+pub(super) async fn migrate(
+    service: &Service,
+    guest: GuestId,
+    committed: Result<Migrated>,
+) -> Result<Migrated> {
+    let migrated = committed.map_err(|cause| failed(service, "migrate", &guest, cause))?;
+    service.remove_list(guest).await;
+    Ok(migrated)
 }
 
 fn failed(service: &Service, step: &'static str, guest: &GuestId, cause: Error) -> Error {
@@ -255,27 +218,25 @@ fn recorded(stored: &Stored) -> impl Iterator<Item = (&Entry, &Recorded)> {
     })
 }
 
-fn answers(
+fn replies(
     stored: Stored,
     pending: &HashSet<ConversationId>,
     listed: &HashSet<MessageId>,
-) -> Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)> {
+) -> Replies {
     let mut outcomes = stored.outcomes.into_iter();
-    let of_reply = |(groups, reply): (usize, oneshot::Sender<Vec<Answer>>)| {
-        let answers = outcomes.by_ref().take(groups).map(|outcome| match outcome {
-            Ok(Outcome::Stored(recorded)) => Answer::Saved(
-                recorded
-                    .into_iter()
-                    .map(|one| saved(one, pending, listed))
-                    .collect(),
-            ),
-            Ok(Outcome::Conflict { index, id }) => Answer::Conflict { index, id },
-            Err(cause) => Answer::Failed(cause),
-        });
-        let answers = answers.collect();
-        (reply, answers)
+    let answer = |outcome| match outcome {
+        Ok(Outcome::Stored(recorded)) => {
+            let saved = recorded.into_iter().map(|one| saved(one, pending, listed));
+            Answer::Saved(saved.collect())
+        }
+        Ok(Outcome::Conflict { index, id }) => Answer::Conflict { index, id },
+        Err(cause) => Answer::Failed(cause),
     };
-    stored.replies.into_iter().map(of_reply).collect()
+    let reply = |waiter: Waiter| {
+        let outcomes = outcomes.by_ref().take(waiter.groups);
+        (waiter.reply, outcomes.map(answer).collect())
+    };
+    Replies(stored.waiters.into_iter().map(reply).collect())
 }
 
 fn saved(
@@ -286,12 +247,15 @@ fn saved(
     if recorded.replayed.is_some() && listed.contains(&recorded.id) {
         recorded.replayed = Some(ListState::Stored);
     }
-    let waits = pending.contains(&recorded.conversation);
-    let list = if waits {
-        ListState::Pending
-    } else {
-        ListState::Stored
+    let list = match pending.contains(&recorded.conversation) {
+        true => ListState::Pending,
+        false => ListState::Stored,
     };
-    let receipt = receipt(&recorded, list);
+    let receipt = Receipt {
+        list: recorded.replayed.unwrap_or(list),
+        conversation: recorded.conversation_row,
+        embedding: recorded.embedding,
+        usage: recorded.usage_row,
+    };
     Saved { recorded, receipt }
 }

@@ -1,66 +1,75 @@
-//! A batch becomes a transaction.
+//! An operation becomes a transaction.
 
-use super::super::{Service, Settings};
-use super::apply::{Committed, Stored};
-use super::{Answer, Erasure};
+use super::super::Service;
+use super::Erasure;
+use super::operation::{ChatRequest, PendingBatch, Waiters};
 use crate::chat::{GuestId, OwnerId, rounded_ms};
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{Batch, Embedding, Group, Migrated, Outcome};
+use crate::storage::database::{Batch, Embedding, Erased, Group, Migrated, Outcome};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
 /// Most list marks that ride along with one batch: beyond, they would make the batch's own messages wait.
 const MARKS_PER_BATCH: usize = 512;
 
-type Outcomes = Vec<std::result::Result<Outcome, Error>>;
+pub(super) type Outcomes = Vec<std::result::Result<Outcome, Error>>;
 
-/// Commits what has gathered, or carries out a job of its own kind.
-pub(super) async fn commit(service: &Service, work: Work) -> Committed {
-    match work {
-        Work::Store(gathered) => gathered.commit(service).await,
-        Work::Erase { guest, reply } => {
-            let result = match reply.is_closed() {
-                true => Err(given_up("erase")),
-                false => service.0.parts.database.erase(&guest, service.now()).await,
-            };
-            Committed::Erased {
-                guest,
-                result,
-                reply,
-            }
-        }
-        Work::Migrate { guest, user, reply } => {
-            let database = &service.0.parts.database;
-            let result = match reply.is_closed() {
-                true => Err(given_up("migrate")),
-                false => database.migrate(&guest, &user, service.now()).await,
-            };
-            if let Err(cause) = &result {
-                note_failed_migration(service, &guest, &user, cause).await;
-            }
-            Committed::Migrated {
-                guest,
-                result,
-                reply,
-            }
-        }
+/// A batch in the tables, with one outcome per group, and who waits for them.
+pub(super) struct Stored {
+    pub(super) batch: Arc<Batch>,
+    pub(super) outcomes: Outcomes,
+    pub(super) waiters: Waiters,
+}
+
+/// Commits a batch. A fault of one message fails no other.
+pub(super) async fn store(service: &Service, pending: PendingBatch) -> Stored {
+    let at = service.now();
+    let batch = Arc::new(Batch {
+        at,
+        groups: pending.groups,
+        settled: service.0.lists.take_durable(MARKS_PER_BATCH),
+        tally: service.0.metrics.take_due(),
+    });
+    let began = Instant::now();
+    let outcomes = match service.0.parts.database.record(Arc::clone(&batch)).await {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err(cause) => rescue(service, &batch, cause).await,
+    };
+    log_batch(&batch, &outcomes, began.elapsed());
+    let mut entries = batch.groups.iter().flat_map(|group| &group.0);
+    if entries.any(|entry| matches!(entry.embedding, Embedding::Pending)) {
+        service.0.pending_vectors.notify_one();
+    }
+    Stored {
+        batch,
+        outcomes,
+        waiters: pending.waiters,
     }
 }
 
-/// What is carried out in one transaction.
-pub(super) enum Work {
-    Store(Gathered),
-    Erase {
-        guest: GuestId,
-        reply: oneshot::Sender<Result<Erasure>>,
-    },
-    Migrate {
-        guest: GuestId,
-        user: OwnerId,
-        reply: oneshot::Sender<Result<Migrated>>,
-    },
+pub(super) async fn erase(service: &Service, request: &ChatRequest<Erasure>) -> Result<Erased> {
+    let database = &service.0.parts.database;
+    match request.reply.is_closed() {
+        true => Err(given_up("erase")),
+        false => database.erase(&request.guest, service.now()).await,
+    }
+}
+
+pub(super) async fn migrate(
+    service: &Service,
+    request: &ChatRequest<Migrated>,
+    user: &OwnerId,
+) -> Result<Migrated> {
+    let (database, guest) = (&service.0.parts.database, &request.guest);
+    let migrated = match request.reply.is_closed() {
+        true => Err(given_up("migrate")),
+        false => database.migrate(guest, user, service.now()).await,
+    };
+    if let Err(cause) = &migrated {
+        note_failed_migration(service, guest, user, cause).await;
+    }
+    migrated
 }
 
 /// Nobody waits any more. Whoever asked may have repeated it on another node and gone on speaking there: done now, it would
@@ -78,62 +87,6 @@ async fn note_failed_migration(service: &Service, guest: &GuestId, user: &OwnerI
         .await
     {
         tracing::error!(step = "migrate", %guest, cause = %second, "the failed migration could not be noted");
-    }
-}
-
-/// A batch while it gathers.
-#[derive(Default)]
-pub(super) struct Gathered {
-    groups: Vec<Group>,
-    /// How many of the groups belong to each waiting request, and where its answer goes.
-    replies: Vec<(usize, oneshot::Sender<Vec<Answer>>)>,
-    messages: usize,
-    bytes: usize,
-}
-
-impl Gathered {
-    pub(super) fn add(&mut self, groups: Vec<Group>, reply: oneshot::Sender<Vec<Answer>>) {
-        let entries = || groups.iter().flat_map(|group| &group.0);
-        self.messages += entries().count();
-        self.bytes += entries()
-            .map(|entry| entry.message.content.as_str().len())
-            .sum::<usize>();
-        self.replies.push((groups.len(), reply));
-        self.groups.extend(groups);
-    }
-
-    /// Whether there is room for more.
-    pub(super) fn has_room(&self, settings: &Settings) -> bool {
-        self.messages < settings.batch_messages && self.bytes < settings.batch_bytes
-    }
-
-    async fn commit(self, service: &Service) -> Committed {
-        let at = service.now();
-        let batch = Arc::new(Batch {
-            at,
-            groups: self.groups,
-            settled: service.0.lists.take_durable(MARKS_PER_BATCH),
-            tally: service.0.metrics.take_due(),
-        });
-        let began = Instant::now();
-        let outcomes = match service.0.parts.database.record(Arc::clone(&batch)).await {
-            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(cause) => rescue(service, &batch, cause).await,
-        };
-        log_batch(&batch, &outcomes, began.elapsed());
-        if batch
-            .groups
-            .iter()
-            .flat_map(|group| &group.0)
-            .any(|entry| matches!(entry.embedding, Embedding::Pending))
-        {
-            service.0.pending_vectors.notify_one();
-        }
-        Committed::Stored(Stored {
-            batch,
-            outcomes,
-            replies: self.replies,
-        })
     }
 }
 

@@ -1,13 +1,12 @@
 //! What is done next, and what has to wait: batches are stored side by side as far as the database gains from it, while
-//! the jobs of one lane, and so the messages of one guest, are done in the order in which they came.
+//! the operations of one shard, and so the messages of one guest, are done in the order in which they came.
 
 use super::super::{Service, Settings};
-use super::commit::{Gathered, Work};
-use super::queue::{Lane, Queue, Queued};
-use super::{Job, apply, commit};
+use super::queue::{Arrival, Queue, Queued, Shard};
+use super::{Operation, apply, commit};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
 /// Batches whose lists and answers may be under way, for each that may be being committed.
@@ -17,42 +16,42 @@ const APPLYING: usize = 4;
 pub(in crate::service) async fn run(service: Service, queue: Queue) {
     let mut queue = queue.0;
     let writers = service.0.parts.database.writers().max(1);
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let crew = Crew {
+    let (events, mut happened) = mpsc::unbounded_channel();
+    let runner = BatchRunner {
         service,
-        tell,
-        // One at a time behind one writer, in the order of the commits: that is what keeps its only lane in order.
-        turns: Arc::new(Semaphore::new(if writers == 1 {
+        events,
+        // One at a time behind one writer, in the order of the commits: that is what keeps its only shard in order.
+        applying: Arc::new(Semaphore::new(if writers == 1 {
             1
         } else {
             APPLYING * writers
         })),
         is_single: writers == 1,
     };
-    let (mut plan, mut tasks) = (Plan::new(writers), JoinSet::new());
+    let (mut schedule, mut tasks) = (Schedule::new(writers), JoinSet::new());
     let mut is_open = true;
     loop {
-        while let Ok(queued) = queue.try_recv() {
-            plan.accept(queued);
+        while let Ok(arrival) = queue.try_recv() {
+            schedule.accept(arrival);
         }
-        while let Some(batch) = plan.next(crew.service.settings()) {
-            tasks.spawn(crew.clone().carry_out(batch));
+        while let Some((operation, jobs)) = schedule.next(runner.service.settings()) {
+            tasks.spawn(runner.clone().carry_out(operation, jobs));
         }
         // Not awaited: a task that ends would wake this one, and push whoever waits for its answer to another thread.
         while let Some(ended) = tasks.try_join_next() {
             completed(ended);
         }
-        if !is_open && plan.is_empty() {
+        if !is_open && schedule.is_empty() {
             return end(tasks).await;
         }
         tokio::select! {
-            Some(told) = told.recv() => match told {
-                Told::Committed(lanes) => plan.committed(lanes),
-                Told::Applied(done) => plan.applied(done),
-                Told::Panicked => return end(tasks).await,
+            Some(event) = happened.recv() => match event {
+                RunnerEvent::Committed(shards) => schedule.committed(shards),
+                RunnerEvent::Applied(jobs) => schedule.applied(jobs),
+                RunnerEvent::Panicked => return end(tasks).await,
             },
-            queued = queue.recv(), if is_open => match queued {
-                Some(queued) => plan.accept(queued),
+            arrival = queue.recv(), if is_open => match arrival {
+                Some(arrival) => schedule.accept(arrival),
                 None => is_open = false,
             },
         }
@@ -76,92 +75,102 @@ fn completed(ended: Result<(), JoinError>) {
     }
 }
 
-/// What a task has to tell.
-enum Told {
-    /// The database can take another batch, and these lanes are free again.
-    Committed(BTreeSet<Lane>),
-    /// The lists know of a batch, and who waits for it is about to hear of it.
-    Applied(Batched),
-    /// It will tell nothing more.
+enum RunnerEvent {
+    /// The database can take another batch, and these shards are free again.
+    Committed(BTreeSet<Shard>),
+    /// The lists know of a batch, and its replies are about to be sent.
+    Applied(Jobs),
+    /// It will notify of nothing more.
     Panicked,
 }
 
-/// Work, and whose it is.
-struct Batch {
-    work: Work,
-    of: Batched,
-}
-
-/// The jobs of a batch: their lanes, as far as they are still held, and their numbers.
+/// What was queued and is in one batch: the shards, as far as they are still held, and the numbers.
 #[derive(Debug, Default)]
-struct Batched {
-    lanes: BTreeSet<Lane>,
+struct Jobs {
+    shards: BTreeSet<Shard>,
     numbers: Vec<u64>,
 }
 
-/// Whoever carries out a batch.
+/// Carries out a batch: commit, apply, reply.
 #[derive(Clone)]
-struct Crew {
+struct BatchRunner {
     service: Service,
-    tell: mpsc::UnboundedSender<Told>,
-    turns: Arc<Semaphore>,
+    events: mpsc::UnboundedSender<RunnerEvent>,
+    applying: Arc<Semaphore>,
     is_single: bool,
 }
 
-impl Crew {
-    async fn carry_out(self, batch: Batch) {
-        let (service, mut of) = (&self.service, batch.of);
-        let committed = commit::commit(service, batch.work).await;
+impl BatchRunner {
+    // Notifies before it replies: the last task to be woken here is the first to go on, on this thread, and that should be
+    // whoever waits.
+    async fn carry_out(self, operation: Operation, mut jobs: Jobs) {
+        let service = &self.service;
+        match operation {
+            Operation::Store(batch) => {
+                let stored = commit::store(service, batch).await;
+                let _permit = self.committed(&mut jobs).await;
+                let replies = apply::store(service, stored).await;
+                self.notify(RunnerEvent::Applied(jobs));
+                replies.send();
+            }
+            Operation::Erase(request) => {
+                let erased = commit::erase(service, &request).await;
+                let _permit = self.committed(&mut jobs).await;
+                let erasure = apply::erase(service, request.guest, erased).await;
+                self.notify(RunnerEvent::Applied(jobs));
+                let _ = request.reply.send(erasure); // a client that went away changes nothing
+            }
+            Operation::Migrate(request, user) => {
+                let migrated = commit::migrate(service, &request, &user).await;
+                let _permit = self.committed(&mut jobs).await;
+                let migrated = apply::migrate(service, request.guest, migrated).await;
+                self.notify(RunnerEvent::Applied(jobs));
+                let _ = request.reply.send(migrated); // as above
+            }
+        }
+    }
+
+    /// Lets the next batch be committed, once this one may be applied: until the permit is dropped.
+    async fn committed(&self, jobs: &mut Jobs) -> Result<SemaphorePermit<'_>, AcquireError> {
         // Never closed, so this only waits for those before.
-        let _turn = self.turns.acquire().await;
+        let permit = self.applying.acquire().await;
         let free = if self.is_single {
-            std::mem::take(&mut of.lanes)
+            std::mem::take(&mut jobs.shards)
         } else {
             BTreeSet::new()
         };
-        self.tell(Told::Committed(free));
-        let answers = apply::apply(service, committed).await;
-        // Before the answers: the last task to be woken here is the first to go on, on this thread, and that should be
-        // whoever waits.
-        self.tell(Told::Applied(of));
-        answers.give();
+        self.notify(RunnerEvent::Committed(free));
+        permit
     }
 
-    fn tell(&self, told: Told) {
-        let _ = self.tell.send(told); // nobody listens any more only after a panic
+    fn notify(&self, event: RunnerEvent) {
+        let _ = self.events.send(event); // nobody listens any more only after a panic
     }
 }
 
-impl Drop for Crew {
+impl Drop for BatchRunner {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.tell(Told::Panicked);
+            self.notify(RunnerEvent::Panicked);
         }
     }
 }
 
-/// A job that was accepted, numbered in the order of coming.
-struct Accepted {
-    number: u64,
-    lane: Lane,
-    queued: Queued,
-}
-
-/// What is to be done, and what is under way.
-struct Plan {
+/// What is to be done, and what is under way. Operations are numbered in the order of coming.
+struct Schedule {
     /// Batches the database can take now.
     idle: usize,
     numbered: u64,
-    ready: VecDeque<Accepted>,
-    /// The lanes that are under way, each with the jobs that wait for it.
-    busy: HashMap<Lane, VecDeque<Accepted>>,
+    ready: VecDeque<(u64, Queued)>,
+    /// The shards that are under way, each with the operations that wait for it.
+    busy: HashMap<Shard, VecDeque<(u64, Queued)>>,
     /// The numbers of everything accepted and not done.
     outstanding: BTreeSet<u64>,
-    /// Whoever waits until everything before a number is done.
-    passing: VecDeque<(u64, oneshot::Sender<()>)>,
+    /// Each with the number before which everything has to be done.
+    barriers: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
-impl Plan {
+impl Schedule {
     fn new(writers: usize) -> Self {
         Self {
             idle: writers,
@@ -169,7 +178,7 @@ impl Plan {
             ready: VecDeque::new(),
             busy: HashMap::new(),
             outstanding: BTreeSet::new(),
-            passing: VecDeque::new(),
+            barriers: VecDeque::new(),
         }
     }
 
@@ -177,122 +186,95 @@ impl Plan {
         self.outstanding.is_empty()
     }
 
-    fn accept(&mut self, queued: Queued) {
+    fn accept(&mut self, arrival: Arrival) {
         let number = self.numbered;
         self.numbered += 1;
-        match queued.lane {
-            Some(lane) => {
+        match arrival {
+            Arrival::Operation(queued) => {
                 self.outstanding.insert(number);
-                self.ready.push_back(Accepted {
-                    number,
-                    lane,
-                    queued,
-                });
+                self.ready.push_back((number, queued));
             }
-            None => {
-                if let Job::Pass { reply } = queued.into_job() {
-                    self.passing.push_back((number, reply));
-                }
-                self.let_pass();
+            Arrival::Barrier(reply) => {
+                self.barriers.push_back((number, reply));
+                self.release_barriers();
             }
         }
     }
 
-    /// A batch of what may be done now, if the database can take one.
-    fn next(&mut self, settings: &Settings) -> Option<Batch> {
+    /// What may be done now, if the database can take a batch: messages with all that wait and have room in it.
+    fn next(&mut self, settings: &Settings) -> Option<(Operation, Jobs)> {
         if self.idle == 0 {
             return None;
         }
-        let first = self.take(|_| true)?;
-        let mut of = Batched::default();
-        of.add(&first);
-        let work = match first.queued.into_job() {
-            Job::Store { groups, reply } => {
-                let mut gathered = Gathered::default();
-                gathered.add(groups, reply);
-                while gathered.has_room(settings)
-                    && let Some(more) = self.take(|job| matches!(job, Job::Store { .. }))
-                {
-                    of.add(&more);
-                    if let Job::Store { groups, reply } = more.queued.into_job() {
-                        gathered.add(groups, reply);
-                    }
-                }
-                Work::Store(gathered)
+        let mut jobs = Jobs::default();
+        let mut operation = self.take(&mut jobs, |_| true)?;
+        let is_store = |operation: &Operation| matches!(operation, Operation::Store(_));
+        if let Operation::Store(batch) = &mut operation {
+            while batch.has_room(settings)
+                && let Some(Operation::Store(more)) = self.take(&mut jobs, is_store)
+            {
+                batch.add(more);
             }
-            Job::Erase { guest, reply } => Work::Erase { guest, reply },
-            Job::Migrate { guest, user, reply } => Work::Migrate { guest, user, reply },
-            Job::Pass { reply } => {
-                let _ = reply.send(()); // never here: it has no lane
-                return None;
-            }
-        };
-        for lane in &of.lanes {
-            self.busy.entry(*lane).or_default();
+        }
+        for shard in &jobs.shards {
+            self.busy.entry(*shard).or_default();
         }
         self.idle -= 1;
-        Some(Batch { work, of })
+        Some((operation, jobs))
     }
 
-    /// The next job whose lane is free, if it is wanted; those that have to wait for their lane are put there, and those that
-    /// were taken back are forgotten.
-    fn take(&mut self, is_wanted: impl Fn(&Job) -> bool) -> Option<Accepted> {
+    /// The next operation whose shard is free, if it is wanted; those that have to wait for their shard are put there, and
+    /// those that were taken back are forgotten.
+    fn take(
+        &mut self,
+        jobs: &mut Jobs,
+        is_wanted: impl Fn(&Operation) -> bool,
+    ) -> Option<Operation> {
         loop {
-            let job = self.ready.pop_front()?;
-            if let Some(waiting) = self.busy.get_mut(&job.lane) {
-                waiting.push_back(job);
-            } else if !is_wanted(job.queued.job()) {
-                self.ready.push_front(job);
+            let (number, queued) = self.ready.pop_front()?;
+            if let Some(waiting) = self.busy.get_mut(&queued.shard) {
+                waiting.push_back((number, queued));
+            } else if !is_wanted(queued.operation()) {
+                self.ready.push_front((number, queued));
                 return None;
-            } else if job.queued.begin() {
-                return Some(job);
+            } else if queued.begin() {
+                jobs.numbers.push(number);
+                jobs.shards.insert(queued.shard);
+                return Some(queued.into_operation());
             } else {
-                self.outstanding.remove(&job.number);
-                self.let_pass();
+                self.outstanding.remove(&number);
+                self.release_barriers();
             }
         }
     }
 
     /// The database can take another batch.
-    fn committed(&mut self, lanes: BTreeSet<Lane>) {
+    fn committed(&mut self, shards: BTreeSet<Shard>) {
         self.idle += 1;
-        self.free(lanes);
+        self.free(shards);
     }
 
-    fn applied(&mut self, done: Batched) {
-        self.free(done.lanes);
-        for number in done.numbers {
+    fn applied(&mut self, jobs: Jobs) {
+        self.free(jobs.shards);
+        for number in jobs.numbers {
             self.outstanding.remove(&number);
         }
-        self.let_pass();
+        self.release_barriers();
     }
 
-    /// What waited for a lane goes before what came later.
-    fn free(&mut self, lanes: BTreeSet<Lane>) {
-        for lane in lanes {
-            for job in self.busy.remove(&lane).into_iter().flatten().rev() {
-                self.ready.push_front(job);
+    /// What waited for a shard goes before what came later.
+    fn free(&mut self, shards: BTreeSet<Shard>) {
+        for shard in shards {
+            for queued in self.busy.remove(&shard).into_iter().flatten().rev() {
+                self.ready.push_front(queued);
             }
         }
     }
 
-    fn let_pass(&mut self) {
+    fn release_barriers(&mut self) {
         let first = self.outstanding.first().copied().unwrap_or(u64::MAX);
-        while self
-            .passing
-            .front()
-            .is_some_and(|(number, _)| *number < first)
-        {
-            if let Some((_, reply)) = self.passing.pop_front() {
-                let _ = reply.send(()); // whoever asked may have gone
-            }
+        while let Some((_, reply)) = self.barriers.pop_front_if(|(number, _)| *number < first) {
+            let _ = reply.send(()); // whoever asked may have gone
         }
-    }
-}
-
-impl Batched {
-    fn add(&mut self, job: &Accepted) {
-        self.numbers.push(job.number);
-        self.lanes.insert(job.lane);
     }
 }

@@ -1,9 +1,10 @@
-//! The entrance to the pipeline: places for messages, and the way of each guest.
+//! The entrance to the pipeline: permits for messages, and the shard of each guest.
 //!
-//! **Invariant:** what is taken back is never stored: a job is begun by the pipeline or taken back by whoever asked, not both.
+//! **Invariant:** what is taken back is never stored: an operation is begun by the pipeline or taken back by whoever asked, not both.
 
 use super::super::Service;
-use super::{Answer, Job, busy, unanswered};
+use super::operation::{ChatRequest, Operation, PendingBatch};
+use super::{Answer, busy, unanswered};
 use crate::chat::{GuestId, OwnerId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::Group;
@@ -14,38 +15,44 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Lanes where batches are stored side by side: so many that two guests rarely share one.
-const LANES: u64 = 1024;
+/// Shards where batches are stored side by side: so many that two guests rarely share one.
+const SHARDS: u64 = 1024;
 
-/// What keeps the messages of a guest in order: jobs of one lane are done one after another.
+/// Keeps the messages of a guest in order: operations of one shard are done one after another.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(super) struct Lane(u64);
+pub(super) struct Shard(u64);
 
 /// The entrance to the pipeline.
 #[derive(Debug)]
 pub(in crate::service) struct Ingest {
-    /// Taken when the service stops, after which nothing is accepted. The channel itself has no bound: `places` is it.
-    queue: Mutex<Option<mpsc::UnboundedSender<Queued>>>,
-    /// A place for each message that may wait: a request with many takes many, so that memory is bounded by messages.
-    places: Arc<Semaphore>,
+    /// Taken when the service stops, after which nothing is accepted. The channel itself has no bound: `permits` is it.
+    queue: Mutex<Option<mpsc::UnboundedSender<Arrival>>>,
+    /// One for each message that may wait: a request with many takes many, so that memory is bounded by messages.
+    permits: Arc<Semaphore>,
     capacity: u32,
-    lanes: u64,
+    shards: u64,
 }
 
 /// The other end of the entrance.
-pub(in crate::service) struct Queue(pub(super) mpsc::UnboundedReceiver<Queued>);
+pub(in crate::service) struct Queue(pub(super) mpsc::UnboundedReceiver<Arrival>);
 
-/// A job in the queue, and the places it takes there until it is carried out.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    Operation(Queued),
+    /// Replied to when everything that arrived before is done.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// An operation in the queue, and the permits it holds until it is carried out.
 #[derive(Debug)]
 pub(super) struct Queued {
-    /// `None` for what comes after everything before it.
-    pub(super) lane: Option<Lane>,
-    job: Job,
-    places: Option<OwnedSemaphorePermit>,
+    pub(super) shard: Shard,
+    operation: Operation,
+    permits: Option<OwnedSemaphorePermit>,
     claim: Arc<Claim>,
 }
 
-/// Whether a job has been begun or taken back: whoever is first decides.
+/// Whether an operation has been begun or taken back: whoever is first decides.
 #[derive(Debug, Default)]
 struct Claim(AtomicBool);
 
@@ -62,14 +69,14 @@ impl Queued {
         self.claim.take()
     }
 
-    /// The job, its places free for others.
-    pub(super) fn into_job(self) -> Job {
-        drop(self.places);
-        self.job
+    /// The operation, its permits free for others.
+    pub(super) fn into_operation(self) -> Operation {
+        drop(self.permits);
+        self.operation
     }
 
-    pub(super) fn job(&self) -> &Job {
-        &self.job
+    pub(super) fn operation(&self) -> &Operation {
+        &self.operation
     }
 }
 
@@ -80,9 +87,9 @@ impl Ingest {
         let capacity = u32::try_from(capacity.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let ingest = Self {
             queue: Mutex::new(Some(sender)),
-            places: Arc::new(Semaphore::new(capacity as usize)),
+            permits: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
-            lanes: if writers > 1 { LANES } else { 1 },
+            shards: if writers > 1 { SHARDS } else { 1 },
         };
         (ingest, Queue(receiver))
     }
@@ -97,7 +104,7 @@ impl Ingest {
         );
     }
 
-    fn sender(&self) -> Result<mpsc::UnboundedSender<Queued>> {
+    fn sender(&self) -> Result<mpsc::UnboundedSender<Arrival>> {
         let sender = self
             .queue
             .lock()
@@ -106,73 +113,72 @@ impl Ingest {
         sender.ok_or_else(stopping)
     }
 
-    fn lane(&self, guest: &GuestId) -> Lane {
+    fn shard(&self, guest: &GuestId) -> Shard {
         let mut hasher = DefaultHasher::new();
         guest.hash(&mut hasher);
-        Lane(hasher.finish() % self.lanes)
+        Shard(hasher.finish() % self.shards)
     }
 }
 
 impl Service {
-    /// Queues each group in the lane of its guest.
-    pub(super) async fn queue_groups(&self, groups: Vec<Group>) -> Result<Vec<Part>> {
+    /// Queues each group in the shard of its guest.
+    pub(super) async fn queue_groups(&self, groups: Vec<Group>) -> Result<Vec<ShardReplies>> {
         let messages = groups.iter().map(|group| group.0.len()).sum();
         let mut admission = self.admit(messages).await?;
-        let mut lanes: BTreeMap<Lane, (Vec<usize>, Vec<Group>)> = BTreeMap::new();
-        for (place, group) in groups.into_iter().enumerate() {
+        let mut shards: BTreeMap<Shard, (Vec<usize>, Vec<Group>)> = BTreeMap::new();
+        for (position, group) in groups.into_iter().enumerate() {
             let guest = group.0.first().map(|entry| &entry.message.guest);
-            let lane = guest.map_or(Lane(0), |guest| self.0.ingest.lane(guest));
-            let (places, groups) = lanes.entry(lane).or_default();
-            places.push(place);
+            let shard = guest.map_or(Shard(0), |guest| self.0.ingest.shard(guest));
+            let (positions, groups) = shards.entry(shard).or_default();
+            positions.push(position);
             groups.push(group);
         }
-        let mut parts = Vec::with_capacity(lanes.len());
-        for (lane, (places, groups)) in lanes {
+        let queue = |(shard, (positions, groups))| {
             let (reply, answer) = oneshot::channel();
-            let claim = admission.send(lane, Job::Store { groups, reply })?;
+            let batch = PendingBatch::new(groups, reply);
+            let claim = admission.send(shard, Operation::Store(batch))?;
             let progress = Progress::Open { claim, answer };
-            parts.push(Part { places, progress });
-        }
-        Ok(parts)
+            Ok(ShardReplies {
+                positions,
+                progress,
+            })
+        };
+        shards.into_iter().map(queue).collect()
+    }
+
+    /// Changes a guest's chat, in its place among the guest's messages.
+    pub(in crate::service) async fn change<R>(
+        &self,
+        guest: GuestId,
+        operation: impl FnOnce(ChatRequest<R>) -> Operation,
+    ) -> Result<R> {
+        let (reply, answer) = oneshot::channel();
+        let shard = self.0.ingest.shard(&guest);
+        let mut admission = self.admit(1).await?;
+        admission.send(shard, operation(ChatRequest { guest, reply }))?;
+        drop(admission); // a clone of the sender kept while waiting would keep the pipeline from ending
+        answer.await.map_err(|_| unanswered())?
     }
 
     /// Returns once everything accepted before is committed and the lists have been told; at once when nothing is accepted.
-    pub(in crate::service) async fn pass_through(&self) {
+    pub(in crate::service) async fn barrier(&self) {
         let Ok(sender) = self.0.ingest.sender() else {
             return;
         };
-        let (reply, answer) = oneshot::channel();
-        let queued = Queued {
-            lane: None,
-            job: Job::Pass { reply },
-            places: None,
-            claim: Arc::default(),
-        };
-        if sender.send(queued).is_ok() {
-            drop(sender); // a clone kept while waiting would keep the pipeline from ending
-            let _ = answer.await; // an error is a pipeline that has ended: nothing is on its way any more
+        let (reply, passed) = oneshot::channel();
+        if sender.send(Arrival::Barrier(reply)).is_ok() {
+            drop(sender); // as above
+            let _ = passed.await; // an error is a pipeline that has ended: nothing is on its way any more
         }
     }
 
-    pub(super) async fn pass<R>(
-        &self,
-        guest: &GuestId,
-        job: Job,
-        answer: oneshot::Receiver<R>,
-    ) -> Result<R> {
-        let mut admission = self.admit(1).await?;
-        admission.send(self.0.ingest.lane(guest), job)?;
-        drop(admission); // as above
-        answer.await.map_err(|_| unanswered())
-    }
-
-    /// Waits for places in the queue, at most the admission time.
+    /// Waits for permits of the queue, at most the admission time.
     async fn admit(&self, messages: usize) -> Result<Admission> {
         let ingest = &self.0.ingest;
         let wanted = u32::try_from(messages)
             .unwrap_or(u32::MAX)
             .clamp(1, ingest.capacity);
-        let waiting = Arc::clone(&ingest.places).acquire_many_owned(wanted);
+        let waiting = Arc::clone(&ingest.permits).acquire_many_owned(wanted);
         let admitted = tokio::time::timeout(self.0.settings.admission, waiting).await;
         let full = |_| {
             busy(
@@ -180,34 +186,34 @@ impl Service {
                 "too many requests are waiting; try again shortly",
             )
         };
-        let places = admitted.map_err(full)?.map_err(|_| stopping())?;
+        let permits = admitted.map_err(full)?.map_err(|_| stopping())?;
         Ok(Admission {
-            // Asked for only now, so that nobody who waits for a place keeps the pipeline from ending.
+            // Asked for only now, so that nobody who waits for a permit keeps the pipeline from ending.
             sender: ingest.sender()?,
-            places,
+            permits,
         })
     }
 }
 
-/// Places in the queue that are ours.
+/// Permits of the queue that are ours.
 struct Admission {
-    sender: mpsc::UnboundedSender<Queued>,
-    places: OwnedSemaphorePermit,
+    sender: mpsc::UnboundedSender<Arrival>,
+    permits: OwnedSemaphorePermit,
 }
 
 impl Admission {
-    /// Puts a job into a lane, with as many of the places as it takes; by the claim it can be taken back.
-    fn send(&mut self, lane: Lane, job: Job) -> Result<Arc<Claim>> {
+    /// Queues an operation with as many of the permits as it takes; by the claim it can be taken back.
+    fn send(&mut self, shard: Shard, operation: Operation) -> Result<Arc<Claim>> {
         let claim = Arc::<Claim>::default();
-        let wanted = job.messages().min(self.places.num_permits());
-        let places = self.places.split(wanted);
+        let wanted = operation.messages().min(self.permits.num_permits());
         let queued = Queued {
-            lane: Some(lane),
-            job,
-            places,
+            shard,
+            operation,
+            permits: self.permits.split(wanted),
             claim: Arc::clone(&claim),
         };
-        self.sender.send(queued).map_err(|_| stopping())?;
+        let arrival = Arrival::Operation(queued);
+        self.sender.send(arrival).map_err(|_| stopping())?;
         Ok(claim)
     }
 }
@@ -218,7 +224,7 @@ pub struct Waiting {
     pub(super) service: Service,
     pub(super) owners: Vec<OwnerId>,
     pub(super) began: Instant,
-    pub(super) parts: Vec<Part>,
+    pub(super) shards: Vec<ShardReplies>,
 }
 
 /// What became of a group of messages, as far as it is known.
@@ -232,11 +238,11 @@ pub enum Fate {
     Unknown,
 }
 
-/// The groups of a request that went one way, and where their answers will come.
+/// The groups of a request that are in one shard, and where their answers will come.
 #[derive(Debug)]
-pub(super) struct Part {
-    /// Their places among all groups of the request.
-    places: Vec<usize>,
+pub(super) struct ShardReplies {
+    /// Among all groups of the request.
+    positions: Vec<usize>,
     progress: Progress,
 }
 
@@ -267,9 +273,9 @@ impl Waiting {
 
     /// Returns once there is nothing more to wait for. May be given up and called again.
     pub async fn wait(&mut self) {
-        for part in &mut self.parts {
-            if let Progress::Open { claim, answer } = &mut part.progress {
-                part.progress = match (answer.await, claim) {
+        for shard in &mut self.shards {
+            if let Progress::Open { claim, answer } = &mut shard.progress {
+                shard.progress = match (answer.await, claim) {
                     (Ok(answers), _) => Progress::Answered(answers),
                     (Err(_), claim) if claim.take() => Progress::NotBegun,
                     (Err(_), _) => Progress::Unknown,
@@ -280,9 +286,9 @@ impl Waiting {
 
     /// Takes back whatever has not been begun.
     pub fn take_back(&mut self) {
-        for part in &mut self.parts {
-            if matches!(&part.progress, Progress::Open { claim, .. } if claim.take()) {
-                part.progress = Progress::NotBegun;
+        for shard in &mut self.shards {
+            if matches!(&shard.progress, Progress::Open { claim, .. } if claim.take()) {
+                shard.progress = Progress::NotBegun;
             }
         }
     }
@@ -292,8 +298,9 @@ impl Waiting {
         self.take_back();
         let mut fates = Vec::new();
         let mut is_saved = false;
-        for part in self.parts {
-            let answers = match part.progress {
+        for shard in self.shards {
+            let positions = shard.positions.into_iter();
+            let answers = match shard.progress {
                 Progress::Answered(answers) => Ok(answers),
                 Progress::Open { mut answer, .. } => answer.try_recv().map_err(|_| Fate::Unknown),
                 Progress::NotBegun => Err(Fate::NotBegun),
@@ -303,16 +310,16 @@ impl Waiting {
                 Ok(answers) => {
                     is_saved |= answers.iter().any(|it| matches!(it, Answer::Saved(_)));
                     let answers = answers.into_iter().map(Fate::Answered);
-                    fates.extend(part.places.into_iter().zip(answers));
+                    fates.extend(positions.zip(answers));
                 }
-                Err(fate) => fates.extend(part.places.into_iter().map(|at| (at, fate.clone()))),
+                Err(fate) => fates.extend(positions.map(|at| (at, fate.clone()))),
             }
         }
         if is_saved {
             let took = self.began.elapsed();
             self.service.0.metrics.write(self.owners, took);
         }
-        fates.sort_unstable_by_key(|(place, _)| *place);
+        fates.sort_unstable_by_key(|(position, _)| *position);
         fates.into_iter().map(|(_, fate)| fate).collect()
     }
 }

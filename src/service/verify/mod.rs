@@ -217,9 +217,9 @@ impl Service {
     /// Lets what is in flight settle, then says what holds from now on.
     async fn context(&self) -> Result<Context> {
         let began = self.now();
-        self.pass_through().await;
+        self.barrier().await;
         self.settle_for_verify().await;
-        self.pass_through().await; // a batch on its way may be carrying notes
+        self.barrier().await; // a batch on its way may be carrying notes
         Ok(Context {
             began,
             now: self.now(),

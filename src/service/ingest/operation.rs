@@ -1,0 +1,97 @@
+//! What passes through the pipeline: queue, commit, apply, reply.
+
+use super::super::Settings;
+use super::{Answer, Erasure};
+use crate::chat::{GuestId, OwnerId};
+use crate::error::Result;
+use crate::storage::database::{Group, Migrated};
+use tokio::sync::oneshot;
+
+/// Carried out in one transaction.
+#[derive(Debug)]
+pub(in crate::service) enum Operation {
+    Store(PendingBatch),
+    Erase(ChatRequest<Erasure>),
+    Migrate(ChatRequest<Migrated>, OwnerId),
+}
+
+impl Operation {
+    pub(super) fn messages(&self) -> usize {
+        match self {
+            Self::Store(batch) => batch.messages,
+            Self::Erase(_) | Self::Migrate(..) => 1,
+        }
+    }
+}
+
+/// A change of a guest's whole chat, and who waits for its outcome.
+#[derive(Debug)]
+pub(in crate::service) struct ChatRequest<R> {
+    pub(super) guest: GuestId,
+    pub(super) reply: oneshot::Sender<Result<R>>,
+}
+
+/// Messages to store: those of one request in the queue, and of every request that the dispatcher adds.
+#[derive(Debug)]
+pub(in crate::service) struct PendingBatch {
+    pub(super) groups: Vec<Group>,
+    pub(super) waiters: Waiters,
+    messages: usize,
+    bytes: usize,
+}
+
+/// The requests of a batch, in the order of its groups. The first has a field, so that a lone request allocates nothing.
+#[derive(Debug)]
+pub(super) struct Waiters {
+    first: Waiter,
+    rest: Vec<Waiter>,
+}
+
+/// How many groups belong to a request, and where its answers go.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) groups: usize,
+    pub(super) reply: oneshot::Sender<Vec<Answer>>,
+}
+
+impl PendingBatch {
+    pub(super) fn new(groups: Vec<Group>, reply: oneshot::Sender<Vec<Answer>>) -> Self {
+        let entries = || groups.iter().flat_map(|group| &group.0);
+        let sizes = entries().map(|entry| entry.message.content.as_str().len());
+        let first = Waiter {
+            groups: groups.len(),
+            reply,
+        };
+        Self {
+            messages: entries().count(),
+            bytes: sizes.sum(),
+            waiters: Waiters {
+                first,
+                rest: Vec::new(),
+            },
+            groups,
+        }
+    }
+
+    /// Adds a batch as it was queued: of one request.
+    pub(super) fn add(&mut self, queued: Self) {
+        self.messages += queued.messages;
+        self.bytes += queued.bytes;
+        self.waiters.rest.push(queued.waiters.first);
+        self.groups.extend(queued.groups);
+    }
+
+    /// Whether there is room for more.
+    pub(super) fn has_room(&self, settings: &Settings) -> bool {
+        self.messages < settings.batch_messages && self.bytes < settings.batch_bytes
+    }
+}
+
+impl IntoIterator for Waiters {
+    type Item = Waiter;
+    type IntoIter = std::iter::Chain<std::iter::Once<Waiter>, std::vec::IntoIter<Waiter>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.first).chain(self.rest)
+    }
+}
