@@ -73,6 +73,13 @@ pub struct Batch {
     pub tally: Tally,
 }
 
+impl Batch {
+    /// Its messages, in order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.groups.iter().flat_map(|Group(entries)| entries)
+    }
+}
+
 /// Messages that are stored together or not at all. Most groups hold one.
 #[derive(Clone, Debug)]
 pub struct Group(pub Vec<Entry>);

@@ -7,24 +7,25 @@
 //!
 //! **Invariant:** backends never name each other, and `cfg(feature)` stands only here and in [`open`].
 
+mod conversation_state;
 pub mod database;
 mod durability;
 pub mod list_cache;
 pub mod memory;
 pub mod open;
-mod open_chat;
 mod path;
+mod plan;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod private;
 mod probe;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod repeats;
 mod scan;
 mod schema;
 pub mod sled;
 pub mod sqlite;
+mod stored_ids;
 mod worker;
 
 pub use database::Database;

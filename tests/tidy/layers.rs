@@ -135,6 +135,17 @@ fn storage_imports_only_the_words_of_the_field_and_errors() {
 }
 
 #[test]
+fn the_reference_model_does_not_use_the_planner() {
+    none(
+        words(
+            "storage/memory",
+            &["plan", "conversation_state", "stored_ids"],
+        ),
+        "src/storage/memory is what the planner is compared with: work it out there by itself",
+    );
+}
+
+#[test]
 fn service_knows_stores_by_their_traits_only() {
     let allowed = [
         "service",

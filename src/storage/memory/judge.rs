@@ -8,7 +8,6 @@ use crate::chat::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::database::{Batch, Entry, Group};
-use crate::storage::repeats::Parts;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -91,7 +90,7 @@ impl<'a> Judge<'a> {
     }
 
     fn group(&mut self, entries: &'a [Entry]) -> Result<Verdict> {
-        let mut parts = Parts::default();
+        let mut parts: Vec<(usize, &ClientId, bool)> = Vec::new();
         // Under one id a group says one thing, also where that was stored in a chat that is a user's now.
         let mut said: HashMap<Sent<'a>, Identity<'a>> = HashMap::new();
         let ruled_out = self.ruled_out(entries);
@@ -119,7 +118,7 @@ impl<'a> Judge<'a> {
                 None => {}
             }
             let known = self.known(message, id);
-            parts.see(index, message, known.is_some());
+            parts.extend(message.is_part.then_some((index, id, known.is_some())));
             match known {
                 None => self.accept(message, Arc::clone(id.key())),
                 Some(known) if known.is(message) => {}
@@ -129,7 +128,10 @@ impl<'a> Judge<'a> {
                 }
             }
         }
-        if let Some((index, id)) = parts.conflict() {
+        // The key was used for other messages where some parts are stored and others are not.
+        let new = parts.iter().find(|(.., is_known)| !is_known);
+        if let Some((index, id, _)) = new.filter(|_| parts.iter().any(|(.., known)| *known)) {
+            let (index, id) = (*index, (*id).clone());
             return Ok(Verdict::Conflict { index, id });
         }
         Ok(ruled_out.map_or(Verdict::Store, |id| {

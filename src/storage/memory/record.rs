@@ -48,8 +48,9 @@ impl Tables {
 
     /// The conversations of the batch's guests that retention has ended.
     fn ended_guests(&self, batch: &Batch) -> BTreeSet<ConversationId> {
-        let entries = batch.groups.iter().flat_map(|Group(entries)| entries);
-        let chats = entries.filter_map(|entry| self.chat_of(&entry.message.guest));
+        let chats = batch
+            .entries()
+            .filter_map(|entry| self.chat_of(&entry.message.guest));
         let ended = chats.filter(|chat| chat.is_ended(batch.at));
         ended.map(|chat| chat.conversation.id).collect()
     }

@@ -2,11 +2,11 @@
 
 use super::rows::{int, moment, without_nul};
 use super::session::{Statement, statement};
-use super::stage::{Stage, Staged};
 use super::{PostgresDatabase, sql};
 use crate::chat::ClientId;
-use crate::storage::database::{Batch, Embedding, Tally};
-use crate::storage::open_chat::OpenChat;
+use crate::storage::conversation_state::ConversationState;
+use crate::storage::database::{Batch, Embedding, Entry, Recorded, TableSettings, Tally};
+use crate::storage::plan::BatchPlan;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -15,8 +15,8 @@ use uuid::Uuid;
 pub(super) struct Columns<'a> {
     at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
-    model: &'a str,
-    cache_backend: &'a str,
+    model: String,
+    cache_backend: &'static str,
     begun: Chats,
     /// Whose the begun chats are.
     guests: Vec<String>,
@@ -43,7 +43,7 @@ struct Chats {
 }
 
 impl Chats {
-    fn add(&mut self, chat: &OpenChat) {
+    fn add(&mut self, chat: &ConversationState) {
         self.ids.push(chat.id.to_string());
         self.titles.push(chat.title.clone());
         self.hashes.push(chat.hash.to_hex());
@@ -82,14 +82,14 @@ pub(super) struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    fn add(&mut self, staged: &Staged<'a>) {
-        let message = &staged.entry.message;
-        let own = staged.ids.own;
+    fn add(&mut self, entry: &'a Entry, recorded: &Recorded) {
+        let message = &entry.message;
+        let own = recorded.id;
         self.ids.push(own.to_string());
         self.external_ids
-            .push(staged.ids.external.as_deref().map(str::to_owned));
-        self.conversations.push(staged.conversation.to_string());
-        self.sequences.push(int(staged.sequence));
+            .push(recorded.external_id.as_deref().map(str::to_owned));
+        self.conversations.push(recorded.conversation.to_string());
+        self.sequences.push(int(recorded.sequence));
         self.guests.push(message.guest.as_str());
         self.roles.push(message.role.as_str());
         self.contents.push(message.content.as_str());
@@ -235,42 +235,47 @@ impl Riding {
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn of(database: &'a PostgresDatabase, stage: &Stage<'a>, batch: &'a Batch) -> Self {
-        let settings = stage.settings;
+    pub(super) fn of(
+        database: &PostgresDatabase,
+        settings: &TableSettings,
+        plan: &BatchPlan<'a>,
+        batch: &Batch,
+    ) -> Self {
         let retention = settings.retention;
         let mut columns = Self {
             at: moment(batch.at),
             expires_at: retention.map(|span| moment(batch.at.plus(span))),
-            model: settings.model.as_ref().map_or("", |model| model.as_str()),
+            model: settings
+                .model
+                .as_ref()
+                .map_or("", |model| model.as_str())
+                .to_owned(),
             cache_backend: settings.cache_backend,
             times: Times::of(&batch.tally),
-            metrics: Metrics::of(
-                database,
-                batch.at,
-                int(stage.staged.len() as u64),
-                &batch.tally,
-            ),
+            metrics: Metrics::of(database, batch.at, int(plan.new_count as u64), &batch.tally),
             ..Self::default()
         };
-        for staged in &stage.staged {
-            columns.messages.add(staged);
+        for (entry, recorded) in plan.new_messages() {
+            columns.messages.add(entry, recorded);
             if settings.model.is_some() {
-                columns.add_vector(staged);
+                columns.add_vector(entry, recorded);
             }
         }
-        for chat in stage.grown() {
+        let mut chats: Vec<_> = plan.changed().collect();
+        chats.sort_unstable_by_key(|chat| &chat.guest); // the order in which rows are locked
+        for chat in chats {
             columns.add_chat(chat);
         }
         columns
     }
 
-    fn add_vector(&mut self, staged: &Staged<'a>) {
-        let (attempts, cause) = match &staged.entry.embedding {
+    fn add_vector(&mut self, entry: &Entry, recorded: &Recorded) {
+        let (attempts, cause) = match &entry.embedding {
             Embedding::Vector(vector) => {
-                self.vectors.ids.push(staged.ids.own.to_string());
+                self.vectors.ids.push(recorded.id.to_string());
                 self.vectors
                     .conversations
-                    .push(staged.conversation.to_string());
+                    .push(recorded.conversation.to_string());
                 self.vectors.bytes.push(vector.to_bytes());
                 return;
             }
@@ -279,15 +284,13 @@ impl<'a> Columns<'a> {
             Embedding::Nothing => (1, ""),
             Embedding::Pending => (0, ""),
         };
-        self.notes.ids.push(staged.ids.own.to_string());
-        self.notes
-            .states
-            .push(staged.entry.embedding.state().as_str());
+        self.notes.ids.push(recorded.id.to_string());
+        self.notes.states.push(entry.embedding.state().as_str());
         self.notes.attempts.push(attempts);
         self.notes.causes.push(without_nul(cause));
     }
 
-    fn add_chat(&mut self, chat: &OpenChat) {
+    fn add_chat(&mut self, chat: &ConversationState) {
         if chat.is_new {
             self.guests.push(chat.guest.as_str().to_owned());
             self.begun.add(chat);

@@ -4,10 +4,10 @@
 use super::rows::{int, moment};
 use super::session::{Statement, statement};
 use super::sql;
-use crate::chat::{GuestId, Timestamp, Usage};
-use crate::storage::open_chat::OpenChat;
+use crate::chat::{GuestId, Timestamp};
+use crate::storage::conversation_state::{ConversationState, Conversations};
 use chrono::{DateTime, Utc};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Conversations kept at most, about 5 MiB; then all are forgotten, and read again when they are needed.
@@ -15,17 +15,17 @@ const KEPT: usize = 16_384;
 
 /// The conversations that this node was the last to write, as far as it knows.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<GuestId, OpenChat>>);
+pub(super) struct Known(Mutex<HashMap<GuestId, ConversationState>>);
 
 impl Known {
     /// The conversations of these guests, if all are known. They are forgotten until they are written again.
-    pub(super) fn take(&self, guests: &[GuestId]) -> Option<BTreeMap<GuestId, OpenChat>> {
+    pub(super) fn take(&self, guests: &[GuestId]) -> Option<Conversations> {
         let mut known = self.known();
-        let found: Vec<_> = guests
-            .iter()
-            .filter_map(|guest| known.remove_entry(guest))
-            .collect();
-        (found.len() == guests.len()).then(|| found.into_iter().collect())
+        let mut chats = Conversations::default();
+        for chat in guests.iter().filter_map(|guest| known.remove(guest)) {
+            chats.insert(chat);
+        }
+        (chats.states.len() == guests.len()).then_some(chats)
     }
 
     /// Forgets everything.
@@ -34,23 +34,19 @@ impl Known {
     }
 
     /// Remembers what has been committed.
-    pub(super) fn keep(&self, chats: BTreeMap<GuestId, OpenChat>) {
+    pub(super) fn keep(&self, chats: Conversations) {
         let mut known = self.known();
-        if known.len() + chats.len() > KEPT {
+        if known.len() + chats.states.len() > KEPT {
             known.clear();
         }
-        for (guest, mut chat) in chats {
-            if chat.message_count > 0 {
-                chat.is_new = false;
-                chat.lapsed = false;
-                chat.counted = Usage::default();
-                chat.first = None;
-                known.insert(guest, chat);
-            }
-        }
+        let written = chats
+            .states
+            .into_iter()
+            .filter(|chat| chat.message_count > 0);
+        known.extend(written.map(|chat| (chat.guest.clone(), chat.written())));
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<GuestId, OpenChat>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<GuestId, ConversationState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,8 +64,8 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    pub(super) fn of(chats: &BTreeMap<GuestId, OpenChat>, at: Timestamp, settings: u64) -> Self {
-        let each = || chats.values();
+    pub(super) fn of(chats: &Conversations, at: Timestamp, settings: u64) -> Self {
+        let each = || chats.states.iter();
         Self {
             ids: each().map(|chat| chat.id.to_string()).collect(),
             hashes: each().map(|chat| chat.hash.to_hex()).collect(),

@@ -28,7 +28,6 @@ mod search;
 mod session;
 mod settings;
 mod sql;
-mod stage;
 mod text;
 mod tls;
 mod url;

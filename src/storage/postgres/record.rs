@@ -1,7 +1,7 @@
 //! Steps 2-7 of a batch of messages, in one transaction of at most two round trips.
 //!
 //! The first asks for everything at once: the rows of the batch's guests, locked, and the messages whose ids may repeat.
-//! What is to be written is then worked out here (`stage`), and the second sends all of it together with COMMIT. Where this
+//! What is to be written is then planned here (`storage/plan.rs`), and the second sends all of it together with COMMIT. Where this
 //! node was the last to write every conversation of the batch (`known`), the first is left out.
 //!
 //! Transactions of other connections and nodes are kept out of each other's way by order: conversation rows are locked
@@ -11,21 +11,23 @@
 //!
 //! **Invariant:** a commit whose answer was lost is looked up by message id before anything is answered.
 
-use super::columns::Columns;
+use super::columns::{Columns, Messages};
 use super::error::{Attempt, Fault};
-use super::ids::{AskedIds, FoundIds, wants_ids};
+use super::ids::{AskedIds, wants_ids};
 use super::known::Expected;
 use super::outbox::Marks;
 use super::rows::{count, get, id, text, time_or_none, window};
 use super::session::{Begin, End, Session, statement};
 use super::settings::{self, Held};
-use super::stage::Stage;
 use super::{NAME, PostgresDatabase, erase, sql};
-use crate::chat::{ConversationId, GuestId, OwnerId, RowState, Timestamp, Usage};
+use crate::chat::{ConversationId, GuestId, OwnerId, Timestamp, Usage};
 use crate::error::{Error, Result};
+use crate::storage::conversation_state::{ConversationState, Conversations, miscounted};
 use crate::storage::database::{Batch, Outcome};
-use crate::storage::open_chat::{OpenChat, miscounted};
-use std::collections::{BTreeMap, HashMap};
+use crate::storage::plan::{BatchPlan, plan};
+use crate::storage::stored_ids::StoredIds;
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
@@ -33,23 +35,18 @@ use tokio_postgres::Row;
 const ATTEMPTS: usize = 6;
 
 /// How an attempt to store a batch ended.
-enum Ended {
+enum Ended<'a> {
     /// It is stored.
     Stored(Vec<Outcome>),
     /// It is not, for this reason.
     Failed(Fault),
     /// COMMIT was sent and its answer is not known.
-    Unknown(Fault, Sent),
+    Unknown(Fault, Box<Sent<'a>>),
 }
 
 /// What was sent with a COMMIT whose answer is not known: enough to find out, and to answer.
-struct Sent {
-    ids: Vec<String>,
-    conversations: Vec<String>,
-    sequences: Vec<i64>,
-    hashes: Vec<String>,
-    /// Whether the id is of our own making, so that nobody else can have stored it.
-    is_ours: Vec<bool>,
+struct Sent<'a> {
+    messages: Messages<'a>,
     outcomes: Vec<Outcome>,
 }
 
@@ -68,12 +65,12 @@ async fn look_again_later(began: Instant, attempts: usize) -> Result<()> {
 impl PostgresDatabase {
     pub(super) async fn record_batch(&self, batch: &Batch) -> Result<Vec<Outcome>> {
         let began = Instant::now();
-        let mut unknown: Option<Sent> = None;
+        let mut unknown: Option<Box<Sent<'_>>> = None;
         let mut attempts = 0;
         loop {
             attempts += 1;
             if let Some(sent) = &unknown {
-                match self.is_stored(sent).await {
+                match self.is_stored(&sent.messages).await {
                     Ok(false) => {} // it may still be under way: storing it again decides
                     Ok(true) => {
                         return Ok(unknown.take().map_or_else(Vec::new, |sent| sent.outcomes));
@@ -88,7 +85,7 @@ impl PostgresDatabase {
                 Ended::Stored(outcomes) => return Ok(outcomes),
                 Ended::Failed(fault) => fault,
                 Ended::Unknown(fault, sent) => {
-                    let messages = sent.ids.len();
+                    let messages = sent.messages.ids.len();
                     tracing::warn!(
                         messages,
                         "the answer to a commit was lost; it is being looked up"
@@ -118,23 +115,23 @@ impl PostgresDatabase {
 
     /// Whether what was sent is stored. All of it is, or nothing: it was one transaction. A message with an id of our own
     /// making is proof; ids that a client chose may have been stored by another node, so then all must be there.
-    async fn is_stored(&self, sent: &Sent) -> Attempt<bool> {
-        if sent.ids.is_empty() {
+    async fn is_stored(&self, messages: &Messages<'_>) -> Attempt<bool> {
+        if messages.ids.is_empty() {
             return Ok(false); // only notes, which may be written twice
         }
         let asked = [
-            statement!(sql::MESSAGES_STORED; sent.ids => TEXT_ARRAY, sent.conversations => TEXT_ARRAY,
-            sent.sequences => INT8_ARRAY, sent.hashes => TEXT_ARRAY, sent.is_ours => BOOL_ARRAY),
+            statement!(sql::MESSAGES_STORED; messages.ids => TEXT_ARRAY, messages.conversations => TEXT_ARRAY,
+            messages.sequences => INT8_ARRAY, messages.hashes => TEXT_ARRAY, messages.is_ours => BOOL_ARRAY),
         ];
         let mut session = self.session().await?;
         let rows = session.transact(Begin::Read, &asked, End::Commit).await?;
         let row = rows[0]
             .first()
             .ok_or_else(|| Fault::Row("no count".into()))?;
-        Ok(count(row, 1)? > 0 || count(row, 0)? == sent.ids.len() as u64)
+        Ok(count(row, 1)? > 0 || count(row, 0)? == messages.ids.len() as u64)
     }
 
-    async fn attempt(&self, batch: &Batch) -> Ended {
+    async fn attempt<'a>(&self, batch: &'a Batch) -> Ended<'a> {
         let held = self.held();
         if let Some(chats) = self.0.known.take(&guests(batch)) {
             match self.at_once(batch, chats, &held).await {
@@ -146,42 +143,34 @@ impl PostgresDatabase {
             Ok(session) => session,
             Err(fault) => return Ended::Failed(fault),
         };
-        let (chats, sent) = match self.look(&mut session, batch, &held).await {
+        let (chats, stored) = match self.look(&mut session, batch, &held).await {
             Ok(seen) => seen,
             Err(fault) => return Ended::Failed(fault),
         };
-        let mut stage = Stage::new(batch.at, &held.tables, chats, sent);
-        let outcomes = match stage.work_out(&batch.groups) {
-            Ok(outcomes) => outcomes,
-            Err(fault) => {
+        let plan = match plan(batch, &held.tables, chats, stored) {
+            Ok(plan) => plan,
+            Err(wrong) => {
                 session.roll_back().await;
-                return Ended::Failed(fault);
+                return Ended::Failed(Fault::Value(wrong));
             }
         };
-        let columns = Columns::of(self, &stage, batch);
+        let columns = Columns::of(self, &held.tables, &plan, batch);
         let answered = session.go_on(&columns.statements(), End::Commit).await;
-        self.ended(answered, 0, outcomes, &columns, stage)
+        self.ended(answered, 0, columns.messages, plan)
     }
 
     /// One round trip, for guests whose conversations this node was the last to write, and ids that are new. Should either
     /// not be so, the server undoes it, and everything is read first.
-    async fn at_once(
-        &self,
-        batch: &Batch,
-        chats: BTreeMap<GuestId, OpenChat>,
-        held: &Held,
-    ) -> Ended {
+    async fn at_once<'a>(&self, batch: &'a Batch, chats: Conversations, held: &Held) -> Ended<'a> {
         let expected = Expected::of(&chats, batch.at, held.version);
         let marks = Marks::of(&batch.settled, batch.at);
         let locked: Vec<&String> = expected.ids.iter().chain(&marks.conversations).collect();
         let nobody: Vec<&str> = Vec::new();
-        let sent = FoundIds::default();
-        let mut stage = Stage::new(batch.at, &held.tables, chats, sent);
-        let outcomes = match stage.work_out(&batch.groups) {
-            Ok(outcomes) => outcomes,
-            Err(fault) => return Ended::Failed(fault),
+        let plan = match plan(batch, &held.tables, chats, StoredIds::default()) {
+            Ok(plan) => plan,
+            Err(wrong) => return Ended::Failed(Fault::Value(wrong)),
         };
-        let columns = Columns::of(self, &stage, batch);
+        let columns = Columns::of(self, &held.tables, &plan, batch);
         let mut statements = vec![
             statement!(sql::SETTINGS_SHARE),
             statement!(sql::CHATS_LOCK; nobody => TEXT_ARRAY, locked => TEXT_ARRAY),
@@ -203,37 +192,40 @@ impl PostgresDatabase {
         let answered = session
             .transact(Begin::Write, &statements, End::Commit)
             .await;
-        self.ended(answered, usage_at, outcomes, &columns, stage)
+        drop(statements);
+        self.ended(answered, usage_at, columns.messages, plan)
     }
 
     /// How it ended, from the answers to everything up to COMMIT.
-    fn ended(
+    fn ended<'a>(
         &self,
         answered: Attempt<Vec<Vec<Row>>>,
         usage_at: usize,
-        mut outcomes: Vec<Outcome>,
-        columns: &Columns<'_>,
-        stage: Stage<'_>,
-    ) -> Ended {
+        messages: Messages<'a>,
+        mut plan: BatchPlan<'_>,
+    ) -> Ended<'a> {
         match answered {
             Ok(rows) => {
                 let totals = rows.get(usage_at).map_or(&[][..], Vec::as_slice);
-                note_created(totals, &mut outcomes, &stage);
-                self.0.known.keep(stage.chats);
-                Ended::Stored(outcomes)
+                note_usage(totals, &mut plan);
+                self.0.known.keep(plan.conversations);
+                Ended::Stored(plan.outcomes)
             }
-            Err(fault) if fault.is_lost() => Ended::Unknown(fault, Sent::of(columns, outcomes)),
+            Err(fault) if fault.is_lost() => {
+                let outcomes = plan.outcomes;
+                Ended::Unknown(fault, Box::new(Sent { messages, outcomes }))
+            }
             Err(fault) => Ended::Failed(fault),
         }
     }
 
     /// The first round trip: notes what rides along, locks and reads.
-    async fn look(
+    async fn look<'a>(
         &self,
         session: &mut Session,
-        batch: &Batch,
+        batch: &'a Batch,
         held: &Held,
-    ) -> Attempt<(BTreeMap<GuestId, OpenChat>, FoundIds)> {
+    ) -> Attempt<(Conversations, StoredIds<'a>)> {
         let guests = guests(batch);
         let names: Vec<&str> = guests.iter().map(GuestId::as_str).collect();
         let marks = Marks::of(&batch.settled, batch.at);
@@ -252,11 +244,11 @@ impl PostgresDatabase {
             .transact(Begin::Write, &statements, End::Open)
             .await?;
         settings::check(&rows, held)?;
-        let mut chats = BTreeMap::new();
+        let mut chats = Conversations::default();
         let mut ended = erase::Doomed::default();
         for row in &rows[chats_at] {
             match open_chat(row, &guests, batch.at)? {
-                Seen::Open(chat) => drop(chats.insert(chat.guest.clone(), chat)),
+                Seen::Open(chat) => _ = chats.insert(chat),
                 Seen::Ended(id, owner) => ended.add(id, &owner),
                 Seen::Another => {}
             }
@@ -284,8 +276,8 @@ fn refused(fault: Fault, batch: &Batch) -> Error {
 }
 
 fn guests(batch: &Batch) -> Vec<GuestId> {
-    let entries = batch.groups.iter().flat_map(|group| &group.0);
-    let mut guests: Vec<_> = entries.map(|entry| entry.message.guest.clone()).collect();
+    let guests = batch.entries().map(|entry| &entry.message.guest);
+    let mut guests: Vec<_> = guests.cloned().collect();
     guests.sort_unstable();
     guests.dedup();
     guests
@@ -294,7 +286,7 @@ fn guests(batch: &Batch) -> Vec<GuestId> {
 /// What a locked row is to the batch.
 enum Seen {
     /// The chat of one of its guests.
-    Open(OpenChat),
+    Open(ConversationState),
     /// A chat that retention has ended.
     Ended(ConversationId, OwnerId),
     /// One that only a note is about.
@@ -312,13 +304,13 @@ fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<Seen> {
     if time_or_none(row, 7)?.is_some_and(|end| end <= at) {
         return Ok(Seen::Ended(id, OwnerId::from(&guests[place])));
     }
-    Ok(Seen::Open(OpenChat {
+    Ok(Seen::Open(ConversationState {
         id,
         guest: guests[place].clone(),
         is_new: false,
         title: get(row, 3)?,
         has_user_message: Some(get(row, 10)?),
-        hash: OpenChat::head(text(row, 4)?),
+        hash: ConversationState::head(text(row, 4)?),
         message_count: count(row, 5)?,
         total_tokens: count(row, 6)?,
         window: window(row, 8)?,
@@ -328,30 +320,12 @@ fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<Seen> {
     }))
 }
 
-impl Sent {
-    fn of(columns: &Columns<'_>, outcomes: Vec<Outcome>) -> Self {
-        let messages = &columns.messages;
-        Self {
-            ids: messages.ids.clone(),
-            conversations: messages.conversations.clone(),
-            sequences: messages.sequences.clone(),
-            hashes: messages.hashes.clone(),
-            is_ours: messages.is_ours.clone(),
-            outcomes,
-        }
-    }
-}
-
-/// Completes the outcomes with who got a usage row, from the answer to `USAGE_COUNT`: owner and requests.
-fn note_created(answers: &[Row], outcomes: &mut [Outcome], stage: &Stage<'_>) {
+/// Tells the plan how many requests each owner has, from the answer to `USAGE_COUNT`.
+fn note_usage(answers: &[Row], plan: &mut BatchPlan<'_>) {
     let total = |row: &Row| Some((text(row, 0).ok()?.to_owned(), count(row, 1).ok()?));
     let totals: HashMap<String, u64> = answers.iter().filter_map(total).collect();
-    for chat in stage.grown() {
-        let is_created = totals.get(chat.guest.as_str()) == Some(&chat.counted.total_requests);
-        if let (true, Some((group, place))) = (is_created, chat.first)
-            && let Outcome::Stored(recorded) = &mut outcomes[group]
-        {
-            recorded[place].usage_row = RowState::Created;
-        }
-    }
+    let Ok(()) = plan.note_usage(|chat| {
+        let total = totals.get(chat.guest.as_str());
+        Ok::<_, Infallible>(total.copied())
+    });
 }

@@ -3,7 +3,7 @@
 use super::rows::{self, Id, Time};
 use super::{chats, sql};
 use crate::chat::{ConversationId, GuestId, OwnerId, Timestamp, Usage, title};
-use crate::storage::open_chat::OpenChat;
+use crate::storage::conversation_state::ConversationState;
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ pub(super) fn load(
     tx: &Transaction<'_>,
     guest: &GuestId,
     at: Timestamp,
-) -> rusqlite::Result<Option<OpenChat>> {
+) -> rusqlite::Result<Option<ConversationState>> {
     let read = |row: &rusqlite::Row<'_>| {
         let stored_hash = row.get_ref(2)?.as_str()?;
-        let chat = OpenChat {
+        let chat = ConversationState {
             id: ConversationId(row.get::<_, Id>(0)?.0),
             guest: guest.clone(),
             is_new: false,
             title: row.get(1)?,
             has_user_message: None,
-            hash: OpenChat::head(stored_hash),
+            hash: ConversationState::head(stored_hash),
             message_count: row.get(3)?,
             total_tokens: row.get(4)?,
             window: rows::window(row, 6)?,
@@ -51,7 +51,7 @@ pub(super) fn load(
 /// Looks whether there is a message of the user's. Only before the first one: until it comes, this reads every message there is.
 pub(super) fn look_for_user_message(
     tx: &Transaction<'_>,
-    chat: &mut OpenChat,
+    chat: &mut ConversationState,
 ) -> rusqlite::Result<()> {
     if chat.has_user_message.is_none() {
         let mut select = tx.prepare_cached(sql::CHAT_HAS_USER_MESSAGE)?;
@@ -63,7 +63,7 @@ pub(super) fn look_for_user_message(
 /// Writes the row, and takes back the marks of messages that fell out of the list.
 pub(super) fn write(
     tx: &Transaction<'_>,
-    chat: &OpenChat,
+    chat: &ConversationState,
     at: Timestamp,
     retention: Option<Duration>,
 ) -> rusqlite::Result<()> {

@@ -26,11 +26,11 @@ mod prompt_read_cache;
 mod prompts;
 mod query;
 mod record;
-mod replay;
 mod rows;
 mod search;
 mod settings;
 mod sql;
+mod stored_ids;
 mod text;
 #[cfg(test)]
 mod upgrades;

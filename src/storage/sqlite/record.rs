@@ -5,14 +5,13 @@
 
 use super::error::{carry, is_taken};
 use super::rows::{Id, Time};
-use super::{NAME, SqliteDatabase, chat_row, outbox, sql, text};
-use crate::chat::{ConversationId, GuestId, MessageId, NewMessage, Role, RowState, Timestamp};
+use super::{NAME, SqliteDatabase, chat_row, outbox, sql, stored_ids, text};
+use crate::chat::{ConversationId, MessageId, NewMessage, Role, Timestamp};
 use crate::error::Result;
-use crate::storage::database::{Batch, Embedding, Entry, Group, Outcome, Recorded, TableSettings};
-use crate::storage::open_chat::{OpenChat, miscounted};
-use crate::storage::repeats::{Fate, Ids, Verdict, again, judge};
+use crate::storage::conversation_state::{ConversationState, Conversations, miscounted};
+use crate::storage::database::{Batch, Embedding, Entry, Outcome, Recorded, TableSettings};
+use crate::storage::plan::plan;
 use rusqlite::{CachedStatement, Transaction, params};
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -20,43 +19,48 @@ impl SqliteDatabase {
     pub(super) async fn record_batch(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>> {
         self.write("record", move |tx, settings| {
             outbox::settle(tx, &batch.settled, &batch.tally.owners, batch.at)?;
-            let mut recorder = Recorder::new(tx, settings, batch.at)?;
-            for entry in batch.groups.iter().flat_map(|group| &group.0) {
-                // Before anything else, because this removes chats that retention has ended: none of their messages may be
-                // found again, nor be in the way of a new one.
-                recorder.look(&entry.message.guest)?;
-            }
+            let conversations = read_conversations(tx, &batch)?;
+            let stored = stored_ids::read(tx, &batch, &conversations)?;
             // Here, because rows of the chats that were just removed may be given again.
             let last = settings.text_index.then(|| text::last(tx)).transpose()?;
-            let mut outcomes = Vec::with_capacity(batch.groups.len());
-            for group in &batch.groups {
-                outcomes.push(recorder.group(group)?);
+            let mut plan = plan(&batch, settings, conversations, stored)
+                .map_err(|wrong| rusqlite::Error::ToSqlConversionFailure(wrong.into()))?;
+            let mut recorder = Recorder::new(tx, settings, batch.at)?;
+            for (entry, recorded) in plan.new_messages() {
+                recorder.insert(entry, recorded)?;
             }
-            recorder.finish(&mut outcomes)?;
-            let stored = recorder.stored;
-            if let Some(last) = last.filter(|_| stored > 0) {
+            plan.note_usage(|chat| recorder.write(chat).map(Some))?;
+            let count = plan.new_count as i64;
+            if let Some(last) = last.filter(|_| count > 0) {
                 text::take_in(tx, last)?;
             }
-            if stored > 0 || !batch.tally.is_empty() {
-                outbox::count(tx, batch.at, stored, stored, &batch.tally)?;
+            if count > 0 || !batch.tally.is_empty() {
+                outbox::count(tx, batch.at, count, count, &batch.tally)?;
             }
-            Ok(outcomes)
+            Ok(plan.outcomes)
         })
         .await
     }
 }
 
-pub(super) struct Recorder<'a> {
-    pub(super) tx: &'a Transaction<'a>,
+/// The conversations of the batch's guests. Before anything else, because this removes those that retention has ended: none of
+/// their messages may be found again, nor be in the way of a new one.
+fn read_conversations(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Conversations> {
+    let mut conversations = Conversations::default();
+    for Entry { message, .. } in batch.entries() {
+        let load = || chat_row::load(tx, &message.guest, batch.at);
+        let chat = conversations.get_or_read(&message.guest, load)?;
+        if let (Some(chat), Role::User) = (chat, message.role) {
+            chat_row::look_for_user_message(tx, chat)?;
+        }
+    }
+    Ok(conversations)
+}
+
+struct Recorder<'a> {
+    tx: &'a Transaction<'a>,
     settings: &'a TableSettings,
-    pub(super) at: Timestamp,
-    /// The chats of this batch's guests, read or begun.
-    pub(super) chats: Vec<OpenChat>,
-    /// Where to find them; `None` where a guest has no chat yet.
-    by_guest: HashMap<GuestId, Option<usize>>,
-    /// Groups seen, to find an outcome again.
-    groups: usize,
-    stored: i64,
+    at: Timestamp,
     /// What every message needs: looking a statement up costs a few percent of running it.
     insert_message: CachedStatement<'a>,
     insert_vector: CachedStatement<'a>,
@@ -73,74 +77,19 @@ impl<'a> Recorder<'a> {
             tx,
             settings,
             at,
-            chats: Vec::new(),
-            by_guest: HashMap::new(),
-            groups: 0,
-            stored: 0,
             insert_message: tx.prepare_cached(sql::MESSAGE_INSERT)?,
             insert_vector: tx.prepare_cached(sql::VECTOR_PUT)?,
             insert_mapping: tx.prepare_cached(sql::MAPPING_INSERT)?,
         })
     }
 
-    fn group(&mut self, group: &Group) -> rusqlite::Result<Outcome> {
-        let fates = match judge(group, self)? {
-            Verdict::Conflict(index, id) => {
-                self.groups += 1;
-                return Ok(Outcome::Conflict { index, id });
-            }
-            Verdict::Store(fates) => fates,
-        };
-        let mut recorded: Vec<Recorded> = Vec::with_capacity(group.0.len());
-        for (entry, fate) in group.0.iter().zip(fates) {
-            recorded.push(match fate {
-                Fate::Store(ids) => self.store(entry, ids, recorded.len())?,
-                Fate::Replay(found) => found.recorded(self.at),
-                Fate::Again(place) => again(&recorded[place], self.at),
-            });
-        }
-        self.groups += 1;
-        Ok(Outcome::Stored(recorded))
-    }
-
-    fn store(&mut self, entry: &Entry, ids: Ids, place: usize) -> rusqlite::Result<Recorded> {
-        let message = &entry.message;
-        let chat = self.chat(&message.guest);
-        let (ttl, at, groups) = (self.settings.list_ttl, self.at, self.groups);
-        let chat = &mut self.chats[chat];
-        if message.role == Role::User {
-            chat_row::look_for_user_message(self.tx, chat)?;
-        }
-        let sequence = chat.take(message, at, ttl);
-        chat.first.get_or_insert((groups, place));
-        let recorded = Recorded {
-            id: ids.own,
-            external_id: ids.external,
-            conversation: chat.id,
-            sequence,
-            conversation_row: if sequence == 0 {
-                RowState::Created
-            } else {
-                RowState::Updated
-            },
-            usage_row: RowState::Updated,
-            embedding: entry.embedding.state(),
-            window: chat.window,
-            replayed: None,
-        };
-        let conversation = chat.id;
-        self.insert_message(message, &recorded)?;
-        self.insert_vector(recorded.id, conversation, &entry.embedding)?;
-        let id = Id(recorded.id.0);
-        let mapping = params![
-            id,
-            message.guest.as_str(),
-            self.settings.cache_backend,
-            Time(at)
-        ];
-        self.insert_mapping.execute(mapping)?;
-        self.stored += 1;
-        Ok(recorded)
+    fn insert(&mut self, entry: &Entry, recorded: &Recorded) -> rusqlite::Result<()> {
+        let (message, id) = (&entry.message, recorded.id);
+        self.insert_message(message, recorded)?;
+        self.insert_vector(id, recorded.conversation, &entry.embedding)?;
+        let (owner, cache_backend) = (message.guest.as_str(), self.settings.cache_backend);
+        let mapping = params![Id(id.0), owner, cache_backend, Time(self.at)];
+        self.insert_mapping.execute(mapping).map(drop)
     }
 
     fn insert_message(
@@ -175,13 +124,7 @@ impl<'a> Recorder<'a> {
         embedding: &Embedding,
     ) -> rusqlite::Result<()> {
         let Some(model) = &self.settings.model else {
-            return match embedding {
-                // A vector without a model could never be compared with another.
-                Embedding::Vector(_) => Err(rusqlite::Error::ToSqlConversionFailure(
-                    "a vector of no model".into(),
-                )),
-                _ => Ok(()),
-            };
+            return Ok(());
         };
         let (attempts, cause) = match embedding {
             Embedding::Vector(vector) => {
@@ -214,62 +157,19 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// The conversation of a guest of this batch; `None` before its first message.
-    pub(super) fn conversation(&self, guest: &GuestId) -> Option<ConversationId> {
-        let place = (*self.by_guest.get(guest)?)?;
-        self.chats.get(place).map(|chat| chat.id)
-    }
-
-    /// Reads the guest's chat, if it has one.
-    fn look(&mut self, guest: &GuestId) -> rusqlite::Result<()> {
-        if self.by_guest.contains_key(guest) {
-            return Ok(());
-        }
-        let found = chat_row::load(self.tx, guest, self.at)?;
-        let place = found.is_some().then_some(self.chats.len());
-        self.chats.extend(found);
-        self.by_guest.insert(guest.clone(), place);
-        Ok(())
-    }
-
-    /// The place of the guest's chat among `chats`; one that there is not begins now.
-    fn chat(&mut self, guest: &GuestId) -> usize {
-        if let Some(Some(place)) = self.by_guest.get(guest) {
-            return *place;
-        }
-        let place = self.chats.len();
-        let begun = OpenChat::begin(guest, ConversationId(Uuid::now_v7()));
-        self.chats.push(begun);
-        self.by_guest.insert(guest.clone(), Some(place));
-        place
-    }
-
-    /// Writes each chat's row and its owner's usage, and completes the outcomes with who was created.
-    fn finish(&mut self, outcomes: &mut [Outcome]) -> rusqlite::Result<()> {
-        for chat in &self.chats {
-            let Some((group, place)) = chat.first else {
-                continue;
-            };
-            chat_row::write(self.tx, chat, self.at, self.settings.retention)?;
-            let counted = &chat.counted;
-            let row = params![
-                Id(Uuid::now_v7()),
-                chat.guest.as_str(),
-                counted.total_requests,
-                counted.total_input_tokens,
-                counted.total_output_tokens,
-                Time(self.at)
-            ];
-            let total: u64 = self
-                .tx
-                .prepare_cached(sql::USAGE_COUNT)?
-                .query_row(row, |row| row.get(0))?;
-            if total == counted.total_requests
-                && let Outcome::Stored(recorded) = &mut outcomes[group]
-            {
-                recorded[place].usage_row = RowState::Created;
-            }
-        }
-        Ok(())
+    /// Writes a conversation's row and its owner's usage; how many requests the owner has now.
+    fn write(&self, chat: &ConversationState) -> rusqlite::Result<u64> {
+        chat_row::write(self.tx, chat, self.at, self.settings.retention)?;
+        let counted = &chat.counted;
+        let row = params![
+            Id(Uuid::now_v7()),
+            chat.guest.as_str(),
+            counted.total_requests,
+            counted.total_input_tokens,
+            counted.total_output_tokens,
+            Time(self.at)
+        ];
+        let mut count = self.tx.prepare_cached(sql::USAGE_COUNT)?;
+        count.query_row(row, |row| row.get(0))
     }
 }

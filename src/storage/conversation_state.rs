@@ -1,15 +1,17 @@
-//! A guest's conversation while a batch adds to it: read once, written once. What happens between is the same for every
-//! store of tables.
+//! A guest's conversation while a batch adds to it: read once, written once.
 
 use crate::chat::{
-    ConversationId, Digest, GuestId, ListState, NewMessage, Role, Timestamp, Ttl, Usage, Window,
-    chain_link, chain_start, content_hash, title,
+    ConversationId, Digest, GuestId, NewMessage, Role, Timestamp, Ttl, Usage, Window, chain_link,
+    chain_start, content_hash, title,
 };
 use crate::error::{Error, ErrorKind};
+use std::collections::HashMap;
+use uuid::Uuid;
 
 /// A guest's conversation while the batch adds to it.
 #[derive(Clone, Debug)]
-pub(super) struct OpenChat {
+#[cfg_attr(test, derive(PartialEq))]
+pub(super) struct ConversationState {
     pub(super) id: ConversationId,
     pub(super) guest: GuestId,
     pub(super) is_new: bool,
@@ -23,7 +25,7 @@ pub(super) struct OpenChat {
     /// Set when the window began anew in this batch: earlier messages are no longer in the list.
     pub(super) lapsed: bool,
     pub(super) counted: Usage,
-    /// Where this chat's first stored message is among the outcomes: group, place in it.
+    /// Where its first new message is among the outcomes: group, place in it.
     pub(super) first: Option<(usize, usize)>,
 }
 
@@ -37,9 +39,10 @@ pub(super) fn miscounted(backend: &'static str, guest: &GuestId) -> Error {
     Error::new(ErrorKind::Inconsistent, backend, "record", context)
 }
 
-impl OpenChat {
+impl ConversationState {
     /// A conversation without a message.
-    pub(super) fn begin(guest: &GuestId, id: ConversationId) -> Self {
+    pub(super) fn begin(guest: &GuestId) -> Self {
+        let id = ConversationId(Uuid::now_v7());
         Self {
             id,
             guest: guest.clone(),
@@ -56,8 +59,19 @@ impl OpenChat {
         }
     }
 
+    /// As it is once a batch is committed.
+    pub(super) fn written(self) -> Self {
+        Self {
+            is_new: false,
+            lapsed: false,
+            counted: Usage::default(),
+            first: None,
+            ..self
+        }
+    }
+
     /// Adds a message and returns its sequence.
-    pub(super) fn take(&mut self, message: &NewMessage, at: Timestamp, ttl: Ttl) -> u64 {
+    pub(super) fn add(&mut self, message: &NewMessage, at: Timestamp, ttl: Ttl) -> u64 {
         let sequence = self.message_count;
         if message.role == Role::User && self.has_user_message != Some(true) {
             self.title = title(self.guest.as_str(), Some(message.content.as_str()));
@@ -86,18 +100,50 @@ impl OpenChat {
     }
 }
 
-/// What a list had of a message that is stored, when its id came again.
-pub(super) fn listed_as(
-    window: Option<Window>,
-    sequence: u64,
-    is_synced: bool,
-    at: Timestamp,
-) -> ListState {
-    let listed = window.is_some_and(|window| window.is_live(at) && window.from <= sequence);
-    // Expired goes before stored: a list may be gone before that was noted.
-    match (listed, is_synced) {
-        (false, _) => ListState::Expired,
-        (true, true) => ListState::Stored,
-        (true, false) => ListState::Pending,
+/// The conversations of a batch's guests, in the order in which they were read or begun.
+#[derive(Debug, Default)]
+pub(super) struct Conversations {
+    pub(super) states: Vec<ConversationState>,
+    /// `None` where it was read that a guest has none.
+    by_guest: HashMap<GuestId, Option<usize>>,
+}
+
+impl Conversations {
+    /// Takes a conversation that was read, and returns its place.
+    pub(super) fn insert(&mut self, state: ConversationState) -> usize {
+        let place = self.states.len();
+        self.by_guest.insert(state.guest.clone(), Some(place));
+        self.states.push(state);
+        place
+    }
+
+    /// The guest's conversation, if there is one; read if it was not yet.
+    pub(super) fn get_or_read<E>(
+        &mut self,
+        guest: &GuestId,
+        read: impl FnOnce() -> Result<Option<ConversationState>, E>,
+    ) -> Result<Option<&mut ConversationState>, E> {
+        let place = match self.by_guest.get(guest) {
+            Some(place) => *place,
+            None => {
+                let place = read()?.map(|state| self.insert(state));
+                *self.by_guest.entry(guest.clone()).or_insert(place)
+            }
+        };
+        Ok(place.map(|place| &mut self.states[place]))
+    }
+
+    /// The guest's conversation; one that there is not begins now, so that ids ascend as conversations are stored.
+    pub(super) fn get_or_begin(&mut self, guest: &GuestId) -> &mut ConversationState {
+        let place = match self.by_guest.get(guest) {
+            Some(Some(place)) => *place,
+            _ => self.insert(ConversationState::begin(guest)),
+        };
+        &mut self.states[place]
+    }
+
+    pub(super) fn get(&self, guest: &GuestId) -> Option<&ConversationState> {
+        let place = (*self.by_guest.get(guest)?)?;
+        self.states.get(place)
     }
 }

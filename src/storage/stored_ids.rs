@@ -1,0 +1,149 @@
+//! Messages that are stored under ids that clients chose: what SQLite and PostgreSQL read before a batch is planned.
+//!
+//! An id is its conversation's own: what others store in theirs decides only which id a row gets, never whether it is stored.
+
+use super::database::{Batch, Recorded};
+use crate::chat::{
+    ClientId, ConversationId, Digest, EmbeddingState, GuestId, ListState, MessageId, Metadata,
+    NewMessage, Role, RowState, Timestamp, Window,
+};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// A message that is stored.
+#[derive(Clone, Debug)]
+pub(super) struct StoredMessage {
+    pub(super) id: MessageId,
+    pub(super) external_id: Option<Arc<str>>,
+    pub(super) conversation: ConversationId,
+    /// The list window of its conversation; not looked at where the batch has that conversation.
+    pub(super) window: Option<Window>,
+    pub(super) sequence: u64,
+    /// `None` where the row is damaged: then no message is this one again.
+    pub(super) said: Option<(Role, Digest)>,
+    pub(super) sent_at: Timestamp,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) is_synced: bool,
+    pub(super) embedding: EmbeddingState,
+}
+
+impl StoredMessage {
+    /// Role and content hash, from their columns.
+    pub(super) fn said(role: &str, hash: &str) -> Option<(Role, Digest)> {
+        Role::parse(role).ok().zip(Digest::from_hex(hash))
+    }
+
+    /// The embedding's state, from its columns.
+    pub(super) fn embedding(noted: Option<&str>, has_vector: bool) -> EmbeddingState {
+        match noted.and_then(EmbeddingState::parse) {
+            _ if has_vector => EmbeddingState::Stored,
+            noted => noted.unwrap_or(EmbeddingState::Off),
+        }
+    }
+
+    /// Whether `message` is this one again.
+    pub(super) fn is(&self, message: &NewMessage) -> bool {
+        let metadata = self.metadata.as_ref();
+        let same = |(role, hash)| message.repeats(role, hash, self.sent_at, metadata);
+        self.said.is_some_and(same)
+    }
+
+    /// The first answer again.
+    pub(super) fn recorded(&self, window: Option<Window>, at: Timestamp) -> Recorded {
+        let row = row_state(self.sequence);
+        Recorded {
+            id: self.id,
+            external_id: self.external_id.clone(),
+            conversation: self.conversation,
+            sequence: self.sequence,
+            conversation_row: row,
+            usage_row: row,
+            embedding: self.embedding,
+            window: None,
+            replayed: Some(list_state(window, self.sequence, self.is_synced, at)),
+        }
+    }
+}
+
+/// What the message at `sequence` did to its conversation's row.
+pub(super) fn row_state(sequence: u64) -> RowState {
+    match sequence {
+        0 => RowState::Created,
+        _ => RowState::Updated,
+    }
+}
+
+/// What a list had of a message that is stored, when its id came again.
+pub(super) fn list_state(
+    window: Option<Window>,
+    sequence: u64,
+    is_synced: bool,
+    at: Timestamp,
+) -> ListState {
+    let listed = window.is_some_and(|window| window.is_live(at) && window.from <= sequence);
+    // Expired goes before stored: a list may be gone before that was noted.
+    match (listed, is_synced) {
+        (false, _) => ListState::Expired,
+        (true, true) => ListState::Stored,
+        (true, false) => ListState::Pending,
+    }
+}
+
+/// The ids that guests may have sent before, and those that tell whether an idempotency key was used for another request; each
+/// once, by guest and key.
+pub(super) fn client_ids(batch: &Batch) -> Vec<(&GuestId, &ClientId)> {
+    let ids = batch.entries().flat_map(|entry| {
+        let message = &entry.message;
+        let ids = message.client_id.iter().chain(&message.rules_out);
+        ids.map(|id| (&message.guest, id))
+    });
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort_unstable_by_key(|(guest, id)| (*guest, id.key()));
+    ids.dedup();
+    ids
+}
+
+/// What is stored under the ids of a batch.
+#[derive(Debug, Default)]
+pub(super) struct StoredIds<'a> {
+    /// In conversations that the guest began.
+    found: HashMap<(&'a GuestId, &'a str), Vec<StoredMessage>>,
+    /// Ids that messages have for their own, whoever's they are.
+    pub(super) held: HashSet<MessageId>,
+}
+
+impl<'a> StoredIds<'a> {
+    /// A message that is stored under `id`; `is_mine`: in a conversation that the guest began.
+    pub(super) fn add(
+        &mut self,
+        guest: &'a GuestId,
+        id: &'a ClientId,
+        found: StoredMessage,
+        is_mine: bool,
+    ) {
+        self.held.insert(found.id);
+        if is_mine {
+            let of_id = self.found.entry((guest, id.key())).or_default();
+            of_id.push(found);
+        }
+    }
+
+    /// Whether anything is stored under `id` in a conversation that the guest began.
+    pub(super) fn has(&self, guest: &'a GuestId, id: &'a ClientId) -> bool {
+        self.found.contains_key(&(guest, &**id.key()))
+    }
+
+    /// The message that `message` repeats or contradicts: in the guest's conversation `here` any, in those that became a user's
+    /// only the same message.
+    pub(super) fn repeated(
+        &self,
+        message: &'a NewMessage,
+        id: &'a ClientId,
+        here: Option<ConversationId>,
+    ) -> Option<&StoredMessage> {
+        let found = self.found.get(&(&message.guest, &**id.key()))?;
+        let is_here = |found: &&StoredMessage| Some(found.conversation) == here;
+        let same = || found.iter().find(|found| found.is(message));
+        found.iter().find(is_here).or_else(same)
+    }
+}
