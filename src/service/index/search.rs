@@ -139,8 +139,8 @@ impl Service {
     async fn read_proposed(&self, model: &ModelId, proposal: Proposal) -> Result<Vec<Candidate>> {
         let (ids, limit) = (proposal.ids.clone(), proposal.limit);
         let is_complete = proposal.platform.is_none();
-        let database = &self.0.parts.database;
-        let found = database.candidates(model, proposal, self.now()).await?;
+        let corpus = &self.stores().corpus;
+        let found = corpus.candidates(model, proposal, self.now()).await?;
         if is_complete && found.len() < limit {
             let there: HashSet<MessageId> = found.iter().map(|it| it.message.id).collect();
             let gone: Vec<_> = ids.into_iter().filter(|id| !there.contains(id)).collect();

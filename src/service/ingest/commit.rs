@@ -23,7 +23,7 @@ pub(super) async fn commit(service: &Service, work: Work) -> Committed {
         Work::Erase { guest, reply } => {
             let result = match reply.is_closed() {
                 true => Err(given_up("erase")),
-                false => service.0.parts.database.erase(&guest, service.now()).await,
+                false => service.stores().chats.erase(&guest, service.now()).await,
             };
             Committed::Erased {
                 guest,
@@ -32,10 +32,10 @@ pub(super) async fn commit(service: &Service, work: Work) -> Committed {
             }
         }
         Work::Migrate { guest, user, reply } => {
-            let database = &service.0.parts.database;
+            let chats = &service.stores().chats;
             let result = match reply.is_closed() {
                 true => Err(given_up("migrate")),
-                false => database.migrate(&guest, &user, service.now()).await,
+                false => chats.migrate(&guest, &user, service.now()).await,
             };
             if let Err(cause) = &result {
                 note_failed_migration(service, &guest, &user, cause).await;
@@ -72,8 +72,8 @@ fn given_up(operation: &'static str) -> Error {
 
 /// A try that failed leaves its row in `cache_migrations` too, also when the client has gone away.
 async fn note_failed_migration(service: &Service, guest: &GuestId, user: &OwnerId, cause: &Error) {
-    let (database, reason) = (&service.0.parts.database, cause.to_string());
-    if let Err(second) = database
+    let (chats, reason) = (&service.stores().chats, cause.to_string());
+    if let Err(second) = chats
         .migration_failed(guest, user, service.now(), &reason)
         .await
     {
@@ -116,7 +116,7 @@ impl Gathered {
             tally: service.0.metrics.take_due(),
         });
         let began = Instant::now();
-        let outcomes = match service.0.parts.database.record(Arc::clone(&batch)).await {
+        let outcomes = match service.stores().chats.record(Arc::clone(&batch)).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(cause) => rescue(service, &batch, cause).await,
         };
@@ -208,7 +208,7 @@ async fn record_part(service: &Service, batch: &Batch, groups: Vec<Group>) -> Re
         groups,
         ..Batch::default()
     };
-    service.0.parts.database.record(Arc::new(part)).await
+    service.stores().chats.record(Arc::new(part)).await
 }
 
 /// One `info` event per batch with a count per step, and at `debug` a line per message and step.
