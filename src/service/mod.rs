@@ -160,6 +160,7 @@ impl Service {
         parts.lists = Arc::new(bounded::Bounded::new(parts.lists, settings.list_timeout));
         let (ingest, queue) = ingest::Ingest::new(settings.queue, parts.database.chats.writers());
         let (keeping, answers) = prompts::Keeping::new();
+        let (corpus, clock) = (Arc::clone(&parts.database.corpus), Arc::clone(&parts.clock));
         let service = Self(Arc::new(Inner {
             parts,
             settings,
@@ -167,7 +168,7 @@ impl Service {
             lists: ledger::Ledger::default(),
             shared: settings::Shared::default(),
             metrics: metrics::Counters::default(),
-            index: index::Index::new(settings.indexing),
+            index: index::Index::new(settings.indexing, corpus, clock),
             lookups: prompts::Lookups::default(),
             keeping,
             read_limit: read_limit::ReadLimit::default(),

@@ -93,7 +93,7 @@ impl<'a> Follower<'a> {
         Self {
             service,
             index: &service.0.index,
-            corpus: &*service.stores().corpus,
+            corpus: &*service.0.index.corpus,
             model,
             heard,
             walk: 1,
