@@ -10,6 +10,7 @@ use guestbook::chat::{
 };
 use guestbook::http::HttpSettings;
 use guestbook::service::{Parts, Service, Settings};
+use guestbook::storage::Stores;
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
 use serde::{Deserialize, Serialize};
@@ -182,13 +183,13 @@ fn post(body: &str) -> axum::http::Request<axum::body::Body> {
 
 fn in_memory() -> Parts {
     Parts {
-        database: Arc::new(MemoryDatabase::new(TableSettings {
+        database: Stores::of(Arc::new(MemoryDatabase::new(TableSettings {
             list_ttl: Ttl(Duration::from_secs(86_400)),
             retention: None,
             model: None,
             cache_backend: "memory",
             text_index: false,
-        })),
+        }))),
         lists: Arc::new(MemoryLists::new()),
         embedder: None,
         clock: Arc::new(ManualClock::new(now())),

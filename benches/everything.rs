@@ -14,7 +14,7 @@ use guestbook::chat::{
 use guestbook::embed::Embedder;
 use guestbook::embed::table::StaticTable;
 use guestbook::service::{Everything, IndexState, Indexing, Parts, Service, Settings};
-use guestbook::storage::Database;
+use guestbook::storage::Stores;
 use guestbook::storage::database::{Batch, Embedding, Entry, Group, TableSettings};
 use guestbook::storage::memory::MemoryLists;
 use guestbook::storage::sqlite::SqliteDatabase;
@@ -100,7 +100,7 @@ fn message(number: u64) -> NewMessage {
     NewMessage::new(id, guest(number), Role::User, content, now())
 }
 
-fn database(folder: &Path, model: &StaticTable) -> Arc<dyn Database> {
+fn database(folder: &Path, model: &StaticTable) -> Stores {
     let settings = TableSettings {
         list_ttl: Ttl(LIST_TTL),
         retention: None,
@@ -109,10 +109,10 @@ fn database(folder: &Path, model: &StaticTable) -> Arc<dyn Database> {
         text_index: false,
     };
     let database = SqliteDatabase::open(&folder.join("guestbook.db"), settings);
-    Arc::new(database.expect("a new database"))
+    Stores::of(Arc::new(database.expect("a new database")))
 }
 
-fn service(database: Arc<dyn Database>, model: &Arc<StaticTable>, indexing: Indexing) -> Service {
+fn service(database: Stores, model: &Arc<StaticTable>, indexing: Indexing) -> Service {
     let parts = Parts {
         database,
         lists: Arc::new(MemoryLists::new()),
@@ -128,7 +128,7 @@ fn service(database: Arc<dyn Database>, model: &Arc<StaticTable>, indexing: Inde
 
 /// Stores messages so long ago that their lists have ended: or the service would make every list again beside the index, and
 /// both would be measured as one.
-async fn fill(database: &dyn Database, rows: u64) {
+async fn fill(database: &Stores, rows: u64) {
     let at = Timestamp::from_ms(now().ms() - 2 * LIST_TTL.as_millis() as i64);
     for from in (0..rows).step_by(PER_BATCH as usize) {
         let group = |number| {
@@ -144,11 +144,18 @@ async fn fill(database: &dyn Database, rows: u64) {
             ..Batch::default()
         };
         database
+            .chats
             .record(Arc::new(batch))
             .await
             .expect("a healthy disk");
     }
-    while database.lapse(now(), 10_000).await.expect("a healthy disk") > 0 {}
+    while database
+        .outbox
+        .lapse(now(), 10_000)
+        .await
+        .expect("a healthy disk")
+        > 0
+    {}
 }
 
 /// Resident memory of this process in MiB.
@@ -160,14 +167,14 @@ fn resident() -> f64 {
 }
 
 /// Reads everything on each of its threads, so that what the database keeps in memory is not taken for the index.
-async fn warm(database: &dyn Database, model: &StaticTable) {
+async fn warm(database: &Stores, model: &StaticTable) {
     tokio::join!(read_all(database, model), read_all(database, model));
 }
 
-async fn read_all(database: &dyn Database, model: &StaticTable) {
+async fn read_all(database: &Stores, model: &StaticTable) {
     let mut after = None;
     loop {
-        let page = database.indexable(model.model(), after, 2000).await;
+        let page = database.corpus.indexable(model.model(), after, 2000).await;
         match page.expect("a healthy disk").next {
             Some(next) => after = Some(next),
             None => return,
@@ -241,11 +248,11 @@ async fn searching(form: &Form) {
     let folder = TempDir::new().expect("a temporary folder");
     let model = Arc::new(StaticTable::new());
     let database = database(folder.path(), &model);
-    fill(&*database, form.rows).await;
-    warm(&*database, &model).await;
+    fill(&database, form.rows).await;
+    warm(&database, &model).await;
     let before = resident();
     let began = Instant::now();
-    let service = service(Arc::clone(&database), &model, Indexing::On);
+    let service = service(database.clone(), &model, Indexing::On);
     let model = model.model();
     while service.index_status().state != IndexState::Ready {
         tokio::time::sleep(Duration::from_millis(5)).await;

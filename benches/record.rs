@@ -15,7 +15,7 @@ use divan::{Bencher, black_box};
 use guestbook::chat::Ttl;
 use guestbook::embed::Embedder;
 use guestbook::embed::table::StaticTable;
-use guestbook::storage::Database;
+use guestbook::storage::Chats;
 use guestbook::storage::database::{ChatKey, Page, PageStart, TableSettings};
 use guestbook::storage::sqlite::SqliteDatabase;
 use std::time::Duration;

@@ -12,7 +12,7 @@ use common::{TEXT, guest, now};
 use guestbook::chat::{
     Budget, Content, K, MessageId, ModelId, NewMessage, Role, SearchText, Ttl, Vector, Words,
 };
-use guestbook::storage::Database;
+use guestbook::storage::Chats;
 use guestbook::storage::database::{
     Batch, ContextRequest, Embedding, Entry, Group, Search, SearchRequest, SearchScope, Sought,
     TableSettings,

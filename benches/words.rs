@@ -12,7 +12,7 @@ use guestbook::storage::database::{Batch, Embedding, Entry, Group, TableSettings
 use guestbook::storage::open::{
     Access, DatabaseUrl, Purpose, database, drop_scratch, make_scratch,
 };
-use guestbook::storage::{Database, Durability};
+use guestbook::storage::{Durability, Stores};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -91,7 +91,7 @@ impl Texts {
     }
 }
 
-async fn open(url: &str, text_index: bool) -> Arc<dyn Database> {
+async fn open(url: &str, text_index: bool) -> Stores {
     let settings = TableSettings {
         list_ttl: Ttl(Duration::from_secs(86_400)),
         retention: None,
@@ -109,17 +109,12 @@ async fn open(url: &str, text_index: bool) -> Arc<dyn Database> {
 }
 
 /// Microseconds a message, of each commit.
-async fn write(
-    database: &dyn Database,
-    texts: &mut Texts,
-    size: usize,
-    commits: usize,
-) -> Vec<f64> {
+async fn write(database: &Stores, texts: &mut Texts, size: usize, commits: usize) -> Vec<f64> {
     let mut all = Vec::with_capacity(commits);
     for _ in 0..commits {
         let batch = texts.batch(size);
         let since = Instant::now();
-        database.record(batch).await.expect("a healthy disk");
+        database.chats.record(batch).await.expect("a healthy disk");
         all.push(since.elapsed().as_secs_f64() * 1e6 / size as f64);
     }
     all
@@ -130,7 +125,7 @@ fn percentile(all: &mut [f64], percent: usize) -> f64 {
     all[(all.len() * percent / 100).min(all.len() - 1)]
 }
 
-async fn search(database: &dyn Database, form: &Form, name: &str, words: impl Fn(usize) -> String) {
+async fn search(database: &Stores, form: &Form, name: &str, words: impl Fn(usize) -> String) {
     let (mut took, mut hits) = (Vec::new(), 0);
     for n in 0..form.searches {
         let text = SearchText::parse("q", &words(n)).expect("words");
@@ -142,6 +137,7 @@ async fn search(database: &dyn Database, form: &Form, name: &str, words: impl Fn
         };
         let since = Instant::now();
         hits += database
+            .search
             .search_words(asked)
             .await
             .expect("an index")
@@ -157,15 +153,15 @@ async fn measure(name: &str, url: &str, form: &Form) {
     println!("{name}, {} messages before", form.rows);
     let mut texts = Texts(0x9E37_79B9_7F4A_7C15, 0);
     let database = open(url, false).await;
-    write(&*database, &mut texts, 500, form.rows.div_ceil(500)).await;
-    database.close().await.expect("a healthy disk");
+    write(&database, &mut texts, 500, form.rows.div_ceil(500)).await;
+    database.backend.close().await.expect("a healthy disk");
     let mut costs = vec![[Vec::new(), Vec::new()]; SIZES.len()];
     for round in 0..form.rounds {
         for is_on in [false, true] {
             let since = Instant::now();
             let database = open(url, is_on).await;
             let opened = since.elapsed().as_secs_f64();
-            let stats = database.stats().await.expect("a healthy disk");
+            let stats = database.backend.stats().await.expect("a healthy disk");
             let mib = stats.bytes as f64 / 1_048_576.0;
             println!(
                 "  round {round}, index {is_on}: opened in {opened:.2} s, {} messages, {mib:.0} MiB",
@@ -173,25 +169,25 @@ async fn measure(name: &str, url: &str, form: &Form) {
             );
             for (at, (size, commits)) in SIZES.into_iter().enumerate() {
                 let mut took =
-                    write(&*database, &mut texts, size, (commits / form.part).max(1)).await;
+                    write(&database, &mut texts, size, (commits / form.part).max(1)).await;
                 costs[at][usize::from(is_on)].push(percentile(&mut took, 50));
             }
             if is_on && round + 1 == form.rounds {
                 let last = texts.1;
-                search(&*database, form, "a number", |n| {
+                search(&database, form, "a number", |n| {
                     format!("n{}", last - n as u64)
                 })
                 .await;
-                search(&*database, form, "a frequent word", |n| {
+                search(&database, form, "a frequent word", |n| {
                     Texts::word(n as u64)
                 })
                 .await;
-                search(&*database, form, "two words", |n| {
+                search(&database, form, "two words", |n| {
                     [Texts::word(n as u64), Texts::word(300 + n as u64)].join(" ")
                 })
                 .await;
             }
-            database.close().await.expect("a healthy disk");
+            database.backend.close().await.expect("a healthy disk");
         }
     }
     for ((size, _), [off, on]) in SIZES.into_iter().zip(&mut costs) {

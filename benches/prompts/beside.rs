@@ -3,7 +3,7 @@
 use super::{Size, answer, key, next};
 use crate::common::{batch, now};
 use guestbook::embed::table::StaticTable;
-use guestbook::storage::Database;
+use guestbook::storage::Chats;
 use guestbook::storage::database::{Given, PromptTally, Prompts};
 use guestbook::storage::sqlite::SqliteDatabase;
 use std::sync::Arc;

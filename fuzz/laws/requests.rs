@@ -8,6 +8,7 @@ use axum::http::{Request, StatusCode, header};
 use guestbook::chat::{Clock, ManualClock, Timestamp, Ttl};
 use guestbook::http::{HttpSettings, router};
 use guestbook::service::{Parts, Service, Settings};
+use guestbook::storage::Stores;
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
 use serde::de::IgnoredAny;
@@ -50,7 +51,7 @@ impl Site {
         };
         let noon = Timestamp::parse("2100-06-15T12:00:00Z").expect("a time");
         let parts = Parts {
-            database: Arc::new(MemoryDatabase::new(tables)),
+            database: Stores::of(Arc::new(MemoryDatabase::new(tables))),
             lists: Arc::new(MemoryLists::new()),
             embedder: None,
             clock: Arc::new(ManualClock::new(noon)) as Arc<dyn Clock>,

@@ -49,7 +49,7 @@ impl Drop for Told {
 async fn feed(service: Service, limit: Duration) {
     let pause = limit / 2;
     loop {
-        let asked = tokio::time::timeout(pause, service.parts().database.health()).await;
+        let asked = tokio::time::timeout(pause, service.parts().database.backend.health()).await;
         if asked.is_ok() && service.failure().is_none() {
             tell(&[NotifyState::Watchdog]);
         } else {

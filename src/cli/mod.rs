@@ -28,7 +28,7 @@ use crate::storage::database::TableSettings;
 use crate::storage::open::{
     Access, CacheUrl, DatabaseUrl, Purpose, lists, lists_of, make_files_private, require_folder,
 };
-use crate::storage::{Database, Durability};
+use crate::storage::{Durability, Stores};
 use data_dir::DataDir;
 use persisted::Told;
 use std::path::Path;
@@ -187,7 +187,7 @@ impl Places {
         purpose: Purpose,
         told: &Told,
         model: Option<ModelId>,
-    ) -> Result<Arc<dyn Database>, Refusal> {
+    ) -> Result<Stores, Refusal> {
         let settings = TableSettings {
             list_ttl: told.list_ttl,
             retention: told.retention,

@@ -162,7 +162,7 @@ impl Told {
             return Ok(());
         }
         let database = &parts.database;
-        let stored = database.stored_settings().await;
+        let stored = database.settings.stored_settings().await;
         let held = stored.map_err(|error| error.to_string())?.held;
         let Some(held) = held.filter(|held| held.embedder.is_none()) else {
             return Ok(());
@@ -174,7 +174,10 @@ impl Told {
         if wanted.embedder.is_none() {
             return Ok(());
         }
-        let noted = database.change_setting(Persisted::Embedder, wanted, SystemClock.now());
+        let noted =
+            database
+                .settings
+                .change_setting(Persisted::Embedder, wanted, SystemClock.now());
         noted.await.map_err(|error| error.to_string())
     }
 

@@ -73,7 +73,7 @@ pub(super) async fn run(cli: &Cli, inherited: Inherited) -> Result<ExitCode, Ref
     // It may have come with the last write, or in the stop.
     let fatal = fatal
         .or_else(|| service.failure())
-        .or_else(|| service.parts().database.fatal());
+        .or_else(|| service.parts().database.backend.fatal());
     Ok(ended(fatal, stopped))
 }
 
@@ -214,7 +214,7 @@ fn in_words(addresses: &[ServerAddress]) -> String {
 
 /// Where what is, and a first request.
 async fn banner(cli: &Cli, addresses: &[ServerAddress], parts: &Parts) -> String {
-    let stored = parts.database.stored_settings().await.ok();
+    let stored = parts.database.settings.stored_settings().await.ok();
     let held = stored.and_then(|stored| stored.held);
     let value = |which| {
         held.as_ref()
@@ -230,7 +230,7 @@ async fn banner(cli: &Cli, addresses: &[ServerAddress], parts: &Parts) -> String
         |embedder| embedder.model().to_string(),
     );
     let (database, lists) = (&parts.database, &parts.lists);
-    let durability = match database.durability().await {
+    let durability = match database.backend.durability().await {
         Ok(promise) => format!("durability {}: {}", promise.durability, promise.settings),
         Err(_) => "durability not known".to_owned(),
     };
@@ -240,7 +240,8 @@ async fn banner(cli: &Cli, addresses: &[ServerAddress], parts: &Parts) -> String
     };
     let base = listening::nearest(addresses)
         .map_or_else(String::new, |address| listening::for_curl(&address));
-    let [tables, expiring] = [database.name(), lists.name()].map(|name| format!("{name:<7}"));
+    let [tables, expiring] =
+        [database.backend.name(), lists.name()].map(|name| format!("{name:<7}"));
     let lines = [
         format!(
             "guestbook {} on {}",
@@ -249,7 +250,7 @@ async fn banner(cli: &Cli, addresses: &[ServerAddress], parts: &Parts) -> String
         ),
         format!(
             "  tables    {tables} {} ({retention}; {durability})",
-            database.location()
+            database.backend.location()
         ),
         format!(
             "  lists     {expiring} {} (expire after {ttl})",

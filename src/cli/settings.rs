@@ -71,12 +71,15 @@ async fn set(
     let after = wanted.value(which);
     let mut line = format!("{which} is {after} for all nodes; it was {before}");
     let clock = Arc::new(SystemClock);
-    let changed = database.change_setting(which, wanted, clock.now()).await;
+    let changed = database
+        .settings
+        .change_setting(which, wanted, clock.now())
+        .await;
     changed.map_err(refusal)?;
     if places.have_common_lists() {
         let lists = open::lists(&places.cache).await.map_err(refusal)?;
         let parts = Parts {
-            database: Arc::clone(&database),
+            database: database.clone(),
             lists,
             embedder: None,
             clock,
@@ -91,7 +94,7 @@ async fn set(
         }
         parts.lists.close().await.map_err(refusal)?;
     }
-    database.close().await.map_err(refusal)?;
+    database.backend.close().await.map_err(refusal)?;
     if which == Persisted::Embedder {
         line = format!(
             "{line}; restart every node without --embedder, or with this one, then run `guestbook reembed`"

@@ -62,7 +62,7 @@ async fn require_model(cli: &Cli, service: &Service) -> Result<(), Refusal> {
     let Parts {
         database, embedder, ..
     } = service.parts();
-    let stored = database.stored_settings().await;
+    let stored = database.settings.stored_settings().await;
     let stored = stored.map_err(|error| error.to_string())?;
     let ours = embedder
         .as_ref()

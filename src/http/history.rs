@@ -230,7 +230,7 @@ fn unwritable(cause: serde_json::Error) -> Error {
 
 fn tag(app: &App, uri: &Uri, page: &HistoryPage) -> EntityTag {
     let origin = Origin {
-        epoch: app.service.parts().database.epoch(),
+        epoch: app.service.parts().database.outbox.epoch(),
         generation: page.generation(),
     };
     EntityTag::of(question(uri), origin, page.conversation())

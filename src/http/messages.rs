@@ -276,7 +276,7 @@ impl App {
             saved,
             guest.as_str(),
             parts.lists.name(),
-            parts.database.name(),
+            parts.database.backend.name(),
         )
     }
 }

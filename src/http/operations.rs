@@ -27,9 +27,9 @@ pub(super) async fn health() -> Json<serde_json::Value> {
 pub(super) async fn ready(State(app): State<App>) -> Response {
     let parts = app.service.parts();
     let (database, lists, promise) = tokio::join!(
-        in_time(parts.database.health()),
+        in_time(parts.database.backend.health()),
         in_time(parts.lists.health()),
-        in_time(parts.database.durability())
+        in_time(parts.database.backend.durability())
     );
     let database = app.service.failure().map_or(database, Err);
     let embedder_problem = app.service.embedder_problem();
@@ -48,7 +48,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
         status,
         database: BackendAnswer {
             durability: promise.ok().map(|promise| promise.durability.as_str()),
-            ..BackendAnswer::new(parts.database.name(), &database, without_database)
+            ..BackendAnswer::new(parts.database.backend.name(), &database, without_database)
         },
         lists: BackendAnswer::new(
             parts.lists.name(),

@@ -6,8 +6,7 @@
 use crate::chat::{GuestId, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::list_cache::{Append, Applied, Head, ListCache, LiveList, NewLife};
-use crate::storage::{Promise, Stats, Storage};
-use async_trait::async_trait;
+use crate::storage::{Promise, Stats, Storage, gated};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -44,76 +43,29 @@ impl Bounded {
     }
 }
 
-#[async_trait]
-impl Storage for Bounded {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-
-    async fn health(&self) -> Result<()> {
-        self.within("health", self.inner.health()).await
-    }
-
-    fn fatal(&self) -> Option<Error> {
-        self.inner.fatal()
-    }
-
-    async fn durability(&self) -> Result<Promise> {
-        self.within("durability", self.inner.durability()).await
-    }
-
-    async fn stats(&self) -> Result<Stats> {
-        self.within("stats", self.inner.stats()).await
-    }
-
-    async fn flush(&self) -> Result<()> {
-        self.within("flush", self.inner.flush()).await
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.within("close", self.inner.close()).await
+gated! {
+    impl Storage for Bounded => within {
+        fn name(&self) -> &'static str;
+        fn location(&self) -> String;
+        fn fatal(&self) -> Option<Error>;
+        async fn health(&self) -> Result<()>;
+        async fn durability(&self) -> Result<Promise>;
+        async fn stats(&self) -> Result<Stats>;
+        async fn flush(&self) -> Result<()>;
+        async fn close(&self) -> Result<()>;
     }
 }
 
-#[async_trait]
-impl ListCache for Bounded {
-    async fn incarnation(&self) -> Result<Uuid> {
-        self.within("incarnation", self.inner.incarnation()).await
-    }
-
-    async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>> {
-        self.within("heads", self.inner.heads(guests)).await
-    }
-
-    async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>> {
-        self.within("apply", self.inner.apply(appends)).await
-    }
-
-    async fn replace(&self, list: Append) -> Result<()> {
-        self.within("replace", self.inner.replace(list)).await
-    }
-
-    async fn retime(&self, lists: Vec<NewLife>) -> Result<()> {
-        self.within("retime", self.inner.retime(lists)).await
-    }
-
-    async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
-        self.within("range", self.inner.range(guest, now)).await
-    }
-
-    async fn remove(&self, guests: Vec<GuestId>) -> Result<()> {
-        self.within("remove", self.inner.remove(guests)).await
-    }
-
-    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize> {
-        self.within("sweep", self.inner.sweep(now, limit)).await
-    }
-
-    async fn guests(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>> {
-        self.within("guests", self.inner.guests(after, limit)).await
+gated! {
+    impl ListCache for Bounded => within {
+        async fn incarnation(&self) -> Result<Uuid>;
+        async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>>;
+        async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>>;
+        async fn replace(&self, list: Append) -> Result<()>;
+        async fn retime(&self, lists: Vec<NewLife>) -> Result<()>;
+        async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>>;
+        async fn remove(&self, guests: Vec<GuestId>) -> Result<()>;
+        async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize>;
+        async fn guests(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>>;
     }
 }

@@ -42,11 +42,7 @@ impl Service {
         before: Option<ConversationId>,
         limit: usize,
     ) -> Result<Vec<Conversation>> {
-        self.0
-            .parts
-            .database
-            .conversations(user, before, limit)
-            .await
+        self.stores().chats.conversations(user, before, limit).await
     }
 
     /// The live list of a guest; `None` once it has expired. A list that is behind is mended first, and while the list
@@ -56,7 +52,7 @@ impl Service {
     /// Those of the database.
     pub async fn session(&self, guest: &GuestId) -> Result<Option<Session>> {
         let now = self.now();
-        let Some(row) = self.0.parts.database.list_row(guest, now).await? else {
+        let Some(row) = self.stores().outbox.list_row(guest, now).await? else {
             return Ok(None);
         };
         let ttl = now.until(row.window.expires_at);
@@ -78,7 +74,7 @@ impl Service {
                 Ok(Some(Session {
                     items,
                     ttl,
-                    source: self.0.parts.database.name(),
+                    source: self.stores().backend.name(),
                     permit,
                 }))
             }
@@ -132,7 +128,7 @@ impl Service {
             self.0.lists.doubt(guest.clone());
         }
         let list = list?;
-        let Some(row) = self.0.parts.database.list_row(guest, now).await? else {
+        let Some(row) = self.stores().outbox.list_row(guest, now).await? else {
             return Ok(Some(None));
         };
         let told =
@@ -162,9 +158,8 @@ impl Service {
             from: PageStart::At(from),
         };
         let history = self
-            .0
-            .parts
-            .database
+            .stores()
+            .chats
             .history(&ChatKey::Guest(guest.clone()), page, self.now())
             .await?;
         let messages = history.map(|history| history.messages).unwrap_or_default();
@@ -187,7 +182,7 @@ impl Service {
             erased: erasure.erased,
             deleted_from: lists
                 .into_iter()
-                .chain([self.0.parts.database.name()])
+                .chain([self.stores().backend.name()])
                 .collect(),
         })
     }

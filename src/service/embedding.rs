@@ -67,9 +67,8 @@ async fn round(
     let mut after = None;
     while service.embedder_problem().is_none() {
         let page = service
-            .0
-            .parts
-            .database
+            .stores()
+            .vectors
             .vectors_pending(after, PAGE)
             .await?;
         let Some(last) = page.last() else { break };
@@ -183,8 +182,8 @@ impl Service {
         updates: Vec<VectorUpdate>,
     ) -> Result<()> {
         let changed = updates.iter().map(|update| update.id).collect();
-        let database = &self.0.parts.database;
-        database
+        let vectors = &self.stores().vectors;
+        vectors
             .vectors_update(embedder.model(), updates, self.now())
             .await?;
         self.0.index.updated(changed);
@@ -204,15 +203,15 @@ impl Service {
         if let Some(problem) = self.embedder_problem() {
             return Err(problem);
         }
-        let database = &self.0.parts.database;
+        let vectors = &self.stores().vectors;
         let mut state = Reembedding {
-            total: database.vectors_missing_count(embedder.model()).await?,
+            total: vectors.vectors_missing_count(embedder.model()).await?,
             ..Reembedding::default()
         };
         let mut after = None;
         loop {
             progress(state);
-            let page = database
+            let page = vectors
                 .vectors_missing(embedder.model(), after, PAGE)
                 .await?;
             let Some(last) = page.last() else {

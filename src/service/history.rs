@@ -54,7 +54,7 @@ impl Service {
     /// Whether a page still is what would be read now, which is then counted as a read that found it.
     pub fn is_fresh(&self, page: &Freshness) -> bool {
         let began = Instant::now();
-        let is_fresh = self.0.parts.database.is_fresh(&page.version)
+        let is_fresh = self.stores().chats.is_fresh(&page.version)
             && page.ends.is_none_or(|end| end > self.now());
         if is_fresh {
             self.0.metrics.read(true, began.elapsed());
@@ -72,12 +72,7 @@ impl Service {
             from: PageStart::At(0),
         };
         let permit = self.read_permit().await;
-        let read = self
-            .0
-            .parts
-            .database
-            .history(chat, page, self.now())
-            .await?;
+        let read = self.stores().chats.history(chat, page, self.now()).await?;
         Ok(read.map(|read| HistoryPage::of(self, read, permit)))
     }
 
@@ -101,10 +96,10 @@ impl Service {
 
     async fn page(&self, chat: &ChatKey, page: Page) -> Result<Option<HistoryPage>> {
         let permit = self.read_permit().await;
-        let database = &self.0.parts.database;
+        let chats = &self.stores().chats;
         let limit = page.limit.min(ReadPermit::SHORT);
         let first = Page { limit, ..page };
-        let Some(read) = database.history(chat, first, self.now()).await? else {
+        let Some(read) = chats.history(chat, first, self.now()).await? else {
             return Ok(None);
         };
         let (count, bytes) = (read.messages.len(), bytes_of(&read.messages));
@@ -118,7 +113,7 @@ impl Service {
         };
         let more = match is_whole {
             true => Vec::new(),
-            false => database.message_sizes(read.conversation.id, rest).await?,
+            false => chats.message_sizes(read.conversation.id, rest).await?,
         };
         if bytes + more.iter().map(|size| size.bytes).sum::<usize>() > SHORT_BYTES {
             return Ok(Some(HistoryPage::planned(
@@ -135,9 +130,9 @@ impl Service {
     /// What was read, and the rest of a short page.
     async fn join(&self, mut read: History, rest: Page) -> Result<History> {
         let chat = ChatKey::Conversation(read.conversation.id);
-        let database = &self.0.parts.database;
+        let chats = &self.stores().chats;
         // `None`: it was deleted meanwhile, and what was read stands.
-        if let Some(more) = database.history(&chat, rest, self.now()).await? {
+        if let Some(more) = chats.history(&chat, rest, self.now()).await? {
             read.conversation = more.conversation; // but not its version: the first messages are not of then
             match rest.from {
                 PageStart::At(_) => read.messages.extend(more.messages),
@@ -261,9 +256,8 @@ impl HistoryPage {
         let chat = ChatKey::Conversation(self.conversation.id);
         let service = &self.service;
         let read = service
-            .0
-            .parts
-            .database
+            .stores()
+            .chats
             .history(&chat, page, service.now())
             .await?;
         let is_same = |read: &History| {

@@ -110,7 +110,7 @@ impl Service {
         self.0.lists.put_back_durable(applied);
         let removed = self.0.lists.still_removed(removed);
         if !removed.is_empty() {
-            self.0.parts.database.removals_settled(removed).await?;
+            self.stores().outbox.removals_settled(removed).await?;
         }
         Ok(())
     }
@@ -125,8 +125,8 @@ impl Service {
         if settled.is_empty() && tally.is_empty() {
             return Ok(());
         }
-        let database = &self.0.parts.database;
-        let noted = database
+        let outbox = &self.stores().outbox;
+        let noted = outbox
             .settle(settled.clone(), tally.clone(), self.now())
             .await;
         if noted.is_err() {
@@ -139,7 +139,7 @@ impl Service {
 
     /// Has a list rebuilt whose chat has begun anew elsewhere in the moment before the old list was removed.
     async fn begun_again(&self, guest: &GuestId) {
-        let row = self.0.parts.database.list_row(guest, self.now()).await;
+        let row = self.stores().outbox.list_row(guest, self.now()).await;
         if !matches!(row, Ok(None)) {
             self.0.lists.doubt(guest.clone());
         }

@@ -34,7 +34,7 @@ impl Service {
         }
         self.pay_debts().await?;
         let incarnation = self.0.parts.lists.incarnation().await?;
-        let known = self.0.parts.database.lists_incarnation().await?;
+        let known = self.stores().outbox.lists_incarnation().await?;
         let is_asked_for = self.0.lists.take_compare();
         if is_asked_for || compared != Some(incarnation) || known != Some(incarnation) {
             let listed = self.compare_all().await?;
@@ -46,9 +46,8 @@ impl Service {
             self.0.parts.lists.flush().await?;
         }
         if known != Some(incarnation) && !self.is_stopping() {
-            self.0
-                .parts
-                .database
+            self.stores()
+                .outbox
                 .set_lists_incarnation(incarnation)
                 .await?;
         }
@@ -59,9 +58,8 @@ impl Service {
         let (mut mended, mut after) = (0_u64, None);
         loop {
             let debts = self
-                .0
-                .parts
-                .database
+                .stores()
+                .outbox
                 .list_debts(after, self.now(), SCAN_PAGE)
                 .await?;
             let full = debts.len() == SCAN_PAGE;
@@ -103,9 +101,8 @@ impl Service {
         let mut listed = HashSet::new();
         loop {
             let rows = self
-                .0
-                .parts
-                .database
+                .stores()
+                .outbox
                 .list_rows(after, self.now(), SCAN_PAGE)
                 .await?;
             let Some(last) = rows.last().filter(|_| !self.is_stopping()) else {
@@ -195,7 +192,7 @@ impl Service {
     pub(super) async fn mend(&self, guest: &GuestId) -> Result<bool> {
         let (mut changed, mut rebuilt) = (false, None);
         for _ in 0..MEND_ROUNDS {
-            let row = self.0.parts.database.list_row(guest, self.now()).await?;
+            let row = self.stores().outbox.list_row(guest, self.now()).await?;
             let head = self
                 .0
                 .parts
@@ -245,7 +242,7 @@ impl Service {
     /// Whether a list has more than the tables. Messages are committed before they are listed, so tables that are asked
     /// after the list know at least as much.
     pub(super) async fn is_ahead(&self, guest: &GuestId, head: &Head) -> Result<bool> {
-        let row = self.0.parts.database.list_row(guest, self.now()).await?;
+        let row = self.stores().outbox.list_row(guest, self.now()).await?;
         Ok(row.is_some_and(|row| {
             head.origin == self.origin(row.conversation) && head.next > row.next
         }))
@@ -287,13 +284,7 @@ impl Service {
                 from: PageStart::At(first),
             };
             let chat = ChatKey::Conversation(row.conversation);
-            let Some(history) = self
-                .0
-                .parts
-                .database
-                .history(&chat, page, self.now())
-                .await?
-            else {
+            let Some(history) = self.stores().chats.history(&chat, page, self.now()).await? else {
                 break;
             };
             let listed = history
@@ -320,12 +311,7 @@ impl Service {
             from: PageStart::At(first),
         };
         let chat = ChatKey::Conversation(row.conversation);
-        let history = self
-            .0
-            .parts
-            .database
-            .history(&chat, page, self.now())
-            .await?;
+        let history = self.stores().chats.history(&chat, page, self.now()).await?;
         let messages = history.map(|history| history.messages).unwrap_or_default();
         let items: Vec<_> = messages
             .into_iter()
@@ -341,7 +327,7 @@ impl Service {
 
     pub(super) fn origin(&self, conversation: ConversationId) -> Origin {
         Origin {
-            epoch: self.0.parts.database.epoch(),
+            epoch: self.stores().outbox.epoch(),
             conversation,
         }
     }

@@ -36,7 +36,7 @@ pub use supervisor::Essential;
 use crate::chat::{Clock, Timestamp};
 use crate::embed::Embedder;
 use crate::error::Result;
-use crate::storage::{Database, ListCache};
+use crate::storage::{ListCache, Stores};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -46,7 +46,7 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Parts {
     /// The truth.
-    pub database: Arc<dyn Database>,
+    pub database: Stores,
     /// The expiring lists.
     pub lists: Arc<dyn ListCache>,
     /// The model, or none.
@@ -158,8 +158,9 @@ impl Service {
 
     fn assemble(mut parts: Parts, settings: Settings) -> (Self, ingest::Queue, Answers) {
         parts.lists = Arc::new(bounded::Bounded::new(parts.lists, settings.list_timeout));
-        let (ingest, queue) = ingest::Ingest::new(settings.queue, parts.database.writers());
+        let (ingest, queue) = ingest::Ingest::new(settings.queue, parts.database.chats.writers());
         let (keeping, answers) = prompts::Keeping::new();
+        let (corpus, clock) = (Arc::clone(&parts.database.corpus), Arc::clone(&parts.clock));
         let service = Self(Arc::new(Inner {
             parts,
             settings,
@@ -167,7 +168,7 @@ impl Service {
             lists: ledger::Ledger::default(),
             shared: settings::Shared::default(),
             metrics: metrics::Counters::default(),
-            index: index::Index::new(settings.indexing),
+            index: index::Index::new(settings.indexing, corpus, clock),
             lookups: prompts::Lookups::default(),
             keeping,
             read_limit: read_limit::ReadLimit::default(),
@@ -208,7 +209,7 @@ impl Service {
         self.end_tasks().await;
         let settled = self.settle().await;
         let lists = self.0.parts.lists.close().await;
-        let database = self.0.parts.database.close().await;
+        let database = self.stores().backend.close().await;
         settled.and(lists).and(database)
     }
 
@@ -220,6 +221,10 @@ impl Service {
     /// How the service behaves.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    fn stores(&self) -> &Stores {
+        &self.0.parts.database
     }
 
     fn now(&self) -> Timestamp {

@@ -97,7 +97,7 @@ impl Service {
     }
 
     async fn answer_at(&self, key: PromptKey) -> Result<Option<KeptAnswer>> {
-        let found = self.0.parts.database.prompts_find(&[key], self.now()).await;
+        let found = self.stores().prompts.prompts_find(&[key], self.now()).await;
         Ok(found?.pop().flatten())
     }
 
@@ -110,8 +110,8 @@ impl Service {
         let Some(embedder) = &self.0.parts.embedder else {
             return Ok(None);
         };
-        let (database, setting) = (&self.0.parts.database, &lookup.setting);
-        let near = database
+        let (prompts, setting) = (&self.stores().prompts, &lookup.setting);
+        let near = prompts
             .prompts_near(setting, embedder.model(), self.now(), COMPARED)
             .await?;
         let mut near: Vec<_> = near
@@ -202,9 +202,9 @@ impl Service {
     /// # Errors
     /// Those of the database; some may have been removed then.
     pub async fn forget(&self, scope: Option<&Scope>) -> Result<u64> {
-        let (database, mut removed) = (&self.0.parts.database, 0);
+        let (prompts, mut removed) = (&self.stores().prompts, 0);
         loop {
-            let page = database.prompts_remove(scope, PAGE).await?;
+            let page = prompts.prompts_remove(scope, PAGE).await?;
             removed += page as u64;
             if page < PAGE {
                 return Ok(removed);
@@ -217,6 +217,6 @@ impl Service {
     /// # Errors
     /// Those of the database.
     pub async fn prompt_stats(&self) -> Result<PromptStats> {
-        self.0.parts.database.prompts_stats(self.now()).await
+        self.stores().prompts.prompts_stats(self.now()).await
     }
 }

@@ -70,7 +70,7 @@ impl Service {
             k,
             now,
         };
-        self.0.parts.database.search(asked).await
+        self.stores().search.search(asked).await
     }
 
     /// The newest messages of all conversations that have all words.
@@ -85,7 +85,7 @@ impl Service {
             filters,
             now,
         };
-        self.0.parts.database.search_words(asked).await
+        self.stores().search.search_words(asked).await
     }
 
     /// What to send to a model of a guest's chat; `None` when there is none.
@@ -105,7 +105,7 @@ impl Service {
             about,
             now,
         };
-        self.0.parts.database.context(asked).await
+        self.stores().search.context(asked).await
     }
 }
 

@@ -31,14 +31,17 @@ pub(super) struct Shared {
 /// The first failure of a store; what is left is done by the next call.
 pub async fn carry_out(parts: &Parts, go_on: impl Fn() -> bool) -> Result<u64> {
     let (database, mut done) = (&parts.database, 0);
-    while go_on() && database.retain_some(PAGE).await? {}
+    while go_on() && database.settings.retain_some(PAGE).await? {}
     while go_on() {
-        let asked = database.lists_to_retime(parts.clock.now(), PAGE).await?;
+        let asked = database
+            .settings
+            .lists_to_retime(parts.clock.now(), PAGE)
+            .await?;
         let Some(page) = asked else { break };
         let lives = page.lists.iter().map(|list| NewLife {
             guest: list.guest.clone(),
             origin: Origin {
-                epoch: database.epoch(),
+                epoch: database.outbox.epoch(),
                 conversation: list.conversation,
             },
             next: list.next,
@@ -52,7 +55,7 @@ pub async fn carry_out(parts: &Parts, go_on: impl Fn() -> bool) -> Result<u64> {
             parts.lists.flush().await?;
         }
         failpoint::reach("retime.mid");
-        database.note_retimed(page).await?;
+        database.settings.note_retimed(page).await?;
         if count == 0 {
             break;
         }
@@ -66,7 +69,7 @@ pub async fn carry_out(parts: &Parts, go_on: impl Fn() -> bool) -> Result<u64> {
 pub(super) async fn look_loop(service: Service) {
     let mut before: Option<StoredSettings> = None;
     loop {
-        let looked = service.parts().database.refresh_settings().await;
+        let looked = service.stores().settings.refresh_settings().await;
         match looked {
             Ok(None) => return service.stopped().await, // nobody else can change them
             Ok(Some(stored)) => {

@@ -138,7 +138,7 @@ impl Service {
 
     /// Fails where a store must not be used any more.
     pub(super) fn note_fatal(&self) {
-        let (database, lists) = (&self.0.parts.database, &self.0.parts.lists);
+        let (database, lists) = (&self.stores().backend, &self.0.parts.lists);
         if let Some(failure) = database.fatal().or_else(|| lists.fatal()) {
             self.fail(failure);
         }

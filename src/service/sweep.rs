@@ -44,10 +44,10 @@ impl Service {
     }
 
     async fn remove_expired(&self, now: Timestamp) -> Result<()> {
-        let (database, lists) = (&self.0.parts.database, &self.0.parts.lists);
+        let (database, lists) = (self.stores(), &self.0.parts.lists);
         let mut conversations = 0;
         loop {
-            let erased = database.expire(now, SWEEP_PAGE).await?;
+            let erased = database.chats.expire(now, SWEEP_PAGE).await?;
             self.0.index.removed(erased.messages);
             conversations += erased.conversations;
             if erased.conversations == 0 {
@@ -62,7 +62,7 @@ impl Service {
         }
         let mut lapsed = 0;
         loop {
-            let found = database.lapse(now, SWEEP_PAGE).await?;
+            let found = database.outbox.lapse(now, SWEEP_PAGE).await?;
             lapsed += found;
             if found < SWEEP_PAGE {
                 break;
@@ -79,9 +79,9 @@ impl Service {
 
 impl Service {
     async fn remove_answers(&self, now: Timestamp) -> Result<()> {
-        let (database, mut removed) = (&self.0.parts.database, 0);
+        let (prompts, mut removed) = (&self.stores().prompts, 0);
         loop {
-            let found = database.prompts_expire(now, SWEEP_PAGE).await?;
+            let found = prompts.prompts_expire(now, SWEEP_PAGE).await?;
             removed += found;
             if found < SWEEP_PAGE {
                 break;

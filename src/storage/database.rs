@@ -1,8 +1,8 @@
 //! The tables: the truth about every message.
 //!
-//! [`Database`] is split by concern, so that no part becomes a list of everything: the chats themselves here, the debts
-//! to the lists in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`Corpus`], finding in [`Search`], answers to
-//! repeated prompts in [`Prompts`], the recount in [`Audit`].
+//! A database is [`Stores`], one trait for each concern, so that no part becomes a list of everything: the chats themselves in
+//! [`Chats`] here, the debts to the lists in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`Corpus`], finding in
+//! [`Search`], answers to repeated prompts in [`Prompts`], the recount in [`Audit`].
 
 mod audit;
 mod cache_version;
@@ -11,6 +11,7 @@ mod outbox;
 mod prompts;
 mod search;
 pub(super) mod settings;
+mod stores;
 mod vectors;
 
 pub use audit::{
@@ -33,9 +34,9 @@ pub use settings::{
     Persisted, PersistedSettings, RetimePage, Retimed, Retiming, SettingsStore, Since,
     StoredSettings, refused,
 };
+pub use stores::Stores;
 pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
 
-use super::Storage;
 use crate::chat::{
     ClientId, Conversation, ConversationId, EmbeddingState, GuestId, ListState, Message, MessageId,
     ModelId, NewMessage, OwnerId, RowState, Timestamp, Ttl, Vector, Window,
@@ -298,11 +299,9 @@ pub struct Migrated {
     pub messages: u64,
 }
 
-/// The chats. Object-safe; share one as `Arc<dyn Database>`.
+/// The chats. Object-safe; share one as `Arc<dyn Chats>`.
 #[async_trait]
-pub trait Database:
-    Storage + Outbox + Vectors + Corpus + Search + Prompts + Audit + SettingsStore
-{
+pub trait Chats: std::fmt::Debug + Send + Sync {
     /// How many batches it can store at the same time with any gain: 1 where one file has one writer.
     fn writers(&self) -> usize;
 

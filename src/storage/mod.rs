@@ -1,7 +1,7 @@
 //! What a store must be able to do, and the stores that can.
 //!
-//! Two kinds of store make up Guestbook: a [`Database`] with the tables, which is the truth, and a [`ListCache`] with the
-//! expiring lists, which is derived and can always be rebuilt. Both are [`Storage`]. The traits are batch-shaped: each
+//! Two kinds of store make up Guestbook: the [`Stores`] of a database with the tables, which is the truth, and a [`ListCache`]
+//! with the expiring lists, which is derived and can always be rebuilt. Both are [`Storage`]. The traits are batch-shaped: each
 //! method is a whole business step over many messages, so that an embedded store can do it in one transaction and a
 //! networked one in a constant number of round trips.
 //!
@@ -10,6 +10,7 @@
 mod conversation_state;
 pub mod database;
 mod durability;
+mod gated;
 pub mod list_cache;
 pub mod memory;
 pub mod open;
@@ -28,9 +29,11 @@ pub mod sqlite;
 mod stored_ids;
 mod worker;
 
-pub use database::Database;
+pub use database::{Chats, Stores};
 pub use durability::{Durability, Promise};
 pub use list_cache::ListCache;
+
+pub use crate::gated;
 
 use crate::error::{Error, Result};
 use async_trait::async_trait;

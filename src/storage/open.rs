@@ -8,7 +8,7 @@ use super::postgres::{PostgresDatabase, PostgresUrl};
 use super::redis::{RedisLists, RedisUrl};
 use super::sled::SledLists;
 use super::sqlite::{self, SqliteDatabase};
-use super::{Database, Durability, ListCache, RowSink, path};
+use super::{Durability, ListCache, RowSink, Stores, path};
 use crate::error::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -209,21 +209,21 @@ pub async fn database(
     access: Access,
     settings: TableSettings,
     purpose: Purpose,
-) -> Result<Arc<dyn Database>> {
+) -> Result<Stores> {
     let _ = access.connections; // files have none
     Ok(match url {
-        DatabaseUrl::Sqlite(path) => Arc::new(match purpose {
+        DatabaseUrl::Sqlite(path) => Stores::of(Arc::new(match purpose {
             Purpose::Serve => SqliteDatabase::open_for(access.durability, path, settings)?,
             Purpose::Inspect => SqliteDatabase::inspect(path, settings)?,
-        }),
+        })),
         #[cfg(feature = "postgres")]
-        DatabaseUrl::Postgres(url) => Arc::new(match purpose {
+        DatabaseUrl::Postgres(url) => Stores::of(Arc::new(match purpose {
             Purpose::Serve => PostgresDatabase::join(url, access.connections, settings).await?,
             Purpose::Inspect => {
                 PostgresDatabase::inspect(url, access.connections, settings).await?
             }
-        }),
-        DatabaseUrl::Memory => Arc::new(MemoryDatabase::new(settings)),
+        })),
+        DatabaseUrl::Memory => Stores::of(Arc::new(MemoryDatabase::new(settings))),
     })
 }
 
@@ -246,10 +246,11 @@ pub async fn lists(url: &CacheUrl) -> Result<Arc<dyn ListCache>> {
 ///
 /// # Errors
 /// As [`lists`].
-pub async fn lists_of(url: &CacheUrl, database: &Arc<dyn Database>) -> Result<Arc<dyn ListCache>> {
+pub async fn lists_of(url: &CacheUrl, database: &Stores) -> Result<Arc<dyn ListCache>> {
     match url {
         CacheUrl::Sled(path) => {
-            let (epoch, known) = (database.epoch(), database.lists_incarnation().await?);
+            let known = database.outbox.lists_incarnation().await?;
+            let epoch = database.outbox.epoch();
             Ok(Arc::new(SledLists::open_of(path, epoch, known)?))
         }
         url => lists(url).await,

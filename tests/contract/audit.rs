@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 impl Fixture {
     async fn repair(&self, repair: Repair, at: Timestamp) {
-        self.database.repair(vec![repair], at).await.unwrap();
+        self.database.audit.repair(vec![repair], at).await.unwrap();
     }
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn dossiers_come_page_by_page_each_whole(f: &Fixture) {
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let scope = AuditScope::AllAfter(after);
-        let page = f.database.dossiers(scope, 4).await.unwrap();
+        let page = f.database.audit.dossiers(scope, 4).await.unwrap();
         let counts = page.dossiers.iter().map(|d| d.messages.len());
         let before_last: usize = counts.rev().skip(1).sum();
         assert!(before_last < 4, "a page goes on after it is full");
@@ -58,7 +58,7 @@ pub(crate) async fn dossiers_come_page_by_page_each_whole(f: &Fixture) {
 
 /// Also to who opens the tables without being told.
 pub(crate) async fn it_is_known_how_the_tables_are_served(f: &Fixture) {
-    let stored = f.database.stored_settings().await.unwrap();
+    let stored = f.database.settings.stored_settings().await.unwrap();
     let served = stored.held.unwrap();
     assert_eq!(served.list_ttl, Ttl(TTL));
     assert_eq!(served.model, model("first").to_string());
@@ -85,11 +85,19 @@ pub(crate) async fn usage_audits_are_everyone_in_order(f: &Fixture) {
     f.migrate(at(3), "d", "c").await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = f.database.usage_audits(after.as_ref(), 2).await.unwrap();
+        let page = f
+            .database
+            .audit
+            .usage_audits(after.as_ref(), 2)
+            .await
+            .unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.owner.clone());
         for audit in page {
-            assert_eq!(f.database.usage_audit(&audit.owner).await.unwrap(), audit);
+            assert_eq!(
+                f.database.audit.usage_audit(&audit.owner).await.unwrap(),
+                audit
+            );
             assert_eq!(audit.counted.total_requests, 2);
             seen.push(audit.owner.to_string());
         }
@@ -105,7 +113,14 @@ pub(crate) async fn the_usage_of_a_stranger_is_zeros(f: &Fixture) {
         counted: Usage::default(),
     };
     assert_eq!(f.usage("nobody").await, nothing);
-    assert!(f.database.usage_audits(None, 5).await.unwrap().is_empty());
+    assert!(
+        f.database
+            .audit
+            .usage_audits(None, 5)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 pub(crate) async fn usage_tells_input_from_output(f: &Fixture) {
@@ -143,7 +158,7 @@ pub(crate) async fn metrics_count_by_utc_hour(f: &Fixture) {
     f.say(time("2100-06-15T12:59:59.999Z"), "g1", "hello").await;
     f.say(time("2100-06-15T13:00:00Z"), "g1", "hello").await;
     f.say(time("2100-06-15T13:30:00Z"), "g2", "hello").await;
-    let metrics = f.database.metrics_audit().await.unwrap();
+    let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!((metrics.hours_expected, metrics.hours_found), (2, 2));
     assert!(metrics.missing.is_empty());
     assert_eq!((metrics.entries, metrics.messages), (3, 3));
@@ -155,11 +170,11 @@ pub(crate) async fn reads_are_counted_once_wherever_they_ride(f: &Fixture) {
         tally: reads(3, 2),
         ..Arc::unwrap_or_clone(batch(noon(), vec![group([repeatable(1, "g1", "hello")])]))
     };
-    f.database.record(Arc::new(riding)).await.unwrap();
-    let requests = async || f.database.metrics_audit().await.unwrap().requests;
+    f.database.chats.record(Arc::new(riding)).await.unwrap();
+    let requests = async || f.database.audit.metrics_audit().await.unwrap().requests;
     assert_eq!(requests().await, 6);
     let next_hour = noon().plus(HOUR);
-    let alone = f.database.settle(Vec::new(), reads(4, 0), next_hour);
+    let alone = f.database.outbox.settle(Vec::new(), reads(4, 0), next_hour);
     alone.await.unwrap();
     assert_eq!(requests().await, 10);
     let timed = Tally {
@@ -167,9 +182,9 @@ pub(crate) async fn reads_are_counted_once_wherever_they_ride(f: &Fixture) {
         timed_ms: 4.5,
         ..Tally::default()
     };
-    let timed = f.database.settle(Vec::new(), timed, next_hour);
+    let timed = f.database.outbox.settle(Vec::new(), timed, next_hour);
     timed.await.unwrap();
-    let metrics = f.database.metrics_audit().await.unwrap();
+    let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!(metrics.requests, 10, "a timing is not a request");
     assert_eq!(metrics.entries, 1, "an hour of reads only knows them too");
 }
@@ -209,7 +224,12 @@ pub(crate) async fn a_window_is_mended(f: &Fixture) {
         };
         f.repair(repair, at(5)).await;
         assert_eq!(f.dossier(conversation).await.window, window);
-        let row = f.database.list_row(&guest("g1"), at(5)).await.unwrap();
+        let row = f
+            .database
+            .outbox
+            .list_row(&guest("g1"), at(5))
+            .await
+            .unwrap();
         assert_eq!(row.map(|row| row.window), window);
     }
 }
@@ -241,7 +261,7 @@ pub(crate) async fn a_lost_usage_row_is_mended_and_an_idle_one_removed(f: &Fixtu
     };
     f.repair(Repair::Usage(none), at(5)).await;
     assert_eq!(f.usage("g1").await.row, None);
-    let audits = f.database.usage_audits(None, ALL).await.unwrap();
+    let audits = f.database.audit.usage_audits(None, ALL).await.unwrap();
     assert_eq!(only(audits).counted, right.counted, "still listed");
     f.repair(Repair::Usage(right), at(6)).await;
     let row = f.usage_row("g1").await;
@@ -268,9 +288,9 @@ pub(crate) async fn a_mapping_is_mended(f: &Fixture) {
 pub(crate) async fn metrics_that_are_right_stay_as_they_are(f: &Fixture) {
     f.repair(Repair::Metrics, noon()).await;
     f.chatter(noon(), "g1", 3).await;
-    let before = f.database.metrics_audit().await.unwrap();
+    let before = f.database.audit.metrics_audit().await.unwrap();
     f.repair(Repair::Metrics, at(5)).await;
-    assert_eq!(f.database.metrics_audit().await.unwrap(), before);
+    assert_eq!(f.database.audit.metrics_audit().await.unwrap(), before);
 }
 
 pub(crate) async fn what_is_gone_is_not_brought_back_by_a_repair(f: &Fixture) {
@@ -294,10 +314,10 @@ pub(crate) async fn what_is_gone_is_not_brought_back_by_a_repair(f: &Fixture) {
             is_synced: true,
         },
     ];
-    f.database.repair(repairs, at(2)).await.unwrap();
+    f.database.audit.repair(repairs, at(2)).await.unwrap();
     assert_eq!(f.history("g1", at(2)).await, None);
     assert!(f.dossiers(AuditScope::AllAfter(None)).await.is_empty());
-    assert!(f.database.orphans(ALL).await.unwrap().is_empty());
+    assert!(f.database.audit.orphans(ALL).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_busy_life_leaves_no_orphans(f: &Fixture) {
@@ -311,10 +331,14 @@ pub(crate) async fn a_busy_life_leaves_no_orphans(f: &Fixture) {
         f.migrate(at(21), from, to).await;
     }
     f.chatter(at(30), "g1", 2).await;
-    f.database.lapse(noon().plus(TTL * 2), ALL).await.unwrap();
-    assert!(f.database.orphans(ALL).await.unwrap().is_empty());
+    f.database
+        .outbox
+        .lapse(noon().plus(TTL * 2), ALL)
+        .await
+        .unwrap();
+    assert!(f.database.audit.orphans(ALL).await.unwrap().is_empty());
     f.assert_usage_adds_up().await;
-    let metrics = f.database.metrics_audit().await.unwrap();
+    let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!(metrics.entries, metrics.messages);
     assert_eq!(metrics.messages, 22);
 }

@@ -62,7 +62,7 @@ pub(crate) async fn entries_are_counted_right_when_an_hour_comes_again(f: &Fixtu
     f.chatter(noon(), "g1", 2).await;
     f.chatter(noon().plus(HOUR * 25), "g1", 3).await;
     f.chatter(at(10), "g1", 4).await;
-    let metrics = f.database.metrics_audit().await.unwrap();
+    let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!((metrics.entries, metrics.messages), (9, 9));
     assert_eq!((metrics.hours_expected, metrics.hours_found), (2, 2));
     assert_eq!(metrics.requests, 9);

@@ -24,7 +24,10 @@ impl Fixture {
                 outcome: VectorOutcome::Vector(vector(99)),
             },
         );
-        let updated = self.database.vectors_update(&other, vec![update], at(9));
+        let updated = self
+            .database
+            .vectors
+            .vectors_update(&other, vec![update], at(9));
         updated.await.unwrap();
     }
 
@@ -34,6 +37,7 @@ impl Fixture {
         loop {
             let page = self
                 .database
+                .corpus
                 .indexable(&model("first"), after, limit)
                 .await
                 .unwrap();
@@ -57,12 +61,16 @@ impl Fixture {
 
     async fn candidates(&self, now: Timestamp, proposal: Proposal) -> Vec<Candidate> {
         let first = model("first");
-        let asked = self.database.candidates(&first, proposal, now);
+        let asked = self.database.corpus.candidates(&first, proposal, now);
         asked.await.unwrap()
     }
 
     async fn extent(&self) -> u64 {
-        self.database.searchable(&model("first")).await.unwrap()
+        self.database
+            .corpus
+            .searchable(&model("first"))
+            .await
+            .unwrap()
     }
 }
 
@@ -98,11 +106,12 @@ pub(crate) async fn an_indexable_row_is_what_was_stored(f: &Fixture) {
     let asked = vec![id(4), id(5)];
     let found = f
         .database
+        .corpus
         .indexable_of(&model("first"), asked.clone())
         .await;
     assert_eq!(found.unwrap(), [row]);
     f.replace("second", 4).await;
-    let found = f.database.indexable_of(&model("first"), asked).await;
+    let found = f.database.corpus.indexable_of(&model("first"), asked).await;
     assert_eq!(found.unwrap(), []);
 }
 
@@ -137,6 +146,7 @@ pub(crate) async fn candidates_are_of_the_platform_that_is_asked_for(f: &Fixture
     f.indexed(at(0), 1, "g1").await;
     f.indexed(at(0), 2, "g2").await;
     f.database
+        .chats
         .migrate(&guest("g1"), &owner("u1"), at(1))
         .await
         .unwrap();
@@ -178,14 +188,18 @@ pub(crate) async fn what_others_have_stored_is_found_by_its_time(f: &Fixture) {
     }
     f.replace("second", 1).await; // at 9
     let since = async |seconds, after, limit| {
-        let found = f.database.embedded_since(at(seconds), after, limit).await;
+        let found = f
+            .database
+            .corpus
+            .embedded_since(at(seconds), after, limit)
+            .await;
         found
             .unwrap()
             .into_iter()
             .map(|(_, id)| id)
             .collect::<Vec<_>>()
     };
-    if !f.database.is_shared() {
+    if !f.database.corpus.is_shared() {
         assert_eq!(since(0, None, ALL).await, []);
         return;
     }

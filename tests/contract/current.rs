@@ -8,7 +8,7 @@ use guestbook::storage::database::{History, Repair, VectorOutcome, VectorUpdate}
 impl Fixture {
     /// Whether a page is current; it then has to be what is read.
     async fn is_current(&self, held: &History, name: &str) -> bool {
-        let current = (held.version.as_ref()).is_some_and(|it| self.database.is_fresh(it));
+        let current = (held.version.as_ref()).is_some_and(|it| self.database.chats.is_fresh(it));
         if current {
             let read = self.history(name, noon()).await.expect("a chat");
             assert_eq!(read.conversation, held.conversation);
@@ -28,7 +28,7 @@ impl Fixture {
 pub(crate) async fn only_a_database_of_one_process_knows_what_is_current(f: &Fixture) {
     f.say(noon(), "g1", "hello").await;
     let version = f.held("g1").await.version;
-    assert_eq!(version.is_some(), f.database.name() == "sqlite");
+    assert_eq!(version.is_some(), f.database.backend.name() == "sqlite");
 }
 
 pub(crate) async fn a_page_is_current_no_more_when_a_message_is_answered(f: &Fixture) {
@@ -77,7 +77,7 @@ pub(crate) async fn a_page_is_current_no_more_when_its_row_is_mended(f: &Fixture
         message_count: 30,
         total_tokens: 90,
     };
-    f.database.repair(vec![repair], noon()).await.unwrap();
+    f.database.audit.repair(vec![repair], noon()).await.unwrap();
     assert!(!f.is_current(&held, "g1").await);
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn a_page_is_current_no_more_when_retention_has_removed_its_cha
     f.say(noon(), "g1", "hello").await;
     let held = f.held("g1").await;
     let later = noon().plus(KEPT);
-    f.database.expire(later, ALL).await.unwrap();
+    f.database.chats.expire(later, ALL).await.unwrap();
     assert!(!f.is_current(&held, "g1").await);
     assert_eq!(f.history("g1", noon()).await, None);
 }
@@ -99,10 +99,11 @@ pub(crate) async fn a_page_stays_current_while_others_write(f: &Fixture) {
     f.say(noon(), "g3", "hello").await;
     f.erase(noon(), "g3").await;
     f.database
+        .outbox
         .settle(Vec::new(), reads(3, 1), noon())
         .await
         .unwrap();
-    f.database.expire(noon(), ALL).await.unwrap();
+    f.database.chats.expire(noon(), ALL).await.unwrap();
     let update = VectorUpdate {
         id: said[0].id,
         attempts: 1,
@@ -110,6 +111,7 @@ pub(crate) async fn a_page_stays_current_while_others_write(f: &Fixture) {
     };
     let model = model("first");
     f.database
+        .vectors
         .vectors_update(&model, vec![update], noon())
         .await
         .unwrap();
@@ -119,6 +121,6 @@ pub(crate) async fn a_page_stays_current_while_others_write(f: &Fixture) {
 pub(crate) async fn nothing_is_current_in_a_closed_database(f: &Fixture) {
     f.say(noon(), "g1", "hello").await;
     let held = f.held("g1").await;
-    f.database.close().await.unwrap();
-    assert!(!(held.version.as_ref()).is_some_and(|it| f.database.is_fresh(it)));
+    f.database.backend.close().await.unwrap();
+    assert!(!(held.version.as_ref()).is_some_and(|it| f.database.chats.is_fresh(it)));
 }

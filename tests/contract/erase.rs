@@ -27,7 +27,7 @@ pub(crate) async fn erase_leaves_nothing_and_repeats_as_zeros(f: &Fixture) {
     let scope = AuditScope::Conversation(said[0].conversation);
     assert!(f.dossiers(scope).await.is_empty());
     assert_eq!(f.usage("g1").await.row, None);
-    assert!(f.database.orphans(ALL).await.unwrap().is_empty());
+    assert!(f.database.audit.orphans(ALL).await.unwrap().is_empty());
     let again = f.erase(at(7), "g1").await;
     assert_eq!(again, Erased::default());
     assert_eq!(f.messages("g2", at(7)).await.len(), 1);
@@ -58,7 +58,10 @@ pub(crate) async fn erase_owes_the_removal_of_the_list(f: &Fixture) {
     let gone = vec![ListDebt::Gone(guest("g1"))];
     assert_eq!(f.debts(at(1)).await, gone);
     assert_eq!(f.debts(at(1)).await, gone, "a debt stays until it is paid");
-    let paid = f.database.removals_settled(vec![guest("g1"), guest("g2")]);
+    let paid = f
+        .database
+        .outbox
+        .removals_settled(vec![guest("g1"), guest("g2")]);
     paid.await.unwrap();
     assert!(f.debts(at(1)).await.is_empty());
 }
@@ -93,7 +96,7 @@ pub(crate) async fn erase_keeps_the_count_of_entries_true(f: &Fixture) {
     f.chatter(at(3), "g2", 2).await;
     let later = noon().plus(HOUR * 5);
     f.erase(later, "g1").await;
-    let metrics = f.database.metrics_audit().await.unwrap();
+    let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!((metrics.entries, metrics.messages), (2, 2));
     assert_eq!(metrics.requests, 5, "what was counted stays counted");
 }

@@ -10,7 +10,11 @@ const INSTANT: Duration = Duration::from_millis(1);
 
 impl Fixture {
     async fn list_row(&self, name: &str, now: Timestamp) -> Option<ListRow> {
-        self.database.list_row(&guest(name), now).await.unwrap()
+        self.database
+            .outbox
+            .list_row(&guest(name), now)
+            .await
+            .unwrap()
     }
 }
 
@@ -63,7 +67,12 @@ pub(crate) async fn a_list_is_live_until_its_expiry_and_not_at_it(f: &Fixture) {
     assert_eq!(f.debts(just_before).await.len(), 1);
     assert_eq!(f.list_row("g1", expiry).await, None);
     assert!(f.debts(expiry).await.is_empty());
-    let rows = f.database.list_rows(None, expiry, ALL).await.unwrap();
+    let rows = f
+        .database
+        .outbox
+        .list_rows(None, expiry, ALL)
+        .await
+        .unwrap();
     assert!(rows.is_empty());
     assert!(f.history("g1", expiry).await.is_some(), "the chat stays");
 }
@@ -73,12 +82,12 @@ pub(crate) async fn a_lapsed_list_is_no_longer_synced(f: &Fixture) {
     f.settle(at(3), &said).await;
     let expiry = said[2].window.unwrap().expires_at;
     let conversation = said[0].conversation;
-    assert_eq!(f.database.lapse(at(3), ALL).await.unwrap(), 0);
+    assert_eq!(f.database.outbox.lapse(at(3), ALL).await.unwrap(), 0);
     assert_eq!(f.synced(conversation).await, [0, 1, 2]);
-    assert_eq!(f.database.lapse(expiry, ALL).await.unwrap(), 1);
+    assert_eq!(f.database.outbox.lapse(expiry, ALL).await.unwrap(), 1);
     assert!(f.synced(conversation).await.is_empty());
     assert_eq!(f.dossier(conversation).await.window, None);
-    assert_eq!(f.database.lapse(expiry, ALL).await.unwrap(), 0);
+    assert_eq!(f.database.outbox.lapse(expiry, ALL).await.unwrap(), 0);
     f.settle(expiry, &said).await;
     assert!(f.synced(conversation).await.is_empty());
 }
@@ -86,7 +95,7 @@ pub(crate) async fn a_lapsed_list_is_no_longer_synced(f: &Fixture) {
 pub(crate) async fn a_lapsed_list_begins_anew_with_the_next_message(f: &Fixture) {
     let first = f.say(noon(), "g1", "hello").await;
     let expiry = first.window.unwrap().expires_at;
-    f.database.lapse(expiry, ALL).await.unwrap();
+    f.database.outbox.lapse(expiry, ALL).await.unwrap();
     let next = f.say(expiry, "g1", "again").await;
     assert_eq!(next.window.unwrap().from, 1);
     assert_eq!(f.debts(expiry).await.len(), 1);
@@ -98,9 +107,9 @@ pub(crate) async fn lapse_takes_at_most_what_it_is_asked_for(f: &Fixture) {
     }
     f.say(at(10), "g4", "I live longer").await;
     let expiry = noon().plus(TTL);
-    assert_eq!(f.database.lapse(expiry, 2).await.unwrap(), 2);
-    assert_eq!(f.database.lapse(expiry, 2).await.unwrap(), 1);
-    assert_eq!(f.database.lapse(expiry, 2).await.unwrap(), 0);
+    assert_eq!(f.database.outbox.lapse(expiry, 2).await.unwrap(), 2);
+    assert_eq!(f.database.outbox.lapse(expiry, 2).await.unwrap(), 1);
+    assert_eq!(f.database.outbox.lapse(expiry, 2).await.unwrap(), 0);
     assert!(f.list_row("g4", expiry).await.is_some());
 }
 

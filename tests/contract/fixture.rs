@@ -12,14 +12,14 @@ use guestbook::storage::open::{CacheUrl, lists};
 use guestbook::storage::postgres::{PostgresDatabase, PostgresUrl};
 use guestbook::storage::sled::SledLists;
 use guestbook::storage::sqlite::SqliteDatabase;
-use guestbook::storage::{Database, ListCache};
+use guestbook::storage::{ListCache, Stores};
 use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Two fresh, empty stores.
 pub(crate) struct Fixture {
-    pub(crate) database: Arc<dyn Database>,
+    pub(crate) database: Stores,
     pub(crate) lists: Arc<dyn ListCache>,
     /// Whether the list store expires by its own clock, so that there is nothing to sweep.
     pub(crate) lists_expire_themselves: bool,
@@ -31,7 +31,7 @@ pub(crate) type Guard = Box<dyn Any + Send>;
 /// Both stores in memory.
 pub(crate) async fn open_memory(settings: TableSettings) -> (Guard, Fixture) {
     let fixture = Fixture {
-        database: Arc::new(MemoryDatabase::new(settings)),
+        database: Stores::of(Arc::new(MemoryDatabase::new(settings))),
         lists: Arc::new(MemoryLists::new()),
         lists_expire_themselves: false,
     };
@@ -88,9 +88,9 @@ pub(crate) async fn open_postgres_redis(settings: TableSettings) -> (Guard, Fixt
     (Box::new((database_server, list_server)), fixture)
 }
 
-fn sqlite(folder: &Path, settings: TableSettings) -> Arc<dyn Database> {
+fn sqlite(folder: &Path, settings: TableSettings) -> Stores {
     let database = SqliteDatabase::open(&folder.join("guestbook.db"), settings);
-    Arc::new(database.expect("a new database"))
+    Stores::of(Arc::new(database.expect("a new database")))
 }
 
 fn sled(folder: &Path) -> Arc<dyn ListCache> {
@@ -103,11 +103,14 @@ const CONNECTIONS: usize = 6;
 
 /// A database of its own on the server that all tests share.
 #[cfg(feature = "postgres")]
-async fn postgres(settings: TableSettings) -> (servers::SharedDatabase, Arc<dyn Database>) {
+async fn postgres(settings: TableSettings) -> (servers::SharedDatabase, Stores) {
     let (server, url) = servers::shared_postgres().await;
     let url = PostgresUrl::parse(&url).expect("the URL of the test server");
     let database = PostgresDatabase::open(&url, CONNECTIONS, settings).await;
-    (server, Arc::new(database.expect("a new database")))
+    (
+        server,
+        Stores::of(Arc::new(database.expect("a new database"))),
+    )
 }
 
 /// A server of its own: the keys are the contract's, so two fixtures cannot share one.

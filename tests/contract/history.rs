@@ -13,7 +13,10 @@ pub(crate) async fn an_unknown_chat_has_no_history(f: &Fixture) {
         limit: 10,
         from: PageStart::At(0),
     };
-    assert_eq!(f.database.history(&key, page, noon()).await.unwrap(), None);
+    assert_eq!(
+        f.database.chats.history(&key, page, noon()).await.unwrap(),
+        None
+    );
 }
 
 pub(crate) async fn pages_go_up_from_a_sequence(f: &Fixture) {
@@ -44,7 +47,7 @@ pub(crate) async fn a_chat_is_read_by_guest_and_by_conversation(f: &Fixture) {
         limit: ALL,
         from: PageStart::At(0),
     };
-    let by_id = f.database.history(&key, page, noon()).await.unwrap();
+    let by_id = f.database.chats.history(&key, page, noon()).await.unwrap();
     assert_eq!(by_id, Some(by_guest.clone()));
     assert_eq!(by_guest.conversation.session, "g1");
     assert_eq!(by_guest.conversation.owner, owner("g1"));
@@ -68,27 +71,30 @@ pub(crate) async fn the_sizes_of_a_page_are_those_of_its_messages(f: &Fixture) {
     ] {
         let page = Page { limit, from };
         let key = ChatKey::Conversation(id);
-        let read = f.database.history(&key, page, noon()).await.unwrap();
+        let read = f.database.chats.history(&key, page, noon()).await.unwrap();
         let expected: Vec<_> = read
             .unwrap()
             .messages
             .iter()
             .map(MessageSize::from)
             .collect();
-        let sizes = f.database.message_sizes(id, page).await.unwrap();
+        let sizes = f.database.chats.message_sizes(id, page).await.unwrap();
         assert_eq!(sizes, expected, "{page:?}");
     }
     let page = Page {
         limit: 10,
         from: PageStart::At(0),
     };
-    let sizes = f.database.message_sizes(id, page).await.unwrap();
+    let sizes = f.database.chats.message_sizes(id, page).await.unwrap();
     assert_eq!(
         sizes.iter().map(|it| it.bytes).collect::<Vec<_>>(),
         [1, 6 + 10, 8, 10]
     );
     let unknown = ConversationId(Uuid::now_v7());
-    assert_eq!(f.database.message_sizes(unknown, page).await.unwrap(), []);
+    assert_eq!(
+        f.database.chats.message_sizes(unknown, page).await.unwrap(),
+        []
+    );
 }
 
 pub(crate) async fn a_users_conversations_come_newest_first(f: &Fixture) {

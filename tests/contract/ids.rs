@@ -121,14 +121,14 @@ pub(crate) async fn one_batch_of_many_guests_may_have_one_id(f: &Fixture) {
 pub(crate) async fn guests_that_send_one_id_at_once_are_all_answered(f: &Fixture) {
     let mut writers = JoinSet::new();
     for writer in 0..16 {
-        let database = Arc::clone(&f.database);
+        let chats = Arc::clone(&f.database.chats);
         writers.spawn(async move {
             let name = format!("g{}", writer / 2); // each guest from two connections
             let mut first = 0;
             for n in 0..8 {
                 let groups = [repeatable(n, &name, "hello"), sent("m1", &name, "text")];
                 let groups = groups.map(|one| group([one])).into();
-                let outcomes = database.record(batch(noon(), groups)).await.unwrap();
+                let outcomes = chats.record(batch(noon(), groups)).await.unwrap();
                 let recorded = outcomes.iter().map(|one| only(stored(one)));
                 first += recorded.filter(|one| one.replayed.is_none()).count();
             }
@@ -296,7 +296,7 @@ pub(crate) async fn every_reader_is_shown_the_id_that_was_sent(f: &Fixture) {
     let key = ChatKey::Conversation(said.conversation);
     for from in [PageStart::At(0), PageStart::Below(9)] {
         let page = Page { limit: 9, from };
-        let read = f.database.history(&key, page, at(1)).await;
+        let read = f.database.chats.history(&key, page, at(1)).await;
         let message = only(read.unwrap().unwrap().messages);
         assert_eq!(message.external_id.as_deref(), Some("m1"));
     }
@@ -307,7 +307,7 @@ pub(crate) async fn every_reader_is_shown_the_id_that_was_sent(f: &Fixture) {
         k: K::default(),
         now: at(1),
     };
-    let hit = only(f.database.search(asked).await.unwrap().hits);
+    let hit = only(f.database.search.search(asked).await.unwrap().hits);
     assert_eq!(
         (hit.message, hit.external_id.as_deref()),
         (said.id, Some("m1"))
@@ -318,7 +318,7 @@ pub(crate) async fn every_reader_is_shown_the_id_that_was_sent(f: &Fixture) {
         about: None,
         now: at(1),
     };
-    let context = f.database.context(asked).await.unwrap().unwrap();
+    let context = f.database.search.context(asked).await.unwrap().unwrap();
     let message = only(context.messages).message;
     assert_eq!(message.external_id.as_deref(), Some("m1"));
 }

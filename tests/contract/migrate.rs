@@ -102,7 +102,12 @@ pub(crate) async fn a_migrated_list_is_owed_its_removal_and_nothing_else(f: &Fix
     let said = f.chatter(at(0), "g1", 2).await;
     f.migrate(at(3), "g1", "u1").await;
     assert_eq!(f.debts(at(3)).await, [ListDebt::Gone(guest("g1"))]);
-    let row = f.database.list_row(&guest("g1"), at(3)).await.unwrap();
+    let row = f
+        .database
+        .outbox
+        .list_row(&guest("g1"), at(3))
+        .await
+        .unwrap();
     assert_eq!(row, None);
     // A list write that is noted late does not make a user's message synced.
     f.settle(at(4), &said).await;
@@ -135,7 +140,10 @@ pub(crate) async fn a_failed_migration_moves_nothing(f: &Fixture) {
     f.chatter(at(0), "g1", 2).await;
     let before = f.history("g1", at(2)).await;
     let (from, to) = (guest("g1"), owner("u1"));
-    let noted = f.database.migration_failed(&from, &to, at(2), "no luck");
+    let noted = f
+        .database
+        .chats
+        .migration_failed(&from, &to, at(2), "no luck");
     noted.await.unwrap();
     assert_eq!(f.history("g1", at(2)).await, before);
     let nothing = UsageAudit {

@@ -30,7 +30,7 @@ pub(crate) async fn what_is_settled_rides_on_a_batch(f: &Fixture) {
         settled: vec![settled(&first)],
         ..Arc::unwrap_or_clone(batch(at(1), groups))
     };
-    f.database.record(Arc::new(carrying)).await.unwrap();
+    f.database.chats.record(Arc::new(carrying)).await.unwrap();
     assert_eq!(f.synced(first.conversation).await, [0]);
     assert_eq!(behind(&only(f.debts(at(1)).await)).next, 2);
 }
@@ -65,7 +65,12 @@ pub(crate) async fn debts_come_page_by_page_in_order(f: &Fixture) {
     owing.sort();
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = f.database.list_debts(after, noon(), 3).await.unwrap();
+        let page = f
+            .database
+            .outbox
+            .list_debts(after, noon(), 3)
+            .await
+            .unwrap();
         assert!(page.len() <= 3);
         let Some(last) = page.last() else { break };
         after = Some(behind(last).conversation);
@@ -80,7 +85,7 @@ pub(crate) async fn removals_come_first_and_count_for_the_limit(f: &Fixture) {
     }
     f.erase(at(1), "g3").await;
     f.migrate(at(1), "g4", "u1").await;
-    let page = f.database.list_debts(None, at(1), 3).await.unwrap();
+    let page = f.database.outbox.list_debts(None, at(1), 3).await.unwrap();
     assert_eq!(page.len(), 3);
     assert!(page[..2].contains(&ListDebt::Gone(guest("g3"))));
     assert!(page[..2].contains(&ListDebt::Gone(guest("g4"))));
@@ -92,41 +97,45 @@ pub(crate) async fn list_rows_are_every_live_list_in_order(f: &Fixture) {
         f.say(at(i * 10), &format!("g{i}"), "hello").await;
     }
     let now = at(15).plus(TTL);
-    let all = f.database.list_rows(None, now, ALL).await.unwrap();
+    let all = f.database.outbox.list_rows(None, now, ALL).await.unwrap();
     let mut guests: Vec<_> = all.iter().map(|row| row.guest.to_string()).collect();
     guests.sort();
     assert_eq!(guests, ["g2", "g3", "g4"]);
     assert!(all.is_sorted_by_key(|row| row.conversation));
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = f.database.list_rows(after, now, 2).await.unwrap();
+        let page = f.database.outbox.list_rows(after, now, 2).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.conversation);
         seen.extend(page);
     }
     assert_eq!(seen, all);
     for row in all {
-        let one = f.database.list_row(&row.guest, now).await.unwrap();
+        let one = f.database.outbox.list_row(&row.guest, now).await.unwrap();
         assert_eq!(one, Some(row));
     }
 }
 
 pub(crate) async fn the_lists_incarnation_is_remembered(f: &Fixture) {
     let database = &f.database;
-    assert_eq!(database.lists_incarnation().await.unwrap(), None);
+    assert_eq!(database.outbox.lists_incarnation().await.unwrap(), None);
     for _ in 0..2 {
         let incarnation = Uuid::now_v7();
-        database.set_lists_incarnation(incarnation).await.unwrap();
-        let remembered = database.lists_incarnation().await.unwrap();
+        database
+            .outbox
+            .set_lists_incarnation(incarnation)
+            .await
+            .unwrap();
+        let remembered = database.outbox.lists_incarnation().await.unwrap();
         assert_eq!(remembered, Some(incarnation));
     }
 }
 
 pub(crate) async fn the_epoch_stays(f: &Fixture) {
-    let epoch = f.database.epoch();
+    let epoch = f.database.outbox.epoch();
     f.say(noon(), "g1", "hello").await;
     f.erase(at(1), "g1").await;
-    assert_eq!(f.database.epoch(), epoch);
+    assert_eq!(f.database.outbox.epoch(), epoch);
     assert!(!epoch.is_nil());
 }
 

@@ -46,11 +46,15 @@ fn with_vector(scope: &str, prompt: &str, seed: u8) -> NewAnswer {
 impl Fixture {
     async fn put(&self, at: Timestamp, answers: impl IntoIterator<Item = NewAnswer>) {
         let answers = answers.into_iter().collect();
-        self.database.prompts_put(answers, at).await.unwrap();
+        self.database
+            .prompts
+            .prompts_put(answers, at)
+            .await
+            .unwrap();
     }
 
     async fn find(&self, key: PromptKey, now: Timestamp) -> Option<KeptAnswer> {
-        let found = self.database.prompts_find(&[key], now).await;
+        let found = self.database.prompts.prompts_find(&[key], now).await;
         only(found.unwrap())
     }
 
@@ -66,7 +70,10 @@ impl Fixture {
 
     async fn near(&self, setting: &PromptSetting, name: &str, limit: usize) -> Vec<String> {
         let model = model(name);
-        let near = self.database.prompts_near(setting, &model, at(1), limit);
+        let near = self
+            .database
+            .prompts
+            .prompts_near(setting, &model, at(1), limit);
         let near = near.await.unwrap();
         near.iter()
             .map(|it| it.prompt.as_str().to_owned())
@@ -74,11 +81,15 @@ impl Fixture {
     }
 
     async fn prompt_stats(&self, now: Timestamp) -> PromptStats {
-        self.database.prompts_stats(now).await.unwrap()
+        self.database.prompts.prompts_stats(now).await.unwrap()
     }
 
     async fn tally(&self, tally: PromptTally, at: Timestamp) {
-        self.database.prompts_tally(tally, at).await.unwrap();
+        self.database
+            .prompts
+            .prompts_tally(tally, at)
+            .await
+            .unwrap();
     }
 }
 
@@ -135,7 +146,7 @@ pub(crate) async fn answers_come_in_the_order_of_the_keys(f: &Fixture) {
     f.put(at(0), ["a", "b"].map(|it| answer("tenant:t", it)))
         .await;
     let keys = ["b", "x", "a", "b"].map(|it| key("tenant:t", it));
-    let found = f.database.prompts_find(&keys, at(1)).await.unwrap();
+    let found = f.database.prompts.prompts_find(&keys, at(1)).await.unwrap();
     let prompts: Vec<_> = found
         .iter()
         .map(|it| it.as_ref().map(|it| it.prompt.as_str()))
@@ -143,6 +154,7 @@ pub(crate) async fn answers_come_in_the_order_of_the_keys(f: &Fixture) {
     assert_eq!(prompts, [Some("b"), None, Some("a"), Some("b")]);
     assert!(
         f.database
+            .prompts
             .prompts_find(&[], at(1))
             .await
             .unwrap()
@@ -214,12 +226,22 @@ pub(crate) async fn an_answer_is_good_until_its_end_and_not_at_it(f: &Fixture) {
     assert!(f.find(key("tenant:t", "a"), at(3599)).await.is_some());
     assert_eq!(f.find(key("tenant:t", "a"), end).await, None);
     let (here, first) = (setting("tenant:t"), model("first"));
-    let near = f.database.prompts_near(&here, &first, end, ALL);
+    let near = f.database.prompts.prompts_near(&here, &first, end, ALL);
     assert_eq!(near.await.unwrap(), []);
     let stats = f.prompt_stats(end).await;
     assert_eq!((stats.entries, stats.expired), (0, 1));
-    assert_eq!(f.database.prompts_expire(at(3599), ALL).await.unwrap(), 0);
-    assert_eq!(f.database.prompts_expire(end, ALL).await.unwrap(), 1);
+    assert_eq!(
+        f.database
+            .prompts
+            .prompts_expire(at(3599), ALL)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        f.database.prompts.prompts_expire(end, ALL).await.unwrap(),
+        1
+    );
     assert_eq!(f.prompt_stats(end).await.expired, 0);
 }
 
@@ -228,7 +250,10 @@ pub(crate) async fn expiring_takes_at_most_what_it_is_asked_for(f: &Fixture) {
         .await;
     let late = at(9999);
     for expected in [2, 1, 0] {
-        assert_eq!(f.database.prompts_expire(late, 2).await.unwrap(), expected);
+        assert_eq!(
+            f.database.prompts.prompts_expire(late, 2).await.unwrap(),
+            expected
+        );
     }
 }
 
@@ -246,7 +271,7 @@ pub(crate) async fn near_prompts_are_of_one_model_the_last_used_first(f: &Fixtur
     assert_eq!(f.near(&here, "first", 2).await, ["a", "c"]);
     assert_eq!(f.near(&here, "second", ALL).await, ["d"]);
     let first = model("first");
-    let found = f.database.prompts_near(&here, &first, at(1), 1);
+    let found = f.database.prompts.prompts_near(&here, &first, at(1), 1);
     assert_eq!(only(found.await.unwrap()).vector, vector(1));
 }
 
@@ -261,7 +286,7 @@ pub(crate) async fn the_least_recently_used_are_evicted(f: &Fixture) {
     f.tally(given("tenant:t", "a", 1, at(9)), at(9)).await;
     let each = f.prompt_stats(at(9)).await.bytes / 4;
     assert_eq!(each, 10);
-    let evict = |bytes, limit| f.database.prompts_evict(bytes, limit);
+    let evict = |bytes, limit| f.database.prompts.prompts_evict(bytes, limit);
     assert_eq!(evict(40, ALL).await.unwrap(), 0);
     assert_eq!(
         evict(29, 1).await.unwrap(),
@@ -283,7 +308,7 @@ pub(crate) async fn a_use_noted_late_does_not_make_an_answer_older(f: &Fixture) 
         .await;
     f.tally(given("tenant:t", "b", 1, at(8)), at(8)).await;
     f.tally(given("tenant:t", "b", 1, at(1)), at(9)).await;
-    assert_eq!(f.database.prompts_evict(10, ALL).await.unwrap(), 1);
+    assert_eq!(f.database.prompts.prompts_evict(10, ALL).await.unwrap(), 1);
     let found = f.find(key("tenant:t", "b"), at(9)).await.unwrap();
     assert_eq!(found.hits, 2);
 }
@@ -300,12 +325,15 @@ pub(crate) async fn a_scope_is_removed_and_no_other(f: &Fixture) {
     );
     let scope = Scope::parse("tenant:t").unwrap();
     for expected in [2, 1, 0] {
-        let removed = f.database.prompts_remove(Some(&scope), 2).await;
+        let removed = f.database.prompts.prompts_remove(Some(&scope), 2).await;
         assert_eq!(removed.unwrap(), expected);
     }
     assert!(!f.has("tenant:t", "a").await);
     assert!(f.has("tenant:t2", "a").await && f.has("guest:t", "c").await);
-    assert_eq!(f.database.prompts_remove(None, ALL).await.unwrap(), 6);
+    assert_eq!(
+        f.database.prompts.prompts_remove(None, ALL).await.unwrap(),
+        6
+    );
     assert_eq!(f.prompt_stats(at(1)).await.entries, 0);
 }
 
@@ -356,7 +384,7 @@ pub(crate) async fn lookups_are_counted_for_their_owner_and_the_sums_stay_right(
     let stats = f.prompt_stats(at(9)).await;
     assert_eq!((stats.hits, stats.misses, stats.tokens_saved), (4, 4, 28));
     assert!((stats.saved_ms - 4000.0).abs() < 1e-9);
-    let metrics = f.database.metrics_audit().await.unwrap();
+    let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!((metrics.requests, metrics.entries), (3 + 8, 3));
 }
 
@@ -382,6 +410,7 @@ pub(crate) async fn a_repair_of_usage_keeps_the_lookups(f: &Fixture) {
     let before = f.usage_row("g1").await;
     let repair = Repair::Usage(f.usage("g1").await);
     f.database
+        .audit
         .repair(vec![repair], before.updated_at)
         .await
         .unwrap();
@@ -392,7 +421,7 @@ pub(crate) async fn a_message_costs_no_answer_and_an_answer_no_message(f: &Fixtu
     f.put(at(0), [with_vector("guest:g1", "a", 1)]).await;
     let entry = with(repeatable(1, "g1", "hello"), Embedding::Vector(vector(2)));
     f.keep(at(0), entry).await;
-    assert!(f.database.orphans(ALL).await.unwrap().is_empty());
-    assert_eq!(f.database.stats().await.unwrap().entries, 1);
+    assert!(f.database.audit.orphans(ALL).await.unwrap().is_empty());
+    assert_eq!(f.database.backend.stats().await.unwrap().entries, 1);
     assert!(f.has("guest:g1", "a").await);
 }

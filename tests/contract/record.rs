@@ -40,7 +40,7 @@ pub(crate) async fn a_first_message_begins_every_row(f: &Fixture) {
     let mapping = found.mapping.unwrap();
     assert_eq!((mapping.owner, mapping.is_synced), (owner("g1"), false));
     assert_eq!(f.usage_row("g1").await.total_requests, 1);
-    assert_eq!(f.database.metrics_audit().await.unwrap().requests, 1);
+    assert_eq!(f.database.audit.metrics_audit().await.unwrap().requests, 1);
 }
 
 pub(crate) async fn a_second_message_updates_the_rows(f: &Fixture) {
@@ -70,13 +70,13 @@ pub(crate) async fn guests_share_nothing(f: &Fixture) {
 pub(crate) async fn sequences_are_dense_under_32_writers(f: &Fixture) {
     let mut writers = JoinSet::new();
     for writer in 0..32 {
-        let database = Arc::clone(&f.database);
+        let chats = Arc::clone(&f.database.chats);
         writers.spawn(async move {
             let mut said = Vec::new();
             for i in 0..8 {
                 let text = format!("{writer} {i}");
                 let own = group([words("g1", Role::User, &text)]);
-                let outcomes = database.record(batch(at(i), vec![own])).await.unwrap();
+                let outcomes = chats.record(batch(at(i), vec![own])).await.unwrap();
                 said.extend(stored(&outcomes[0]));
             }
             said
@@ -108,7 +108,7 @@ pub(crate) async fn outcomes_come_in_the_order_of_the_groups(f: &Fixture) {
 
 pub(crate) async fn an_empty_batch_is_no_error(f: &Fixture) {
     assert_eq!(f.record(noon(), Vec::new()).await, Vec::new());
-    let metrics = f.database.metrics_audit().await.unwrap();
+    let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!((metrics.requests, metrics.messages), (0, 0));
 }
 
@@ -117,7 +117,7 @@ pub(crate) async fn a_repeated_id_is_replayed_and_stores_nothing(f: &Fixture) {
     let first = f.keep(at(1), plain(repeatable(7, "g1", "hello"))).await;
     let conversation = f.conversation("g1", at(1)).await;
     let usage = f.usage("g1").await;
-    let metrics = f.database.metrics_audit().await.unwrap();
+    let metrics = f.database.audit.metrics_audit().await.unwrap();
 
     let again = f.keep(at(9), plain(repeatable(7, "g1", "hello"))).await;
     assert!(again.replayed.is_some());
@@ -126,7 +126,7 @@ pub(crate) async fn a_repeated_id_is_replayed_and_stores_nothing(f: &Fixture) {
     assert_eq!(answer(&again), answer(&first));
     assert_eq!(f.conversation("g1", at(9)).await, conversation);
     assert_eq!(f.usage("g1").await, usage);
-    assert_eq!(f.database.metrics_audit().await.unwrap(), metrics);
+    assert_eq!(f.database.audit.metrics_audit().await.unwrap(), metrics);
 }
 
 pub(crate) async fn a_replay_says_created_only_of_the_first_message(f: &Fixture) {
@@ -155,7 +155,7 @@ pub(crate) async fn an_id_with_other_content_conflicts_and_stores_nothing_of_its
         assert_eq!(outcome, conflict(1, id(7)));
     }
     assert_eq!(f.messages("g1", at(1)).await.len(), 1);
-    assert_eq!(f.database.metrics_audit().await.unwrap().requests, 1);
+    assert_eq!(f.database.audit.metrics_audit().await.unwrap().requests, 1);
 }
 
 pub(crate) async fn a_replay_has_the_same_metadata_and_the_time_if_it_has_one(f: &Fixture) {
@@ -273,14 +273,19 @@ pub(crate) async fn an_unannounced_repetition_fails_the_whole_batch(f: &Fixture)
         tally: reads(1, 1),
         ..Arc::unwrap_or_clone(batch(at(1), groups))
     };
-    let refused = f.database.record(Arc::new(tallied)).await.unwrap_err();
+    let refused = f
+        .database
+        .chats
+        .record(Arc::new(tallied))
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert_eq!(f.messages("g1", at(1)).await.len(), 1);
     for innocent in ["g2", "g3"] {
         assert_eq!(f.history(innocent, at(1)).await, None);
         assert_eq!(f.usage(innocent).await.row, None);
     }
-    assert_eq!(f.database.metrics_audit().await.unwrap().requests, 1);
+    assert_eq!(f.database.audit.metrics_audit().await.unwrap().requests, 1);
 }
 
 pub(crate) async fn the_hash_chain_covers_every_message(f: &Fixture) {

@@ -30,8 +30,11 @@ pub(crate) async fn retention_hides_at_once_and_expire_removes(f: &Fixture) {
         limit: 1,
         from: PageStart::At(0),
     };
-    assert_eq!(f.database.history(&key, page, end).await.unwrap(), None);
-    let erased = f.database.expire(end, ALL).await.unwrap();
+    assert_eq!(
+        f.database.chats.history(&key, page, end).await.unwrap(),
+        None
+    );
+    let erased = f.database.chats.expire(end, ALL).await.unwrap();
     let expected = Erased {
         conversations: 1,
         messages: 2,
@@ -43,8 +46,8 @@ pub(crate) async fn retention_hides_at_once_and_expire_removes(f: &Fixture) {
     assert_eq!(erased, expected);
     assert_eq!(f.usage("g1").await.row, None);
     assert_eq!(f.debts(end).await, [ListDebt::Gone(guest("g1"))]);
-    assert_eq!(f.database.metrics_audit().await.unwrap().entries, 0);
-    let again = f.database.expire(end, ALL).await.unwrap();
+    assert_eq!(f.database.audit.metrics_audit().await.unwrap().entries, 0);
+    let again = f.database.chats.expire(end, ALL).await.unwrap();
     assert_eq!(again, Erased::default());
 }
 
@@ -52,7 +55,15 @@ pub(crate) async fn expire_spares_what_is_still_kept(f: &Fixture) {
     f.say(at(0), "g1", "old").await;
     f.say(at(60), "g2", "young").await;
     let end = at(59).plus(KEPT);
-    assert_eq!(f.database.expire(end, ALL).await.unwrap().conversations, 1);
+    assert_eq!(
+        f.database
+            .chats
+            .expire(end, ALL)
+            .await
+            .unwrap()
+            .conversations,
+        1
+    );
     assert_eq!(f.history("g1", at(0)).await, None);
     assert!(f.history("g2", end).await.is_some());
 }
@@ -64,7 +75,7 @@ pub(crate) async fn expire_takes_at_most_what_it_is_asked_for(f: &Fixture) {
     let end = at(1).plus(KEPT);
     let mut removed = Vec::new();
     for _ in 0..3 {
-        removed.push(f.database.expire(end, 2).await.unwrap().messages);
+        removed.push(f.database.chats.expire(end, 2).await.unwrap().messages);
     }
     assert_eq!(removed, [4, 2, 0]);
 }
@@ -79,7 +90,7 @@ pub(crate) async fn a_message_after_the_end_begins_a_new_chat(f: &Fixture) {
     assert_eq!(after.usage_row, RowState::Created);
     assert_eq!(f.messages("g1", end).await.len(), 1);
     assert_eq!(f.usage_row("g1").await.total_requests, 1);
-    let metrics = f.database.metrics_audit().await.unwrap();
+    let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!((metrics.entries, metrics.messages), (1, 1));
     // The old list is still owed its removal; the list's origin tells it from the new one.
     assert_eq!(f.debts(end).await[0], ListDebt::Gone(guest("g1")));
@@ -102,7 +113,7 @@ pub(crate) async fn a_migrated_chat_is_kept_for_ever(f: &Fixture) {
     f.say(noon(), "g1", "hello").await;
     f.migrate(at(1), "g1", "u1").await;
     let much_later = noon().plus(KEPT * 100);
-    let expired = f.database.expire(much_later, ALL).await.unwrap();
+    let expired = f.database.chats.expire(much_later, ALL).await.unwrap();
     assert_eq!(expired, Erased::default());
     assert_eq!(only(f.owned("u1", None, 10).await).expires_at, None);
 }

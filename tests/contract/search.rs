@@ -71,7 +71,7 @@ impl Fixture {
             k: K::new("k", k).unwrap(),
             now,
         };
-        self.database.search(asked).await.unwrap()
+        self.database.search.search(asked).await.unwrap()
     }
 
     async fn search(&self, scope: SearchScope, sought: Sought, k: usize) -> Findings {
@@ -92,7 +92,7 @@ impl Fixture {
             about: about.map(|degrees| (model("first"), towards(degrees))),
             now,
         };
-        self.database.context(asked).await.unwrap()
+        self.database.search.context(asked).await.unwrap()
     }
 
     async fn context(
@@ -171,7 +171,10 @@ pub(crate) async fn vectors_of_other_models_are_never_compared(f: &Fixture) {
         attempts: 1,
         outcome: VectorOutcome::Vector(towards(0)),
     };
-    let updated = f.database.vectors_update(&second, vec![update], at(1));
+    let updated = f
+        .database
+        .vectors
+        .vectors_update(&second, vec![update], at(1));
     updated.await.unwrap();
     let found = f.search(of_guest("g1"), meaning(0), 9).await;
     assert_eq!(contents(&found), ["still of the first"]);

@@ -11,15 +11,15 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 impl Fixture {
     async fn stored(&self) -> StoredSettings {
-        self.database.stored_settings().await.unwrap()
+        self.database.settings.stored_settings().await.unwrap()
     }
 
     async fn change(&self, which: Persisted, change: impl FnOnce(&mut PersistedSettings)) {
         let mut wanted = self.stored().await.held.unwrap();
         change(&mut wanted);
-        let changed = self.database.change_setting(which, wanted, noon());
+        let changed = self.database.settings.change_setting(which, wanted, noon());
         changed.await.unwrap();
-        while self.database.retain_some(1).await.unwrap() {}
+        while self.database.settings.retain_some(1).await.unwrap() {}
     }
 
     async fn live(&self, ttl: Duration) {
@@ -28,7 +28,7 @@ impl Fixture {
     }
 
     async fn next_page(&self, now: Timestamp, limit: usize) -> Option<RetimePage> {
-        let asked = self.database.lists_to_retime(now, limit).await;
+        let asked = self.database.settings.lists_to_retime(now, limit).await;
         asked.unwrap()
     }
 
@@ -37,21 +37,26 @@ impl Fixture {
         let mut names = Vec::new();
         while let Some(page) = self.next_page(now, 1).await {
             names.extend(page.lists.iter().map(|list| list.guest.to_string()));
-            self.database.note_retimed(page).await.unwrap();
+            self.database.settings.note_retimed(page).await.unwrap();
         }
         names
     }
 
     /// When a guest's list goes, if it is there at `now`.
     async fn goes(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
-        let row = self.database.list_row(&guest(name), now).await.unwrap();
+        let row = self
+            .database
+            .outbox
+            .list_row(&guest(name), now)
+            .await
+            .unwrap();
         row.map(|row| row.window.expires_at)
     }
 
     async fn listed(&self, name: &str, at: Timestamp, expires_at: Timestamp) -> Origin {
         let said = self.say(at, name, "hello").await;
         let origin = Origin {
-            epoch: self.database.epoch(),
+            epoch: self.database.outbox.epoch(),
             conversation: said.conversation,
         };
         let append = Append {
@@ -119,7 +124,7 @@ pub(crate) async fn a_shorter_life_ends_the_lists_that_are_older(f: &Fixture) {
     f.retime(now).await;
     assert_eq!(f.goes("young", now).await, Some(now.plus(MINUTE)));
     assert_eq!(f.goes("old", now).await, None);
-    assert_eq!(f.database.lapse(now, ALL).await.unwrap(), 1);
+    assert_eq!(f.database.outbox.lapse(now, ALL).await.unwrap(), 1);
     assert_eq!(f.synced(old.conversation).await, [0; 0]);
     // It is over: what is said now begins anew.
     let next = f.say(now, "old", "again").await;
@@ -132,7 +137,7 @@ pub(crate) async fn what_was_asked_for_and_not_noted_is_asked_for_again(f: &Fixt
     f.live(TTL * 2).await;
     let first = f.next_page(noon(), 1).await.unwrap();
     assert_eq!(f.next_page(noon(), 1).await.unwrap(), first);
-    f.database.note_retimed(first).await.unwrap();
+    f.database.settings.note_retimed(first).await.unwrap();
     let done = f.stored().await.retiming.unwrap().done;
     assert!(done.is_some());
     assert_eq!(f.retime(noon()).await, ["g2"]);
@@ -143,7 +148,7 @@ pub(crate) async fn a_page_from_before_another_change_changes_nothing(f: &Fixtur
     f.live(TTL * 2).await;
     let late = f.next_page(noon(), 9).await.unwrap();
     f.live(TTL * 3).await;
-    f.database.note_retimed(late).await.unwrap();
+    f.database.settings.note_retimed(late).await.unwrap();
     assert_eq!(f.goes("g1", noon()).await, Some(noon().plus(TTL)));
     assert_eq!(f.retime(noon()).await, ["g1"]);
     assert_eq!(f.goes("g1", noon()).await, Some(noon().plus(TTL * 3)));
@@ -154,7 +159,7 @@ pub(crate) async fn a_message_that_comes_between_asking_and_noting_counts(f: &Fi
     f.live(TTL * 2).await;
     let page = f.next_page(noon(), 9).await.unwrap();
     f.say(at(5), "g1", "and").await;
-    f.database.note_retimed(page).await.unwrap();
+    f.database.settings.note_retimed(page).await.unwrap();
     assert_eq!(f.goes("g1", at(5)).await, Some(at(5).plus(TTL * 2)));
 }
 

@@ -20,19 +20,19 @@ async fn refuses_as_a_store(store: &dyn Storage) {
 
 pub(crate) async fn an_open_store_is_well_and_has_a_name(f: &Fixture) {
     f.say(noon(), "g1", "hello").await;
-    f.database.health().await.unwrap();
-    f.database.flush().await.unwrap();
+    f.database.backend.health().await.unwrap();
+    f.database.backend.flush().await.unwrap();
     f.lists.health().await.unwrap();
     f.lists.flush().await.unwrap();
-    assert!(!f.database.name().is_empty() && !f.database.location().is_empty());
+    assert!(!f.database.backend.name().is_empty() && !f.database.backend.location().is_empty());
     assert!(!f.lists.name().is_empty() && !f.lists.location().is_empty());
 }
 
 pub(crate) async fn a_database_counts_its_messages(f: &Fixture) {
-    assert_eq!(f.database.stats().await.unwrap().entries, 0);
+    assert_eq!(f.database.backend.stats().await.unwrap().entries, 0);
     f.chatter(noon(), "g1", 3).await;
     f.chatter(noon(), "g2", 2).await;
-    let stats = f.database.stats().await.unwrap();
+    let stats = f.database.backend.stats().await.unwrap();
     assert_eq!(stats.entries, 5);
     assert!(stats.bytes > 0);
 }
@@ -40,25 +40,25 @@ pub(crate) async fn a_database_counts_its_messages(f: &Fixture) {
 pub(crate) async fn a_closed_database_refuses_everything(f: &Fixture) {
     f.say(noon(), "g1", "hello").await;
     let database = &f.database;
-    database.close().await.unwrap();
-    refuses_as_a_store(&**database).await;
-    refused(database.record(batch(noon(), Vec::new())).await);
+    database.backend.close().await.unwrap();
+    refuses_as_a_store(&*database.backend).await;
+    refused(database.chats.record(batch(noon(), Vec::new())).await);
     let page = Page {
         limit: 1,
         from: PageStart::At(0),
     };
     let key = ChatKey::Guest(guest("g1"));
-    refused(database.history(&key, page, noon()).await);
-    refused(database.erase(&guest("g1"), noon()).await);
-    refused(database.list_debts(None, noon(), 1).await);
-    refused(database.lapse(noon(), 1).await);
-    refused(database.vectors_pending(None, 1).await);
+    refused(database.chats.history(&key, page, noon()).await);
+    refused(database.chats.erase(&guest("g1"), noon()).await);
+    refused(database.outbox.list_debts(None, noon(), 1).await);
+    refused(database.outbox.lapse(noon(), 1).await);
+    refused(database.vectors.vectors_pending(None, 1).await);
     let key = crate::prompts::key("guest:g1", "ask");
-    refused(database.prompts_find(&[key], noon()).await);
-    refused(database.prompts_put(Vec::new(), noon()).await);
+    refused(database.prompts.prompts_find(&[key], noon()).await);
+    refused(database.prompts.prompts_put(Vec::new(), noon()).await);
     let everything = AuditScope::AllAfter(None);
-    refused(database.dossiers(everything, 1).await);
-    refused(database.repair(Vec::new(), noon()).await);
+    refused(database.audit.dossiers(everything, 1).await);
+    refused(database.audit.repair(Vec::new(), noon()).await);
 }
 
 pub(crate) async fn closed_lists_refuse_everything(f: &Fixture) {
@@ -66,7 +66,7 @@ pub(crate) async fn closed_lists_refuse_everything(f: &Fixture) {
     let append = Append {
         guest: guest("g1"),
         origin: Origin {
-            epoch: f.database.epoch(),
+            epoch: f.database.outbox.epoch(),
             conversation: f.say(noon(), "g1", "hello").await.conversation,
         },
         from: 0,

@@ -29,7 +29,7 @@ impl Fixture {
             filters,
             now,
         };
-        self.database.search_words(asked).await
+        self.database.search.search_words(asked).await
     }
 
     async fn everywhere(&self, words: &str) -> Findings {
@@ -136,7 +136,7 @@ const SAID: [&str; 40] = [
 /// What a search within a guest's chat finds, the index must have proposed: word by word, and each text as a whole. Whether a
 /// server knows capitals beyond ASCII depends on its locale, so texts with such are for the others.
 pub(crate) async fn words_are_the_same_as_within_a_chat(f: &Fixture) {
-    let knows_capitals = f.database.name() != "postgresql";
+    let knows_capitals = f.database.backend.name() != "postgresql";
     let is_capital = |c: char| !c.is_ascii() && !c.to_lowercase().eq([c]);
     let texts = SAID.into_iter();
     let texts = texts.filter(|text| knows_capitals || !text.contains(is_capital));
@@ -156,7 +156,7 @@ pub(crate) async fn words_are_the_same_as_within_a_chat(f: &Fixture) {
             k: K::new("k", 100).unwrap(),
             now: at(99),
         };
-        let within = f.database.search(within).await.unwrap();
+        let within = f.database.search.search(within).await.unwrap();
         assert!(!within.hits.is_empty(), "{asked}");
         if f.everywhere(asked).await != within {
             missed.push(asked);
@@ -177,7 +177,11 @@ pub(crate) async fn what_is_deleted_or_has_ended_is_not_found(f: &Fixture) {
     let before = at(0).plus(KEPT - SECOND);
     assert_eq!(found(before).await, "a new secret | an old secret");
     assert_eq!(found(at(0).plus(KEPT)).await, "a new secret");
-    f.database.expire(at(0).plus(KEPT), ALL).await.unwrap();
+    f.database
+        .chats
+        .expire(at(0).plus(KEPT), ALL)
+        .await
+        .unwrap();
     assert_eq!(found(at(0).plus(KEPT)).await, "a new secret");
     f.erase(at(1).plus(DAY), "g2").await;
     assert_eq!(found(at(1).plus(DAY)).await, "");

@@ -3,7 +3,7 @@
 use crate::fixture::Fixture;
 use crate::words::*;
 use guestbook::chat::{Filters, K, SearchText, Words};
-use guestbook::storage::Database;
+use guestbook::storage::Stores;
 use guestbook::storage::database::{TableSettings, WordsRequest};
 use guestbook::storage::memory::MemoryLists;
 #[cfg(feature = "postgres")]
@@ -12,7 +12,7 @@ use guestbook::storage::sqlite::SqliteDatabase;
 use std::sync::Arc;
 
 /// Off, on, off and on again, with a message more each time; all are found where it is on.
-async fn switched(open: impl AsyncFn(TableSettings) -> Arc<dyn Database>) {
+async fn switched(open: impl AsyncFn(TableSettings) -> Stores) {
     for (n, text_index) in [false, true, false, true].into_iter().enumerate() {
         let settings = TableSettings {
             text_index,
@@ -30,12 +30,12 @@ async fn switched(open: impl AsyncFn(TableSettings) -> Arc<dyn Database>) {
             filters: Filters::default(),
             now: at(99),
         };
-        let found = fixture.database.search_words(asked).await;
+        let found = fixture.database.search.search_words(asked).await;
         assert_eq!(found.is_ok(), text_index, "{found:?}");
         if let Ok(found) = found {
             assert_eq!(found.hits.len(), n + 1);
         }
-        fixture.database.close().await.unwrap();
+        fixture.database.backend.close().await.unwrap();
     }
 }
 
@@ -45,7 +45,7 @@ async fn a_file_is_indexed_from_what_is_in_it() {
     let path = folder.path().join("guestbook.db");
     switched(async |settings| {
         let opened = SqliteDatabase::open(&path, settings).unwrap();
-        Arc::new(opened) as Arc<dyn Database>
+        Stores::of(Arc::new(opened))
     })
     .await;
 }
@@ -57,7 +57,7 @@ async fn a_server_is_indexed_from_what_is_on_it() {
     let url = PostgresUrl::parse(&url).unwrap();
     switched(async |settings| {
         let opened = PostgresDatabase::open(&url, 4, settings).await.unwrap();
-        Arc::new(opened) as Arc<dyn Database>
+        Stores::of(Arc::new(opened))
     })
     .await;
 }

@@ -12,14 +12,28 @@ impl Fixture {
     }
 
     async fn pending(&self) -> Vec<MessageId> {
-        let pending = self.database.vectors_pending(None, ALL).await.unwrap();
+        let pending = self
+            .database
+            .vectors
+            .vectors_pending(None, ALL)
+            .await
+            .unwrap();
         pending.iter().map(|unembedded| unembedded.id).collect()
     }
 
     async fn missing(&self, model: &ModelId) -> Vec<MessageId> {
-        let missing = self.database.vectors_missing(model, None, ALL).await;
+        let missing = self
+            .database
+            .vectors
+            .vectors_missing(model, None, ALL)
+            .await;
         let missing: Vec<_> = missing.unwrap().iter().map(|m| m.id).collect();
-        let count = self.database.vectors_missing_count(model).await.unwrap();
+        let count = self
+            .database
+            .vectors
+            .vectors_missing_count(model)
+            .await
+            .unwrap();
         assert_eq!(count, missing.len() as u64);
         missing
     }
@@ -30,7 +44,10 @@ impl Fixture {
             attempts,
             outcome,
         };
-        let updated = self.database.vectors_update(model, vec![update], at(9));
+        let updated = self
+            .database
+            .vectors
+            .vectors_update(model, vec![update], at(9));
         updated.await.unwrap();
     }
 }
@@ -102,7 +119,7 @@ pub(crate) async fn pending_and_missing_are_told_apart(f: &Fixture) {
 
 pub(crate) async fn a_pending_vector_is_listed_until_it_comes(f: &Fixture) {
     let recorded = f.embedded(1, Embedding::Pending).await;
-    let listed = only(f.database.vectors_pending(None, ALL).await.unwrap());
+    let listed = only(f.database.vectors.vectors_pending(None, ALL).await.unwrap());
     assert_eq!((listed.id, listed.attempts), (id(1), 0));
     assert_eq!(listed.conversation, recorded.conversation);
     assert_eq!(listed.content.as_str(), "text 1");
@@ -119,7 +136,7 @@ pub(crate) async fn a_retry_stays_pending_and_keeps_its_cause(f: &Fixture) {
     let recorded = f.embedded(1, Embedding::Pending).await;
     let busy = VectorOutcome::Retry("busy".into());
     f.update(&model("first"), id(1), 3, busy).await;
-    let listed = only(f.database.vectors_pending(None, ALL).await.unwrap());
+    let listed = only(f.database.vectors.vectors_pending(None, ALL).await.unwrap());
     assert_eq!(listed.attempts, 3);
     let note = f.audited(&recorded).await.vector_note;
     assert_eq!(note, Some((EmbeddingState::Pending, "busy".into())));
@@ -179,14 +196,14 @@ pub(crate) async fn missing_vectors_come_page_by_page_in_order(f: &Fixture) {
     }
     let (mut pending, mut after) = (Vec::new(), None);
     loop {
-        let page = f.database.vectors_pending(after, 2).await.unwrap();
+        let page = f.database.vectors.vectors_pending(after, 2).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         pending.extend(page.iter().map(|m| m.id));
     }
     assert_eq!(pending, [1, 3, 5, 7, 9].map(id));
     let first = model("first");
-    let page = f.database.vectors_missing(&first, Some(id(3)), 2);
+    let page = f.database.vectors.vectors_missing(&first, Some(id(3)), 2);
     let page: Vec<_> = page.await.unwrap().iter().map(|m| m.id).collect();
     assert_eq!(page, [5, 7].map(id));
 }
@@ -203,8 +220,8 @@ pub(crate) async fn a_vector_of_a_deleted_message_is_passed_over(f: &Fixture) {
     };
     let both = vec![update(id(1)), update(kept.id)];
     let first = model("first");
-    let updated = f.database.vectors_update(&first, both, at(2));
+    let updated = f.database.vectors.vectors_update(&first, both, at(2));
     updated.await.unwrap();
     assert!(f.audited(&kept).await.vector.is_some());
-    assert!(f.database.orphans(ALL).await.unwrap().is_empty());
+    assert!(f.database.audit.orphans(ALL).await.unwrap().is_empty());
 }

@@ -155,7 +155,7 @@ pub(crate) fn reads(hits: u64, misses: u64) -> Tally {
 impl Fixture {
     /// Stores groups at a time.
     pub(crate) async fn record(&self, at: Timestamp, groups: Vec<Group>) -> Vec<Outcome> {
-        self.database.record(batch(at, groups)).await.unwrap()
+        self.database.chats.record(batch(at, groups)).await.unwrap()
     }
 
     /// Stores one entry that nothing speaks against.
@@ -180,12 +180,12 @@ impl Fixture {
     }
 
     pub(crate) async fn erase(&self, at: Timestamp, name: &str) -> Erased {
-        self.database.erase(&guest(name), at).await.unwrap()
+        self.database.chats.erase(&guest(name), at).await.unwrap()
     }
 
     pub(crate) async fn migrate(&self, at: Timestamp, from: &str, to: &str) -> Migrated {
         let (from, to) = (guest(from), owner(to));
-        self.database.migrate(&from, &to, at).await.unwrap()
+        self.database.chats.migrate(&from, &to, at).await.unwrap()
     }
 
     /// A user's newest conversations.
@@ -196,7 +196,7 @@ impl Fixture {
         limit: usize,
     ) -> Vec<Conversation> {
         let user = owner(name);
-        let page = self.database.conversations(&user, before, limit);
+        let page = self.database.chats.conversations(&user, before, limit);
         page.await.unwrap()
     }
 
@@ -206,7 +206,7 @@ impl Fixture {
             limit: ALL,
             from: PageStart::At(0),
         };
-        self.database.history(&key, page, now).await.unwrap()
+        self.database.chats.history(&key, page, now).await.unwrap()
     }
 
     pub(crate) async fn conversation(&self, name: &str, now: Timestamp) -> Conversation {
@@ -221,13 +221,18 @@ impl Fixture {
     pub(crate) async fn page(&self, name: &str, from: PageStart, limit: usize) -> Vec<u64> {
         let key = ChatKey::Guest(guest(name));
         let page = Page { limit, from };
-        let history = self.database.history(&key, page, noon()).await.unwrap();
+        let history = self
+            .database
+            .chats
+            .history(&key, page, noon())
+            .await
+            .unwrap();
         let messages = history.unwrap().messages;
         messages.iter().map(|message| message.sequence).collect()
     }
 
     pub(crate) async fn dossiers(&self, scope: AuditScope) -> Vec<Dossier> {
-        let page = self.database.dossiers(scope, ALL).await.unwrap();
+        let page = self.database.audit.dossiers(scope, ALL).await.unwrap();
         page.dossiers
     }
 
@@ -252,7 +257,7 @@ impl Fixture {
     }
 
     pub(crate) async fn usage(&self, name: &str) -> UsageAudit {
-        self.database.usage_audit(&owner(name)).await.unwrap()
+        self.database.audit.usage_audit(&owner(name)).await.unwrap()
     }
 
     pub(crate) async fn usage_row(&self, name: &str) -> Usage {
@@ -261,13 +266,17 @@ impl Fixture {
 
     /// Usage rows say what the messages imply, for everyone.
     pub(crate) async fn assert_usage_adds_up(&self) {
-        for audit in self.database.usage_audits(None, ALL).await.unwrap() {
+        for audit in self.database.audit.usage_audits(None, ALL).await.unwrap() {
             assert_adds_up(&audit);
         }
     }
 
     pub(crate) async fn debts(&self, now: Timestamp) -> Vec<ListDebt> {
-        self.database.list_debts(None, now, ALL).await.unwrap()
+        self.database
+            .outbox
+            .list_debts(None, now, ALL)
+            .await
+            .unwrap()
     }
 
     /// Notes that the list has these messages.
@@ -275,6 +284,7 @@ impl Fixture {
         let settled = recorded.iter().map(settled).collect();
         let database = &self.database;
         database
+            .outbox
             .settle(settled, Tally::default(), at)
             .await
             .unwrap();

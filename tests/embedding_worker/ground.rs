@@ -59,7 +59,7 @@ pub(crate) fn status(code: u16) -> Response {
 /// The messages of a guest as verify sees them.
 pub(crate) async fn dossier(stage: &Stage, name: &str) -> Vec<AuditedMessage> {
     let scope = AuditScope::Guest(guest(name));
-    let page = stage.database.dossiers(scope, 100_000).await.unwrap();
+    let page = stage.database.audit.dossiers(scope, 100_000).await.unwrap();
     page.dossiers
         .into_iter()
         .flat_map(|dossier| dossier.messages)

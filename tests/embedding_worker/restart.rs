@@ -51,7 +51,12 @@ async fn tries_are_counted_over_a_restart() {
             given_up(&stage, "ada", 0).await;
         } else {
             until("the try is noted", || async {
-                let pending = stage.database.vectors_pending(None, 10).await.unwrap();
+                let pending = stage
+                    .database
+                    .vectors
+                    .vectors_pending(None, 10)
+                    .await
+                    .unwrap();
                 pending
                     .first()
                     .is_some_and(|one| one.attempts as usize == life)

@@ -125,6 +125,7 @@ async fn found(stage: &Stage) -> HashMap<MessageId, Vec<Place>> {
     let mut found: HashMap<MessageId, Vec<Place>> = HashMap::new();
     let everything = stage
         .database
+        .audit
         .dossiers(AuditScope::AllAfter(None), 1_000_000);
     for dossier in everything.await.unwrap().dossiers {
         for message in dossier.messages {

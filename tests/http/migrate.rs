@@ -14,7 +14,13 @@ async fn migrate(site: &Site, guest: &str, user: &str) -> Answer {
 
 async fn usage(site: &Site, owner: &str) -> Option<Usage> {
     let owner = OwnerId::from_stored(owner);
-    let audit = site.service.parts().database.usage_audit(&owner).await;
+    let audit = site
+        .service
+        .parts()
+        .database
+        .audit
+        .usage_audit(&owner)
+        .await;
     audit.unwrap().row
 }
 

@@ -76,7 +76,7 @@ pub(crate) async fn head_is_answered_like_get_without_a_body(site: &Site) {
 pub(crate) async fn a_database_that_does_not_answer_is_a_503_that_hides_why(site: &Site) {
     site.expect_damage();
     site.client.say("g1", "Hello").await;
-    site.service.parts().database.close().await.unwrap();
+    site.service.parts().database.backend.close().await.unwrap();
     let message = said("user", "Hello");
     let client = &site.client;
     let answers = [
@@ -115,7 +115,7 @@ pub(crate) async fn a_database_that_does_not_answer_is_a_503_that_hides_why(site
 
 pub(crate) async fn a_database_that_fails_is_told_line_by_line(site: &Site) {
     site.expect_damage();
-    site.service.parts().database.close().await.unwrap();
+    site.service.parts().database.backend.close().await.unwrap();
     let good = json!({"guest_id": "g1", "role": "user", "content": "Hello", "timestamp": "2025-12-21T12:00:00Z"});
     let bad = json!({"guest_id": "g1"});
     let request = site.client.request("POST", "/v1/messages/batch");

@@ -5,7 +5,7 @@ use crate::servers;
 use guestbook::error::Result;
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::open::{self, Access, CacheUrl, DatabaseUrl, Purpose};
-use guestbook::storage::{Database, Durability, ListCache};
+use guestbook::storage::{Durability, ListCache, Stores};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,10 +60,7 @@ impl Place {
     }
 
     /// Opens both, once nobody holds them any more.
-    pub(crate) async fn open(
-        &self,
-        tables: TableSettings,
-    ) -> (Arc<dyn Database>, Arc<dyn ListCache>) {
+    pub(crate) async fn open(&self, tables: TableSettings) -> (Stores, Arc<dyn ListCache>) {
         let deadline = Instant::now() + LETTING_GO;
         loop {
             match self.try_open(tables.clone()).await {
@@ -74,10 +71,7 @@ impl Place {
         }
     }
 
-    async fn try_open(
-        &self,
-        tables: TableSettings,
-    ) -> Result<(Arc<dyn Database>, Arc<dyn ListCache>)> {
+    async fn try_open(&self, tables: TableSettings) -> Result<(Stores, Arc<dyn ListCache>)> {
         let database = open::database(&self.database, ACCESS, tables, Purpose::Serve).await?;
         Ok((database, open::lists(&self.lists).await?))
     }

@@ -2,7 +2,7 @@
 //! would be read. Every operation there is passes here, so none can change a chat and leave its pages current.
 
 use guestbook::chat::Timestamp;
-use guestbook::storage::Database;
+use guestbook::storage::Chats;
 use guestbook::storage::database::{ChatKey, History, Page};
 
 /// Pages that are held at most; the oldest go first.
@@ -20,7 +20,7 @@ impl Held {
     }
 
     /// Fails when a page that is current is not what is read at `now`.
-    pub(crate) async fn look(&mut self, database: &dyn Database, now: Timestamp) {
+    pub(crate) async fn look(&mut self, database: &dyn Chats, now: Timestamp) {
         let current = |held: &History| {
             let version = held.version.as_ref();
             version.is_some_and(|version| database.is_fresh(version))

@@ -10,7 +10,7 @@ use guestbook::chat::{
     Conversation, ConversationId, GuestId, MessageId, OwnerId, Platform, Timestamp, Ttl, window_of,
 };
 use guestbook::error::{Error, ErrorKind};
-use guestbook::storage::Database;
+use guestbook::storage::Stores;
 use guestbook::storage::database::{
     AuditScope, Batch, ChatKey, Dossier, Group, History, ListDebt, ListRow, Outcome, Page,
     PageStart, Repair, Settled, Tally, Unembedded, UsageAudit,
@@ -24,7 +24,7 @@ const ALL: usize = 1_000_000;
 
 /// A database, and the conversations it has shown.
 pub(crate) struct Side {
-    database: Arc<dyn Database>,
+    database: Stores,
     seen: Vec<ConversationId>,
     /// Ids that it made itself for messages, in the order in which they were first shown.
     made: Vec<String>,
@@ -41,7 +41,7 @@ fn kind(error: Error) -> ErrorKind {
 }
 
 impl Side {
-    pub(crate) fn new(database: Arc<dyn Database>) -> Self {
+    pub(crate) fn new(database: Stores) -> Self {
         Self {
             database,
             seen: Vec::new(),
@@ -53,7 +53,7 @@ impl Side {
     /// Does it; the answer.
     pub(crate) async fn run(&mut self, operation: &Operation, at: Timestamp) -> String {
         let answer = self.carry_out(operation, at).await;
-        self.held.look(&*self.database, at).await;
+        self.held.look(&*self.database.chats, at).await;
         self.without_made_ids(&answer)
     }
 
@@ -80,7 +80,7 @@ impl Side {
     }
 
     async fn carry_out(&mut self, operation: &Operation, at: Timestamp) -> String {
-        let database = Arc::clone(&self.database);
+        let database = self.database.clone();
         match operation.clone() {
             Operation::Record {
                 groups,
@@ -97,26 +97,37 @@ impl Side {
             }
             Operation::Conversations(owner, before, limit) => {
                 let before = before.map(|n| self.id(n));
-                let found = database.conversations(&owner, before, limit).await;
+                let found = database.chats.conversations(&owner, before, limit).await;
                 text(found.map(|all| self.conversations(all)).map_err(kind))
             }
-            Operation::Erase(guest) => text(database.erase(&guest, at).await.map_err(kind)),
-            Operation::Migrate(guest, user) => {
-                text(database.migrate(&guest, &user, at).await.map_err(kind))
-            }
+            Operation::Erase(guest) => text(database.chats.erase(&guest, at).await.map_err(kind)),
+            Operation::Migrate(guest, user) => text(
+                database
+                    .chats
+                    .migrate(&guest, &user, at)
+                    .await
+                    .map_err(kind),
+            ),
             Operation::MigrationFailed(guest, user) => {
-                let failed = database.migration_failed(&guest, &user, at, "a cause");
+                let failed = database
+                    .chats
+                    .migration_failed(&guest, &user, at, "a cause");
                 text(failed.await.map_err(kind))
             }
-            Operation::Expire => text(database.expire(at, ALL).await.map_err(kind)),
-            Operation::UsageAudit(owner) => {
-                text(database.usage_audit(&owner).await.map(usage).map_err(kind))
-            }
-            Operation::Metrics => text(database.metrics_audit().await.map_err(kind)),
+            Operation::Expire => text(database.chats.expire(at, ALL).await.map_err(kind)),
+            Operation::UsageAudit(owner) => text(
+                database
+                    .audit
+                    .usage_audit(&owner)
+                    .await
+                    .map(usage)
+                    .map_err(kind),
+            ),
+            Operation::Metrics => text(database.audit.metrics_audit().await.map_err(kind)),
             Operation::RepairChat(n) => self.repair_chat(n, at).await,
             Operation::RepairUsage(owner) => self.repair_usage(&owner, at).await,
             Operation::RepairMetrics => {
-                let repaired = database.repair(vec![Repair::Metrics], at).await;
+                let repaired = database.audit.repair(vec![Repair::Metrics], at).await;
                 text(repaired.map_err(kind))
             }
             other => self.run_outbox(other, at).await,
@@ -124,29 +135,39 @@ impl Side {
     }
 
     async fn run_outbox(&mut self, operation: Operation, at: Timestamp) -> String {
-        let database = Arc::clone(&self.database);
+        let database = self.database.clone();
         match operation {
-            Operation::Lapse => text(database.lapse(at, ALL).await.map_err(kind)),
+            Operation::Lapse => text(database.outbox.lapse(at, ALL).await.map_err(kind)),
             Operation::Settle(n, next, tally) => {
                 let settled = self.settled(n, next).await;
-                text(database.settle(settled, tally, at).await.map_err(kind))
+                text(
+                    database
+                        .outbox
+                        .settle(settled, tally, at)
+                        .await
+                        .map_err(kind),
+                )
             }
-            Operation::PayRemoval(guest) => {
-                text(database.removals_settled(vec![guest]).await.map_err(kind))
-            }
+            Operation::PayRemoval(guest) => text(
+                database
+                    .outbox
+                    .removals_settled(vec![guest])
+                    .await
+                    .map_err(kind),
+            ),
             Operation::Debts => self.debts(at).await,
             Operation::ListRow(guest) => self.list_row(&guest, at).await,
             Operation::ListRows(after, limit) => {
                 let after = after.map(|n| self.id(n));
-                let rows = database.list_rows(after, at, limit).await;
+                let rows = database.outbox.list_rows(after, at, limit).await;
                 let rows = rows.map(|rows| self.each(rows, Self::row));
                 text(rows.map_err(kind))
             }
             Operation::Incarnation(incarnation) => {
-                let set = database.set_lists_incarnation(incarnation).await;
+                let set = database.outbox.set_lists_incarnation(incarnation).await;
                 text((
                     set.map_err(kind),
-                    database.lists_incarnation().await.map_err(kind),
+                    database.outbox.lists_incarnation().await.map_err(kind),
                 ))
             }
             other => self.run_vectors(other, at).await,
@@ -154,21 +175,21 @@ impl Side {
     }
 
     async fn run_vectors(&mut self, operation: Operation, at: Timestamp) -> String {
-        let database = Arc::clone(&self.database);
+        let database = self.database.clone();
         match operation {
             Operation::Pending(after, limit) => {
-                let pending = database.vectors_pending(after, limit).await;
+                let pending = database.vectors.vectors_pending(after, limit).await;
                 let pending = pending.map(|all| self.each(all, Self::unembedded));
                 text(pending.map_err(kind))
             }
             Operation::Missing(model, after, limit) => {
-                let missing = database.vectors_missing(&model, after, limit).await;
+                let missing = database.vectors.vectors_missing(&model, after, limit).await;
                 let missing = missing.map(|all| self.each(all, Self::unembedded));
-                let count = database.vectors_missing_count(&model).await;
+                let count = database.vectors.vectors_missing_count(&model).await;
                 text((missing.map_err(kind), count.map_err(kind)))
             }
             Operation::Update(model, updates) => {
-                let updated = database.vectors_update(&model, updates, at).await;
+                let updated = database.vectors.vectors_update(&model, updates, at).await;
                 text(updated.map_err(kind))
             }
             other => self.run_search(other, at).await,
@@ -192,7 +213,7 @@ impl Side {
             settled,
             tally,
         };
-        let outcomes = self.database.record(Arc::new(batch)).await;
+        let outcomes = self.database.chats.record(Arc::new(batch)).await;
         let outcomes = outcomes.map(|all| self.each(all, Self::outcome));
         text(outcomes.map_err(kind))
     }
@@ -212,7 +233,7 @@ impl Side {
     }
 
     async fn history(&mut self, key: &ChatKey, page: Page, now: Timestamp) -> String {
-        let history = self.database.history(key, page, now).await;
+        let history = self.database.chats.history(key, page, now).await;
         if let Ok(Some(read)) = &history {
             self.held.hold(key, page, read);
         }
@@ -225,7 +246,12 @@ impl Side {
     }
 
     async fn debts(&mut self, now: Timestamp) -> String {
-        let debts = self.database.list_debts(None, now, ALL).await.unwrap();
+        let debts = self
+            .database
+            .outbox
+            .list_debts(None, now, ALL)
+            .await
+            .unwrap();
         let (mut gone, mut behind) = (Vec::new(), Vec::new());
         for debt in debts {
             match debt {
@@ -241,7 +267,7 @@ impl Side {
     }
 
     async fn list_row(&mut self, guest: &GuestId, now: Timestamp) -> String {
-        let row = self.database.list_row(guest, now).await;
+        let row = self.database.outbox.list_row(guest, now).await;
         text(row.map(|row| row.map(|row| self.row(row))).map_err(kind))
     }
 
@@ -272,13 +298,17 @@ impl Side {
                 is_synced: in_window(message.sequence),
             }));
         }
-        text(self.database.repair(repairs, at).await.map_err(kind))
+        text(self.database.audit.repair(repairs, at).await.map_err(kind))
     }
 
     async fn repair_usage(&mut self, owner: &OwnerId, at: Timestamp) -> String {
-        let audit = self.database.usage_audit(owner).await.unwrap();
-        let repaired = self.database.repair(vec![Repair::Usage(audit)], at).await;
-        let after = self.database.usage_audit(owner).await;
+        let audit = self.database.audit.usage_audit(owner).await.unwrap();
+        let repaired = self
+            .database
+            .audit
+            .repair(vec![Repair::Usage(audit)], at)
+            .await;
+        let after = self.database.audit.usage_audit(owner).await;
         text((repaired.map_err(kind), after.map(usage).map_err(kind)))
     }
 
@@ -293,7 +323,12 @@ impl Side {
             found.push(self.list_row(&guest, now).await);
             found.push(self.history(&ChatKey::Guest(guest), page, now).await);
         }
-        let rows = self.database.list_rows(None, now, ALL).await.unwrap();
+        let rows = self
+            .database
+            .outbox
+            .list_rows(None, now, ALL)
+            .await
+            .unwrap();
         found.push(text(self.each(rows, Self::row)));
         for dossier in self.dossiers().await {
             assert_sound(&dossier);
@@ -301,13 +336,17 @@ impl Side {
             found.push(text((conversation, dossier.window, dossier.messages)));
         }
         found.push(text(self.usage_audits().await));
-        let metrics = self.database.metrics_audit().await.unwrap();
+        let metrics = self.database.audit.metrics_audit().await.unwrap();
         assert_eq!(metrics.entries, metrics.messages);
         found.push(text(metrics));
         let model = model("first");
-        let missing = self.database.vectors_missing(&model, None, ALL).await;
+        let missing = self
+            .database
+            .vectors
+            .vectors_missing(&model, None, ALL)
+            .await;
         found.push(text(self.each(missing.unwrap(), Self::unembedded)));
-        let orphans = self.database.orphans(ALL).await.unwrap();
+        let orphans = self.database.audit.orphans(ALL).await.unwrap();
         assert!(orphans.is_empty(), "{orphans:?}");
         found
             .iter()
@@ -320,7 +359,7 @@ impl Side {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let scope = AuditScope::AllAfter(after);
-            let page = self.database.dossiers(scope, 7).await.unwrap();
+            let page = self.database.audit.dossiers(scope, 7).await.unwrap();
             all.extend(page.dossiers);
             after = page.next;
             if after.is_none() {
@@ -332,7 +371,7 @@ impl Side {
     async fn usage_audits(&mut self) -> Vec<UsageAudit> {
         let (mut all, mut after) = (Vec::<UsageAudit>::new(), None);
         loop {
-            let page = self.database.usage_audits(after.as_ref(), 2).await;
+            let page = self.database.audit.usage_audits(after.as_ref(), 2).await;
             let page = page.unwrap();
             let Some(last) = page.last() else { return all };
             after = Some(last.owner.clone());
@@ -347,7 +386,7 @@ impl Side {
 
     async fn dossier(&mut self, n: usize) -> Option<Dossier> {
         let scope = AuditScope::Conversation(self.id(n));
-        let page = self.database.dossiers(scope, ALL).await.unwrap();
+        let page = self.database.audit.dossiers(scope, ALL).await.unwrap();
         page.dossiers.into_iter().next()
     }
 

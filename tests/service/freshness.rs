@@ -143,7 +143,7 @@ async fn a_page_that_is_fresh_is_counted_as_a_read_and_one_that_is_not_is_not() 
     assert!(!stage.service.is_fresh(&page));
     until("two messages and six reads are counted", async || {
         stage.service.settle().await.unwrap();
-        stage.database.metrics_audit().await.unwrap().requests == 2 + 6
+        stage.database.audit.metrics_audit().await.unwrap().requests == 2 + 6
     })
     .await;
     stage.stop().await;

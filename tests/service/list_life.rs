@@ -17,7 +17,7 @@ async fn started(plan: &Plan, list_ttl: Duration) -> Stage {
     };
     let (database, lists) = plan.stores();
     let parts = Parts {
-        database: Arc::clone(&database),
+        database: database.clone(),
         lists: Arc::clone(&lists),
         embedder: None,
         clock: plan.clock.clone(),
@@ -122,8 +122,13 @@ async fn lists_that_wait_for_their_new_life_are_not_wrong() {
     };
     let (database, lists) = other.stores();
     let now = other.clock_now();
-    let page = database.lists_to_retime(now, 1).await.unwrap().unwrap();
-    database.note_retimed(page).await.unwrap();
+    let page = database
+        .settings
+        .lists_to_retime(now, 1)
+        .await
+        .unwrap()
+        .unwrap();
+    database.settings.note_retimed(page).await.unwrap();
     let parts = Parts {
         database,
         lists,

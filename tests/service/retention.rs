@@ -54,6 +54,7 @@ async fn an_ended_chat_is_unreadable_at_once_and_gone_from_every_store_after_the
         stage.mended().await;
         let rest = stage
             .database
+            .audit
             .dossiers(AuditScope::AllAfter(None), 10)
             .await
             .unwrap();
@@ -61,6 +62,7 @@ async fn an_ended_chat_is_unreadable_at_once_and_gone_from_every_store_after_the
         assert!(
             stage
                 .database
+                .audit
                 .usage_audits(None, 10)
                 .await
                 .unwrap()
@@ -166,6 +168,7 @@ async fn switching_retention_on_and_off_covers_the_chats_that_are_there() {
     stage.mended().await;
     let rest = stage
         .database
+        .audit
         .dossiers(AuditScope::AllAfter(None), 10)
         .await
         .unwrap();

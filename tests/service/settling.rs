@@ -10,6 +10,7 @@ use guestbook::storage::database::AuditScope;
 async fn synced(stage: &Stage) -> usize {
     let page = stage
         .database
+        .audit
         .dossiers(AuditScope::AllAfter(None), 1000)
         .await
         .unwrap();
@@ -123,6 +124,7 @@ async fn a_stop_notes_everything_so_that_a_start_owes_nothing() {
     let (database, lists) = plan.stores();
     assert!(
         database
+            .outbox
             .list_debts(None, noon(), 10)
             .await
             .unwrap()

@@ -12,7 +12,7 @@ use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
 use guestbook::storage::sled::SledLists;
 use guestbook::storage::sqlite::SqliteDatabase;
-use guestbook::storage::{Database, ListCache};
+use guestbook::storage::{ListCache, Stores};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,7 +138,7 @@ impl Site {
     }
 }
 
-fn stores(pair: Pair, folder: &Path, plan: &Plan) -> (Arc<dyn Database>, Arc<dyn ListCache>) {
+fn stores(pair: Pair, folder: &Path, plan: &Plan) -> (Stores, Arc<dyn ListCache>) {
     let embedder = plan.embedder.as_ref();
     let settings = |cache_backend| TableSettings {
         list_ttl: Ttl(TTL),
@@ -149,11 +149,13 @@ fn stores(pair: Pair, folder: &Path, plan: &Plan) -> (Arc<dyn Database>, Arc<dyn
     };
     match pair {
         Pair::Memory => (
-            Arc::new(MemoryDatabase::new(settings("memory"))),
+            Stores::of(Arc::new(MemoryDatabase::new(settings("memory")))),
             Arc::new(MemoryLists::new()),
         ),
         Pair::SqliteSled => (
-            Arc::new(SqliteDatabase::open(&folder.join("guestbook.db"), settings("sled")).unwrap()),
+            Stores::of(Arc::new(
+                SqliteDatabase::open(&folder.join("guestbook.db"), settings("sled")).unwrap(),
+            )),
             Arc::new(SledLists::open(&folder.join("lists")).unwrap()),
         ),
     }

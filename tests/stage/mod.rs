@@ -5,12 +5,13 @@
 
 pub(crate) mod control;
 pub(crate) mod database;
-pub(crate) mod lists;
+pub(crate) mod faulty;
 pub(crate) mod model;
 pub(crate) mod words;
 
 use control::{Control, Log};
-use database::FaultyDatabase;
+use database::FaultyChats;
+use faulty::Faulty;
 use guestbook::chat::{Clock, ManualClock, Message, NewMessage, Ttl};
 use guestbook::embed::Embedder;
 use guestbook::service::verify::{Mode, Report, Scope};
@@ -20,8 +21,7 @@ use guestbook::storage::list_cache::Item;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
 use guestbook::storage::sled::SledLists;
 use guestbook::storage::sqlite::SqliteDatabase;
-use guestbook::storage::{Database, ListCache};
-use lists::FaultyLists;
+use guestbook::storage::{ListCache, Stores};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) enum Pair {
     /// SQLite and sled in this folder.
     Folder(PathBuf),
     /// These, opened with [`Plan::tables`] before.
-    Open(Arc<dyn Database>, Arc<dyn ListCache>),
+    Open(Stores, Arc<dyn ListCache>),
 }
 
 /// How to set the stage.
@@ -58,12 +58,12 @@ pub(crate) struct Stage {
     pub(crate) list_ttl: Duration,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) log: Log,
-    /// The stores as the service sees them, and their strings.
-    pub(crate) faulty: Arc<FaultyDatabase>,
+    /// The chats as the service sees them, and the strings of both stores.
+    pub(crate) faulty: Arc<FaultyChats>,
     pub(crate) tables: Arc<Control>,
     pub(crate) lists: Arc<Control>,
     /// The stores themselves, which never fail.
-    pub(crate) database: Arc<dyn Database>,
+    pub(crate) database: Stores,
     pub(crate) cache: Arc<dyn ListCache>,
 }
 
@@ -115,16 +115,18 @@ impl Plan {
     }
 
     /// Opens the stores without a service on them.
-    pub(crate) fn stores(&self) -> (Arc<dyn Database>, Arc<dyn ListCache>) {
+    pub(crate) fn stores(&self) -> (Stores, Arc<dyn ListCache>) {
         let tables = self.tables();
         match &self.pair {
-            Pair::Open(database, lists) => (Arc::clone(database), Arc::clone(lists)),
+            Pair::Open(database, lists) => (database.clone(), Arc::clone(lists)),
             Pair::Memory => (
-                Arc::new(MemoryDatabase::new(tables)),
+                Stores::of(Arc::new(MemoryDatabase::new(tables))),
                 Arc::new(MemoryLists::new()),
             ),
             Pair::Folder(folder) => (
-                Arc::new(SqliteDatabase::open(&folder.join("guestbook.db"), tables).unwrap()),
+                Stores::of(Arc::new(
+                    SqliteDatabase::open(&folder.join("guestbook.db"), tables).unwrap(),
+                )),
                 Arc::new(lists_of_the_dead(&folder.join("lists"))),
             ),
         }
@@ -136,18 +138,15 @@ impl Plan {
     }
 
     /// Starts a service on stores that are open.
-    pub(crate) fn start_on(&self, stores: (Arc<dyn Database>, Arc<dyn ListCache>)) -> Stage {
+    pub(crate) fn start_on(&self, stores: (Stores, Arc<dyn ListCache>)) -> Stage {
         let (database, cache) = stores;
         let log = Log::default();
         let tables = Control::new("tables", Arc::clone(&log));
         let lists = Control::new("lists", Arc::clone(&log));
-        let faulty = FaultyDatabase::new(Arc::clone(&database), Arc::clone(&tables), self.writers);
+        let (faulty_database, faulty) = database::faulty(&database, &tables, self.writers);
         let parts = Parts {
-            database: Arc::clone(&faulty) as Arc<dyn Database>,
-            lists: Arc::new(FaultyLists {
-                inner: Arc::clone(&cache),
-                control: Arc::clone(&lists),
-            }),
+            database: faulty_database,
+            lists: Faulty::new(&cache, &lists),
             embedder: self.embedder.clone(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         };
@@ -212,6 +211,7 @@ impl Stage {
         let chat = ChatKey::Guest(guest(name));
         let history = self
             .database
+            .chats
             .history(&chat, page, self.clock.now())
             .await
             .unwrap();
@@ -240,6 +240,7 @@ impl Stage {
     pub(crate) async fn owes(&self) -> bool {
         let debts = self
             .database
+            .outbox
             .list_debts(None, self.clock.now(), 10)
             .await
             .unwrap();

@@ -155,11 +155,12 @@ fn service_knows_stores_by_their_traits_only() {
         "failpoint",
         "storage::database",
         "storage::list_cache",
-        "storage::Database",
+        "storage::Stores",
         "storage::ListCache",
         "storage::Storage",
         "storage::Promise",
         "storage::Stats",
+        "storage::gated",
     ];
     let mut found = strangers("service", &allowed);
     found.extend(words("service", &DRIVERS));
@@ -327,7 +328,7 @@ fn bench_opens_stores_by_url_and_asks_a_server_over_http() {
         "storage::open",
         "storage::database",
         "storage::list_cache",
-        "storage::Database",
+        "storage::Stores",
         "storage::ListCache",
         "storage::Promise",
     ];

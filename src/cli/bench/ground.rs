@@ -10,7 +10,7 @@ use crate::config::Cli;
 use crate::error::Error;
 use crate::service::Parts;
 use crate::storage::open::{CacheUrl, Purpose, drop_scratch, lists, make_scratch};
-use crate::storage::{Database, ListCache, Promise};
+use crate::storage::{ListCache, Promise, Stores};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -35,7 +35,7 @@ pub(super) struct Ground {
     /// What tables and lists promise, as they are set.
     pub(super) promises: [Promise; 2],
     /// Tables on a server, to ask for their size.
-    database: Option<Arc<dyn Database>>,
+    database: Option<Stores>,
 }
 
 /// A folder that goes when this is dropped.
@@ -72,14 +72,17 @@ impl<'a> Grounds<'a> {
             cli.stores.durability = None;
         }
         let parts = open(&cli).await?;
-        let asked = tokio::try_join!(parts.database.durability(), parts.lists.durability());
+        let asked = tokio::try_join!(
+            parts.database.backend.durability(),
+            parts.lists.durability()
+        );
         let (tables, lists) = asked.map_err(said)?;
         // Lists in a folder are open in one process only, and that is to be the one that is measured.
         parts.lists.close().await.map_err(said)?;
         let database = match pair.tables {
             Tables::Postgres => Some(parts.database),
             _ => {
-                parts.database.close().await.map_err(said)?;
+                parts.database.backend.close().await.map_err(said)?;
                 None
             }
         };
@@ -171,7 +174,7 @@ impl Ground {
     pub(super) async fn bytes(&self) -> Option<u64> {
         let folder = folder_bytes(&self.folder.0);
         match (&self.database, self.pair.tables, self.pair.lists) {
-            (Some(database), ..) => Some(folder + database.stats().await.ok()?.bytes),
+            (Some(database), ..) => Some(folder + database.backend.stats().await.ok()?.bytes),
             (None, Tables::Memory, Lists::Memory | Lists::Redis) => None,
             _ => Some(folder),
         }
@@ -185,7 +188,7 @@ impl Ground {
     /// Lets go of the stores.
     pub(super) async fn close(&self) -> Result<(), Refusal> {
         match &self.database {
-            Some(database) => database.close().await.map_err(said),
+            Some(database) => database.backend.close().await.map_err(said),
             None => Ok(()),
         }
     }
@@ -196,7 +199,7 @@ async fn open(cli: &Cli) -> Result<Parts, Refusal> {
 }
 
 pub(super) async fn close(parts: &Parts) -> Result<(), Refusal> {
-    let (lists, database) = tokio::join!(parts.lists.close(), parts.database.close());
+    let (lists, database) = tokio::join!(parts.lists.close(), parts.database.backend.close());
     lists.and(database).map_err(said)
 }
 

@@ -32,7 +32,7 @@ impl Stores {
 
     /// How many batches are to be under way at once.
     pub(super) fn writers(&self) -> usize {
-        self.parts.database.writers().max(1)
+        self.parts.database.chats.writers().max(1)
     }
 
     pub(super) async fn perform(&self, operations: Vec<Operation>) -> Done {
@@ -95,7 +95,7 @@ impl Stores {
                 .collect(),
             ..Batch::default()
         });
-        let outcomes = self.parts.database.record(Arc::clone(&batch)).await?;
+        let outcomes = self.parts.database.chats.record(Arc::clone(&batch)).await?;
         let appends = batch
             .groups
             .iter()
@@ -116,7 +116,7 @@ impl Stores {
         Some(Append {
             guest: message.guest.clone(),
             origin: Origin {
-                epoch: self.parts.database.epoch(),
+                epoch: self.parts.database.outbox.epoch(),
                 conversation: recorded.conversation,
             },
             from: window.from,
@@ -139,7 +139,7 @@ impl Stores {
         };
         let now = self.parts.clock.now();
         let chat = ChatKey::Guest(guest);
-        let read = self.parts.database.history(&chat, page, now);
+        let read = self.parts.database.chats.history(&chat, page, now);
         read.await.map(drop)
     }
 }

@@ -4,9 +4,8 @@ use super::{Index, News};
 use crate::chat::{MessageId, ModelId, Timestamp, rounded_ms};
 use crate::error::Result;
 use crate::service::Service;
-use crate::storage::Database;
+use crate::storage::database::Corpus;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -61,7 +60,7 @@ pub(in crate::service) async fn follow_loop(service: Service) {
 struct Follower<'a> {
     service: &'a Service,
     index: &'a Index,
-    database: &'a Arc<dyn Database>,
+    corpus: &'a dyn Corpus,
     model: ModelId,
     heard: mpsc::Receiver<News>,
     /// The number of the walk, which rows are marked with.
@@ -94,7 +93,7 @@ impl<'a> Follower<'a> {
         Self {
             service,
             index: &service.0.index,
-            database: &service.0.parts.database,
+            corpus: &*service.0.index.corpus,
             model,
             heard,
             walk: 1,
@@ -127,11 +126,11 @@ impl<'a> Follower<'a> {
             );
             self.begin();
         }
-        if self.database.is_shared() && self.looked.due <= Instant::now() {
+        if self.corpus.is_shared() && self.looked.due <= Instant::now() {
             self.look().await?;
         }
         if self.counted.elapsed() >= LOOK_EVERY {
-            let of = self.database.searchable(&self.model).await?;
+            let of = self.corpus.searchable(&self.model).await?;
             self.index.of.store(of, Ordering::Relaxed);
             self.counted = Instant::now();
         }
@@ -152,7 +151,7 @@ impl<'a> Follower<'a> {
     async fn take_in(&mut self, news: News) -> Result<()> {
         match news {
             News::Stored(at, stored) => {
-                if self.database.is_shared() {
+                if self.corpus.is_shared() {
                     let known = stored.iter().map(|row| (row.id, at));
                     self.looked.known.extend(known);
                 }
@@ -168,7 +167,7 @@ impl<'a> Follower<'a> {
 
     /// Makes the rows of these messages what the tables say.
     async fn read_again(&mut self, ids: Vec<MessageId>) -> Result<()> {
-        let found = match self.database.indexable_of(&self.model, ids.clone()).await {
+        let found = match self.corpus.indexable_of(&self.model, ids.clone()).await {
             Ok(found) => found,
             Err(cause) => {
                 self.index.missed.store(true, Ordering::Release); // the walk will see them
@@ -189,10 +188,7 @@ impl<'a> Follower<'a> {
         let (began, now) = (Instant::now(), self.service.now());
         let (mut since, mut after) = (self.looked.since, None);
         loop {
-            let page = self
-                .database
-                .embedded_since(since, after, LOOK_PAGE)
-                .await?;
+            let page = self.corpus.embedded_since(since, after, LOOK_PAGE).await?;
             let is_new = |(at, id): &&(Timestamp, MessageId)| self.looked.known.get(id) != Some(at);
             let new: Vec<_> = page.iter().filter(is_new).copied().collect();
             if !new.is_empty() {
@@ -218,7 +214,7 @@ impl<'a> Follower<'a> {
         let (ended, took) = self.walked;
         let rest = if self.removed > 0 {
             WALK_AGAIN.max(took * SHARE)
-        } else if self.database.is_shared() {
+        } else if self.corpus.is_shared() {
             WALK_EVERY
         } else {
             return false;
@@ -240,7 +236,7 @@ impl<'a> Follower<'a> {
         let Some(Walking { after, began }) = self.walking else {
             return Ok(());
         };
-        let page = self.database.indexable(&self.model, after, PAGE).await?;
+        let page = self.corpus.indexable(&self.model, after, PAGE).await?;
         let mut rows = self.index.rows();
         page.rows.iter().for_each(|row| rows.put(row, self.walk));
         self.walking = page.next.map(|next| Walking {
@@ -285,8 +281,9 @@ mod tests {
     use crate::chat::{Content, GuestId, ManualClock, NewMessage, Role, Ttl, Vector};
     use crate::embed::table::StaticTable;
     use crate::service::{Parts, Settings};
-    use crate::storage::database::{Batch, Embedding, Entry, Group, TableSettings};
+    use crate::storage::database::{Batch, Embedding, Entry, Group, Stores, TableSettings};
     use crate::storage::memory::{MemoryDatabase, MemoryLists};
+    use std::sync::Arc;
     use uuid::Uuid;
 
     /// A service without its upkeep: nobody follows but the test.
@@ -300,7 +297,7 @@ mod tests {
             text_index: false,
         };
         let parts = Parts {
-            database: Arc::new(MemoryDatabase::new(tables)),
+            database: Stores::of(Arc::new(MemoryDatabase::new(tables))),
             lists: Arc::new(MemoryLists::new()),
             embedder: Some(embedder),
             clock: Arc::new(ManualClock::new(Timestamp::from_ms(0))),
@@ -331,8 +328,8 @@ mod tests {
             ..Batch::default()
         };
         service
-            .parts()
-            .database
+            .stores()
+            .chats
             .record(Arc::new(batch))
             .await
             .unwrap();
@@ -374,8 +371,8 @@ mod tests {
         let mut follower = follower(&service);
         assert_eq!(follow(&mut follower).await, PAGE * 2 + 1);
         let guest = GuestId::parse("g1").unwrap();
-        let database = &service.parts().database;
-        database.erase(&guest, service.now()).await.unwrap();
+        let chats = &service.stores().chats;
+        chats.erase(&guest, service.now()).await.unwrap();
         record(&service, 7).await;
         follower.begin();
         assert_eq!(follow(&mut follower).await, 7);

@@ -15,11 +15,12 @@ pub(super) use follow::follow_loop;
 pub use search::{Everything, Overview};
 
 use super::Service;
-use crate::chat::{MessageId, Timestamp};
-use crate::storage::database::{Embedding, Entry, Indexable, Recorded};
+use crate::chat::{Clock, MessageId, Timestamp};
+use crate::error::Result;
+use crate::storage::database::{Corpus, Embedding, Entry, Indexable, Recorded};
 use rows::Rows;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Batches the index may be behind before it walks again instead.
@@ -91,6 +92,8 @@ enum News {
 #[derive(Debug)]
 pub(super) struct Index {
     indexing: Indexing,
+    corpus: Arc<dyn Corpus>,
+    clock: Arc<dyn Clock>,
     awake: watch::Sender<bool>,
     /// Whether everything has been seen once.
     complete: watch::Sender<bool>,
@@ -106,10 +109,12 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn new(indexing: Indexing) -> Self {
+    pub(super) fn new(indexing: Indexing, corpus: Arc<dyn Corpus>, clock: Arc<dyn Clock>) -> Self {
         let (news, heard) = mpsc::channel(NEWS);
         Self {
             indexing,
+            corpus,
+            clock,
             awake: watch::channel(indexing == Indexing::On).0,
             complete: watch::channel(false).0,
             rows: Mutex::default(),
@@ -179,6 +184,15 @@ impl Service {
     /// How far the index over everything is.
     pub fn index_status(&self) -> IndexStatus {
         self.0.index.status()
+    }
+
+    /// The messages whose meaning is nearest to what is looked for, over all conversations. While the index is being made the
+    /// answer is of what is done, and says so.
+    ///
+    /// # Errors
+    /// `Conflict` without an index; those of the database.
+    pub async fn search_everything(&self, asked: &Everything) -> Result<Overview> {
+        self.0.index.search(asked).await
     }
 }
 

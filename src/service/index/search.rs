@@ -1,10 +1,9 @@
 //! A search over everything: proposed by the index, read from the tables.
 
 use super::scan::{Scan, Scored};
-use super::{IndexState, Indexing, News};
+use super::{Index, IndexState, Indexing, News};
 use crate::chat::{Filters, Findings, Hit, K, MessageId, ModelId, Probe, Score, Vector, square};
 use crate::error::{Error, ErrorKind, Result};
-use crate::service::Service;
 use crate::storage::database::{Candidate, Proposal};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -43,14 +42,9 @@ pub struct Overview {
     pub index: IndexState,
 }
 
-impl Service {
-    /// The messages whose meaning is nearest to what is looked for, over all conversations. While the index is being made the
-    /// answer is of what is done, and says so.
-    ///
-    /// # Errors
-    /// `Conflict` without an index; those of the database.
-    pub async fn search_everything(&self, asked: &Everything) -> Result<Overview> {
-        if self.0.index.indexing == Indexing::Off {
+impl Index {
+    pub(super) async fn search(&self, asked: &Everything) -> Result<Overview> {
+        if self.indexing == Indexing::Off {
             let context = "the index over all messages is off; start the server with --search-index lazy (or on)";
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -59,9 +53,9 @@ impl Service {
                 context,
             ));
         }
-        self.wake_index().await;
+        self.wake().await;
         let hits = self.nearest(asked).await?;
-        let status = self.index_status();
+        let status = self.status();
         Ok(Overview {
             findings: Findings {
                 hits,
@@ -73,15 +67,14 @@ impl Service {
     }
 
     /// Makes sure that the index is made, and that it knows what was stored here before.
-    async fn wake_index(&self) {
-        let index = &self.0.index;
-        if !index.awake.send_replace(true) {
-            let mut complete = index.complete.subscribe();
+    async fn wake(&self) {
+        if !self.awake.send_replace(true) {
+            let mut complete = self.complete.subscribe();
             let waiting = complete.wait_for(|complete| *complete);
             let _ = tokio::time::timeout(FIRST_WAIT, waiting).await; // late: the answer says how far it is
         }
         let (reply, heard) = oneshot::channel();
-        if index.news.try_send(News::Asked(reply)).is_ok() {
+        if self.news.try_send(News::Asked(reply)).is_ok() {
             let _ = tokio::time::timeout(NEWS_WAIT, heard).await; // late: as above
         }
     }
@@ -127,8 +120,8 @@ impl Service {
                 "the service is stopping",
             )
         };
-        let _turn = self.0.index.scanning.acquire().await.map_err(ended)?;
-        let (scan, segments) = (scan.clone(), self.0.index.rows().segments());
+        let _turn = self.scanning.acquire().await.map_err(ended)?;
+        let (scan, segments) = (scan.clone(), self.rows().segments());
         let scanning = tokio::task::spawn_blocking(move || scan.run(&segments));
         scanning.await.map_err(|cause| {
             let context = "the scan of the index ended badly";
@@ -139,14 +132,12 @@ impl Service {
     async fn read_proposed(&self, model: &ModelId, proposal: Proposal) -> Result<Vec<Candidate>> {
         let (ids, limit) = (proposal.ids.clone(), proposal.limit);
         let is_complete = proposal.platform.is_none();
-        let database = &self.0.parts.database;
-        let found = database.candidates(model, proposal, self.now()).await?;
+        let now = self.clock.now();
+        let found = self.corpus.candidates(model, proposal, now).await?;
         if is_complete && found.len() < limit {
             let there: HashSet<MessageId> = found.iter().map(|it| it.message.id).collect();
             let gone: Vec<_> = ids.into_iter().filter(|id| !there.contains(id)).collect();
-            self.0
-                .index
-                .tell(|| (!gone.is_empty()).then_some(News::Changed(gone)));
+            self.tell(|| (!gone.is_empty()).then_some(News::Changed(gone)));
         }
         Ok(found)
     }

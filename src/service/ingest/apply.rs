@@ -169,7 +169,7 @@ async fn listed_again(service: &Service, stored: &Stored) -> HashSet<MessageId> 
 
 /// One append per conversation, with what to note once it is durable. Replayed messages owe the list nothing.
 fn appends(service: &Service, stored: &Stored) -> (Vec<Append>, Vec<Settled>) {
-    let epoch = service.0.parts.database.epoch();
+    let epoch = service.stores().outbox.epoch();
     let mut places: HashMap<ConversationId, usize> = HashMap::new();
     let (mut appends, mut settled): (Vec<Append>, Vec<Settled>) = (Vec::new(), Vec::new());
     for (entry, recorded) in recorded(stored) {

@@ -32,7 +32,7 @@ pub(super) async fn store(service: &Service, pending: PendingBatch) -> Stored {
         tally: service.0.metrics.take_due(),
     });
     let began = Instant::now();
-    let outcomes = match service.0.parts.database.record(Arc::clone(&batch)).await {
+    let outcomes = match service.stores().chats.record(Arc::clone(&batch)).await {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(cause) => rescue(service, &batch, cause).await,
     };
@@ -49,10 +49,10 @@ pub(super) async fn store(service: &Service, pending: PendingBatch) -> Stored {
 }
 
 pub(super) async fn erase(service: &Service, request: &ChatRequest<Erasure>) -> Result<Erased> {
-    let database = &service.0.parts.database;
+    let chats = &service.stores().chats;
     match request.reply.is_closed() {
         true => Err(given_up("erase")),
-        false => database.erase(&request.guest, service.now()).await,
+        false => chats.erase(&request.guest, service.now()).await,
     }
 }
 
@@ -61,10 +61,10 @@ pub(super) async fn migrate(
     request: &ChatRequest<Migrated>,
     user: &OwnerId,
 ) -> Result<Migrated> {
-    let (database, guest) = (&service.0.parts.database, &request.guest);
+    let (chats, guest) = (&service.stores().chats, &request.guest);
     let migrated = match request.reply.is_closed() {
         true => Err(given_up("migrate")),
-        false => database.migrate(guest, user, service.now()).await,
+        false => chats.migrate(guest, user, service.now()).await,
     };
     if let Err(cause) = &migrated {
         note_failed_migration(service, guest, user, cause).await;
@@ -81,8 +81,8 @@ fn given_up(operation: &'static str) -> Error {
 
 /// A try that failed leaves its row in `cache_migrations` too, also when the client has gone away.
 async fn note_failed_migration(service: &Service, guest: &GuestId, user: &OwnerId, cause: &Error) {
-    let (database, reason) = (&service.0.parts.database, cause.to_string());
-    if let Err(second) = database
+    let (chats, reason) = (&service.stores().chats, cause.to_string());
+    if let Err(second) = chats
         .migration_failed(guest, user, service.now(), &reason)
         .await
     {
@@ -161,7 +161,7 @@ async fn record_part(service: &Service, batch: &Batch, groups: Vec<Group>) -> Re
         groups,
         ..Batch::default()
     };
-    service.0.parts.database.record(Arc::new(part)).await
+    service.stores().chats.record(Arc::new(part)).await
 }
 
 /// One `info` event per batch with a count per step, and at `debug` a line per message and step.

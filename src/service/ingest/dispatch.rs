@@ -15,7 +15,7 @@ const APPLYING: usize = 4;
 /// Carries out what is queued until the queue is closed and everything in it is done.
 pub(in crate::service) async fn run(service: Service, queue: Queue) {
     let mut queue = queue.0;
-    let writers = service.0.parts.database.writers().max(1);
+    let writers = service.stores().chats.writers().max(1);
     let (events, mut happened) = mpsc::unbounded_channel();
     let runner = BatchRunner {
         service,

@@ -107,7 +107,7 @@ impl Service {
             .map(|one| (one.answer, one.reply))
             .unzip();
         let bytes = answers.iter().map(NewAnswer::bytes).sum();
-        let put = self.0.parts.database.prompts_put(answers, self.now()).await;
+        let put = self.stores().prompts.prompts_put(answers, self.now()).await;
         if put.is_err() {
             self.note_fatal();
         }
@@ -121,9 +121,8 @@ impl Service {
     async fn write_lookups(&self, long: Duration) {
         for tally in self.0.lookups.take(long) {
             let counted = self
-                .0
-                .parts
-                .database
+                .stores()
+                .prompts
                 .prompts_tally(tally.clone(), self.now());
             if let Err(cause) = counted.await {
                 self.note_fatal();
@@ -135,8 +134,8 @@ impl Service {
 
     /// Removes the least recently used answers beyond the size of the cache.
     pub(in crate::service) async fn evict_answers(&self) -> Result<()> {
-        let (database, most) = (&self.0.parts.database, self.settings().prompt_bytes);
-        while database.prompts_evict(most, PAGE).await? == PAGE {}
+        let (prompts, most) = (&self.stores().prompts, self.settings().prompt_bytes);
+        while prompts.prompts_evict(most, PAGE).await? == PAGE {}
         Ok(())
     }
 }

@@ -84,14 +84,14 @@ impl Service {
         }
         match scope {
             Scope::All => {
-                let orphans = self.parts().database.orphans(ORPHANS).await?;
+                let orphans = self.stores().audit.orphans(ORPHANS).await?;
                 tally.orphans(orphans, self.parts().embedder.is_some());
-                tally.metrics(&self.parts().database.metrics_audit().await?);
+                tally.metrics(&self.stores().audit.metrics_audit().await?);
             }
             Scope::Guest(_) => {
                 let hours: Vec<Timestamp> = tally.hours.iter().copied().collect();
                 let expected = hours.len() as u64;
-                let missing = self.parts().database.metrics_missing(hours).await?;
+                let missing = self.stores().audit.metrics_missing(hours).await?;
                 tally.hours_missing(expected, &missing);
             }
         }
@@ -102,17 +102,17 @@ impl Service {
     async fn first_look(&self, scope: &Scope, tally: &mut Tally) -> Result<Suspects> {
         let context = self.context().await?;
         let mut look = Look::default();
-        let database = &self.parts().database;
+        let audit = &self.stores().audit;
         let first = match scope {
             Scope::All => AuditScope::AllAfter(None),
             Scope::Guest(guest) => AuditScope::Guest(guest.clone()),
         };
-        let mut page = database.dossiers(first, PAGE_MESSAGES).await?;
+        let mut page = audit.dossiers(first, PAGE_MESSAGES).await?;
         loop {
             // The next page is read while this one is checked.
             let next = async {
                 match page.next {
-                    Some(last) => database
+                    Some(last) => audit
                         .dossiers(AuditScope::AllAfter(Some(last)), PAGE_MESSAGES)
                         .await
                         .map(Some),
@@ -180,8 +180,8 @@ impl Service {
         let mut still = Suspects::default();
         for id in suspects.conversations {
             let page = self
-                .parts()
-                .database
+                .stores()
+                .audit
                 .dossiers(AuditScope::Conversation(id), 1)
                 .await?;
             let Some(dossier) = page.dossiers.into_iter().next() else {
@@ -195,7 +195,7 @@ impl Service {
             }
         }
         for owner in suspects.owners {
-            let audit = self.parts().database.usage_audit(&owner).await?;
+            let audit = self.stores().audit.usage_audit(&owner).await?;
             if last {
                 tally.usage(&audit);
             } else if !tally.try_usage(&audit) {
@@ -223,8 +223,8 @@ impl Service {
         Ok(Context {
             began,
             now: self.now(),
-            settings: self.parts().database.stored_settings().await?,
-            epoch: self.parts().database.epoch(),
+            settings: self.stores().settings.stored_settings().await?,
+            epoch: self.stores().outbox.epoch(),
             model: self
                 .parts()
                 .embedder
@@ -266,8 +266,8 @@ impl Service {
         let mut after: Option<OwnerId> = None;
         loop {
             let audits = self
-                .parts()
-                .database
+                .stores()
+                .audit
                 .usage_audits(after.as_ref(), PAGE_OWNERS)
                 .await?;
             let Some(last) = audits.last() else {
@@ -318,12 +318,12 @@ impl Service {
             .into_iter()
             .flatten()
             .any(|head| context.now < head.expires_at);
-        let database = &self.parts().database;
-        if !lives || database.list_row(guest, context.now).await?.is_some() {
+        let (outbox, audit) = (&self.stores().outbox, &self.stores().audit);
+        if !lives || outbox.list_row(guest, context.now).await?.is_some() {
             return Ok(false);
         }
         let scope = AuditScope::Guest(guest.clone());
-        let page = database.dossiers(scope, PAGE_MESSAGES).await?;
+        let page = audit.dossiers(scope, PAGE_MESSAGES).await?;
         let retired = |dossier: &Dossier| chats::is_retired(dossier, context);
         Ok(!page.dossiers.iter().any(retired))
     }

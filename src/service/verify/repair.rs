@@ -70,8 +70,8 @@ async fn repair_rows(service: &Service, rows: Vec<Repair>, done: &mut Vec<String
             return Ok(());
         }
         service
-            .parts()
-            .database
+            .stores()
+            .audit
             .repair(page, service.parts().clock.now())
             .await?;
     }

@@ -172,7 +172,7 @@ pub enum Repair {
 
 /// Reading everything back.
 #[async_trait]
-pub trait Audit: Send + Sync {
+pub trait Audit: std::fmt::Debug + Send + Sync {
     /// Conversations with everything that hangs on them. A page ends after the conversation that brings it to
     /// `messages` messages.
     async fn dossiers(&self, scope: AuditScope, messages: usize) -> Result<DossierPage>;

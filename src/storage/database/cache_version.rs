@@ -1,7 +1,7 @@
 //! Whether a page that was read before would be read the same.
 
 /// Opaque snapshot version of a page; only the database that issued it can compare it. See
-/// [`Database::is_fresh`](super::Database::is_fresh).
+/// [`Chats::is_fresh`](super::Chats::is_fresh).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(test, derive(Default))]
 pub struct CacheVersion {

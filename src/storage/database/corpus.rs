@@ -53,7 +53,7 @@ pub struct Candidate {
 
 /// All vectors of one model, as far as the tables have them.
 #[async_trait]
-pub trait Corpus: Send + Sync {
+pub trait Corpus: std::fmt::Debug + Send + Sync {
     /// Whether other processes store messages in the same tables.
     fn is_shared(&self) -> bool {
         false

@@ -45,7 +45,7 @@ pub enum ListDebt {
 
 /// The debts, and how they are paid.
 #[async_trait]
-pub trait Outbox: Send + Sync {
+pub trait Outbox: std::fmt::Debug + Send + Sync {
     /// Names this database's content. A restore or import makes a new one.
     fn epoch(&self) -> Uuid;
 

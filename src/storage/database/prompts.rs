@@ -157,7 +157,7 @@ impl PromptStats {
 
 /// The answers that are kept.
 #[async_trait]
-pub trait Prompts: Send + Sync {
+pub trait Prompts: std::fmt::Debug + Send + Sync {
     /// The answers at these keys that are good at `now`, in order. A read.
     async fn prompts_find(
         &self,

@@ -101,7 +101,7 @@ pub const RELEVANT: usize = 64;
 
 /// Searching within a guest's or a user's messages.
 #[async_trait]
-pub trait Search: Send + Sync {
+pub trait Search: std::fmt::Debug + Send + Sync {
     /// The best messages, the best first; none where there is no chat.
     async fn search(&self, asked: SearchRequest) -> Result<Findings>;
 

@@ -319,7 +319,7 @@ pub struct RetimePage {
 
 /// The settings that are stored with the data, and what a change of them sets in motion.
 #[async_trait]
-pub trait SettingsStore: Send + Sync {
+pub trait SettingsStore: fmt::Debug + Send + Sync {
     /// What is stored.
     async fn stored_settings(&self) -> Result<StoredSettings>;
 

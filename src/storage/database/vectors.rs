@@ -43,7 +43,7 @@ pub enum VectorOutcome {
 
 /// The messages without a vector, and how they get one.
 #[async_trait]
-pub trait Vectors: Send + Sync {
+pub trait Vectors: std::fmt::Debug + Send + Sync {
     /// Messages whose vector is pending, ascending by id, after the given one.
     async fn vectors_pending(
         &self,

@@ -5,7 +5,7 @@ use super::{LOCATION, NAME, closed};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::{Error, Result};
 use crate::storage::database::{
-    Batch, CacheVersion, ChatKey, Database, Erased, History, MessageSize, Migrated, Outcome, Page,
+    Batch, CacheVersion, ChatKey, Chats, Erased, History, MessageSize, Migrated, Outcome, Page,
     TableSettings,
 };
 use crate::storage::{Durability, Promise, Stats, Storage};
@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// The tables in memory. Share one as `Arc<dyn Database>`; dropping the last share forgets everything.
+/// The tables in memory. Share one as `Stores`; dropping the last share forgets everything.
 pub struct MemoryDatabase {
     epoch: Uuid,
     /// `None` once closed.
@@ -101,7 +101,7 @@ impl Storage for MemoryDatabase {
 }
 
 #[async_trait]
-impl Database for MemoryDatabase {
+impl Chats for MemoryDatabase {
     fn writers(&self) -> usize {
         1
     }

@@ -8,7 +8,7 @@ use super::{PostgresDatabase, first_count, prompts, rows, sql};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{
-    Batch, CacheVersion, ChatKey, Database, Erased, History, MessageSize, Migrated, Outcome, Page,
+    Batch, CacheVersion, ChatKey, Chats, Erased, History, MessageSize, Migrated, Outcome, Page,
     PageStart,
 };
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ pub(super) const ABOVE_ALL: &str = "g";
 const ERASED_TOGETHER: u64 = 5_000;
 
 #[async_trait]
-impl Database for PostgresDatabase {
+impl Chats for PostgresDatabase {
     fn writers(&self) -> usize {
         self.0.writers
     }

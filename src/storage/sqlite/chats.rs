@@ -5,7 +5,7 @@ use super::{SqliteDatabase, outbox, prompts, rows, sql};
 use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use crate::error::Result;
 use crate::storage::database::{
-    Batch, CacheVersion, ChatKey, Database, Erased, History, MessageSize, Migrated, Outcome, Page,
+    Batch, CacheVersion, ChatKey, Chats, Erased, History, MessageSize, Migrated, Outcome, Page,
     PageStart, Tally,
 };
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 const ABOVE_ALL: &str = "g";
 
 #[async_trait]
-impl Database for SqliteDatabase {
+impl Chats for SqliteDatabase {
     fn writers(&self) -> usize {
         1
     }

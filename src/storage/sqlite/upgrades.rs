@@ -6,7 +6,7 @@ use crate::chat::{
     ClientId, Content, ConversationId, GuestId, MessageId, NewMessage, Role, Timestamp, Ttl,
     chain_link, chain_start, content_hash,
 };
-use crate::storage::Database;
+use crate::storage::Chats;
 use crate::storage::database::{
     Batch, ChatKey, Embedding, Entry, Group, Outcome, Page, PageStart, TableSettings,
 };

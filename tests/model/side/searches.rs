@@ -4,11 +4,10 @@ use super::{Side, kind, text};
 use crate::operations::Operation;
 use guestbook::chat::{Hit, K, Timestamp};
 use guestbook::storage::database::{ContextRequest, SearchRequest};
-use std::sync::Arc;
 
 impl Side {
     pub(super) async fn run_search(&mut self, operation: Operation, now: Timestamp) -> String {
-        let database = Arc::clone(&self.database);
+        let database = self.database.clone();
         match operation {
             Operation::Search(scope, sought, k) => {
                 let asked = SearchRequest {
@@ -17,7 +16,7 @@ impl Side {
                     k: K::new("k", k).unwrap(),
                     now,
                 };
-                let found = database.search(asked).await.map(|found| {
+                let found = database.search.search(asked).await.map(|found| {
                     let hits = self.each(found.hits, Self::hit);
                     (hits, found.searched, found.of)
                 });
@@ -30,7 +29,7 @@ impl Side {
                     about,
                     now,
                 };
-                text(database.context(asked).await.map_err(kind))
+                text(database.search.context(asked).await.map_err(kind))
             }
             other => panic!("nobody runs {other:?}"),
         }
