@@ -18,7 +18,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
 use common::by_hand::HandWritten;
 use common::{TEXT, batch, batch_of};
-use guestbook::chat::{Content, GuestId, MessageId, NewMessage, Role};
+use guestbook::core::{Content, GuestId, MessageId, NewMessage, Role};
 use guestbook::embed::table::StaticTable;
 use guestbook::storage::database::Batch;
 use std::fmt::Write as _;

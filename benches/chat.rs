@@ -5,7 +5,7 @@ mod common;
 use common::{TEXT, guest, next_number, now};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use guestbook::chat::{
+use guestbook::core::{
     ConversationId, ManualClock, Role, Timestamp, Ttl, chain_link, chain_start, content_hash,
 };
 use guestbook::http::HttpSettings;

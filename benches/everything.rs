@@ -8,16 +8,16 @@
 mod common;
 
 use common::guest;
-use guestbook::chat::{
+use guestbook::core::{
     Content, Filters, K, MessageId, ModelId, NewMessage, Role, SystemClock, Timestamp, Ttl, Vector,
 };
 use guestbook::embed::Embedder;
 use guestbook::embed::table::StaticTable;
 use guestbook::service::{Everything, IndexState, Indexing, Parts, Service, Settings};
+use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::Stores;
 use guestbook::storage::database::{Batch, Embedding, Entry, Group, TableSettings};
 use guestbook::storage::memory::MemoryLists;
-use guestbook::storage::sqlite::SqliteDatabase;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ fn quantised(components: &[f32]) -> Vector {
 }
 
 fn now() -> Timestamp {
-    guestbook::chat::Clock::now(&SystemClock)
+    guestbook::core::Clock::now(&SystemClock)
 }
 
 fn message(number: u64) -> NewMessage {

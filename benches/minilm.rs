@@ -6,9 +6,9 @@
 mod common;
 
 use common::TEXT;
-use guestbook::embed::minilm::MiniLm;
 use guestbook::embed::table::StaticTable;
 use guestbook::embed::{Embedder, InlineEmbedder};
+use guestbook::minilm::MiniLm;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ fn report(name: &str, span: Duration, messages: usize, mut work: impl FnMut()) {
 
 /// The folder of the model; `None` where it cannot be had.
 fn folder() -> Option<PathBuf> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/models");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/models");
     let output = Command::new(script).output().expect("a shell");
     if output.status.code() == Some(77) {
         println!("SKIP: {}", String::from_utf8_lossy(&output.stderr));

@@ -11,11 +11,11 @@ mod beside;
 mod common;
 
 use common::now;
-use guestbook::chat::{Content, PromptKey, PromptSetting, Scope, Ttl, content_hash};
+use guestbook::core::{Content, PromptKey, PromptSetting, Scope, Ttl, content_hash};
 use guestbook::embed::Embedder;
 use guestbook::embed::table::StaticTable;
+use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::database::{NewAnswer, TableSettings};
-use guestbook::storage::sqlite::SqliteDatabase;
 use rusqlite::{Connection, OpenFlags, params};
 use std::path::Path;
 use std::sync::Arc;

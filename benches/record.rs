@@ -12,12 +12,12 @@ use common::by_hand::HandWritten;
 use common::{GUESTS, batch, batch_of_one_guest, now};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use guestbook::chat::Ttl;
+use guestbook::core::Ttl;
 use guestbook::embed::Embedder;
 use guestbook::embed::table::StaticTable;
+use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::Chats;
 use guestbook::storage::database::{ChatKey, Page, PageStart, TableSettings};
-use guestbook::storage::sqlite::SqliteDatabase;
 use std::time::Duration;
 use tempfile::TempDir;
 

@@ -9,15 +9,15 @@
 mod common;
 
 use common::{TEXT, guest, now};
-use guestbook::chat::{
+use guestbook::core::{
     Budget, Content, K, MessageId, ModelId, NewMessage, Role, SearchText, Ttl, Vector, Words,
 };
+use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::Chats;
 use guestbook::storage::database::{
     Batch, ContextRequest, Embedding, Entry, Group, Search, SearchRequest, SearchScope, Sought,
     TableSettings,
 };
-use guestbook::storage::sqlite::SqliteDatabase;
 use hdrhistogram::Histogram;
 use std::hint::black_box;
 use std::sync::Arc;

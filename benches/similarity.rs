@@ -4,7 +4,7 @@ mod common;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use guestbook::chat::{Probe, Vector};
+use guestbook::core::{Probe, Vector};
 
 const DIMENSION: usize = 256;
 /// 4 MiB of vectors: more than the nearest caches hold, as in a large index.

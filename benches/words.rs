@@ -7,11 +7,9 @@
 mod common;
 
 use common::{guest, now};
-use guestbook::chat::{Content, Filters, K, MessageId, NewMessage, Role, SearchText, Ttl, Words};
+use guestbook::core::{Content, Filters, K, MessageId, NewMessage, Role, SearchText, Ttl, Words};
+use guestbook::open::{Access, DatabaseUrl, Purpose, database, drop_scratch, make_scratch};
 use guestbook::storage::database::{Batch, Embedding, Entry, Group, TableSettings, WordsRequest};
-use guestbook::storage::open::{
-    Access, DatabaseUrl, Purpose, database, drop_scratch, make_scratch,
-};
 use guestbook::storage::{Durability, Stores};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

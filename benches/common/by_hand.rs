@@ -1,6 +1,6 @@
 //! What one would write by hand with the bare driver, to measure against.
 
-use guestbook::chat::Role;
+use guestbook::core::Role;
 use guestbook::storage::database::{Batch, Embedding, Entry};
 use rusqlite::{Connection, params};
 use std::path::Path;

@@ -4,7 +4,7 @@
 
 pub mod by_hand;
 
-use guestbook::chat::{Content, GuestId, MessageId, NewMessage, Role, Timestamp, Vector};
+use guestbook::core::{Content, GuestId, MessageId, NewMessage, Role, Timestamp, Vector};
 use guestbook::embed::InlineEmbedder;
 use guestbook::embed::table::StaticTable;
 use guestbook::storage::database::{Batch, Embedding, Entry, Group};

@@ -3,9 +3,9 @@
 use super::{Size, answer, key, next};
 use crate::common::{batch, now};
 use guestbook::embed::table::StaticTable;
+use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::Chats;
 use guestbook::storage::database::{Given, PromptTally, Prompts};
-use guestbook::storage::sqlite::SqliteDatabase;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
 //! Items, heads and keys of a Redis.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| guestbook::storage::redis::fuzzing::redis(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| guestbook::redis::fuzzing::redis(data));

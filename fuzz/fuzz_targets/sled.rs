@@ -1,4 +1,4 @@
 //! Records and keys of a sled store.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| guestbook::storage::sled::fuzzing::sled(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| guestbook::sled::fuzzing::sled(data));

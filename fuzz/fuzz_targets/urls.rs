@@ -7,6 +7,6 @@ mod laws;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
         laws::urls(text);
-        guestbook::storage::redis::fuzzing::url(text);
+        guestbook::redis::fuzzing::url(text);
     }
 });

@@ -1,4 +1,4 @@
 //! Ids, times, keys and texts.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| guestbook::chat::fuzzing::words(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| guestbook::core::fuzzing::words(data));

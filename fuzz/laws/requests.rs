@@ -5,7 +5,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
-use guestbook::chat::{Clock, ManualClock, Timestamp, Ttl};
+use guestbook::core::{Clock, ManualClock, Timestamp, Ttl};
 use guestbook::http::{HttpSettings, router};
 use guestbook::service::{Parts, Service, Settings};
 use guestbook::storage::Stores;

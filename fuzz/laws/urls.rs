@@ -1,7 +1,7 @@
 //! The laws of `--database-url` and `--cache-url`.
 
-use guestbook::error::ErrorKind;
-use guestbook::storage::open::{CacheUrl, DatabaseUrl};
+use guestbook::core::error::ErrorKind;
+use guestbook::open::{CacheUrl, DatabaseUrl};
 use std::fmt::Debug;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub(crate) fn urls(text: &str) {
     check(text, &cache);
 }
 
-fn check<T: Debug>(text: &str, url: &Result<T, guestbook::error::Error>) {
+fn check<T: Debug>(text: &str, url: &Result<T, guestbook::core::error::Error>) {
     match url {
         Ok(url) => {
             let shown = format!("{url:?}");

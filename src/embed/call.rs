@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::endpoint::Endpoint;
 use super::{EmbedError, reply};
-use crate::api_key::ApiKey;
+use guestbook_core::api_key::ApiKey;
 
 /// The longest answer to a failed call that is looked at, in bytes.
 const LONGEST_COMPLAINT: usize = 65_536;

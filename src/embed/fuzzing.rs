@@ -1,7 +1,7 @@
 //! The laws of an embedder's answers, for inputs that nobody thought of; see fuzz/.
 
 use super::reply;
-use crate::chat::Vector;
+use guestbook_core::Vector;
 use serde_json::Value;
 
 const DIMENSION: usize = 2;
@@ -66,6 +66,6 @@ fn assert_is_the_vector_of(index: usize, vector: &Vector, json: &Value) {
 mod tests {
     #[test]
     fn the_corpus_breaks_no_law_of_replies() {
-        crate::corpus::replay("replies", super::replies);
+        guestbook_fuzz_corpus::replay("replies", super::replies);
     }
 }

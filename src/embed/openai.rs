@@ -13,10 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::call::Call;
 use super::endpoint::Endpoint;
-use super::open::OpenError;
 use super::{EmbedError, Embedder, InlineEmbedder, reply};
-use crate::api_key::ApiKey;
-use crate::chat::{ModelId, Vector};
+use guestbook_core::api_key::{ApiKey, BadKey};
+use guestbook_core::{ModelId, Vector};
 
 /// Texts in one request: few enough for every known server, enough to hide the round trip.
 const INPUTS_PER_REQUEST: usize = 64;
@@ -79,8 +78,8 @@ impl OpenAi {
     /// server really runs under a name cannot be seen from here.
     ///
     /// # Errors
-    /// [`OpenError`] if an option cannot be used or TLS cannot be set up.
-    pub fn new(endpoint: Endpoint, options: OpenAiOptions) -> Result<Self, OpenError> {
+    /// [`BadOptions`] if an option cannot be used or TLS cannot be set up.
+    pub fn new(endpoint: Endpoint, options: OpenAiOptions) -> Result<Self, BadOptions> {
         check(&options)?;
         let key = key(&options)?;
         let digest = Sha256::new()
@@ -92,7 +91,7 @@ impl OpenAi {
             id: ModelId::new(&options.model, options.dimension, &digest.into()),
             model: options.model,
             dimension: options.dimension,
-            call: Call::new(endpoint, key, options.timeout).map_err(OpenError::Client)?,
+            call: Call::new(endpoint, key, options.timeout).map_err(BadOptions::Client)?,
         })
     }
 
@@ -160,21 +159,43 @@ impl Embedder for OpenAi {
     }
 }
 
-fn check(options: &OpenAiOptions) -> Result<(), OpenError> {
+/// Why an embedder of this kind cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadOptions {
+    /// The model's name is blank.
+    #[error("the embedding model has no name")]
+    NoModel,
+    /// The dimension is 0.
+    #[error("the embedding dimension must be at least 1")]
+    NoDimension,
+    /// The time-out is 0.
+    #[error("the embedding time-out must be longer than 0 s")]
+    NoTimeout,
+    /// The API key cannot be sent.
+    #[error(
+        "the embedding API key {0}; correct GUESTBOOK_EMBEDDER_KEY or OPENAI_API_KEY, the first of them that is set"
+    )]
+    BadKey(BadKey),
+    /// The HTTP client or TLS could not be set up.
+    #[error("cannot set up the HTTP client for embeddings: {0}")]
+    Client(String),
+}
+
+fn check(options: &OpenAiOptions) -> Result<(), BadOptions> {
     if options.model.trim().is_empty() {
-        return Err(OpenError::NoModel);
+        return Err(BadOptions::NoModel);
     }
     if options.dimension == 0 {
-        return Err(OpenError::NoDimension);
+        return Err(BadOptions::NoDimension);
     }
     if options.timeout.is_zero() {
-        return Err(OpenError::NoTimeout);
+        return Err(BadOptions::NoTimeout);
     }
     Ok(())
 }
 
 /// The key, read as every key is.
-fn key(options: &OpenAiOptions) -> Result<Option<ApiKey>, OpenError> {
+fn key(options: &OpenAiOptions) -> Result<Option<ApiKey>, BadOptions> {
     let key = options.api_key.as_ref().map(ExposeSecret::expose_secret);
-    key.map(str::parse).transpose().map_err(OpenError::BadKey)
+    key.map(str::parse).transpose().map_err(BadOptions::BadKey)
 }

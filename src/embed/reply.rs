@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::chat::Vector;
+use guestbook_core::Vector;
 
 #[derive(Deserialize)]
 struct Reply<'a> {

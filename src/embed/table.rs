@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use super::wordpiece::WordPiece;
 use super::{EmbedError, Embedder, InlineEmbedder};
-use crate::chat::{BadVector, ModelId, Vector};
+use guestbook_core::{BadVector, ModelId, Vector};
 
 /// The model's name, the first part of its [`ModelId`].
 pub const NAME: &str = "static-256-i8";

@@ -19,7 +19,7 @@ const SEEDS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
 
 /// Why a text is not a vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadVocabulary {
+pub enum BadVocabulary {
     /// The piece for unknown words is missing.
     #[error("the vocabulary has no [UNK]")]
     NoUnknown,
@@ -33,7 +33,7 @@ pub(crate) enum BadVocabulary {
 
 /// Where in a word a piece may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Position {
+pub enum Position {
     /// At its beginning.
     First,
     /// After another piece: written with `##` in the file.
@@ -41,7 +41,7 @@ pub(crate) enum Position {
 }
 
 /// A vocabulary, ready for searching.
-pub(crate) struct Vocabulary {
+pub struct Vocabulary {
     /// The file; each piece is a range of it.
     text: Cow<'static, str>,
     /// By id.
@@ -76,7 +76,7 @@ impl Vocabulary {
     ///
     /// # Errors
     /// [`BadVocabulary`] if there is no `[UNK]` or a piece is longer than 32 bytes.
-    pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Result<Self, BadVocabulary> {
+    pub fn new(text: impl Into<Cow<'static, str>>) -> Result<Self, BadVocabulary> {
         let text = text.into();
         let pieces = pieces(&text)?;
         let longest = pieces.iter().map(|piece| usize::from(piece.length)).max();
@@ -96,25 +96,25 @@ impl Vocabulary {
     }
 
     /// The id of a piece that begins a word, `[CLS]` and its like among them.
-    pub(crate) fn id(&self, piece: &str) -> Option<u32> {
+    pub fn id(&self, piece: &str) -> Option<u32> {
         let (id, length) = self.longest_prefix(piece.as_bytes(), Position::First)?;
         (length == piece.len()).then_some(id)
     }
 
     /// How many pieces there are; every id is below this.
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.pieces.len()
     }
 
     /// The id of `[UNK]`.
-    pub(crate) fn unknown(&self) -> u32 {
+    pub fn unknown(&self) -> u32 {
         self.unknown
     }
 
     /// The id of the longest piece that `rest` begins with, and how many bytes it has; `None` if there is none.
     ///
     /// `rest` is UTF-8. A prefix that ends within a character matches nothing, because every piece is whole.
-    pub(crate) fn longest_prefix(&self, rest: &[u8], position: Position) -> Option<(u32, usize)> {
+    pub fn longest_prefix(&self, rest: &[u8], position: Position) -> Option<(u32, usize)> {
         let reach = &rest[..rest.len().min(self.longest)];
         let mut hashes = [0; LONGEST_PIECE];
         let mut hash = SEEDS[position as usize];
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(find("éa", Position::First), Some((6, 2)));
         assert_eq!(find("è", Position::First), None); // shares its first byte with é
         assert_eq!(find("", Position::First), None);
-        assert_eq!((vocabulary.len(), vocabulary.unknown()), (7, 0));
+        assert_eq!((vocabulary.count(), vocabulary.unknown()), (7, 0));
     }
 
     #[test]

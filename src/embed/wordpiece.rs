@@ -24,7 +24,7 @@ const LONGEST_WORD: usize = 100;
 const WORD_BYTES: usize = 4 * LONGEST_WORD;
 
 /// A tokenizer over one vocabulary.
-pub(crate) struct WordPiece {
+pub struct WordPiece {
     vocabulary: Vocabulary,
 }
 
@@ -33,23 +33,23 @@ impl WordPiece {
     ///
     /// # Errors
     /// [`BadVocabulary`].
-    pub(crate) fn new(vocabulary: impl Into<Cow<'static, str>>) -> Result<Self, BadVocabulary> {
+    pub fn new(vocabulary: impl Into<Cow<'static, str>>) -> Result<Self, BadVocabulary> {
         let vocabulary = Vocabulary::new(vocabulary)?;
         Ok(Self { vocabulary })
     }
 
     /// How many pieces there are; every id is below this.
-    pub(crate) fn vocabulary_size(&self) -> usize {
-        self.vocabulary.len()
+    pub fn vocabulary_size(&self) -> usize {
+        self.vocabulary.count()
     }
 
     /// The vocabulary that it cuts by.
-    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+    pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
 
     /// Hands the id of each piece of `text`, in order, to `emit`; a word that cannot be cut gives that of `[UNK]`.
-    pub(crate) fn tokenize(&self, text: &str, mut emit: impl FnMut(u32)) {
+    pub fn tokenize(&self, text: &str, mut emit: impl FnMut(u32)) {
         let mut word = Word::new();
         for c in text.chars() {
             // ASCII is the common case: decided without the Unicode tables.

@@ -1,11 +1,11 @@
 //! `Authorization: Bearer …`, when the server has a key.
 
 use super::{App, Problem};
-use crate::api_key::ApiKey;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use guestbook_core::api_key::ApiKey;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 

@@ -5,11 +5,11 @@ use super::extract::{GuestPath, Parameters};
 use super::history::{Form, PageRequest, page};
 use super::wire::{DeletedAnswer, SessionAnswer};
 use super::{App, Problem};
-use crate::storage::database::ChatKey;
 use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use guestbook_storage::database::ChatKey;
 
 /// `GET /v1/guest/chat/{guest_id}?limit=&before=&after=` or `?last=`
 pub(super) async fn history(State(app): State<App>, request: Request) -> Result<Response, Problem> {

@@ -1,9 +1,9 @@
 //! When a request has to be answered: one deadline, made when it begins, for everything that is done for it.
 
 use super::{App, Problem};
-use crate::error::Result as StoreResult;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use guestbook_core::error::Result as StoreResult;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};

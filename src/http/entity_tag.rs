@@ -1,9 +1,9 @@
 //! `ETag` and `If-None-Match`: what a client has already is not sent again.
 
 use super::wire::ConversationAnswer;
-use crate::chat::{Conversation, content_hash};
 use axum::http::header::IF_NONE_MATCH;
 use axum::http::{HeaderMap, HeaderValue};
+use guestbook_core::{Conversation, content_hash};
 use uuid::Uuid;
 
 /// Names the bytes of a page: they depend on nothing else than what it is made of. The same on every node, since it says only what

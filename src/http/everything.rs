@@ -3,11 +3,11 @@
 use super::extract::JsonBody;
 use super::wire::{EverythingAnswer, FoundAnswer, IncomingSearch, read_object};
 use super::{App, Problem};
-use crate::chat::{SearchMode, Words};
-use crate::service::Everything;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use guestbook_core::{SearchMode, Words};
+use guestbook_service::Everything;
 
 /// `POST /v1/search`
 pub(super) async fn search(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {

@@ -3,11 +3,11 @@
 use super::body_budget::Held;
 use super::deadline::Deadline;
 use super::{App, Problem};
-use crate::chat::{ConversationId, GuestId, IdempotencyKey, InvalidField, OwnerId};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use guestbook_core::{ConversationId, GuestId, IdempotencyKey, InvalidField, OwnerId};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use uuid::Uuid;

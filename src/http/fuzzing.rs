@@ -2,9 +2,8 @@
 
 use super::Problem;
 use super::wire::{IncomingMessage, IncomingMigration, read_object};
-use crate::chat::fuzzing::holds_nul;
-use crate::chat::{ClientId, GuestId, InvalidField, NewMessage, Role};
 use axum::http::StatusCode;
+use guestbook_core::{ClientId, GuestId, InvalidField, NewMessage, Role};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -144,10 +143,22 @@ fn migration(text: &str) {
     }
 }
 
+/// Whether a NUL stands in any text of a JSON value.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(all) => all.iter().any(holds_nul),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_corpus_breaks_no_law_of_bodies() {
-        crate::corpus::replay("bodies", super::bodies);
+        guestbook_fuzz_corpus::replay("bodies", super::bodies);
     }
 }

@@ -5,13 +5,13 @@ use super::extract::{GuestPath, JsonBody, Key};
 use super::patience::Patience;
 use super::wire::{Elements, IncomingBatch, IncomingMessage, Line, SavedAnswer, read, read_object};
 use super::{App, Problem};
-use crate::chat::{GuestId, IdempotencyKey, InvalidField, NewMessage};
-use crate::service::{Answer, Fate, Saved, Waiting};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use guestbook_core::{GuestId, IdempotencyKey, InvalidField, NewMessage};
+use guestbook_service::{Answer, Fate, Saved, Waiting};
 
 /// Messages of one guest at a time.
 const GUEST_BATCH: usize = 1000;

@@ -5,12 +5,12 @@ use super::extract::GuestPath;
 use super::problem::without_database;
 use super::wire::{BackendAnswer, ReadyAnswer};
 use super::{App, Problem};
-use crate::error::{Error, ErrorKind, Result as StoreResult};
-use crate::service::verify::{Mode, Report, Scope};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use guestbook_core::error::{Error, ErrorKind, Result as StoreResult};
+use guestbook_service::verify::{Mode, Report, Scope};
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 

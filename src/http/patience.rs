@@ -6,8 +6,8 @@
 
 use super::deadline::Deadline;
 use super::{App, Problem};
-use crate::chat::NewMessage;
-use crate::service::Waiting;
+use guestbook_core::NewMessage;
+use guestbook_service::Waiting;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// The patience with one batch.

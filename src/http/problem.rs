@@ -1,12 +1,12 @@
 //! Errors as `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`. Old clients read `detail`.
 
 use super::overload;
-use crate::chat::{ClientId, InvalidField};
-use crate::error::{Error, ErrorKind, panic_text};
-use crate::service::Unseen;
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use guestbook_core::error::{Error, ErrorKind, panic_text};
+use guestbook_core::{ClientId, InvalidField};
+use guestbook_service::Unseen;
 use serde::Serialize;
 use std::any::Any;
 use std::borrow::Cow;
@@ -297,29 +297,11 @@ pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 mod tests {
     use super::*;
-    use crate::chat::ModelId;
+    use guestbook_core::ModelId;
 
     /// What a client must not see: an address, a path, a statement, what another server said.
     const INSIDES: &str =
         "POST http://user:s3cret@10.0.0.7/v1: /var/lib/guestbook.db: SELECT * FROM message_cache";
-
-    /// Every kind; the match makes that a new one cannot be left out.
-    fn kinds() -> Vec<ErrorKind> {
-        use ErrorKind::*;
-        let next = |kind| match kind {
-            Invalid => Some(NotFound),
-            NotFound => Some(Conflict),
-            Conflict => Some(Busy),
-            Busy => Some(Full),
-            Full => Some(Unavailable),
-            Unavailable => Some(Corrupt),
-            Corrupt => Some(Inconsistent),
-            Inconsistent => Some(Unsupported),
-            Unsupported => Some(Internal),
-            Internal => None,
-        };
-        std::iter::successors(Some(Invalid), |kind| next(*kind)).collect()
-    }
 
     fn shown(problem: Problem) -> (u16, String) {
         let status = problem.status;
@@ -329,7 +311,7 @@ mod tests {
     /// The context of one kind is written for clients, see [`ErrorKind::Inconsistent`].
     #[test]
     fn no_server_error_shows_what_lies_beneath_it() {
-        for kind in kinds() {
+        for kind in ErrorKind::ALL {
             let context = match kind {
                 ErrorKind::Inconsistent => "run `guestbook verify`",
                 _ => INSIDES,

@@ -7,10 +7,10 @@ use super::wire::{
     read_object,
 };
 use super::{App, Problem};
-use crate::chat::{InvalidField, Scope};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use guestbook_core::{InvalidField, Scope};
 
 /// What stands for every scope.
 const EVERY: &str = "*";

@@ -4,12 +4,12 @@
 //! others write the same tables, nothing is held.
 
 use super::entity_tag::EntityTag;
-use crate::service::Freshness;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, ETAG, LINK};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use guestbook_service::Freshness;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use std::hash::RandomState;

@@ -4,11 +4,11 @@ use super::deadline::Deadline;
 use super::extract::{GuestPath, Parameters, UserPath};
 use super::wire::{ContextAnswer, FoundAnswer};
 use super::{App, Problem};
-use crate::chat::{Budget, InvalidField, K, ModelId, SearchMode, SearchText, Words};
-use crate::storage::database::{SearchScope, Sought};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use guestbook_core::{Budget, InvalidField, K, ModelId, SearchMode, SearchText, Words};
+use guestbook_storage::database::{SearchScope, Sought};
 
 /// `GET /v1/guest/chat/{guest_id}/search?q=&k=&mode=meaning|text`
 pub(super) async fn guest(

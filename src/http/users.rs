@@ -7,11 +7,11 @@ use super::extract::{
 use super::history::{Form, PageRequest, page};
 use super::wire::{ConversationAnswer, IncomingMigration, MigratedAnswer, read_object};
 use super::{App, Problem};
-use crate::storage::database::ChatKey;
 use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use guestbook_storage::database::ChatKey;
 
 /// Conversations in one answer at most.
 const CONVERSATIONS_CAP: usize = 1000;

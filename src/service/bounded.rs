@@ -3,10 +3,10 @@
 //! The lists are derived, so nothing is worth waiting for them: a store that hangs must hold up neither a request, nor the
 //! mending, nor the stop of the service.
 
-use crate::chat::{GuestId, Timestamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::list_cache::{Append, Applied, Head, ListCache, LiveList, NewLife};
-use crate::storage::{Promise, Stats, Storage, gated};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{GuestId, Timestamp};
+use guestbook_storage::list_cache::{Append, Applied, Head, ListCache, LiveList, NewLife};
+use guestbook_storage::{Promise, Stats, Storage, gated};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;

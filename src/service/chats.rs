@@ -3,10 +3,10 @@
 use super::Service;
 use super::ingest::Operation;
 use super::read_limit::ReadPermit;
-use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{ChatKey, Erased, Migrated, Page, PageStart};
-use crate::storage::list_cache::{Item, LiveList};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
+use guestbook_storage::database::{ChatKey, Erased, Migrated, Page, PageStart};
+use guestbook_storage::list_cache::{Item, LiveList};
 use std::time::Duration;
 
 /// A guest's live list.

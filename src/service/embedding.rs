@@ -1,10 +1,10 @@
 //! Vectors: at once where the model is a matter of microseconds, else after the answer, with patience.
 
 use super::Service;
-use crate::chat::{MessageId, NewMessage, Vector, rounded_ms};
-use crate::embed::{EmbedError, Embedder};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{Embedding, Unembedded, VectorOutcome, VectorUpdate};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{MessageId, NewMessage, Vector, rounded_ms};
+use guestbook_embed::{EmbedError, Embedder};
+use guestbook_storage::database::{Embedding, Unembedded, VectorOutcome, VectorUpdate};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -2,9 +2,9 @@
 
 use super::Service;
 use super::read_limit::ReadPermit;
-use crate::chat::{Conversation, Message, Timestamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{CacheVersion, ChatKey, History, MessageSize, Page, PageStart};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{Conversation, Message, Timestamp};
+use guestbook_storage::database::{CacheVersion, ChatKey, History, MessageSize, Page, PageStart};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -19,8 +19,7 @@ const STEP_BYTES: usize = 256 << 10;
 const STEP: usize = 512;
 
 /// How long a page of a chat is what would be read: until something changes it, or the chat ends.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(test, derive(Default))]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Freshness {
     version: CacheVersion,
     ends: Option<Timestamp>,

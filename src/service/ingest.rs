@@ -19,9 +19,9 @@ pub use queue::{Fate, Waiting};
 pub(super) use queue::{Ingest, Queue};
 
 use super::Service;
-use crate::chat::{ClientId, NewMessage, OwnerId, Receipt};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{Embedding, Entry, Erased, Group, Recorded};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{ClientId, NewMessage, OwnerId, Receipt};
+use guestbook_storage::database::{Embedding, Entry, Erased, Group, Recorded};
 use std::time::Instant;
 
 /// What became of one group of messages.
@@ -29,7 +29,7 @@ use std::time::Instant;
 pub enum Answer {
     /// Every message of it is stored.
     Saved(Vec<Saved>),
-    /// Nothing of it is: see [`crate::storage::database::Outcome::Conflict`].
+    /// Nothing of it is: see [`guestbook_storage::database::Outcome::Conflict`].
     Conflict {
         /// The place in the group.
         index: usize,

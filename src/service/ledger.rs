@@ -1,7 +1,7 @@
 //! What has been done to the lists and is not noted in the tables yet, and whether the list store is to be tried at all.
 
-use crate::chat::{ConversationId, GuestId};
-use crate::storage::database::Settled;
+use guestbook_core::{ConversationId, GuestId};
+use guestbook_storage::database::Settled;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -5,9 +5,9 @@
 //! the tables, by one idempotent step that makes a guest's list right whatever state it is in ([`Service::mend`]).
 
 use super::Service;
-use crate::chat::{GuestId, rounded_ms};
-use crate::error::Result;
-use crate::failpoint;
+use guestbook_core::error::Result;
+use guestbook_core::{GuestId, rounded_ms};
+use guestbook_failpoint as failpoint;
 use std::time::Duration;
 use uuid::Uuid;
 

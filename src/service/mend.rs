@@ -1,12 +1,12 @@
 //! Making lists right again: whatever state a guest's list is in, one idempotent step makes it what the tables say.
 
 use super::Service;
-use crate::chat::{ConversationId, GuestId};
-use crate::error::Result;
-use crate::failpoint;
-use crate::storage::database::{ChatKey, ListDebt, ListRow, Page, PageStart, Settled};
-use crate::storage::list_cache::{Append, Applied, Head, Item, NewLife, Origin};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use guestbook_core::error::Result;
+use guestbook_core::{ConversationId, GuestId};
+use guestbook_failpoint as failpoint;
+use guestbook_storage::database::{ChatKey, ListDebt, ListRow, Page, PageStart, Settled};
+use guestbook_storage::list_cache::{Append, Applied, Head, Item, NewLife, Origin};
 use std::collections::HashSet;
 use uuid::Uuid;
 

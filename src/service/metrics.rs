@@ -1,7 +1,7 @@
 //! Counting reads and response times without a write transaction per request: they gather here and ride along with a batch.
 
-use crate::chat::OwnerId;
-use crate::storage::database::{OwnerTime, Tally};
+use guestbook_core::OwnerId;
+use guestbook_storage::database::{OwnerTime, Tally};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

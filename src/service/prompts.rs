@@ -10,11 +10,11 @@ pub(super) use keeping::{Keeping, Waiting, keep_loop};
 pub(super) use lookups::Lookups;
 
 use super::Service;
-use crate::chat::{
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{
     Content, GuestId, OwnerId, PromptKey, PromptSetting, Scope, Vector, same_question,
 };
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{KeptAnswer, NewAnswer, PromptStats};
+use guestbook_storage::database::{KeptAnswer, NewAnswer, PromptStats};
 use std::time::Duration;
 
 /// Prompts of one setting that are compared by meaning: the most recently used. It bounds what a lookup costs.

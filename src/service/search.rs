@@ -1,10 +1,10 @@
 //! Finding messages within a guest's chat or a user's conversations, or by words in all, and choosing what a model is sent.
 
 use super::Service;
-use crate::chat::{Budget, Filters, Findings, GuestId, K, ModelId, SearchText, Vector, Words};
-use crate::embed::{EmbedError, Embedder};
-use crate::error::Result;
-use crate::storage::database::{
+use guestbook_core::error::Result;
+use guestbook_core::{Budget, Filters, Findings, GuestId, K, ModelId, SearchText, Vector, Words};
+use guestbook_embed::{EmbedError, Embedder};
+use guestbook_storage::database::{
     Context, ContextRequest, SearchRequest, SearchScope, Sought, WordsRequest,
 };
 use std::time::Duration;

@@ -2,10 +2,10 @@
 //! out what another node has changed.
 
 use super::{Parts, Service};
-use crate::error::{Error, ErrorKind, Result};
-use crate::failpoint;
-use crate::storage::database::StoredSettings;
-use crate::storage::list_cache::{NewLife, Origin};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_failpoint as failpoint;
+use guestbook_storage::database::StoredSettings;
+use guestbook_storage::list_cache::{NewLife, Origin};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 

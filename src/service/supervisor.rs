@@ -5,7 +5,7 @@
 //! in the way. From then on nothing more is let in, `readyz` says 503, and the process ends with 70.
 
 use super::Service;
-use crate::error::{Error, ErrorKind};
+use guestbook_core::error::{Error, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

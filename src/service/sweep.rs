@@ -4,8 +4,8 @@
 //! once: should it be set right again, nothing is gone that had not expired.
 
 use super::Service;
-use crate::chat::{Timestamp, rounded_ms};
-use crate::error::Result;
+use guestbook_core::error::Result;
+use guestbook_core::{Timestamp, rounded_ms};
 use std::time::{Duration, Instant};
 
 /// Removed per transaction, so that a sweep never holds up the write path for long.

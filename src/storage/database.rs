@@ -10,7 +10,7 @@ mod corpus;
 mod outbox;
 mod prompts;
 mod search;
-pub(super) mod settings;
+pub mod settings;
 mod stores;
 mod vectors;
 
@@ -25,7 +25,7 @@ pub use prompts::{
     Given, KeptAnswer, LookupCounts, NearPrompt, NewAnswer, OwnerLookups, PromptStats, PromptTally,
     Prompts,
 };
-pub(super) use search::no_text_index;
+pub use search::no_text_index;
 pub use search::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
     WordsRequest,
@@ -37,12 +37,12 @@ pub use settings::{
 pub use stores::Stores;
 pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
 
-use crate::chat::{
+use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{
     ClientId, Conversation, ConversationId, EmbeddingState, GuestId, ListState, Message, MessageId,
     ModelId, NewMessage, OwnerId, RowState, Timestamp, Ttl, Vector, Window,
 };
-use crate::error::Result;
-use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 

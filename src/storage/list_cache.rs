@@ -5,9 +5,9 @@
 //! rebuilds the list from the tables. Losing a list store loses nothing.
 
 use super::Storage;
-use crate::chat::{Content, ConversationId, GuestId, Role, Timestamp};
-use crate::error::Result;
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{Content, ConversationId, GuestId, Role, Timestamp};
 use std::sync::Arc;
 use uuid::Uuid;
 

@@ -3,11 +3,12 @@
 //! SQLite reads `file:…?mode=memory` and `:memory:` as more than a name, and a shell expands `~` only at the beginning of a
 //! word. Taken as written, such a setting makes files that nobody looks for, or data that nobody keeps.
 
-use crate::error::{Error, ErrorKind, Result};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use std::io;
 use std::path::Path;
 
 /// The path after a scheme, as it was written; percent signs are plain characters.
-pub(super) fn after_scheme(flag: &str, scheme: &str, text: &str) -> Result<()> {
+pub fn after_scheme(flag: &str, scheme: &str, text: &str) -> Result<()> {
     let refused = |what: &str, instead: &str| {
         let context = format!("{flag}: {scheme}: {what}; {instead}");
         Err(Error::new(ErrorKind::Invalid, "storage", "open", context))
@@ -56,7 +57,7 @@ pub fn require_folder(flag: &str, folder: &Path) -> Result<()> {
 }
 
 /// The folder that a path lies in; an empty parent means the working folder.
-pub(super) fn parent(path: &Path) -> &Path {
+pub fn parent(path: &Path) -> &Path {
     let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }
@@ -83,6 +84,33 @@ impl Meaning {
             _ if text.starts_with('~') => Self::Home,
             _ => Self::Path,
         }
+    }
+}
+
+/// What a person can do about a refusal of the operating system on a file or folder of ours.
+pub fn advice(cause: &io::Error) -> &'static str {
+    use io::ErrorKind as Kind;
+    use rustix::io::Errno;
+    match Errno::from_io_error(cause) {
+        Some(Errno::MFILE | Errno::NFILE) => {
+            return "raise the limit of open files (`ulimit -n 1024`, or LimitNOFILE= of the service)";
+        }
+        Some(Errno::LOOP) => return "correct the path: a link in it leads in a circle",
+        _ => {}
+    }
+    match cause.kind() {
+        Kind::ReadOnlyFilesystem => {
+            "its file system is mounted read-only: mount it writable, or choose another folder"
+        }
+        Kind::StorageFull | Kind::QuotaExceeded => "free some room, or choose another folder",
+        Kind::PermissionDenied => {
+            "make it readable and writable for the user that this runs as, or choose another folder"
+        }
+        Kind::NotFound => "make its folder first, or choose another",
+        Kind::NotADirectory | Kind::IsADirectory => {
+            "correct the path: what it leads through is no folder, or it names one"
+        }
+        _ => "check its owner, its mode and its disk, or choose another folder",
     }
 }
 

@@ -5,24 +5,24 @@
 use super::conversation_state::{ConversationState, Conversations};
 use super::database::{Batch, Embedding, Entry, Group, Outcome, Recorded, TableSettings};
 use super::stored_ids::{StoredIds, list_state, row_state};
-use crate::chat::{ClientId, EmbeddingState, GuestId, MessageId, NewMessage, RowState};
+use guestbook_core::{ClientId, EmbeddingState, GuestId, MessageId, NewMessage, RowState};
 use std::collections::HashMap;
 use uuid::Uuid;
 
 /// What a batch does.
 #[derive(Debug)]
-pub(super) struct BatchPlan<'a> {
+pub struct BatchPlan<'a> {
     batch: &'a Batch,
     /// Those of the batch's guests, as they will be.
-    pub(super) conversations: Conversations,
+    pub conversations: Conversations,
     /// One for each group. Who gets a usage row is known once the rows are written: see [`Self::note_usage`].
-    pub(super) outcomes: Vec<Outcome>,
+    pub outcomes: Vec<Outcome>,
     /// How many messages are new.
-    pub(super) new_count: usize,
+    pub new_count: usize,
 }
 
 /// Plans a batch. An error is what is wrong with it.
-pub(super) fn plan<'a>(
+pub fn plan<'a>(
     batch: &'a Batch,
     settings: &TableSettings,
     conversations: Conversations,
@@ -51,7 +51,7 @@ pub(super) fn plan<'a>(
 
 impl<'a> BatchPlan<'a> {
     /// The messages that are stored now, in order, and where each goes.
-    pub(super) fn new_messages(&self) -> impl Iterator<Item = (&'a Entry, &Recorded)> {
+    pub fn new_messages(&self) -> impl Iterator<Item = (&'a Entry, &Recorded)> {
         let groups = self.batch.groups.iter().zip(&self.outcomes);
         let messages = groups.flat_map(|(Group(entries), outcome)| match outcome {
             Outcome::Stored(recorded) => entries.iter().zip(recorded),
@@ -61,13 +61,13 @@ impl<'a> BatchPlan<'a> {
     }
 
     /// The conversations that got a message.
-    pub(super) fn changed(&self) -> impl Iterator<Item = &ConversationState> {
+    pub fn changed(&self) -> impl Iterator<Item = &ConversationState> {
         let chats = self.conversations.states.iter();
         chats.filter(|chat| chat.first.is_some())
     }
 
     /// Completes the outcomes with who got a usage row, from how many requests each owner has now: no more than this batch's.
-    pub(super) fn note_usage<E>(
+    pub fn note_usage<E>(
         &mut self,
         mut total_requests: impl FnMut(&ConversationState) -> Result<Option<u64>, E>,
     ) -> Result<(), E> {
@@ -274,7 +274,7 @@ fn is_same(message: &NewMessage, earlier: &NewMessage) -> bool {
 mod tests {
     use super::super::stored_ids::{StoredMessage, client_ids};
     use super::*;
-    use crate::chat::{Content, Role, Timestamp, Ttl};
+    use guestbook_core::{Content, Role, Timestamp, Ttl};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::time::Duration;

@@ -15,7 +15,7 @@ pub fn make_files_private() {
 
 /// Takes from others what an older version, or another program, left them to do with these files. Files that are not there,
 /// links and folders are passed over.
-pub(super) fn tighten(paths: impl IntoIterator<Item = PathBuf>) {
+pub fn tighten(paths: impl IntoIterator<Item = PathBuf>) {
     let mut tightened = Vec::new();
     for path in paths {
         match tighten_one(&path) {
@@ -32,7 +32,7 @@ pub(super) fn tighten(paths: impl IntoIterator<Item = PathBuf>) {
 }
 
 /// Every file in a folder and in those below it. A link is none.
-pub(super) fn files_below(folder: &Path) -> Vec<PathBuf> {
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else {
         return files;

@@ -1,7 +1,7 @@
 //! Whether a store can be written is tried, because nothing else tells. A probe must never become a load: one serves everybody
 //! who asks for a while.
 
-use crate::error::Result;
+use guestbook_core::error::Result;
 use std::time::{Duration, Instant};
 
 /// How long it is good that a write was possible.
@@ -11,18 +11,18 @@ const BAD: Duration = Duration::from_millis(250);
 
 /// What became of the last probe.
 #[derive(Debug, Default)]
-pub(crate) struct Probe(Option<(Instant, Result<()>)>);
+pub struct Probe(Option<(Instant, Result<()>)>);
 
 impl Probe {
     /// The outcome of the last probe, if it was a moment ago.
-    pub(crate) fn last(&self) -> Option<Result<()>> {
+    pub fn last(&self) -> Option<Result<()>> {
         let (at, outcome) = self.0.as_ref()?;
         let long = if outcome.is_ok() { GOOD } else { BAD };
         (at.elapsed() < long).then(|| outcome.clone())
     }
 
     /// Notes the outcome of a probe.
-    pub(crate) fn note(&mut self, outcome: Result<()>) -> Result<()> {
+    pub fn note(&mut self, outcome: Result<()>) -> Result<()> {
         self.0 = Some((Instant::now(), outcome.clone()));
         outcome
     }
@@ -31,7 +31,7 @@ impl Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
+    use guestbook_core::error::{Error, ErrorKind};
 
     #[test]
     fn an_outcome_is_good_for_a_moment_and_a_failure_for_a_shorter_one() {

@@ -1,10 +1,10 @@
 //! Comparing stored vectors with one that is sought, row by row: the same for every store of tables.
 
-use crate::chat::{Best, Place, Probe, Score, Vector, square};
+use guestbook_core::{Best, Place, Probe, Score, Vector, square};
 
 /// A search by meaning while it goes through the rows.
 #[derive(Debug)]
-pub(super) struct Scan {
+pub struct Scan {
     probe: Probe,
     /// The row at hand, as signed bytes.
     row: Vec<i8>,
@@ -15,18 +15,18 @@ pub(super) struct Scan {
 
 /// What a scan found.
 #[derive(Debug)]
-pub(super) struct Scanned {
+pub struct Scanned {
     /// The best, the best first.
-    pub(super) best: Vec<(Score, Place)>,
+    pub best: Vec<(Score, Place)>,
     /// Messages that were compared.
-    pub(super) searched: u64,
+    pub searched: u64,
     /// Messages that were seen.
-    pub(super) of: u64,
+    pub of: u64,
 }
 
 impl Scan {
     /// A scan that keeps the `keep` best.
-    pub(super) fn new(sought: &Vector, keep: usize) -> Self {
+    pub fn new(sought: &Vector, keep: usize) -> Self {
         Self {
             probe: Probe::new(sought),
             row: Vec::with_capacity(sought.dimension()),
@@ -38,7 +38,7 @@ impl Scan {
 
     /// Looks at a message; `stored` is its vector of the model that is sought, if it has one. Bytes that are no vector of
     /// that model, which only damage can leave behind, are not compared.
-    pub(super) fn see(&mut self, place: Place, stored: Option<&[u8]>) {
+    pub fn see(&mut self, place: Place, stored: Option<&[u8]>) {
         self.of += 1;
         let Some(stored) = stored else { return };
         self.row.clear();
@@ -55,7 +55,7 @@ impl Scan {
     }
 
     /// What was found.
-    pub(super) fn end(self) -> Scanned {
+    pub fn end(self) -> Scanned {
         Scanned {
             best: self.best.into_sorted(),
             searched: self.searched,

@@ -1,11 +1,11 @@
 //! What is said of tables that another version has made.
 
 /// The key in `guestbook_meta` of the version that has changed the schema last.
-pub(super) const WRITTEN_BY: &str = "schema_written_by";
+pub const WRITTEN_BY: &str = "schema_written_by";
 
 /// A schema that this version does not have.
 #[derive(Clone, Debug)]
-pub(super) enum Unknown {
+pub enum Unknown {
     /// One of a higher number.
     Newer {
         /// Its number and name.
@@ -22,7 +22,7 @@ pub(super) enum Unknown {
 
 impl Unknown {
     /// What it is, and what to do; `by` is the version that wrote it, where that was noted, and `elsewhere` where else one can go.
-    pub(super) fn context(&self, by: Option<&str>, elsewhere: &str) -> String {
+    pub fn context(&self, by: Option<&str>, elsewhere: &str) -> String {
         let this = env!("CARGO_PKG_VERSION");
         let by = by.filter(|by| *by != this).map_or_else(
             || "a newer version".to_owned(),

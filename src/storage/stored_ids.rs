@@ -3,7 +3,7 @@
 //! An id is its conversation's own: what others store in theirs decides only which id a row gets, never whether it is stored.
 
 use super::database::{Batch, Recorded};
-use crate::chat::{
+use guestbook_core::{
     ClientId, ConversationId, Digest, EmbeddingState, GuestId, ListState, MessageId, Metadata,
     NewMessage, Role, RowState, Timestamp, Window,
 };
@@ -12,29 +12,37 @@ use std::sync::Arc;
 
 /// A message that is stored.
 #[derive(Clone, Debug)]
-pub(super) struct StoredMessage {
-    pub(super) id: MessageId,
-    pub(super) external_id: Option<Arc<str>>,
-    pub(super) conversation: ConversationId,
+pub struct StoredMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// The id under which its client sent it, where that is another one.
+    pub external_id: Option<Arc<str>>,
+    /// Its conversation.
+    pub conversation: ConversationId,
     /// The list window of its conversation; not looked at where the batch has that conversation.
-    pub(super) window: Option<Window>,
-    pub(super) sequence: u64,
+    pub window: Option<Window>,
+    /// Its place in the conversation.
+    pub sequence: u64,
     /// `None` where the row is damaged: then no message is this one again.
-    pub(super) said: Option<(Role, Digest)>,
-    pub(super) sent_at: Timestamp,
-    pub(super) metadata: Option<Metadata>,
-    pub(super) is_synced: bool,
-    pub(super) embedding: EmbeddingState,
+    pub said: Option<(Role, Digest)>,
+    /// When its client sent it.
+    pub sent_at: Timestamp,
+    /// What its client sent with it.
+    pub metadata: Option<Metadata>,
+    /// Whether its session list has it.
+    pub is_synced: bool,
+    /// What became of its vector.
+    pub embedding: EmbeddingState,
 }
 
 impl StoredMessage {
     /// Role and content hash, from their columns.
-    pub(super) fn said(role: &str, hash: &str) -> Option<(Role, Digest)> {
+    pub fn said(role: &str, hash: &str) -> Option<(Role, Digest)> {
         Role::parse(role).ok().zip(Digest::from_hex(hash))
     }
 
     /// The embedding's state, from its columns.
-    pub(super) fn embedding(noted: Option<&str>, has_vector: bool) -> EmbeddingState {
+    pub fn embedding(noted: Option<&str>, has_vector: bool) -> EmbeddingState {
         match noted.and_then(EmbeddingState::parse) {
             _ if has_vector => EmbeddingState::Stored,
             noted => noted.unwrap_or(EmbeddingState::Off),
@@ -42,14 +50,14 @@ impl StoredMessage {
     }
 
     /// Whether `message` is this one again.
-    pub(super) fn is(&self, message: &NewMessage) -> bool {
+    pub fn is(&self, message: &NewMessage) -> bool {
         let metadata = self.metadata.as_ref();
         let same = |(role, hash)| message.repeats(role, hash, self.sent_at, metadata);
         self.said.is_some_and(same)
     }
 
     /// The first answer again.
-    pub(super) fn recorded(&self, window: Option<Window>, at: Timestamp) -> Recorded {
+    pub fn recorded(&self, window: Option<Window>, at: Timestamp) -> Recorded {
         let row = row_state(self.sequence);
         Recorded {
             id: self.id,
@@ -66,7 +74,7 @@ impl StoredMessage {
 }
 
 /// What the message at `sequence` did to its conversation's row.
-pub(super) fn row_state(sequence: u64) -> RowState {
+pub fn row_state(sequence: u64) -> RowState {
     match sequence {
         0 => RowState::Created,
         _ => RowState::Updated,
@@ -74,7 +82,7 @@ pub(super) fn row_state(sequence: u64) -> RowState {
 }
 
 /// What a list had of a message that is stored, when its id came again.
-pub(super) fn list_state(
+pub fn list_state(
     window: Option<Window>,
     sequence: u64,
     is_synced: bool,
@@ -91,7 +99,7 @@ pub(super) fn list_state(
 
 /// The ids that guests may have sent before, and those that tell whether an idempotency key was used for another request; each
 /// once, by guest and key.
-pub(super) fn client_ids(batch: &Batch) -> Vec<(&GuestId, &ClientId)> {
+pub fn client_ids(batch: &Batch) -> Vec<(&GuestId, &ClientId)> {
     let ids = batch.entries().flat_map(|entry| {
         let message = &entry.message;
         let ids = message.client_id.iter().chain(&message.rules_out);
@@ -105,16 +113,16 @@ pub(super) fn client_ids(batch: &Batch) -> Vec<(&GuestId, &ClientId)> {
 
 /// What is stored under the ids of a batch.
 #[derive(Debug, Default)]
-pub(super) struct StoredIds<'a> {
+pub struct StoredIds<'a> {
     /// In conversations that the guest began.
     found: HashMap<(&'a GuestId, &'a str), Vec<StoredMessage>>,
     /// Ids that messages have for their own, whoever's they are.
-    pub(super) held: HashSet<MessageId>,
+    pub held: HashSet<MessageId>,
 }
 
 impl<'a> StoredIds<'a> {
     /// A message that is stored under `id`; `is_mine`: in a conversation that the guest began.
-    pub(super) fn add(
+    pub fn add(
         &mut self,
         guest: &'a GuestId,
         id: &'a ClientId,
@@ -129,13 +137,13 @@ impl<'a> StoredIds<'a> {
     }
 
     /// Whether anything is stored under `id` in a conversation that the guest began.
-    pub(super) fn has(&self, guest: &'a GuestId, id: &'a ClientId) -> bool {
+    pub fn has(&self, guest: &'a GuestId, id: &'a ClientId) -> bool {
         self.found.contains_key(&(guest, &**id.key()))
     }
 
     /// The message that `message` repeats or contradicts: in the guest's conversation `here` any, in those that became a user's
     /// only the same message.
-    pub(super) fn repeated(
+    pub fn repeated(
         &self,
         message: &'a NewMessage,
         id: &'a ClientId,

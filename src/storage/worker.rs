@@ -3,7 +3,7 @@
 //! The async side never blocks: a call is queued, run on the worker's thread, and answered over a oneshot. A panic on a
 //! worker poisons it, because the state it owned may be half changed; every later call fails with the reason.
 
-use crate::error::{Error, ErrorKind, Result, panic_text};
+use guestbook_core::error::{Error, ErrorKind, Result, panic_text};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -13,11 +13,11 @@ type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// The reason why a store must not be used any more, shared by its threads and whoever holds its state. Set once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Poison(Arc<OnceLock<Error>>);
+pub struct Poison(Arc<OnceLock<Error>>);
 
 impl Poison {
     /// From now on every call fails with `cause`. For failures after which the state on disk is not known.
-    pub(crate) fn set(&self, cause: Error) {
+    pub fn set(&self, cause: Error) {
         // The first cause is the one to show. It holds before anything is said of it.
         if self.0.set(cause.clone()).is_ok() {
             tracing::error!(backend = cause.backend(), %cause, "store poisoned: nothing more is acknowledged until a restart");
@@ -25,7 +25,7 @@ impl Poison {
     }
 
     /// Fails with the reason, if there is one.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         match self.0.get() {
             Some(cause) => Err(cause.clone()),
             None => Ok(()),
@@ -34,7 +34,7 @@ impl Poison {
 }
 
 /// Starts a thread without which the store must not go on: should it panic, the store is poisoned.
-pub(crate) fn spawn_essential(
+pub fn spawn_essential(
     name: String,
     backend: &'static str,
     poison: Poison,
@@ -56,7 +56,7 @@ fn panicked(backend: &'static str, panic: &(dyn std::any::Any + Send)) -> Error 
 }
 
 /// One or more threads, each with its own `T`, taking jobs from one bounded queue.
-pub(crate) struct Worker<T> {
+pub struct Worker<T> {
     backend: &'static str,
     /// Taken by `close`, after which no job can be sent.
     jobs: Mutex<Option<mpsc::Sender<Job<T>>>>,
@@ -66,7 +66,7 @@ pub(crate) struct Worker<T> {
 
 impl<T: 'static> Worker<T> {
     /// Starts one thread per element of `states`; `queue` is how many jobs may wait.
-    pub(crate) fn spawn(
+    pub fn spawn(
         backend: &'static str,
         role: &str,
         queue: usize,
@@ -102,7 +102,7 @@ impl<T: 'static> Worker<T> {
     }
 
     /// Runs `work` on a worker's thread and returns its answer. Work that was queued is run even when the caller goes away.
-    pub(crate) async fn call<R: Send + 'static>(
+    pub async fn call<R: Send + 'static>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
@@ -119,7 +119,7 @@ impl<T: 'static> Worker<T> {
     }
 
     /// A place in the queue, if there is one now and the store can be used.
-    pub(crate) fn try_reserve(&self) -> Option<Slot<T>> {
+    pub fn try_reserve(&self) -> Option<Slot<T>> {
         self.jobs("reserve")
             .ok()?
             .try_reserve_owned()
@@ -128,7 +128,7 @@ impl<T: 'static> Worker<T> {
     }
 
     /// A place in the queue, waited for.
-    pub(crate) async fn reserve(&self, operation: &'static str) -> Result<Slot<T>> {
+    pub async fn reserve(&self, operation: &'static str) -> Result<Slot<T>> {
         let place = self.jobs(operation)?.reserve_owned().await;
         place
             .map(Slot)
@@ -136,7 +136,7 @@ impl<T: 'static> Worker<T> {
     }
 
     /// Waits for what a job of a [`Slot`] says.
-    pub(crate) async fn answered<R>(
+    pub async fn answered<R>(
         &self,
         operation: &'static str,
         answer: oneshot::Receiver<Result<R>>,
@@ -154,7 +154,7 @@ impl<T: 'static> Worker<T> {
     }
 
     /// Lets queued work finish, drops the state and waits for the threads.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         drop(
             self.jobs
                 .lock()
@@ -173,7 +173,7 @@ impl<T: 'static> Worker<T> {
     }
 
     /// Why the store must not be used any more, if a thread has panicked.
-    pub(crate) fn fatal(&self) -> Option<Error> {
+    pub fn fatal(&self) -> Option<Error> {
         self.poison.check().err()
     }
 
@@ -184,11 +184,11 @@ impl<T: 'static> Worker<T> {
 }
 
 /// A place in the queue of a worker.
-pub(crate) struct Slot<T>(mpsc::OwnedPermit<Job<T>>);
+pub struct Slot<T>(mpsc::OwnedPermit<Job<T>>);
 
 impl<T> Slot<T> {
     /// Has `work` run in this place. It is dropped instead where the store is poisoned before its turn.
-    pub(crate) fn run(self, work: impl FnOnce(&mut T) + Send + 'static) {
+    pub fn run(self, work: impl FnOnce(&mut T) + Send + 'static) {
         drop(self.0.send(Box::new(work)));
     }
 }

@@ -1,25 +1,6 @@
-//! The real binary: how it starts, what it says, what it refuses, how it ends, and what is there after every end.
+//! The binary: its commands, and the bench.
 
-#![allow(clippy::unwrap_used)] // a test may fail
+#![allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 
-#[path = "../site/client.rs"]
-#[allow(dead_code)] // this suite uses a part of it
-mod client;
-
-mod asking;
-mod caching;
-mod copying;
-mod ending;
-mod hiding;
-mod logging;
-#[allow(dead_code)] // as above
-mod process;
-mod reading;
-mod refusing;
-mod searching;
-mod settings;
-mod sockets;
-mod starting;
-mod supervised;
-mod variables;
-mod verifying;
+mod benchmarks;
+mod commands;

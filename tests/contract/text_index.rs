@@ -1,14 +1,14 @@
 //! Switching the index over words on and off, over what is stored already.
 
-use crate::fixture::Fixture;
-use crate::words::*;
-use guestbook::chat::{Filters, K, SearchText, Words};
+use guestbook::core::{Filters, K, SearchText, Words};
+#[cfg(feature = "postgres")]
+use guestbook::postgres::{PostgresDatabase, PostgresUrl};
+use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::Stores;
 use guestbook::storage::database::{TableSettings, WordsRequest};
 use guestbook::storage::memory::MemoryLists;
-#[cfg(feature = "postgres")]
-use guestbook::storage::postgres::{PostgresDatabase, PostgresUrl};
-use guestbook::storage::sqlite::SqliteDatabase;
+use guestbook_storage_contract::Fixture;
+use guestbook_storage_contract::words::*;
 use std::sync::Arc;
 
 /// Off, on, off and on again, with a message more each time; all are found where it is on.
@@ -53,7 +53,7 @@ async fn a_file_is_indexed_from_what_is_in_it() {
 #[cfg(feature = "postgres")]
 #[tokio::test]
 async fn a_server_is_indexed_from_what_is_on_it() {
-    let (_server, url) = crate::servers::shared_postgres().await;
+    let (_server, url) = guestbook_testkit::servers::shared_postgres().await;
     let url = PostgresUrl::parse(&url).unwrap();
     switched(async |settings| {
         let opened = PostgresDatabase::open(&url, 4, settings).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_server_is_indexed_from_what_is_on_it() {
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_start_together_make_one_index() {
-    let (_server, url) = crate::servers::shared_postgres().await;
+    let (_server, url) = guestbook_testkit::servers::shared_postgres().await;
     let url = Arc::new(PostgresUrl::parse(&url).unwrap());
     let settings = TableSettings {
         text_index: true,

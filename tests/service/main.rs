@@ -1,23 +1,8 @@
-//! The laws of the service: batching, places in the queue, sessions, retention, and what holds after a crash.
+//! The service over stores that obey and over stores that fail: what it does, verifies, embeds, and survives.
 
 #![allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 
-#[path = "../site/client.rs"]
-#[allow(dead_code)] // this suite uses a part of it
-mod client;
-#[path = "../stage/mod.rs"]
-mod stage;
-
-mod batching;
-mod crash;
-mod freshness;
-mod line_by_line;
-mod list_life;
-mod long_pages;
-mod prompts;
-mod queue;
-mod replaced;
-mod retention;
-mod session;
-mod settling;
-mod supervised;
+mod behaviour;
+mod embedding_worker;
+mod faults;
+mod verify;

@@ -6,17 +6,17 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 /// The first `KEPT` elements of an array or of lines, and how many there are. A body of a few MiB can hold millions.
-pub(in crate::http) struct Elements<T, const KEPT: usize> {
-    pub(in crate::http) first: Vec<T>,
-    pub(in crate::http) count: usize,
+pub(crate) struct Elements<T, const KEPT: usize> {
+    pub(crate) first: Vec<T>,
+    pub(crate) count: usize,
 }
 
 /// A line, or the number of one that is not UTF-8; the first of a body is 1.
-pub(in crate::http) type Line<'a> = Result<&'a str, usize>;
+pub(crate) type Line<'a> = Result<&'a str, usize>;
 
 impl<'a, const KEPT: usize> Elements<Line<'a>, KEPT> {
     /// The lines of a body that are not blank.
-    pub(in crate::http) fn of_lines(body: &'a [u8]) -> Self {
+    pub(crate) fn of_lines(body: &'a [u8]) -> Self {
         let lines = body.split(|byte| *byte == b'\n').enumerate();
         let lines = lines.map(|(at, line)| std::str::from_utf8(line).map_err(|_| at + 1));
         let is_blank = |line: &Line<'_>| line.is_ok_and(|line| line.trim().is_empty());

@@ -2,16 +2,16 @@
 
 use super::found::FoundAnswer;
 use super::incoming::{present, text};
-use crate::chat::{
+use guestbook_core::{
     Filters, InvalidField, K, ModelId, Platform, Role, Score, SearchMode, SearchText, Timestamp,
 };
-use crate::service::{IndexStatus, Overview};
+use guestbook_service::{IndexStatus, Overview};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// `{"q":…}` and what narrows it; every field is checked on its own.
 #[derive(Deserialize)]
-pub(in crate::http) struct IncomingSearch<'a> {
+pub(crate) struct IncomingSearch<'a> {
     #[serde(borrow)]
     q: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -31,16 +31,16 @@ pub(in crate::http) struct IncomingSearch<'a> {
 }
 
 /// What is asked, checked.
-pub(in crate::http) struct AskedOfEverything {
-    pub(in crate::http) text: SearchText,
-    pub(in crate::http) k: K,
-    pub(in crate::http) mode: SearchMode,
-    pub(in crate::http) filters: Filters,
+pub(crate) struct AskedOfEverything {
+    pub(crate) text: SearchText,
+    pub(crate) k: K,
+    pub(crate) mode: SearchMode,
+    pub(crate) filters: Filters,
 }
 
 impl IncomingSearch<'_> {
     /// Checks every field.
-    pub(in crate::http) fn search(&self) -> Result<AskedOfEverything, InvalidField> {
+    pub(crate) fn search(&self) -> Result<AskedOfEverything, InvalidField> {
         let words = SearchText::parse("q", &text("q", self.q)?)?;
         let k = number::<usize>("k", self.k, "must be a whole number, 1 to 100")?;
         let minimum = number(
@@ -98,7 +98,7 @@ fn time(field: &str, text: &str) -> Result<Timestamp, InvalidField> {
 
 /// The answer.
 #[derive(Serialize)]
-pub(in crate::http) struct EverythingAnswer<'a> {
+pub(crate) struct EverythingAnswer<'a> {
     /// How far the index is: `searched` may be less than `of` while it is `building`.
     index: &'static str,
     #[serde(flatten)]
@@ -106,7 +106,7 @@ pub(in crate::http) struct EverythingAnswer<'a> {
 }
 
 impl<'a> EverythingAnswer<'a> {
-    pub(in crate::http) fn new(model: &'a ModelId, overview: &'a Overview) -> Self {
+    pub(crate) fn new(model: &'a ModelId, overview: &'a Overview) -> Self {
         Self {
             index: overview.index.as_str(),
             found: FoundAnswer::new(SearchMode::Meaning, Some(model), &overview.findings),
@@ -116,7 +116,7 @@ impl<'a> EverythingAnswer<'a> {
 
 /// What readiness says of the index.
 #[derive(Serialize)]
-pub(in crate::http) struct IndexAnswer {
+pub(crate) struct IndexAnswer {
     state: &'static str,
     searched: u64,
     of: u64,

@@ -1,14 +1,14 @@
 //! The JSON of what was found.
 
 use super::outgoing::ShownId;
-use crate::chat::{Budget, Findings, GuestId, Hit, ModelId, Score, SearchMode, Why};
-use crate::storage::database::{Context, ContextMessage};
+use guestbook_core::{Budget, Findings, GuestId, Hit, ModelId, Score, SearchMode, Why};
+use guestbook_storage::database::{Context, ContextMessage};
 use serde::Serialize;
 use uuid::Uuid;
 
 /// The answer to a search.
 #[derive(Serialize)]
-pub(in crate::http) struct FoundAnswer<'a> {
+pub(crate) struct FoundAnswer<'a> {
     mode: &'static str,
     /// Whose vectors were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,11 +21,7 @@ pub(in crate::http) struct FoundAnswer<'a> {
 }
 
 impl<'a> FoundAnswer<'a> {
-    pub(in crate::http) fn new(
-        mode: SearchMode,
-        model: Option<&'a ModelId>,
-        found: &'a Findings,
-    ) -> Self {
+    pub(crate) fn new(mode: SearchMode, model: Option<&'a ModelId>, found: &'a Findings) -> Self {
         Self {
             mode: mode.as_str(),
             model: model.map(ModelId::as_str),
@@ -38,7 +34,7 @@ impl<'a> FoundAnswer<'a> {
 
 /// A message that was found.
 #[derive(Serialize)]
-pub(in crate::http) struct HitAnswer<'a> {
+pub(crate) struct HitAnswer<'a> {
     message_id: Uuid,
     /// The id that the client chose, where it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +64,7 @@ impl<'a> From<&'a Hit> for HitAnswer<'a> {
 
 /// What to send to a model.
 #[derive(Serialize)]
-pub(in crate::http) struct ContextAnswer<'a> {
+pub(crate) struct ContextAnswer<'a> {
     guest_id: &'a str,
     max_tokens: u64,
     /// What the messages have together.
@@ -101,7 +97,7 @@ struct ContextMessageAnswer<'a> {
 
 impl<'a> ContextAnswer<'a> {
     /// `model` is given where a question was asked.
-    pub(in crate::http) fn new(
+    pub(crate) fn new(
         guest: &'a GuestId,
         budget: Budget,
         model: Option<&'a str>,

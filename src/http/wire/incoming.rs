@@ -1,10 +1,10 @@
 //! The JSON that comes in, taken apart field by field, so that every fault names its field.
 
-use crate::chat::{
+use crate::Problem;
+use guestbook_core::{
     ClientId, Content, GuestId, IdempotencyKey, InvalidField, MessageId, Metadata, NewMessage,
     OwnerId, Role, Timestamp,
 };
-use crate::http::Problem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// A message as it comes in; every field is checked on its own.
 #[derive(Deserialize)]
-pub(in crate::http) struct IncomingMessage<'a> {
+pub(crate) struct IncomingMessage<'a> {
     #[serde(borrow)]
     guest_id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -29,14 +29,14 @@ pub(in crate::http) struct IncomingMessage<'a> {
 
 /// `{"messages":[…]}`.
 #[derive(Deserialize)]
-pub(in crate::http) struct IncomingBatch<'a> {
+pub(crate) struct IncomingBatch<'a> {
     #[serde(borrow)]
-    pub(in crate::http) messages: Option<&'a RawValue>,
+    pub(crate) messages: Option<&'a RawValue>,
 }
 
 /// `{"authenticated_user_id":…}`.
 #[derive(Deserialize)]
-pub(in crate::http) struct IncomingMigration<'a> {
+pub(crate) struct IncomingMigration<'a> {
     #[serde(borrow)]
     authenticated_user_id: Option<&'a RawValue>,
 }
@@ -47,7 +47,7 @@ pub(in crate::http) struct IncomingMigration<'a> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Reads a JSON document. What is no JSON is a 400; JSON of another shape, or with a name that is no Unicode text, is a 422.
-pub(in crate::http) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|cause| misshapen(text, &cause))
 }
 
@@ -64,7 +64,7 @@ fn malformed(cause: &serde_json::Error) -> Problem {
 }
 
 /// Reads a JSON object. An array is none, though serde would take its elements for the fields.
-pub(in crate::http) fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+pub(crate) fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     match text
         .trim_start_matches([' ', '\t', '\r', '\n'])
         .starts_with('[')
@@ -88,7 +88,7 @@ fn shape(cause: &serde_json::Error) -> String {
 
 impl IncomingMessage<'_> {
     /// The message for a guest whose id stands in the path.
-    pub(in crate::http) fn for_guest(
+    pub(crate) fn for_guest(
         &self,
         guest: &GuestId,
         key: Option<IdempotencyKey>,
@@ -126,7 +126,7 @@ impl IncomingMessage<'_> {
     }
 
     /// The message for the guest it names itself.
-    pub(in crate::http) fn for_its_guest(
+    pub(crate) fn for_its_guest(
         &self,
         key: Option<IdempotencyKey>,
         content_limit: usize,
@@ -145,7 +145,7 @@ impl IncomingMessage<'_> {
 
 impl IncomingMigration<'_> {
     /// The user to become.
-    pub(in crate::http) fn user(&self) -> Result<OwnerId, InvalidField> {
+    pub(crate) fn user(&self) -> Result<OwnerId, InvalidField> {
         let field = "authenticated_user_id";
         OwnerId::parse(field, &text(field, self.authenticated_user_id)?)
     }

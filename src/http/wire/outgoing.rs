@@ -1,18 +1,18 @@
 //! The JSON that goes out.
 
 use super::everything::IndexAnswer;
-use crate::chat::{Conversation, GuestId, ListState, Message, OwnerId};
-use crate::error::Result as StoreResult;
-use crate::service::{Deleted, Saved, Session};
-use crate::storage::database::Migrated;
-use crate::storage::list_cache::Item;
+use guestbook_core::error::Result as StoreResult;
+use guestbook_core::{Conversation, GuestId, ListState, Message, OwnerId};
+use guestbook_service::{Deleted, Saved, Session};
+use guestbook_storage::database::Migrated;
+use guestbook_storage::list_cache::Item;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// The answer to a stored message.
 #[derive(Serialize)]
-pub(in crate::http) struct SavedAnswer<'a> {
+pub(crate) struct SavedAnswer<'a> {
     status: &'static str,
     guest_id: &'a str,
     message_id: Uuid,
@@ -40,7 +40,7 @@ struct ReceiptAnswer {
 
 impl<'a> SavedAnswer<'a> {
     /// `lists` and `database` are the names of the two stores.
-    pub(in crate::http) fn new(
+    pub(crate) fn new(
         saved: &'a Saved,
         guest: &'a str,
         lists: &'static str,
@@ -94,7 +94,7 @@ impl<'a> From<&'a Message> for ShownId<'a> {
 
 /// A message in a history.
 #[derive(Serialize)]
-pub(in crate::http) struct MessageAnswer<'a> {
+pub(crate) struct MessageAnswer<'a> {
     role: &'static str,
     content: &'a str,
     timestamp: String,
@@ -121,7 +121,7 @@ impl<'a> From<&'a Message> for MessageAnswer<'a> {
 
 /// A guest's live list.
 #[derive(Serialize)]
-pub(in crate::http) struct SessionAnswer<'a> {
+pub(crate) struct SessionAnswer<'a> {
     guest_id: &'a str,
     key: String,
     ttl: u64,
@@ -137,7 +137,7 @@ struct ItemAnswer<'a> {
 }
 
 impl<'a> SessionAnswer<'a> {
-    pub(in crate::http) fn new(guest: &'a GuestId, session: &'a Session) -> Self {
+    pub(crate) fn new(guest: &'a GuestId, session: &'a Session) -> Self {
         let item = |item: &'a Item| ItemAnswer {
             role: item.role.as_str(),
             content: item.content.as_str(),
@@ -155,7 +155,7 @@ impl<'a> SessionAnswer<'a> {
 
 /// The answer to a deletion.
 #[derive(Serialize)]
-pub(in crate::http) struct DeletedAnswer<'a> {
+pub(crate) struct DeletedAnswer<'a> {
     status: &'static str,
     guest_id: &'a str,
     deleted_from: Vec<&'static str>,
@@ -173,7 +173,7 @@ struct DeletedRows {
 }
 
 impl<'a> DeletedAnswer<'a> {
-    pub(in crate::http) fn new(guest: &'a str, deleted: Deleted) -> Self {
+    pub(crate) fn new(guest: &'a str, deleted: Deleted) -> Self {
         let erased = deleted.erased;
         Self {
             status: "deleted",
@@ -193,7 +193,7 @@ impl<'a> DeletedAnswer<'a> {
 
 /// The answer to a migration.
 #[derive(Serialize)]
-pub(in crate::http) struct MigratedAnswer<'a> {
+pub(crate) struct MigratedAnswer<'a> {
     status: &'static str,
     guest_id: &'a str,
     user_id: &'a str,
@@ -203,7 +203,7 @@ pub(in crate::http) struct MigratedAnswer<'a> {
 }
 
 impl<'a> MigratedAnswer<'a> {
-    pub(in crate::http) fn new(guest: &'a GuestId, user: &'a OwnerId, migrated: Migrated) -> Self {
+    pub(crate) fn new(guest: &'a GuestId, user: &'a OwnerId, migrated: Migrated) -> Self {
         let message = match migrated.conversations {
             0 => format!("Guest {guest} has nothing to migrate"),
             _ => format!(
@@ -224,7 +224,7 @@ impl<'a> MigratedAnswer<'a> {
 
 /// A conversation without its messages.
 #[derive(Serialize)]
-pub(in crate::http) struct ConversationAnswer<'a> {
+pub(crate) struct ConversationAnswer<'a> {
     id: Uuid,
     user_id: &'a str,
     session_id: &'a str,
@@ -258,32 +258,32 @@ impl<'a> From<&'a Conversation> for ConversationAnswer<'a> {
 
 /// Whether the service can serve, and each of its parts.
 #[derive(Serialize)]
-pub(in crate::http) struct ReadyAnswer {
-    pub(in crate::http) status: &'static str,
-    pub(in crate::http) database: BackendAnswer,
-    pub(in crate::http) lists: BackendAnswer,
-    pub(in crate::http) embedder: Option<String>,
+pub(crate) struct ReadyAnswer {
+    pub(crate) status: &'static str,
+    pub(crate) database: BackendAnswer,
+    pub(crate) lists: BackendAnswer,
+    pub(crate) embedder: Option<String>,
     /// Why it makes no vectors.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::http) embedder_problem: Option<String>,
-    pub(in crate::http) search_index: IndexAnswer,
+    pub(crate) embedder_problem: Option<String>,
+    pub(crate) search_index: IndexAnswer,
     /// Lines of the log that nobody took.
-    pub(in crate::http) log_dropped: u64,
+    pub(crate) log_dropped: u64,
 }
 
 #[derive(Serialize)]
-pub(in crate::http) struct BackendAnswer {
-    pub(in crate::http) backend: &'static str,
-    pub(in crate::http) ok: bool,
+pub(crate) struct BackendAnswer {
+    pub(crate) backend: &'static str,
+    pub(crate) ok: bool,
     /// What a commit outlives, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::http) durability: Option<&'static str>,
+    pub(crate) durability: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::http) detail: Option<&'static str>,
+    pub(crate) detail: Option<&'static str>,
 }
 
 impl BackendAnswer {
-    pub(in crate::http) fn new(
+    pub(crate) fn new(
         backend: &'static str,
         health: &StoreResult<()>,
         detail: &'static str,

@@ -1,11 +1,11 @@
 //! Answers to prompts that were asked before: what is asked, and what is said.
 
 use super::incoming::{present, text};
-use crate::chat::{
+use guestbook_core::{
     Content, Digest, GuestId, InvalidField, PromptSetting, Scope, content_hash, tokens,
 };
-use crate::service::{FoundAnswer, Keep, Lookup};
-use crate::storage::database::{NewAnswer, PromptStats};
+use guestbook_service::{FoundAnswer, Keep, Lookup};
+use guestbook_storage::database::{NewAnswer, PromptStats};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// A prompt and what it is asked of; every field is checked on its own.
 #[derive(Deserialize)]
-pub(in crate::http) struct IncomingPrompt<'a> {
+pub(crate) struct IncomingPrompt<'a> {
     #[serde(borrow)]
     scope: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -36,7 +36,7 @@ pub(in crate::http) struct IncomingPrompt<'a> {
 
 /// What a model said to a prompt.
 #[derive(Deserialize)]
-pub(in crate::http) struct IncomingAnswer<'a> {
+pub(crate) struct IncomingAnswer<'a> {
     #[serde(borrow)]
     response: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -51,7 +51,7 @@ pub(in crate::http) struct IncomingAnswer<'a> {
 
 impl IncomingPrompt<'_> {
     /// The lookup that is asked for.
-    pub(in crate::http) fn lookup(&self, content_limit: usize) -> Result<Lookup, InvalidField> {
+    pub(crate) fn lookup(&self, content_limit: usize) -> Result<Lookup, InvalidField> {
         let setting = self.setting()?;
         let guest = present(self.guest_id)
             .map(|raw| GuestId::parse(&text("guest_id", Some(raw))?))
@@ -102,11 +102,7 @@ impl IncomingPrompt<'_> {
 
 impl IncomingAnswer<'_> {
     /// The answer to keep for a prompt.
-    pub(in crate::http) fn keep(
-        &self,
-        asked: Lookup,
-        content_limit: usize,
-    ) -> Result<Keep, InvalidField> {
+    pub(crate) fn keep(&self, asked: Lookup, content_limit: usize) -> Result<Keep, InvalidField> {
         let response = content("response", self.response, content_limit)?;
         let generation_ms = number("generation_time", self.generation_time)?.unwrap_or(0.0);
         if !(0.0..=86_400_000.0).contains(&generation_ms) {
@@ -163,7 +159,7 @@ fn whole(field: &str, raw: Option<&RawValue>) -> Result<Option<u32>, InvalidFiel
 
 /// The answer to a lookup.
 #[derive(Serialize)]
-pub(in crate::http) struct LookupAnswer<'a> {
+pub(crate) struct LookupAnswer<'a> {
     #[serde(rename = "match")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,7 +182,7 @@ struct Found<'a> {
 }
 
 impl<'a> LookupAnswer<'a> {
-    pub(in crate::http) fn new(found: Option<&'a FoundAnswer>) -> Self {
+    pub(crate) fn new(found: Option<&'a FoundAnswer>) -> Self {
         let score = found.and_then(|found| found.score);
         let kind = match (found, score) {
             (None, _) => "none",
@@ -210,7 +206,7 @@ impl<'a> LookupAnswer<'a> {
 
 /// The answer to an answer that was kept.
 #[derive(Serialize)]
-pub(in crate::http) struct KeptAnswerAnswer {
+pub(crate) struct KeptAnswerAnswer {
     status: &'static str,
     id: Uuid,
     scope: String,
@@ -235,10 +231,10 @@ impl From<&NewAnswer> for KeptAnswerAnswer {
 
 /// The answer to a removal.
 #[derive(Serialize)]
-pub(in crate::http) struct ForgottenAnswer {
-    pub(in crate::http) status: &'static str,
-    pub(in crate::http) scope: String,
-    pub(in crate::http) deleted: u64,
+pub(crate) struct ForgottenAnswer {
+    pub(crate) status: &'static str,
+    pub(crate) scope: String,
+    pub(crate) deleted: u64,
 }
 
 /// What the cache holds, and what it was good for, as `GET /v1/cache` says it.

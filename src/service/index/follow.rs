@@ -1,10 +1,10 @@
 //! Makes the index and keeps it true: a walk over the tables, then what this node and others commit.
 
 use super::{Index, News};
-use crate::chat::{MessageId, ModelId, Timestamp, rounded_ms};
-use crate::error::Result;
-use crate::service::Service;
-use crate::storage::database::Corpus;
+use crate::Service;
+use guestbook_core::error::Result;
+use guestbook_core::{MessageId, ModelId, Timestamp, rounded_ms};
+use guestbook_storage::database::Corpus;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const WALK_AGAIN: Duration = Duration::from_secs(10);
 const SHARE: u32 = 20;
 
 /// Follows the tables, until the service stops.
-pub(in crate::service) async fn follow_loop(service: Service) {
+pub(crate) async fn follow_loop(service: Service) {
     let index = &service.0.index;
     let heard = index
         .heard
@@ -278,11 +278,11 @@ fn before(now: Timestamp) -> Timestamp {
 mod tests {
     use super::super::{Indexing, NEWS};
     use super::*;
-    use crate::chat::{Content, GuestId, ManualClock, NewMessage, Role, Ttl, Vector};
-    use crate::embed::table::StaticTable;
-    use crate::service::{Parts, Settings};
-    use crate::storage::database::{Batch, Embedding, Entry, Group, Stores, TableSettings};
-    use crate::storage::memory::{MemoryDatabase, MemoryLists};
+    use crate::{Parts, Settings};
+    use guestbook_core::{Content, GuestId, ManualClock, NewMessage, Role, Ttl, Vector};
+    use guestbook_embed::table::StaticTable;
+    use guestbook_storage::database::{Batch, Embedding, Entry, Group, Stores, TableSettings};
+    use guestbook_storage::memory::{MemoryDatabase, MemoryLists};
     use std::sync::Arc;
     use uuid::Uuid;
 
@@ -292,7 +292,7 @@ mod tests {
         let tables = TableSettings {
             list_ttl: Ttl(Duration::from_secs(60)),
             retention: None,
-            model: Some(crate::embed::Embedder::model(&*embedder).clone()),
+            model: Some(guestbook_embed::Embedder::model(&*embedder).clone()),
             cache_backend: "memory",
             text_index: false,
         };

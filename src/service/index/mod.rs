@@ -15,9 +15,9 @@ pub(super) use follow::follow_loop;
 pub use search::{Everything, Overview};
 
 use super::Service;
-use crate::chat::{Clock, MessageId, Timestamp};
-use crate::error::Result;
-use crate::storage::database::{Corpus, Embedding, Entry, Indexable, Recorded};
+use guestbook_core::error::Result;
+use guestbook_core::{Clock, MessageId, Timestamp};
+use guestbook_storage::database::{Corpus, Embedding, Entry, Indexable, Recorded};
 use rows::Rows;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

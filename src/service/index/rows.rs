@@ -3,8 +3,8 @@
 //! A scan takes the segments as they are and needs no lock while it runs. A change works in place, or on a copy of one segment
 //! where a scan still has it: neither waits for the other.
 
-use crate::chat::{MessageId, Role, Timestamp, square};
-use crate::storage::database::Indexable;
+use guestbook_core::{MessageId, Role, Timestamp, square};
+use guestbook_storage::database::Indexable;
 use hashbrown::HashTable;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -200,7 +200,7 @@ fn id_at(segments: &[Arc<Segment>], place: u32) -> MessageId {
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 mod tests {
     use super::*;
-    use crate::chat::Vector;
+    use guestbook_core::Vector;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use uuid::Uuid;

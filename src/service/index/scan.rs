@@ -1,7 +1,7 @@
 //! The exact scan: every vector is compared, and the best are proposed.
 
 use super::rows::Segment;
-use crate::chat::{Best, Filters, MessageId, Probe, Role, Score, Timestamp};
+use guestbook_core::{Best, Filters, MessageId, Probe, Role, Score, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -100,8 +100,8 @@ impl Scan {
 mod tests {
     use super::super::rows::Rows;
     use super::*;
-    use crate::chat::{Platform, Vector};
-    use crate::storage::database::Indexable;
+    use guestbook_core::{Platform, Vector};
+    use guestbook_storage::database::Indexable;
     use proptest::prelude::*;
     use uuid::Uuid;
 

@@ -2,9 +2,9 @@
 
 use super::scan::{Scan, Scored};
 use super::{Index, IndexState, Indexing, News};
-use crate::chat::{Filters, Findings, Hit, K, MessageId, ModelId, Probe, Score, Vector, square};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{Candidate, Proposal};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{Filters, Findings, Hit, K, MessageId, ModelId, Probe, Score, Vector, square};
+use guestbook_storage::database::{Candidate, Proposal};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::sync::oneshot;

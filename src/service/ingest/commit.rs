@@ -3,9 +3,9 @@
 use super::super::Service;
 use super::Erasure;
 use super::operation::{ChatRequest, PendingBatch, Waiters};
-use crate::chat::{GuestId, OwnerId, rounded_ms};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{Batch, Embedding, Erased, Group, Migrated, Outcome};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{GuestId, OwnerId, rounded_ms};
+use guestbook_storage::database::{Batch, Embedding, Erased, Group, Migrated, Outcome};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -207,8 +207,8 @@ fn log_batch(batch: &Batch, outcomes: &Outcomes, took: Duration) {
 
 fn log_message(
     guest: &str,
-    entry: &crate::storage::database::Entry,
-    recorded: &crate::storage::database::Recorded,
+    entry: &guestbook_storage::database::Entry,
+    recorded: &guestbook_storage::database::Recorded,
 ) {
     if let Embedding::Failed(cause) = &entry.embedding {
         tracing::error!(step = "embedding", guest, message = %recorded.id, cause, "[Embeddings] ✗ Embedding failed");
@@ -216,7 +216,7 @@ fn log_message(
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
-    use crate::chat::RowState::Created;
+    use guestbook_core::RowState::Created;
     let (id, sequence) = (recorded.id, recorded.sequence);
     match recorded.conversation_row {
         Created => {

@@ -13,7 +13,7 @@ use tokio::task::{JoinError, JoinSet};
 const APPLYING: usize = 4;
 
 /// Carries out what is queued until the queue is closed and everything in it is done.
-pub(in crate::service) async fn run(service: Service, queue: Queue) {
+pub(crate) async fn run(service: Service, queue: Queue) {
     let mut queue = queue.0;
     let writers = service.stores().chats.writers().max(1);
     let (events, mut happened) = mpsc::unbounded_channel();

@@ -2,14 +2,14 @@
 
 use super::super::Settings;
 use super::{Answer, Erasure};
-use crate::chat::{GuestId, OwnerId};
-use crate::error::Result;
-use crate::storage::database::{Group, Migrated};
+use guestbook_core::error::Result;
+use guestbook_core::{GuestId, OwnerId};
+use guestbook_storage::database::{Group, Migrated};
 use tokio::sync::oneshot;
 
 /// Carried out in one transaction.
 #[derive(Debug)]
-pub(in crate::service) enum Operation {
+pub(crate) enum Operation {
     Store(PendingBatch),
     Erase(ChatRequest<Erasure>),
     Migrate(ChatRequest<Migrated>, OwnerId),
@@ -26,14 +26,14 @@ impl Operation {
 
 /// A change of a guest's whole chat, and who waits for its outcome.
 #[derive(Debug)]
-pub(in crate::service) struct ChatRequest<R> {
+pub(crate) struct ChatRequest<R> {
     pub(super) guest: GuestId,
     pub(super) reply: oneshot::Sender<Result<R>>,
 }
 
 /// Messages to store: those of one request in the queue, and of every request that the dispatcher adds.
 #[derive(Debug)]
-pub(in crate::service) struct PendingBatch {
+pub(crate) struct PendingBatch {
     pub(super) groups: Vec<Group>,
     pub(super) waiters: Waiters,
     messages: usize,

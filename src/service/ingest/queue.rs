@@ -5,9 +5,9 @@
 use super::super::Service;
 use super::operation::{ChatRequest, Operation, PendingBatch};
 use super::{Answer, busy, unanswered};
-use crate::chat::{GuestId, OwnerId};
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::Group;
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{GuestId, OwnerId};
+use guestbook_storage::database::Group;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ pub(super) struct Shard(u64);
 
 /// The entrance to the pipeline.
 #[derive(Debug)]
-pub(in crate::service) struct Ingest {
+pub(crate) struct Ingest {
     /// Taken when the service stops, after which nothing is accepted. The channel itself has no bound: `permits` is it.
     queue: Mutex<Option<mpsc::UnboundedSender<Arrival>>>,
     /// One for each message that may wait: a request with many takes many, so that memory is bounded by messages.
@@ -34,7 +34,7 @@ pub(in crate::service) struct Ingest {
 }
 
 /// The other end of the entrance.
-pub(in crate::service) struct Queue(pub(super) mpsc::UnboundedReceiver<Arrival>);
+pub(crate) struct Queue(pub(super) mpsc::UnboundedReceiver<Arrival>);
 
 #[derive(Debug)]
 pub(super) enum Arrival {
@@ -82,7 +82,7 @@ impl Queued {
 
 impl Ingest {
     /// Room for `capacity` messages, on the way to a database that stores `writers` batches at once.
-    pub(in crate::service) fn new(capacity: usize, writers: usize) -> (Self, Queue) {
+    pub(crate) fn new(capacity: usize, writers: usize) -> (Self, Queue) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let capacity = u32::try_from(capacity.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let ingest = Self {
@@ -95,7 +95,7 @@ impl Ingest {
     }
 
     /// Accepts nothing more; what is queued is still done.
-    pub(in crate::service) fn close(&self) {
+    pub(crate) fn close(&self) {
         drop(
             self.queue
                 .lock()
@@ -147,7 +147,7 @@ impl Service {
     }
 
     /// Changes a guest's chat, in its place among the guest's messages.
-    pub(in crate::service) async fn change<R>(
+    pub(crate) async fn change<R>(
         &self,
         guest: GuestId,
         operation: impl FnOnce(ChatRequest<R>) -> Operation,
@@ -161,7 +161,7 @@ impl Service {
     }
 
     /// Returns once everything accepted before is committed and the lists have been told; at once when nothing is accepted.
-    pub(in crate::service) async fn barrier(&self) {
+    pub(crate) async fn barrier(&self) {
         let Ok(sender) = self.0.ingest.sender() else {
             return;
         };

@@ -4,8 +4,8 @@
 use super::super::Service;
 use super::PAGE;
 use super::lookups::GATHER;
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::NewAnswer;
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_storage::database::NewAnswer;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,17 +19,17 @@ const SLACK: u64 = 16;
 
 /// An answer that waits, and who waits for it.
 #[derive(Debug)]
-pub(in crate::service) struct Waiting {
+pub(crate) struct Waiting {
     answer: NewAnswer,
     reply: oneshot::Sender<Result<()>>,
 }
 
 /// Where answers wait to be written.
 #[derive(Debug)]
-pub(in crate::service) struct Keeping(mpsc::Sender<Waiting>);
+pub(crate) struct Keeping(mpsc::Sender<Waiting>);
 
 impl Keeping {
-    pub(in crate::service) fn new() -> (Self, mpsc::Receiver<Waiting>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Waiting>) {
         let (sender, waiting) = mpsc::channel(QUEUE);
         (Self(sender), waiting)
     }
@@ -53,7 +53,7 @@ impl Keeping {
 }
 
 /// Writes what waits, and once a second what was looked up, until the service stops.
-pub(in crate::service) async fn keep_loop(service: Service, mut waiting: mpsc::Receiver<Waiting>) {
+pub(crate) async fn keep_loop(service: Service, mut waiting: mpsc::Receiver<Waiting>) {
     let mut written = 0;
     let mut batch = Vec::new();
     let mut is_stopping = false;
@@ -133,7 +133,7 @@ impl Service {
     }
 
     /// Removes the least recently used answers beyond the size of the cache.
-    pub(in crate::service) async fn evict_answers(&self) -> Result<()> {
+    pub(crate) async fn evict_answers(&self) -> Result<()> {
         let (prompts, most) = (&self.stores().prompts, self.settings().prompt_bytes);
         while prompts.prompts_evict(most, PAGE).await? == PAGE {}
         Ok(())

@@ -1,7 +1,7 @@
 //! Counting lookups without writing at each: they gather here and are written about once a second.
 
-use crate::chat::{OwnerId, Timestamp};
-use crate::storage::database::{Given, KeptAnswer, LookupCounts, OwnerLookups, PromptTally};
+use guestbook_core::{OwnerId, Timestamp};
+use guestbook_storage::database::{Given, KeptAnswer, LookupCounts, OwnerLookups, PromptTally};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const AT_ONCE: usize = 256;
 
 /// What has been looked up and not been written yet. Lost by a crash: at most about a second of it.
 #[derive(Debug, Default)]
-pub(in crate::service) struct Lookups(Mutex<Gathering>);
+pub(crate) struct Lookups(Mutex<Gathering>);
 
 #[derive(Debug, Default)]
 struct Gathering {
@@ -124,7 +124,7 @@ impl Gathering {
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 mod tests {
     use super::*;
-    use crate::chat::Content;
+    use guestbook_core::Content;
 
     fn answer(n: u128) -> KeptAnswer {
         KeptAnswer {

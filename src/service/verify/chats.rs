@@ -3,9 +3,9 @@
 use super::check::{Context, Fix, Listed, Tally};
 use super::report::{Place, TableReport};
 use super::windows::live_window;
-use crate::chat::{ClientId, EmbeddingState, GuestId, Window, chain_link, chain_start};
-use crate::storage::database::{AuditedMessage, Dossier, Orphan, Repair};
-use crate::storage::list_cache::Origin;
+use guestbook_core::{ClientId, EmbeddingState, GuestId, Window, chain_link, chain_start};
+use guestbook_storage::database::{AuditedMessage, Dossier, Orphan, Repair};
+use guestbook_storage::list_cache::Origin;
 use std::collections::HashSet;
 
 /// Whether retention has ended this conversation: unreadable already, and on its way out with its list.

@@ -1,12 +1,12 @@
 //! What is right and what is wrong: pure functions over what the stores gave.
 
 use super::report::{Difference, Place, TableReport};
-use crate::chat::{
+use guestbook_core::error::{Error, ErrorKind};
+use guestbook_core::{
     ConversationId, Digest, GuestId, MessageId, ModelId, Role, Timestamp, Ttl, content_hash,
 };
-use crate::error::{Error, ErrorKind};
-use crate::storage::database::{AuditedMessage, Dossier, Repair, StoredSettings};
-use crate::storage::list_cache::{LiveList, Origin};
+use guestbook_storage::database::{AuditedMessage, Dossier, Repair, StoredSettings};
+use guestbook_storage::list_cache::{LiveList, Origin};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 

@@ -2,8 +2,8 @@
 
 use super::check::{Fix, Tally};
 use super::report::{Difference, Place, TableReport};
-use crate::chat::{GuestId, Timestamp};
-use crate::storage::database::{MetricsAudit, Orphan, Repair, UsageAudit};
+use guestbook_core::{GuestId, Timestamp};
+use guestbook_storage::database::{MetricsAudit, Orphan, Repair, UsageAudit};
 
 impl Tally {
     /// Counts an owner's usage if it is right; otherwise leaves the tally as it was.

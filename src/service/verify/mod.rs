@@ -13,12 +13,12 @@ mod windows;
 pub use report::{Difference, Place, Report, TableReport};
 
 use super::Service;
-use crate::chat::{ConversationId, GuestId, OwnerId, Timestamp};
-use crate::error::Result;
-use crate::storage::database::{AuditScope, Dossier, UsageAudit};
-use crate::storage::list_cache::Head;
 use check::{Context, Listed, Tally};
 use futures_util::future::join_all;
+use guestbook_core::error::Result;
+use guestbook_core::{ConversationId, GuestId, OwnerId, Timestamp};
+use guestbook_storage::database::{AuditScope, Dossier, UsageAudit};
+use guestbook_storage::list_cache::Head;
 use std::collections::HashSet;
 
 /// Messages read at a time.

@@ -1,10 +1,10 @@
 //! Mending what is derived. A message is never invented, removed or changed.
 
 use super::check::Fix;
-use crate::chat::GuestId;
-use crate::error::Result;
-use crate::service::Service;
-use crate::storage::database::Repair;
+use crate::Service;
+use guestbook_core::GuestId;
+use guestbook_core::error::Result;
+use guestbook_storage::database::Repair;
 use std::collections::BTreeMap;
 
 /// Mended per transaction.

@@ -1,6 +1,6 @@
 //! What verify found, table by table, as people and programs read it.
 
-use crate::chat::Timestamp;
+use guestbook_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Differences named per table; more are counted only, so that a report of a lost store stays readable.

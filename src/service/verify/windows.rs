@@ -5,8 +5,8 @@
 
 use super::chats::is_retired;
 use super::check::Context;
-use crate::chat::{Platform, Timestamp, Window, window_of};
-use crate::storage::database::Dossier;
+use guestbook_core::{Platform, Timestamp, Window, window_of};
+use guestbook_storage::database::Dossier;
 use std::time::Duration;
 
 /// How far the clocks of two nodes may be apart, of which one has made the change.

@@ -1,12 +1,12 @@
 //! Reading everything back, to recount it. A backend only fetches; what is right and what is wrong is decided in
 //! `service::verify`, the same for every backend.
 
-use crate::chat::{
+use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{
     Conversation, ConversationId, Digest, EmbeddingState, GuestId, MessageId, OwnerId, Role,
     Timestamp, Usage, Window,
 };
-use crate::error::Result;
-use async_trait::async_trait;
 
 /// What to look at.
 #[derive(Clone, Debug)]

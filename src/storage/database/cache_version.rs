@@ -2,15 +2,14 @@
 
 /// Opaque snapshot version of a page; only the database that issued it can compare it. See
 /// [`Chats::is_fresh`](super::Chats::is_fresh).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(test, derive(Default))]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct CacheVersion {
     /// The row of the conversation.
-    pub(in crate::storage) row: i64,
+    pub row: i64,
     /// The last commit that the page surely has.
-    pub(in crate::storage) commit: u64,
+    pub commit: u64,
     /// See [`Self::generation`].
-    pub(in crate::storage) generation: u64,
+    pub generation: u64,
 }
 
 impl CacheVersion {

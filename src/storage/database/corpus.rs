@@ -3,9 +3,11 @@
 //! An index only proposes. What it proposes is read from the tables before anybody sees it, so what has been deleted or has
 //! expired is never found, however old the index is.
 
-use crate::chat::{ConversationId, Message, MessageId, ModelId, Platform, Role, Timestamp, Vector};
-use crate::error::Result;
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{
+    ConversationId, Message, MessageId, ModelId, Platform, Role, Timestamp, Vector,
+};
 
 /// A vector, with what of its message never changes and a search asks for.
 #[derive(Clone, Debug, PartialEq)]

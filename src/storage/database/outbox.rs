@@ -2,9 +2,9 @@
 //! scanning everything: each conversation knows up to which sequence its list is durable.
 
 use super::Tally;
-use crate::chat::{ConversationId, GuestId, MessageId, Timestamp, Window};
-use crate::error::Result;
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{ConversationId, GuestId, MessageId, Timestamp, Window};
 use uuid::Uuid;
 
 /// Messages that a list now has and will still have after a power cut. A list has no holes: it then has every message of

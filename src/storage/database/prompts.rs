@@ -1,9 +1,11 @@
 //! Answers to prompts that were asked before. They are a cache: losing one costs its generation and nothing else, so nothing of
 //! them is ever written together with a message, and no commit of theirs waits for the disk.
 
-use crate::chat::{Content, ModelId, OwnerId, PromptKey, PromptSetting, Scope, Timestamp, Vector};
-use crate::error::Result;
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{
+    Content, ModelId, OwnerId, PromptKey, PromptSetting, Scope, Timestamp, Vector,
+};
 use uuid::Uuid;
 
 /// An answer to keep.

@@ -6,11 +6,11 @@
 //! Only words over everything need an index, which the database keeps in the transaction that stores a message, and only
 //! where the settings ask for it. It proposes; [`Words`] decides on the message as the tables have it in the same snapshot.
 
-use crate::chat::{
+use async_trait::async_trait;
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{
     Budget, Filters, Findings, GuestId, K, Message, ModelId, OwnerId, Timestamp, Vector, Why, Words,
 };
-use crate::error::{Error, ErrorKind, Result};
-use async_trait::async_trait;
 
 /// Whose messages to look at.
 #[derive(Clone, Debug)]
@@ -106,18 +106,18 @@ pub trait Search: std::fmt::Debug + Send + Sync {
     async fn search(&self, asked: SearchRequest) -> Result<Findings>;
 
     /// The newest messages of all conversations that have all words, by the time of storing and, within a moment, by
-    /// [`crate::chat::Place`]. All messages count as searched.
+    /// [`guestbook_core::Place`]. All messages count as searched.
     ///
     /// # Errors
     /// `Conflict` where the settings ask for no index.
     async fn search_words(&self, asked: WordsRequest) -> Result<Findings>;
 
-    /// What [`crate::chat::choose`] takes of a guest's chat; `None` when there is none, or retention has ended it.
+    /// What [`guestbook_core::choose`] takes of a guest's chat; `None` when there is none, or retention has ended it.
     async fn context(&self, asked: ContextRequest) -> Result<Option<Context>>;
 }
 
 /// What is said where there is no index over words.
-pub(in crate::storage) fn no_text_index(backend: &'static str) -> Error {
+pub fn no_text_index(backend: &'static str) -> Error {
     let context = "no index over the words of all messages is kept; start the server with --text-index on, or search within a \
                    guest's chat or a user's conversations (GET …/search?mode=text), which needs none";
     Error::new(ErrorKind::Conflict, backend, "search_words", context)

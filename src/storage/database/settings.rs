@@ -3,9 +3,9 @@
 //! Here are the keys, their values, and what holds where nothing was stored; a backend only reads and writes pairs of texts.
 
 use super::TableSettings;
-use crate::chat::{ConversationId, GuestId, ModelId, Timestamp, Ttl};
-use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{ConversationId, GuestId, ModelId, Timestamp, Ttl};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -21,17 +21,17 @@ const MODEL: &str = "model";
 /// What opens the model, as a node takes it.
 const EMBEDDER: &str = "embedder";
 /// Goes up with each change, so that a node finds out by one number.
-pub(in crate::storage) const SETTINGS_VERSION: &str = "settings_version";
+pub const SETTINGS_VERSION: &str = "settings_version";
 /// When the life of the lists was changed last, in milliseconds since 1970.
-pub(in crate::storage) const RETIMED_AT: &str = "list_ttl_changed_at";
+pub const RETIMED_AT: &str = "list_ttl_changed_at";
 /// How far the lists have been given their new life: empty before it has begun, else the last conversation; not there once
 /// all have it.
-pub(in crate::storage) const RETIMING: &str = "list_ttl_cursor";
+pub const RETIMING: &str = "list_ttl_cursor";
 /// The same for `--retention`, where the chats are given theirs in steps.
-pub(in crate::storage) const RETAINING: &str = "retention_cursor";
+pub const RETAINING: &str = "retention_cursor";
 
 /// The rows of `guestbook_meta`.
-pub(in crate::storage) type Meta = BTreeMap<String, String>;
+pub type Meta = BTreeMap<String, String>;
 
 /// One of the settings that are stored with the data.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -163,7 +163,7 @@ impl StoredSettings {
     }
 
     /// Reads what `guestbook_meta` has. Earlier versions did not note whether there is an index over words; the tables tell.
-    pub(in crate::storage) fn read(meta: &Meta, has_text_index: bool) -> Self {
+    pub fn read(meta: &Meta, has_text_index: bool) -> Self {
         let get = |key: &str| meta.get(key).map(String::as_str);
         let milliseconds = |key| get(key).and_then(|text| text.parse().ok());
         let list_ttl = milliseconds(LIST_TTL).map(Duration::from_millis);
@@ -194,11 +194,7 @@ impl StoredSettings {
     }
 
     /// The pairs to write so that `wanted` holds from `at` on; none where it does already.
-    pub(in crate::storage) fn changes(
-        &self,
-        wanted: &PersistedSettings,
-        at: Timestamp,
-    ) -> Vec<(String, String)> {
+    pub fn changes(&self, wanted: &PersistedSettings, at: Timestamp) -> Vec<(String, String)> {
         let held = self.held.as_ref();
         let mut pairs = Vec::new();
         let mut put = |key: &str, value: String| pairs.push((key.to_owned(), value));

@@ -1,7 +1,7 @@
 //! The parts of a database, each behind its own trait.
 
 use super::{Audit, Chats, Corpus, Outbox, Prompts, Search, SettingsStore, Vectors};
-use crate::storage::Storage;
+use crate::Storage;
 use std::sync::Arc;
 
 /// An open database. Whoever needs one part holds that part, and whoever changes one replaces it: nothing is forwarded for the

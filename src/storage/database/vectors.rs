@@ -1,8 +1,8 @@
 //! The vectors that could not be computed on the request path, and those of another model.
 
-use crate::chat::{Content, ConversationId, MessageId, ModelId, Timestamp, Vector};
-use crate::error::Result;
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{Content, ConversationId, MessageId, ModelId, Timestamp, Vector};
 
 /// A message that should have a vector of the current model and has none.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -3,13 +3,13 @@
 use super::MemoryDatabase;
 use super::tables::{Chat, Row, StoredVector, Tables};
 use super::usage::touch;
-use crate::chat::{ConversationId, OwnerId, Timestamp, Usage, content_hash, tokens};
-use crate::error::Result;
-use crate::storage::database::{
+use crate::database::{
     Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
     MetricsAudit, Orphan, Repair, UsageAudit,
 };
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{ConversationId, OwnerId, Timestamp, Usage, content_hash, tokens};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many hours without a row are named.

@@ -2,11 +2,11 @@
 
 use super::tables::{Chat, Tables};
 use super::usage::TakenUsage;
-use crate::chat::{
-    Conversation, ConversationId, GuestId, MessageId, OwnerId, Platform, Timestamp, Usage,
-};
-use crate::storage::database::{
+use crate::database::{
     ChatKey, Erased, FoundMapping, History, MessageSize, Migrated, Page, PageStart, Tally,
+};
+use guestbook_core::{
+    Conversation, ConversationId, GuestId, MessageId, OwnerId, Platform, Timestamp, Usage,
 };
 
 impl Tables {

@@ -2,10 +2,10 @@
 
 use super::MemoryDatabase;
 use super::tables::{Row, StoredVector, Tables};
-use crate::chat::{EmbeddingState, MessageId, ModelId, Timestamp};
-use crate::error::Result;
-use crate::storage::database::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
+use crate::database::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{EmbeddingState, MessageId, ModelId, Timestamp};
 
 #[async_trait]
 impl Corpus for MemoryDatabase {

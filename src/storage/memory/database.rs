@@ -2,14 +2,14 @@
 
 use super::tables::Tables;
 use super::{LOCATION, NAME, closed};
-use crate::chat::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
-use crate::error::{Error, Result};
-use crate::storage::database::{
+use crate::database::{
     Batch, CacheVersion, ChatKey, Chats, Erased, History, MessageSize, Migrated, Outcome, Page,
     TableSettings,
 };
-use crate::storage::{Durability, Promise, Stats, Storage};
+use crate::{Durability, Promise, Stats, Storage};
 use async_trait::async_trait;
+use guestbook_core::error::{Error, Result};
+use guestbook_core::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;

@@ -2,12 +2,12 @@
 
 use super::NAME;
 use super::tables::{Row, Tables};
-use crate::chat::{
+use crate::database::{Batch, Entry, Group};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{
     ClientId, ConversationId, Digest, EmbeddingState, GuestId, MessageId, Metadata, NewMessage,
     Role, Timestamp,
 };
-use crate::error::{Error, ErrorKind, Result};
-use crate::storage::database::{Batch, Entry, Group};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 

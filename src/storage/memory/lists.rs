@@ -1,11 +1,11 @@
 //! The expiring lists in memory.
 
 use super::{LOCATION, NAME, closed};
-use crate::chat::{GuestId, Timestamp};
-use crate::error::{Error, Result};
-use crate::storage::list_cache::{Append, Applied, Head, Item, ListCache, LiveList, NewLife};
-use crate::storage::{Durability, Promise, Stats, Storage};
+use crate::list_cache::{Append, Applied, Head, Item, ListCache, LiveList, NewLife};
+use crate::{Durability, Promise, Stats, Storage};
 use async_trait::async_trait;
+use guestbook_core::error::{Error, Result};
+use guestbook_core::{GuestId, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;

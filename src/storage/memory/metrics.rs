@@ -1,7 +1,7 @@
 //! `cache_metrics`: one row per UTC clock hour.
 
-use crate::chat::Timestamp;
-use crate::storage::database::Tally;
+use crate::database::Tally;
+use guestbook_core::Timestamp;
 use std::collections::BTreeMap;
 
 /// The rows by the start of their hour.

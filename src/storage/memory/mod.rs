@@ -23,7 +23,7 @@ mod vectors;
 pub use database::MemoryDatabase;
 pub use lists::MemoryLists;
 
-use crate::error::{Error, ErrorKind};
+use guestbook_core::error::{Error, ErrorKind};
 
 /// The name in receipts, tables and errors.
 const NAME: &str = "memory";

@@ -2,10 +2,10 @@
 
 use super::MemoryDatabase;
 use super::tables::{Chat, Tables};
-use crate::chat::{ConversationId, GuestId, MessageId, Timestamp};
-use crate::error::Result;
-use crate::storage::database::{ListDebt, ListRow, Outbox, Settled, Tally};
+use crate::database::{ListDebt, ListRow, Outbox, Settled, Tally};
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{ConversationId, GuestId, MessageId, Timestamp};
 use std::ops::Bound;
 use uuid::Uuid;
 

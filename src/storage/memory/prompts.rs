@@ -2,12 +2,12 @@
 
 use super::database::MemoryDatabase;
 use super::tables::Tables;
-use crate::chat::{GuestId, ModelId, PromptKey, PromptSetting, Scope, Timestamp};
-use crate::error::Result;
-use crate::storage::database::{
+use crate::database::{
     KeptAnswer, NearPrompt, NewAnswer, PromptStats, PromptTally, Prompts, Tally,
 };
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{GuestId, ModelId, PromptKey, PromptSetting, Scope, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 

@@ -2,13 +2,13 @@
 
 use super::judge::{Identity, Judge, Verdict};
 use super::tables::{Chat, Note, Row, StoredVector, Tables};
-use crate::chat::{
+use crate::database::{
+    Batch, Embedding, Entry, FoundMapping, Group, Outcome, Recorded, TableSettings,
+};
+use guestbook_core::error::Result;
+use guestbook_core::{
     ClientId, ConversationId, GuestId, ListState, Message, MessageId, NewMessage, OwnerId,
     RowState, Timestamp,
-};
-use crate::error::Result;
-use crate::storage::database::{
-    Batch, Embedding, Entry, FoundMapping, Group, Outcome, Recorded, TableSettings,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;

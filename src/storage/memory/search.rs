@@ -2,13 +2,13 @@
 
 use super::tables::{Chat, Row, Tables};
 use super::{MemoryDatabase, NAME};
-use crate::chat::{Findings, Hit, ModelId, Outline, Score, Vector, Words, choose};
-use crate::error::Result;
-use crate::storage::database::{
+use crate::database::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
     WordsRequest, no_text_index,
 };
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{Findings, Hit, ModelId, Outline, Score, Vector, Words, choose};
 
 #[async_trait]
 impl Search for MemoryDatabase {
@@ -118,7 +118,12 @@ impl Tables {
         Some(context)
     }
 
-    fn chosen(&self, chat: &Chat, sequence: u64, why: crate::chat::Why) -> Option<ContextMessage> {
+    fn chosen(
+        &self,
+        chat: &Chat,
+        sequence: u64,
+        why: guestbook_core::Why,
+    ) -> Option<ContextMessage> {
         let row = self.messages.get(chat.sequences.get(&sequence)?)?;
         Some(ContextMessage {
             message: row.message.clone(),

@@ -2,12 +2,12 @@
 
 use super::MemoryDatabase;
 use super::tables::Tables;
-use crate::chat::{Timestamp, Window};
-use crate::error::Result;
-use crate::storage::database::{
+use crate::database::{
     Persisted, PersistedSettings, RetimePage, Retimed, Retiming, SettingsStore, StoredSettings,
 };
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{Timestamp, Window};
 
 #[async_trait]
 impl SettingsStore for MemoryDatabase {

@@ -2,13 +2,13 @@
 
 use super::metrics::Hours;
 use super::prompts::Answers;
-use crate::chat::{
+use crate::Stats;
+use crate::database::{FoundMapping, PersistedSettings, StoredSettings, TableSettings};
+use guestbook_core::{
     Conversation, ConversationId, Digest, EmbeddingState, GuestId, Message, MessageId, ModelId,
     NewMessage, OwnerId, Platform, Role, Timestamp, Usage, Vector, Window, chain_link, chain_start,
     title,
 };
-use crate::storage::Stats;
-use crate::storage::database::{FoundMapping, PersistedSettings, StoredSettings, TableSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 //! belongs to the guest's conversation alone is taken out of it.
 
 use super::tables::{Chat, Tables};
-use crate::chat::{OwnerId, Role, RowState, Timestamp, Usage};
+use guestbook_core::{OwnerId, Role, RowState, Timestamp, Usage};
 
 impl Tables {
     /// Counts one stored message; whether it began the row.

@@ -2,10 +2,10 @@
 
 use super::MemoryDatabase;
 use super::tables::{Note, Row, StoredVector, Tables};
-use crate::chat::{EmbeddingState, MessageId, ModelId, Timestamp};
-use crate::error::Result;
-use crate::storage::database::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
+use crate::database::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
 use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{EmbeddingState, MessageId, ModelId, Timestamp};
 use std::ops::Bound;
 
 #[async_trait]

@@ -1,0 +1,221 @@
+//! Stores of the bench's own. It never touches data that is there: files go into a new folder, tables on a PostgreSQL into a
+//! database that is made for it, and a Redis must hold nothing.
+
+use super::super::{Places, Refusal};
+use super::plan::{Lists, Pair, Plan, Tables};
+use super::process::folder_bytes;
+use super::workload::GUESTS;
+use crate::config::Cli;
+use crate::open::{CacheUrl, Purpose, drop_scratch, lists, make_scratch};
+use guestbook_core::GuestId;
+use guestbook_core::error::Error;
+use guestbook_service::Parts;
+use guestbook_storage::{ListCache, Promise, Stores};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Where grounds are made.
+#[derive(Debug)]
+pub(super) struct Grounds<'a> {
+    cli: &'a Cli,
+    /// A Redis that is not empty is no reason to stop.
+    is_overwriting: bool,
+    has_database: AtomicBool,
+    has_lists: AtomicBool,
+    numbered: AtomicU32,
+}
+
+/// Empty stores of one pair, and the settings of a server on them.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) cli: Cli,
+    pub(super) pair: Pair,
+    pub(super) folder: Folder,
+    /// What tables and lists promise, as they are set.
+    pub(super) promises: [Promise; 2],
+    /// Tables on a server, to ask for their size.
+    database: Option<Stores>,
+}
+
+/// A folder that goes when this is dropped.
+#[derive(Debug)]
+pub(super) struct Folder(PathBuf);
+
+impl<'a> Grounds<'a> {
+    pub(super) fn new(cli: &'a Cli, plan: &Plan) -> Self {
+        Self {
+            cli,
+            is_overwriting: plan.is_overwriting,
+            has_database: AtomicBool::new(false),
+            has_lists: AtomicBool::new(false),
+            numbered: AtomicU32::new(0),
+        }
+    }
+
+    /// Makes empty stores. Those of an earlier ground are gone then.
+    pub(super) async fn make(&self, pair: Pair) -> Result<Ground, Refusal> {
+        let folder = self.folder()?;
+        let mut cli = self.cli.clone();
+        cli.stores.data_dir = folder.0.clone();
+        cli.stores.database_url = match pair.tables {
+            Tables::Sqlite => None,
+            Tables::Memory => Some("memory:".into()),
+            Tables::Postgres => Some(self.database().await?),
+        };
+        cli.stores.cache_url = match pair.lists {
+            Lists::Sled => None,
+            Lists::Memory => Some("memory:".into()),
+            Lists::Redis => Some(self.cache_url().await?),
+        };
+        if pair.tables != Tables::Sqlite {
+            cli.stores.durability = None;
+        }
+        let parts = open(&cli).await?;
+        let asked = tokio::try_join!(
+            parts.database.backend.durability(),
+            parts.lists.durability()
+        );
+        let (tables, lists) = asked.map_err(said)?;
+        // Lists in a folder are open in one process only, and that is to be the one that is measured.
+        parts.lists.close().await.map_err(said)?;
+        let database = match pair.tables {
+            Tables::Postgres => Some(parts.database),
+            _ => {
+                parts.database.backend.close().await.map_err(said)?;
+                None
+            }
+        };
+        Ok(Ground {
+            cli,
+            pair,
+            folder,
+            promises: [tables, lists],
+            database,
+        })
+    }
+
+    /// Takes away what was made on servers.
+    pub(super) async fn clear(&self) -> Result<(), Refusal> {
+        if self.has_lists.load(Ordering::Relaxed) {
+            self.empty(&self.lists().await?).await?;
+        }
+        if self.has_database.swap(false, Ordering::Relaxed) {
+            drop_scratch(self.database_url()).await.map_err(said)?;
+        }
+        Ok(())
+    }
+
+    fn folder(&self) -> Result<Folder, Refusal> {
+        let number = self.numbered.fetch_add(1, Ordering::Relaxed);
+        let chosen = &self.cli.stores.data_dir;
+        // The default is where a server of this folder has its data: there, nothing is to be made.
+        let parent = match chosen.as_path() == Path::new("./guestbook-data") {
+            true => std::env::temp_dir(),
+            false => chosen.clone(),
+        };
+        let folder = parent.join(format!("guestbook-bench-{}-{number}", std::process::id()));
+        match std::fs::create_dir_all(&folder) {
+            Ok(()) => Ok(Folder(folder)),
+            Err(cause) => Err(format!(
+                "--data-dir: {} cannot be made: {cause}; choose a folder on the disk to be measured",
+                folder.display()
+            )),
+        }
+    }
+
+    fn database_url(&self) -> &str {
+        self.cli.stores.database_url.as_deref().unwrap_or_default()
+    }
+
+    async fn database(&self) -> Result<String, Refusal> {
+        let url = self.database_url();
+        if self.has_database.load(Ordering::Relaxed) {
+            drop_scratch(url).await.map_err(said)?;
+            self.has_database.store(false, Ordering::Relaxed);
+        }
+        let made = make_scratch(url).await.map_err(said)?;
+        self.has_database.store(true, Ordering::Relaxed);
+        Ok(made)
+    }
+
+    async fn cache_url(&self) -> Result<String, Refusal> {
+        let lists = self.lists().await?;
+        if !self.has_lists.load(Ordering::Relaxed) {
+            let held = lists.stats().await.map_err(said)?.entries;
+            if held > 0 && !self.is_overwriting {
+                return Err(
+                    "--cache-url: this Redis is not empty, and the bench writes lists and removes them; give an empty one \
+                     (another /DB number is enough), or --overwrite-cache"
+                        .into(),
+                );
+            }
+            self.has_lists.store(true, Ordering::Relaxed);
+        }
+        self.empty(&lists).await?;
+        Ok(self.cli.stores.cache_url.clone().unwrap_or_default())
+    }
+
+    async fn lists(&self) -> Result<Arc<dyn ListCache>, Refusal> {
+        let url = self.cli.stores.cache_url.as_deref().unwrap_or_default();
+        let url = CacheUrl::parse(url).map_err(said)?;
+        lists(&url).await.map_err(said)
+    }
+
+    /// Removes the lists of the guests of the workload, and no others.
+    async fn empty(&self, lists: &Arc<dyn ListCache>) -> Result<(), Refusal> {
+        let guests = (0..GUESTS).filter_map(|at| GuestId::parse(&format!("bench-{at:04}")).ok());
+        lists.remove(guests.collect()).await.map_err(said)
+    }
+}
+
+impl Ground {
+    /// What the stores take on disk. Tables on a server count, its lists do not.
+    pub(super) async fn bytes(&self) -> Option<u64> {
+        let folder = folder_bytes(&self.folder.0);
+        match (&self.database, self.pair.tables, self.pair.lists) {
+            (Some(database), ..) => Some(folder + database.backend.stats().await.ok()?.bytes),
+            (None, Tables::Memory, Lists::Memory | Lists::Redis) => None,
+            _ => Some(folder),
+        }
+    }
+
+    /// Opens the stores in this process.
+    pub(super) async fn open(&self) -> Result<Parts, Refusal> {
+        open(&self.cli).await
+    }
+
+    /// Lets go of the stores.
+    pub(super) async fn close(&self) -> Result<(), Refusal> {
+        match &self.database {
+            Some(database) => database.backend.close().await.map_err(said),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn open(cli: &Cli) -> Result<Parts, Refusal> {
+    Places::of(cli)?.open(cli, Purpose::Serve).await
+}
+
+pub(super) async fn close(parts: &Parts) -> Result<(), Refusal> {
+    let (lists, database) = tokio::join!(parts.lists.close(), parts.database.backend.close());
+    lists.and(database).map_err(said)
+}
+
+fn said(cause: Error) -> Refusal {
+    cause.to_string()
+}
+
+impl Folder {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It was made by us, under a name of our own; what cannot be removed is left to whoever cleans the place.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

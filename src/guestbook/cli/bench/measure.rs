@@ -1,0 +1,252 @@
+//! A pair of stores, from its first to its last figure.
+
+use super::super::Refusal;
+use super::counting::{self, Counts};
+use super::ground::{Ground, Grounds, close};
+use super::load::{Counters, Load, Ran, histogram};
+use super::plan::{Pair, Plan};
+use super::process::{cpu_seconds, resident_bytes};
+use super::progress::Progress;
+use super::server::{Server, Watch};
+use super::storage::Stores;
+use super::target::Target;
+use super::workload::Workload;
+use crate::config::Through;
+use guestbook_storage::Promise;
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often the disk is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Everything that was measured of a pair.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) pair: Pair,
+    /// What tables and lists promise.
+    pub(super) promises: Option<[Promise; 2]>,
+    pub(super) runs: BTreeMap<usize, Runs>,
+    /// Bytes on disk per message, one for each round.
+    pub(super) disk: Vec<f64>,
+    /// Milliseconds from the start after a kill to ready.
+    pub(super) ready_ms: Vec<f64>,
+    /// Messages stored and bytes on disk, in the first round.
+    pub(super) growth: Vec<(u64, u64)>,
+}
+
+/// What was measured of a pair at one number of connections, one value for each round.
+#[derive(Debug)]
+pub(super) struct Runs {
+    pub(super) messages_per_s: Vec<f64>,
+    pub(super) reads_per_s: Vec<f64>,
+    pub(super) offered_per_s: Vec<f64>,
+    pub(super) p50_ms: Vec<f64>,
+    pub(super) p99_ms: Vec<f64>,
+    pub(super) p999_ms: Vec<f64>,
+    pub(super) cpu_s_per_1000: Vec<f64>,
+    pub(super) resident_mib: Vec<f64>,
+    /// Latencies of all rounds, in microseconds.
+    pub(super) latency: Histogram<u64>,
+    pub(super) errors: u64,
+    pub(super) counts: Option<Counts>,
+}
+
+/// What is measured: a server, or stores in this process.
+enum Subject {
+    Server(Server),
+    Stores(Arc<Stores>),
+}
+
+impl Series {
+    pub(super) fn new(pair: Pair) -> Self {
+        Self {
+            pair,
+            promises: None,
+            runs: BTreeMap::new(),
+            disk: Vec::new(),
+            ready_ms: Vec::new(),
+            growth: Vec::new(),
+        }
+    }
+}
+
+impl Runs {
+    fn new() -> Self {
+        Self {
+            messages_per_s: Vec::new(),
+            reads_per_s: Vec::new(),
+            offered_per_s: Vec::new(),
+            p50_ms: Vec::new(),
+            p99_ms: Vec::new(),
+            p999_ms: Vec::new(),
+            cpu_s_per_1000: Vec::new(),
+            resident_mib: Vec::new(),
+            latency: histogram(),
+            errors: 0,
+            counts: None,
+        }
+    }
+
+    fn note_closed(&mut self, ran: &Ran, cpu: Option<f64>) {
+        self.messages_per_s.push(ran.per_second(ran.done.writes));
+        self.reads_per_s.push(ran.per_second(ran.done.reads));
+        self.errors += ran.done.errors;
+        if let Some(cpu) = cpu.filter(|_| ran.done.writes > 0) {
+            self.cpu_s_per_1000
+                .push(cpu * 1000.0 / ran.done.writes as f64);
+        }
+    }
+
+    fn note_open(&mut self, ran: &Ran, rate: f64) {
+        let ms = |quantile| ran.latency.value_at_quantile(quantile) as f64 / 1000.0;
+        self.offered_per_s.push(rate);
+        self.p50_ms.push(ms(0.5));
+        self.p99_ms.push(ms(0.99));
+        self.p999_ms.push(ms(0.999));
+        self.errors += ran.done.errors;
+        self.latency
+            .add(&ran.latency)
+            .expect("histograms of the same bounds");
+    }
+}
+
+impl Subject {
+    async fn start(ground: &Ground, through: Through) -> Result<Self, Refusal> {
+        Ok(match through {
+            Through::Http => Self::Server(Server::start(ground, &Watch::Nothing).await?),
+            Through::Storage => {
+                let parts = ground.open().await?;
+                Self::Stores(Arc::new(Stores::new(parts, ground.cli.stores.list_ttl().0)))
+            }
+        })
+    }
+
+    fn target(&self) -> Target {
+        match self {
+            Self::Server(server) => Target::Http(server.address),
+            Self::Stores(stores) => Target::Storage(Arc::clone(stores)),
+        }
+    }
+
+    /// The process whose time and memory count; in this process, that is the bench as well.
+    fn process(&self) -> u32 {
+        match self {
+            Self::Server(server) => server.id,
+            Self::Stores(_) => std::process::id(),
+        }
+    }
+
+    /// Ends it, a server by a kill; how long the next one took to be ready, in milliseconds.
+    async fn end(self, ground: &Ground) -> Result<Option<f64>, Refusal> {
+        match self {
+            Self::Server(server) => {
+                server.kill()?;
+                let server = Server::start(ground, &Watch::Nothing).await?;
+                let took = server.ready_after.as_secs_f64() * 1000.0;
+                server.stop().await?;
+                Ok(Some(took))
+            }
+            Self::Stores(stores) => {
+                close(&stores.parts).await?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Measures everything of a pair once, on empty stores.
+pub(super) async fn round(
+    grounds: &Grounds<'_>,
+    plan: &Plan,
+    series: &mut Series,
+    number: usize,
+    progress: &Progress,
+) -> Result<(), Refusal> {
+    let ground = Arc::new(grounds.make(series.pair).await?);
+    let empty = ground.bytes().await;
+    let subject = Subject::start(&ground, plan.through).await?;
+    let counters = Arc::new(Counters::default());
+    let growth = (number == 0).then(|| Growth::watch(&ground, &counters));
+    for connections in &plan.connections {
+        let load = Load {
+            target: subject.target(),
+            workload: Workload::of(plan),
+            connections: *connections,
+            operations: plan.messages as u64,
+            at_most: plan.at_most,
+            counters: Arc::clone(&counters),
+        };
+        let runs = series.runs.entry(*connections).or_insert_with(Runs::new);
+        progress.begin(series.pair, *connections, "as many as possible");
+        let before = cpu_seconds(subject.process());
+        let ran = load.closed().await;
+        let used = before.zip(cpu_seconds(subject.process()));
+        runs.note_closed(&ran, used.map(|(before, after)| after - before));
+        progress.done();
+        progress.begin(series.pair, *connections, "latency at a given rate");
+        let possible = ran.per_second(ran.done.writes + ran.done.reads);
+        let rate = possible * f64::from(plan.load) / 100.0;
+        runs.note_open(&load.open(rate).await, rate);
+        let resident = resident_bytes(subject.process());
+        runs.resident_mib
+            .extend(resident.map(|bytes| bytes as f64 / 1_048_576.0));
+        progress.done();
+    }
+    series.ready_ms.extend(subject.end(&ground).await?);
+    if let Some(growth) = growth {
+        series.growth = growth.seen();
+    }
+    let stored = counters.stored.load(Ordering::Relaxed);
+    if let (Some(empty), Some(full), true) = (empty, ground.bytes().await, stored > 0) {
+        series
+            .disk
+            .push(full.saturating_sub(empty) as f64 / stored as f64);
+    }
+    ground.close().await?;
+    series.promises = Some(ground.promises.clone());
+    drop(ground);
+    if number == 0 && plan.through == Through::Http {
+        counting::pass(grounds, plan, series, progress).await?;
+    }
+    Ok(())
+}
+
+/// The disk, looked at while messages come.
+struct Growth {
+    seen: Arc<Mutex<Vec<(u64, u64)>>>,
+    watching: tokio::task::JoinHandle<()>,
+}
+
+impl Growth {
+    fn watch(ground: &Arc<Ground>, counters: &Arc<Counters>) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (ground, counters, into) =
+            (Arc::clone(ground), Arc::clone(counters), Arc::clone(&seen));
+        let watching = tokio::spawn(async move {
+            loop {
+                let stored = counters.stored.load(Ordering::Relaxed);
+                let Some(bytes) = ground.bytes().await else {
+                    return;
+                };
+                into.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((stored, bytes));
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        });
+        Self { seen, watching }
+    }
+
+    fn seen(self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Growth {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}

@@ -1,0 +1,165 @@
+//! What is measured. Everything that can be refused is refused here, before anything is started.
+
+use super::super::Refusal;
+use crate::config::{BenchArgs, Cli, Mix, Through};
+use crate::open::{CacheUrl, DatabaseUrl};
+use std::fmt;
+use std::time::Duration;
+
+/// What is measured, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) pairs: Vec<Pair>,
+    pub(super) messages: usize,
+    pub(super) at_most: Duration,
+    pub(super) connections: Vec<usize>,
+    pub(super) mix: Mix,
+    pub(super) seed: u64,
+    pub(super) through: Through,
+    /// Percent of the throughput that is offered in the open loop.
+    pub(super) load: u8,
+    pub(super) repeat: usize,
+    pub(super) is_overwriting: bool,
+}
+
+/// Tables and lists.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Pair {
+    pub(super) tables: Tables,
+    pub(super) lists: Lists,
+}
+
+/// Where the tables of a pair are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Tables {
+    Sqlite,
+    Postgres,
+    Memory,
+}
+
+/// Where the lists of a pair are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Lists {
+    Sled,
+    Redis,
+    Memory,
+}
+
+impl Plan {
+    pub(super) fn of(cli: &Cli, args: &BenchArgs) -> Result<Self, Refusal> {
+        let mut pairs = Vec::new();
+        for text in &args.pairs {
+            let pair = Pair::parse(text)?;
+            if pairs.contains(&pair) {
+                return Err(format!("--pairs names {pair} twice; name each pair once"));
+            }
+            pairs.push(pair);
+        }
+        let mut connections = args.connections.clone();
+        connections.sort_unstable();
+        connections.dedup();
+        let most = connections.last().copied().unwrap_or(1);
+        if most > 4096 {
+            return Err(format!(
+                "--connections {most}: more than 4096 at once would measure this machine's ports and not the stores"
+            ));
+        }
+        let plan = Self {
+            pairs,
+            messages: args.messages,
+            at_most: args.at_most,
+            connections,
+            mix: args.mix,
+            seed: args.seed,
+            through: args.through,
+            load: args.load,
+            repeat: args.repeat,
+            is_overwriting: args.overwrite_cache,
+        };
+        plan.require_servers(cli)?;
+        Ok(plan)
+    }
+
+    /// The URLs of servers, where a pair needs one; and none that the bench would not use.
+    fn require_servers(&self, cli: &Cli) -> Result<(), Refusal> {
+        let stores = &cli.stores;
+        let postgres = self
+            .pairs
+            .iter()
+            .find(|pair| pair.tables == Tables::Postgres);
+        let listed = self.pairs.iter().find(|pair| pair.lists == Lists::Redis);
+        if let Some(pair) = postgres {
+            let url = stores.database_url.as_deref().unwrap_or("postgres:");
+            let parsed = DatabaseUrl::parse(url).map_err(|error| error.context().to_owned());
+            if stores.database_url.is_none() || parsed?.backend() != "postgresql" {
+                return Err(format!(
+                    "--pairs {pair}: --database-url must be the URL of a PostgreSQL server, with a role that may create databases"
+                ));
+            }
+        }
+        if let Some(pair) = listed {
+            let url = stores.cache_url.as_deref().unwrap_or("redis:");
+            let parsed = CacheUrl::parse(url).map_err(|error| error.context().to_owned());
+            if stores.cache_url.is_none() || parsed?.backend() != "redis" {
+                return Err(format!(
+                    "--pairs {pair}: --cache-url must be the URL of a Redis that holds nothing"
+                ));
+            }
+        }
+        if stores.durability.is_some() && self.pairs.iter().all(|it| it.tables != Tables::Sqlite) {
+            return Err("--durability is for the embedded database, and no pair of --pairs has it; leave it out".into());
+        }
+        Ok(())
+    }
+
+    /// Share of all operations that are writes.
+    pub(super) fn write_share(&self) -> f64 {
+        let writes = f64::from(self.mix.writes);
+        writes / (writes + f64::from(self.mix.reads))
+    }
+}
+
+impl Pair {
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let (tables, lists) = match text.split_once('+') {
+            Some(parts) => parts,
+            None if text == "memory" => ("memory", "memory"),
+            None => ("", ""),
+        };
+        let tables = match tables {
+            "sqlite" => Some(Tables::Sqlite),
+            "postgres" | "postgresql" => Some(Tables::Postgres),
+            "memory" => Some(Tables::Memory),
+            _ => None,
+        };
+        let lists = match lists {
+            "sled" => Some(Lists::Sled),
+            "redis" => Some(Lists::Redis),
+            "memory" => Some(Lists::Memory),
+            _ => None,
+        };
+        match (tables, lists) {
+            (Some(tables), Some(lists)) => Ok(Self { tables, lists }),
+            _ => Err(format!(
+                "--pairs: {text:?} is no pair of stores; write tables+lists, such as sqlite+sled, postgres+redis, or memory"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tables = match self.tables {
+            Tables::Sqlite => "sqlite",
+            Tables::Postgres => "postgres",
+            Tables::Memory if self.lists == Lists::Memory => return f.write_str("memory"),
+            Tables::Memory => "memory",
+        };
+        let lists = match self.lists {
+            Lists::Sled => "sled",
+            Lists::Redis => "redis",
+            Lists::Memory => "memory",
+        };
+        write!(f, "{tables}+{lists}")
+    }
+}

@@ -1,0 +1,87 @@
+//! Conversations as this node left them. Who wrote last need not read again: a batch of such guests goes in one round trip,
+//! and the server refuses it when another node has been there meanwhile.
+
+use super::rows::{int, moment};
+use super::session::{Statement, statement};
+use super::sql;
+use chrono::{DateTime, Utc};
+use guestbook_core::{GuestId, Timestamp};
+use guestbook_storage::conversation_state::{ConversationState, Conversations};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Conversations kept at most, about 5 MiB; then all are forgotten, and read again when they are needed.
+const KEPT: usize = 16_384;
+
+/// The conversations that this node was the last to write, as far as it knows.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<GuestId, ConversationState>>);
+
+impl Known {
+    /// The conversations of these guests, if all are known. They are forgotten until they are written again.
+    pub(super) fn take(&self, guests: &[GuestId]) -> Option<Conversations> {
+        let mut known = self.known();
+        let mut chats = Conversations::default();
+        for chat in guests.iter().filter_map(|guest| known.remove(guest)) {
+            chats.insert(chat);
+        }
+        (chats.states.len() == guests.len()).then_some(chats)
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&self) {
+        self.known().clear();
+    }
+
+    /// Remembers what has been committed.
+    pub(super) fn keep(&self, chats: Conversations) {
+        let mut known = self.known();
+        if known.len() + chats.states.len() > KEPT {
+            known.clear();
+        }
+        let written = chats
+            .states
+            .into_iter()
+            .filter(|chat| chat.message_count > 0);
+        known.extend(written.map(|chat| (chat.guest.clone(), chat.written())));
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<GuestId, ConversationState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What conversations are thought to be, as columns, and by which settings.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub(super) ids: Vec<String>,
+    hashes: Vec<String>,
+    messages: Vec<i64>,
+    tokens: Vec<i64>,
+    list_from: Vec<i64>,
+    at: DateTime<Utc>,
+    settings: String,
+}
+
+impl Expected {
+    pub(super) fn of(chats: &Conversations, at: Timestamp, settings: u64) -> Self {
+        let each = || chats.states.iter();
+        Self {
+            ids: each().map(|chat| chat.id.to_string()).collect(),
+            hashes: each().map(|chat| chat.hash.to_hex()).collect(),
+            messages: each().map(|chat| int(chat.message_count)).collect(),
+            tokens: each().map(|chat| int(chat.total_tokens)).collect(),
+            list_from: each()
+                .map(|chat| int(chat.window.map_or(0, |window| window.from)))
+                .collect(),
+            at: moment(at),
+            settings: settings.to_string(),
+        }
+    }
+
+    pub(super) fn statement(&self) -> Statement<'_> {
+        statement!(sql::EXPECT; self.ids => TEXT_ARRAY, self.hashes => TEXT_ARRAY, self.messages => INT8_ARRAY,
+            self.tokens => INT8_ARRAY, self.list_from => INT8_ARRAY, self.at => TIMESTAMPTZ,
+            self.settings => TEXT)
+    }
+}

@@ -1,0 +1,388 @@
+//! The tables on a PostgreSQL server, which any number of nodes share.
+//!
+//! A server is a network away, so what counts is how often we wait for it: a batch of any size takes two round trips.
+//! Several batches are under way at once, each in its own transaction on its own connection. See `sql.rs` for every
+//! statement, `record.rs` for how transactions of several nodes keep out of each other's way.
+//!
+//! Not to be done here: no statement is prepared under a name, and nothing is set for a session; both would be lost or
+//! mixed up behind a pooler that gives every transaction another connection.
+
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
+
+mod audit;
+mod chats;
+mod columns;
+mod corpus;
+mod erase;
+mod error;
+mod ids;
+mod known;
+mod migrate;
+mod outbox;
+mod prompts;
+mod query;
+mod record;
+mod repair;
+mod rows;
+mod schema;
+mod scratch;
+mod search;
+mod session;
+mod settings;
+mod sql;
+mod text;
+mod tls;
+mod url;
+mod vectors;
+
+pub use query::query;
+pub use scratch::{drop_scratch, make_scratch};
+pub use settings::stored_settings;
+pub use url::PostgresUrl;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use error::{Attempt, Fault};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::rounded_ms;
+use guestbook_storage::database::TableSettings;
+use guestbook_storage::{Promise, Stats, Storage};
+use session::{Begin, End, Session, Statement, statement};
+use settings::{Held, Other};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+const NAME: &str = "postgresql";
+/// How long to wait for a free connection, and for a new one.
+const CONNECTION_WAIT: Duration = Duration::from_secs(2);
+/// Batches under way at once on a server next to us. More would make each smaller, and it is the batch that makes a
+/// message cheap.
+const WRITERS: usize = 2;
+/// Another batch may be under way for each of these that the server is away, there and back: nobody works meanwhile.
+const WRITER_EVERY: Duration = Duration::from_millis(1);
+/// How often the way is measured; the shortest counts.
+const PINGS: usize = 3;
+/// Parts of an hour's row in `cache_metrics_parts`: transactions that add to the same part wait for each other.
+const PARTS: u32 = 16;
+/// How often the size of the database is asked for; it takes the server a look at every file.
+const SIZE_EVERY: Duration = Duration::from_secs(60);
+
+/// A PostgreSQL database with the tables. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct PostgresDatabase(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    url: PostgresUrl,
+    pool: Pool,
+    epoch: Uuid,
+    settings: RwLock<Arc<Held>>,
+    writers: usize,
+    known: known::Known,
+    closed: AtomicBool,
+    part: AtomicU32,
+    size: Size,
+}
+
+/// The size of the database as last asked for.
+#[derive(Debug)]
+struct Size {
+    bytes: AtomicU64,
+    began: Instant,
+    /// Milliseconds after `began` at which it is to be asked for again.
+    due: AtomicU64,
+}
+
+impl PostgresDatabase {
+    /// Connects, makes or updates the tables, and warns of settings under which an acknowledged commit could be lost.
+    ///
+    /// # Errors
+    /// `Unavailable` when the server cannot be reached, `Unsupported` when the tables were written by a newer version.
+    pub async fn open(
+        url: &PostgresUrl,
+        connections: usize,
+        settings: TableSettings,
+    ) -> Result<Self> {
+        Self::serve(url, connections, settings, Other::Change).await
+    }
+
+    /// As [`Self::open`], for a node that takes part in what others have begun: with other settings than are stored it is
+    /// refused.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and `Conflict` that names the setting.
+    pub async fn join(
+        url: &PostgresUrl,
+        connections: usize,
+        settings: TableSettings,
+    ) -> Result<Self> {
+        Self::serve(url, connections, settings, Other::Refuse).await
+    }
+
+    async fn serve(
+        url: &PostgresUrl,
+        connections: usize,
+        settings: TableSettings,
+        others: Other,
+    ) -> Result<Self> {
+        let text_index = settings.text_index;
+        let database = Self::inspect(url, connections, settings).await?;
+        let fault = |fault: Fault| fault.into_error("open");
+        let session = database.session().await.map_err(fault)?;
+        let tables = database.held().tables.clone();
+        database.hold(settings::note(session, &tables, others).await?);
+        text::settle(database.session().await.map_err(fault)?, text_index).await?;
+        for doubt in database.durability_doubts().await? {
+            tracing::warn!(
+                server = %url,
+                "{doubt} on the server: what is answered as saved can be lost when the server crashes"
+            );
+        }
+        Ok(database)
+    }
+
+    /// As [`Self::open`], but leaves the retention of the chats and the life of the lists as they are: for looking at what a
+    /// server will serve.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn inspect(
+        url: &PostgresUrl,
+        connections: usize,
+        settings: TableSettings,
+    ) -> Result<Self> {
+        let pool = pool(url, connections)?;
+        let session = session(&pool)
+            .await
+            .map_err(|fault| fault.into_error("open"))?;
+        let epoch = schema::prepare(session).await?;
+        let away = distance(&pool)
+            .await
+            .map_err(|fault| fault.into_error("open"))?;
+        let further =
+            usize::try_from(away.as_millis() / WRITER_EVERY.as_millis()).unwrap_or(usize::MAX);
+        // A quarter of the connections is for reading.
+        let writers = WRITERS
+            .saturating_add(further)
+            .min(connections * 3 / 4)
+            .max(1);
+        tracing::debug!(server = %url, away_ms = rounded_ms(away), writers, "connected");
+        Ok(Self(Arc::new(Inner {
+            url: url.clone(),
+            pool,
+            epoch,
+            settings: RwLock::new(Arc::new(Held {
+                tables: settings,
+                version: 0,
+            })),
+            writers,
+            known: known::Known::default(),
+            closed: AtomicBool::new(false),
+            // Nodes begin at different parts.
+            part: AtomicU32::new(Uuid::new_v4().as_fields().0 % PARTS),
+            size: Size {
+                bytes: AtomicU64::new(0),
+                began: Instant::now(),
+                due: AtomicU64::new(0),
+            },
+        })))
+    }
+
+    /// Settings of the server under which an acknowledged commit could be lost when it crashes; empty when there are none.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn durability_doubts(&self) -> Result<Vec<String>> {
+        let doubts = async { schema::doubts(self.session().await?).await };
+        doubts.await.map_err(|fault| fault.into_error("open"))
+    }
+
+    async fn session(&self) -> Attempt<Session> {
+        if self.0.closed.load(Ordering::Relaxed) {
+            return Err(Fault::Closed);
+        }
+        session(&self.0.pool).await
+    }
+
+    /// Reads with statements that are sent at once, everything as of one moment; the rows of each. A connection that
+    /// turns out to be gone is no reason to fail: another one is asked, once.
+    async fn read(
+        &self,
+        operation: &'static str,
+        statements: &[Statement<'_>],
+    ) -> Result<Vec<Vec<Row>>> {
+        self.read_as(operation, Begin::Read, statements).await
+    }
+
+    async fn read_as(
+        &self,
+        operation: &'static str,
+        begin: Begin,
+        statements: &[Statement<'_>],
+    ) -> Result<Vec<Vec<Row>>> {
+        let attempt = || async {
+            let mut session = self.session().await?;
+            session.transact(begin, statements, End::Commit).await
+        };
+        let answered = match attempt().await {
+            Err(Fault::Late) => return Err(Fault::Late.into_error(operation)),
+            Err(fault) if fault.is_lost() => attempt().await,
+            other => other,
+        };
+        answered.map_err(|fault| fault.into_error(operation))
+    }
+
+    /// Writes with statements that are sent at once, in one transaction; the rows of each.
+    async fn write(
+        &self,
+        operation: &'static str,
+        statements: &[Statement<'_>],
+    ) -> Result<Vec<Vec<Row>>> {
+        let attempt = || async {
+            let mut session = self.session().await?;
+            session
+                .transact(Begin::Write, statements, End::Commit)
+                .await
+        };
+        let answered = match attempt().await {
+            Err(fault) if fault.is_undone() => attempt().await,
+            other => other,
+        };
+        answered.map_err(|fault| fault.into_error(operation))
+    }
+
+    /// The part of the hour's row that the next transaction adds to.
+    fn part(&self) -> i32 {
+        let part = self.0.part.fetch_add(1, Ordering::Relaxed) % PARTS;
+        i32::try_from(part).unwrap_or(0)
+    }
+
+    /// The size of the database in MiB, as it was a minute ago at most; asked for in the background.
+    fn megabytes(&self) -> f64 {
+        let size = &self.0.size;
+        let elapsed = u64::try_from(size.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let due = size.due.load(Ordering::Relaxed);
+        let next =
+            elapsed.saturating_add(u64::try_from(SIZE_EVERY.as_millis()).unwrap_or(u64::MAX));
+        let claim = |due| {
+            size.due
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+        };
+        if elapsed >= due && claim(due).is_ok() {
+            let database = self.clone();
+            tokio::spawn(async move {
+                if let Err(cause) = database.ask_size().await {
+                    tracing::debug!(%cause, "the size of the database could not be asked for");
+                }
+            });
+        }
+        size.bytes.load(Ordering::Relaxed) as f64 / 1_048_576.0
+    }
+
+    async fn ask_size(&self) -> Result<u64> {
+        let rows = self.read("size", &[statement!(sql::SIZE)]).await?;
+        let bytes = first_count(&rows[0]).map_err(|fault| fault.into_error("size"))?;
+        self.0.size.bytes.store(bytes, Ordering::Relaxed);
+        Ok(bytes)
+    }
+}
+
+/// The one number that a statement gives.
+fn first_count(rows: &[Row]) -> Attempt<u64> {
+    let row = rows.first().ok_or_else(|| Fault::Row("no count".into()))?;
+    rows::count(row, 0)
+}
+
+fn pool(url: &PostgresUrl, connections: usize) -> Result<Pool> {
+    let recycling = ManagerConfig {
+        recycling_method: RecyclingMethod::Fast,
+    };
+    let manager = Manager::from_config(url.config(), url.tls()?, recycling);
+    let built = Pool::builder(manager)
+        .max_size(connections)
+        .runtime(Runtime::Tokio1)
+        .timeouts(Timeouts {
+            wait: Some(CONNECTION_WAIT),
+            create: Some(url.connect_time() + CONNECTION_WAIT),
+            recycle: Some(CONNECTION_WAIT),
+        })
+        .build();
+    built.map_err(|cause| Error::caused(ErrorKind::Internal, NAME, "open", "no pool", cause))
+}
+
+/// How long the server is away, there and back.
+async fn distance(pool: &Pool) -> Attempt<Duration> {
+    let mut shortest = Duration::MAX;
+    for _ in 0..PINGS {
+        let mut session = session(pool).await?;
+        let began = Instant::now();
+        session.transact(Begin::Read, &[], End::Commit).await?;
+        shortest = shortest.min(began.elapsed());
+    }
+    Ok(shortest)
+}
+
+async fn session(pool: &Pool) -> Attempt<Session> {
+    pool.get().await.map(Session::new).map_err(Fault::Pool)
+}
+
+#[async_trait]
+impl Storage for PostgresDatabase {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn location(&self) -> String {
+        self.0.url.to_string()
+    }
+
+    async fn health(&self) -> Result<()> {
+        let rows = self.write("health", &[statement!(sql::HEALTH)]).await?;
+        let read = |row: &Row| Ok((rows::get::<bool>(row, 0)?, rows::get::<bool>(row, 1)?));
+        let told = rows[0].first().map(read).transpose();
+        let context = match told.map_err(|fault: Fault| fault.into_error("health"))? {
+            Some((false, true)) => return Ok(()),
+            Some((false, false)) => {
+                "this user may not write the tables; grant it INSERT, UPDATE and DELETE on all of them"
+            }
+            _ => "the server is read-only: a standby; give the address of the primary",
+        };
+        Err(Error::new(ErrorKind::Unavailable, NAME, "health", context))
+    }
+
+    /// Never: a server that cannot keep its promise stops by itself, and another connection finds it recovered.
+    fn fatal(&self) -> Option<Error> {
+        None
+    }
+
+    async fn durability(&self) -> Result<Promise> {
+        let asked = async { schema::durability(self.session().await?).await };
+        asked.await.map_err(|fault| fault.into_error("durability"))
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let asked = [statement!(sql::ENTRIES), statement!(sql::SIZE)];
+        let rows = self.read("stats", &asked).await?;
+        let read = || {
+            Ok(Stats {
+                entries: first_count(&rows[0])?,
+                bytes: first_count(&rows[1])?,
+            })
+        };
+        read().map_err(|fault: Fault| fault.into_error("stats"))
+    }
+
+    /// Every commit is on the server's disk when it returns, if its settings are right.
+    async fn flush(&self) -> Result<()> {
+        self.health().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.0.closed.store(true, Ordering::Relaxed);
+        self.0.pool.close();
+        Ok(())
+    }
+}

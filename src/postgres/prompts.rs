@@ -1,0 +1,314 @@
+//! Answers to prompts that were asked before. Whatever is written here is only a cache, so no commit waits for the disk; only
+//! erasing a guest does, with the rest of the guest.
+
+use super::columns::Metrics;
+use super::error::{Attempt, Fault};
+use super::rows::{count, get, id, int, limit as rows_limit, moment, text, time};
+use super::session::{Begin, statement};
+use super::{PostgresDatabase, first_count, sql};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use guestbook_core::error::Result;
+use guestbook_core::{
+    Content, ModelId, PromptKey, PromptSetting, Scope, Timestamp, Vector, content_hash,
+};
+use guestbook_storage::database::{
+    KeptAnswer, NearPrompt, NewAnswer, PromptStats, PromptTally, Prompts, Tally,
+};
+use std::collections::{BTreeMap, HashMap};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+/// The scope of one guest alone.
+pub(super) fn scope_of(guest: &str) -> String {
+    format!("guest:{guest}")
+}
+
+#[async_trait]
+impl Prompts for PostgresDatabase {
+    async fn prompts_find(
+        &self,
+        keys: &[PromptKey],
+        now: Timestamp,
+    ) -> Result<Vec<Option<KeptAnswer>>> {
+        let ids: Vec<_> = keys.iter().map(PromptKey::id).collect();
+        let texts: Vec<_> = ids.iter().map(Uuid::to_string).collect();
+        let scopes: Vec<_> = keys
+            .iter()
+            .map(|key| key.setting.scope.to_string())
+            .collect();
+        let contexts: Vec<_> = keys
+            .iter()
+            .map(|key| key.setting.context_hash.to_hex())
+            .collect();
+        let hashes: Vec<_> = keys.iter().map(|key| key.prompt_hash.to_hex()).collect();
+        let now = moment(now);
+        let asked = [
+            statement!(sql::PROMPTS_FIND; texts => TEXT_ARRAY, scopes => TEXT_ARRAY,
+            contexts => TEXT_ARRAY, hashes => TEXT_ARRAY, now => TIMESTAMPTZ),
+        ];
+        let rows = self.read("prompts_find", &asked).await?;
+        let found: Attempt<HashMap<_, _>> = rows[0]
+            .iter()
+            .map(|row| kept(row).map(|answer| (answer.id, answer)))
+            .collect();
+        let found = found.map_err(|fault| fault.into_error("prompts_find"))?;
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+    }
+
+    async fn prompts_near(
+        &self,
+        setting: &PromptSetting,
+        model: &ModelId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<NearPrompt>> {
+        let (scope, context) = (setting.scope.to_string(), setting.context_hash.to_hex());
+        let max_tokens = setting.max_tokens.map(i64::from);
+        let (model, now, limit) = (model.as_str(), moment(now), rows_limit(limit));
+        let asked = [
+            statement!(sql::PROMPTS_NEAR; scope => TEXT, context => TEXT, setting.model => TEXT,
+            setting.temperature => FLOAT8, max_tokens => INT8, model => TEXT, now => TIMESTAMPTZ, limit => INT8),
+        ];
+        let rows = self.read("prompts_near", &asked).await?;
+        let near: Attempt<_> = rows[0].iter().map(near).collect();
+        near.map_err(|fault| fault.into_error("prompts_near"))
+    }
+
+    async fn prompts_put(&self, answers: Vec<NewAnswer>, at: Timestamp) -> Result<()> {
+        let (new, at) = (NewRows::of(&answers), moment(at));
+        let put = [
+            statement!(sql::LIGHTLY),
+            statement!(sql::PROMPTS_PUT; new.ids => TEXT_ARRAY, new.scopes => TEXT_ARRAY, new.contexts => TEXT_ARRAY,
+                new.models => TEXT_ARRAY, new.temperatures => FLOAT8_ARRAY, new.max_tokens => INT8_ARRAY,
+                new.prompt_hashes => TEXT_ARRAY, new.response_hashes => TEXT_ARRAY, new.generation => FLOAT8_ARRAY,
+                new.input => INT8_ARRAY, new.output => INT8_ARRAY, new.expires_at => TIMESTAMPTZ_ARRAY,
+                new.sizes => INT8_ARRAY, new.vectors => BYTEA_ARRAY, new.vector_models => TEXT_ARRAY,
+                new.prompts => TEXT_ARRAY, new.responses => TEXT_ARRAY, at => TIMESTAMPTZ),
+        ];
+        self.write("prompts_put", &put).await.map(drop)
+    }
+
+    async fn prompts_remove(&self, scope: Option<&Scope>, limit: usize) -> Result<usize> {
+        let (scope, limit) = (scope.map(Scope::to_string), rows_limit(limit));
+        let remove = match &scope {
+            Some(scope) => statement!(sql::PROMPTS_REMOVE_SCOPE; limit => INT8, *scope => TEXT),
+            None => statement!(sql::PROMPTS_REMOVE; limit => INT8),
+        };
+        let rows = self.write("prompts_remove", &[remove]).await?;
+        removed(&rows[0], "prompts_remove")
+    }
+
+    async fn prompts_expire(&self, now: Timestamp, limit: usize) -> Result<usize> {
+        let (now, limit) = (moment(now), rows_limit(limit));
+        let due = [statement!(sql::PROMPTS_EXPIRED; now => TIMESTAMPTZ)];
+        if self.read("prompts_expire", &due).await?[0].is_empty() {
+            return Ok(0); // nothing to do is the common case, and must lock nothing
+        }
+        let expire = [
+            statement!(sql::LIGHTLY),
+            statement!(sql::PROMPTS_EXPIRE; now => TIMESTAMPTZ, limit => INT8),
+        ];
+        let rows = self.write("prompts_expire", &expire).await?;
+        removed(&rows[1], "prompts_expire")
+    }
+
+    async fn prompts_evict(&self, bytes: u64, limit: usize) -> Result<usize> {
+        let (bytes, limit) = (int(bytes), rows_limit(limit));
+        let asked = [statement!(sql::PROMPTS_BEYOND; bytes => INT8, limit => INT8)];
+        let rows = self
+            .read_as("prompts_evict", Begin::LongRead, &asked)
+            .await?;
+        let ids: Attempt<Vec<&str>> = rows[0].iter().map(|row| text(row, 0)).collect();
+        let ids = ids.map_err(|fault| fault.into_error("prompts_evict"))?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let delete = [
+            statement!(sql::LIGHTLY),
+            statement!(sql::PROMPTS_DELETE; ids => TEXT_ARRAY),
+        ];
+        let rows = self.write("prompts_evict", &delete).await?;
+        removed(&rows[1], "prompts_evict")
+    }
+
+    async fn prompts_tally(&self, tally: PromptTally, at: Timestamp) -> Result<()> {
+        let (given, owners) = (GivenRows::of(&tally), Owners::of(&tally));
+        let reads = Tally {
+            hits: tally.hits,
+            misses: tally.misses,
+            ..Tally::default()
+        };
+        let metrics = Metrics::of(self, at, 0, &reads);
+        let (hour, part) = (moment(at.hour()), metrics.part());
+        let (hits, misses, saved) = (int(tally.hits), int(tally.misses), int(tally.tokens_saved));
+        // In the order in which a guest is erased: usage, answers, the hour.
+        let counted = [
+            statement!(sql::LIGHTLY),
+            statement!(sql::USAGE_LOCK; owners.owners => TEXT_ARRAY),
+            statement!(sql::USAGE_LOOKUPS; owners.owners => TEXT_ARRAY, owners.hits => INT8_ARRAY,
+                owners.misses => INT8_ARRAY, owners.saved => INT8_ARRAY),
+            statement!(sql::PROMPTS_LOCK; given.ids => TEXT_ARRAY),
+            statement!(sql::PROMPTS_GIVEN; given.ids => TEXT_ARRAY, given.hits => INT8_ARRAY,
+                given.last => TIMESTAMPTZ_ARRAY),
+            metrics.statement(),
+            statement!(sql::METRICS_LOOKUPS; hour => TIMESTAMPTZ, part => INT4, hits => INT8, misses => INT8,
+                saved => INT8, tally.saved_ms => FLOAT8),
+        ];
+        self.write("prompts_tally", &counted).await.map(drop)
+    }
+
+    async fn prompts_stats(&self, now: Timestamp) -> Result<PromptStats> {
+        let now = moment(now);
+        let asked = [
+            statement!(sql::PROMPT_STATS; now => TIMESTAMPTZ),
+            statement!(sql::LOOKUP_STATS),
+        ];
+        let rows = self
+            .read_as("prompts_stats", Begin::LongRead, &asked)
+            .await?;
+        let stats = match (rows[0].first(), rows[1].first()) {
+            (Some(held), Some(lookups)) => stats(held, lookups),
+            _ => Err(Fault::Row("no statistics".into())),
+        };
+        stats.map_err(|fault| fault.into_error("prompts_stats"))
+    }
+}
+
+fn stats(held: &Row, lookups: &Row) -> Attempt<PromptStats> {
+    let expired = count(held, 1)?;
+    Ok(PromptStats {
+        entries: count(held, 0)?.saturating_sub(expired),
+        expired,
+        scopes: count(held, 2)?,
+        with_vector: count(held, 3)?,
+        bytes: count(held, 4)?,
+        hits: count(lookups, 0)?,
+        misses: count(lookups, 1)?,
+        tokens_saved: count(lookups, 2)?,
+        saved_ms: get(lookups, 3)?,
+    })
+}
+
+fn removed(rows: &[Row], operation: &'static str) -> Result<usize> {
+    let removed = first_count(rows).map_err(|fault| fault.into_error(operation))?;
+    Ok(usize::try_from(removed).unwrap_or(usize::MAX))
+}
+
+fn kept(row: &Row) -> Attempt<KeptAnswer> {
+    Ok(KeptAnswer {
+        id: id(row, 0)?,
+        prompt: Content::from_stored(text(row, 1)?),
+        response: Content::from_stored(text(row, 2)?),
+        generation_ms: get(row, 3)?,
+        input_tokens: count(row, 4)?,
+        output_tokens: count(row, 5)?,
+        hits: count(row, 6)?,
+        created_at: time(row, 7)?,
+        expires_at: time(row, 8)?,
+    })
+}
+
+fn near(row: &Row) -> Attempt<NearPrompt> {
+    let vector = Vector::from_bytes(get(row, 1)?);
+    Ok(NearPrompt {
+        prompt: Content::from_stored(text(row, 0)?),
+        vector: vector.map_err(|bad| Fault::Row(format!("the vector of a prompt: {bad}")))?,
+    })
+}
+
+/// Answers to keep, as columns.
+#[derive(Debug, Default)]
+struct NewRows<'a> {
+    ids: Vec<String>,
+    scopes: Vec<String>,
+    contexts: Vec<String>,
+    models: Vec<&'a str>,
+    temperatures: Vec<Option<f64>>,
+    max_tokens: Vec<Option<i64>>,
+    prompt_hashes: Vec<String>,
+    response_hashes: Vec<String>,
+    generation: Vec<f64>,
+    input: Vec<i64>,
+    output: Vec<i64>,
+    expires_at: Vec<DateTime<Utc>>,
+    sizes: Vec<i64>,
+    vectors: Vec<Option<Vec<u8>>>,
+    vector_models: Vec<Option<&'a str>>,
+    prompts: Vec<&'a str>,
+    responses: Vec<&'a str>,
+}
+
+impl<'a> NewRows<'a> {
+    /// One row for each key: a statement changes no row twice.
+    fn of(answers: &'a [NewAnswer]) -> Self {
+        let latest: BTreeMap<_, _> = answers.iter().map(|one| (one.key.id(), one)).collect();
+        let mut rows = Self::default();
+        for (id, answer) in latest {
+            rows.add(id, answer);
+        }
+        rows
+    }
+
+    fn add(&mut self, id: Uuid, answer: &'a NewAnswer) {
+        let (setting, vector) = (&answer.key.setting, answer.vector.as_ref());
+        self.ids.push(id.to_string());
+        self.scopes.push(setting.scope.to_string());
+        self.contexts.push(setting.context_hash.to_hex());
+        self.models.push(&setting.model);
+        self.temperatures.push(setting.temperature);
+        self.max_tokens.push(setting.max_tokens.map(i64::from));
+        self.prompt_hashes.push(answer.key.prompt_hash.to_hex());
+        self.response_hashes
+            .push(content_hash(answer.response.as_str()).to_hex());
+        self.generation.push(answer.generation_ms);
+        self.input.push(int(answer.input_tokens));
+        self.output.push(int(answer.output_tokens));
+        self.expires_at.push(moment(answer.expires_at));
+        self.sizes.push(int(answer.bytes()));
+        self.vectors
+            .push(vector.map(|(_, vector)| vector.to_bytes()));
+        self.vector_models
+            .push(vector.map(|(model, _)| model.as_str()));
+        self.prompts.push(answer.prompt.as_str());
+        self.responses.push(answer.response.as_str());
+    }
+}
+
+/// Answers that were given, as columns.
+struct GivenRows {
+    ids: Vec<String>,
+    hits: Vec<i64>,
+    last: Vec<DateTime<Utc>>,
+}
+
+impl GivenRows {
+    fn of(tally: &PromptTally) -> Self {
+        let given = || tally.given.iter();
+        Self {
+            ids: given().map(|one| one.id.to_string()).collect(),
+            hits: given().map(|one| int(one.hits)).collect(),
+            last: given().map(|one| moment(one.last)).collect(),
+        }
+    }
+}
+
+/// Lookups of owners, as columns.
+struct Owners<'a> {
+    owners: Vec<&'a str>,
+    hits: Vec<i64>,
+    misses: Vec<i64>,
+    saved: Vec<i64>,
+}
+
+impl<'a> Owners<'a> {
+    fn of(tally: &'a PromptTally) -> Self {
+        let owners = || tally.owners.iter();
+        Self {
+            owners: owners().map(|one| one.owner.as_str()).collect(),
+            hits: owners().map(|one| int(one.counts.hits)).collect(),
+            misses: owners().map(|one| int(one.counts.misses)).collect(),
+            saved: owners().map(|one| int(one.counts.tokens_saved)).collect(),
+        }
+    }
+}

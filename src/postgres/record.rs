@@ -1,0 +1,331 @@
+//! Steps 2-7 of a batch of messages, in one transaction of at most two round trips.
+//!
+//! The first asks for everything at once: the rows of the batch's guests, locked, and the messages whose ids may repeat.
+//! What is to be written is then planned here (`storage/plan.rs`), and the second sends all of it together with COMMIT. Where this
+//! node was the last to write every conversation of the batch (`known`), the first is left out.
+//!
+//! Transactions of other connections and nodes are kept out of each other's way by order: conversation rows are locked
+//! by id before anything is written, then written by guest, then usage rows are locked and written by owner, and the
+//! hour's counters come last. A guest that two transactions see for the first time at the same moment is decided by the
+//! unique index: the later one is undone and done again.
+//!
+//! **Invariant:** a commit whose answer was lost is looked up by message id before anything is answered.
+
+use super::columns::{Columns, Messages};
+use super::error::{Attempt, Fault};
+use super::ids::{AskedIds, wants_ids};
+use super::known::Expected;
+use super::outbox::Marks;
+use super::rows::{count, get, id, text, time_or_none, window};
+use super::session::{Begin, End, Session, statement};
+use super::settings::{self, Held};
+use super::{NAME, PostgresDatabase, erase, sql};
+use guestbook_core::error::{Error, Result};
+use guestbook_core::{ConversationId, GuestId, OwnerId, Timestamp, Usage};
+use guestbook_storage::conversation_state::{ConversationState, Conversations, miscounted};
+use guestbook_storage::database::{Batch, Outcome};
+use guestbook_storage::plan::{BatchPlan, plan};
+use guestbook_storage::stored_ids::StoredIds;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+use tokio_postgres::Row;
+
+/// How often a batch is tried again after another transaction came first or a connection was lost.
+const ATTEMPTS: usize = 6;
+
+/// How an attempt to store a batch ended.
+enum Ended<'a> {
+    /// It is stored.
+    Stored(Vec<Outcome>),
+    /// It is not, for this reason.
+    Failed(Fault),
+    /// COMMIT was sent and its answer is not known.
+    Unknown(Fault, Box<Sent<'a>>),
+}
+
+/// What was sent with a COMMIT whose answer is not known: enough to find out, and to answer.
+struct Sent<'a> {
+    messages: Messages<'a>,
+    outcomes: Vec<Outcome>,
+}
+
+/// How long a commit of unknown outcome is looked up. Whoever asked has been told by then that it is not known.
+const LOOKUP: Duration = Duration::from_secs(15);
+
+/// A pause before looking again; an error, which never says that nothing was stored, once it has taken too long.
+async fn look_again_later(began: Instant, attempts: usize) -> Result<()> {
+    if began.elapsed() > LOOKUP {
+        return Err(Fault::Late.into_error("record"));
+    }
+    tokio::time::sleep(Duration::from_millis(50 * attempts.min(10) as u64)).await;
+    Ok(())
+}
+
+impl PostgresDatabase {
+    pub(super) async fn record_batch(&self, batch: &Batch) -> Result<Vec<Outcome>> {
+        let began = Instant::now();
+        let mut unknown: Option<Box<Sent<'_>>> = None;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            if let Some(sent) = &unknown {
+                match self.is_stored(&sent.messages).await {
+                    Ok(false) => {} // it may still be under way: storing it again decides
+                    Ok(true) => {
+                        return Ok(unknown.take().map_or_else(Vec::new, |sent| sent.outcomes));
+                    }
+                    Err(_) => {
+                        look_again_later(began, attempts).await?;
+                        continue;
+                    }
+                }
+            }
+            let fault = match self.attempt(batch).await {
+                Ended::Stored(outcomes) => return Ok(outcomes),
+                Ended::Failed(fault) => fault,
+                Ended::Unknown(fault, sent) => {
+                    let messages = sent.messages.ids.len();
+                    tracing::warn!(
+                        messages,
+                        "the answer to a commit was lost; it is being looked up"
+                    );
+                    unknown = Some(sent);
+                    fault
+                }
+            };
+            if unknown.is_some() {
+                look_again_later(began, attempts).await?;
+                continue;
+            }
+            if matches!(fault, Fault::Settings) {
+                self.take_over().await?;
+            }
+            let again = match fault.repeated() {
+                // Another transaction's: looking again tells. Others may go on taking what this batch wants.
+                Some("message_cache_pkey") => attempts == 1 || wants_ids(batch),
+                Some(_) => true,
+                None => fault.is_undone() || fault.is_lost() || matches!(fault, Fault::Settings),
+            };
+            if !again || attempts >= ATTEMPTS {
+                return Err(refused(fault, batch));
+            }
+        }
+    }
+
+    /// Whether what was sent is stored. All of it is, or nothing: it was one transaction. A message with an id of our own
+    /// making is proof; ids that a client chose may have been stored by another node, so then all must be there.
+    async fn is_stored(&self, messages: &Messages<'_>) -> Attempt<bool> {
+        if messages.ids.is_empty() {
+            return Ok(false); // only notes, which may be written twice
+        }
+        let asked = [
+            statement!(sql::MESSAGES_STORED; messages.ids => TEXT_ARRAY, messages.conversations => TEXT_ARRAY,
+            messages.sequences => INT8_ARRAY, messages.hashes => TEXT_ARRAY, messages.is_ours => BOOL_ARRAY),
+        ];
+        let mut session = self.session().await?;
+        let rows = session.transact(Begin::Read, &asked, End::Commit).await?;
+        let row = rows[0]
+            .first()
+            .ok_or_else(|| Fault::Row("no count".into()))?;
+        Ok(count(row, 1)? > 0 || count(row, 0)? == messages.ids.len() as u64)
+    }
+
+    async fn attempt<'a>(&self, batch: &'a Batch) -> Ended<'a> {
+        let held = self.held();
+        if let Some(chats) = self.0.known.take(&guests(batch)) {
+            match self.at_once(batch, chats, &held).await {
+                Ended::Failed(fault) if fault.is_stale() || fault.repeated().is_some() => {}
+                ended => return ended,
+            }
+        }
+        let mut session = match self.session().await {
+            Ok(session) => session,
+            Err(fault) => return Ended::Failed(fault),
+        };
+        let (chats, stored) = match self.look(&mut session, batch, &held).await {
+            Ok(seen) => seen,
+            Err(fault) => return Ended::Failed(fault),
+        };
+        let plan = match plan(batch, &held.tables, chats, stored) {
+            Ok(plan) => plan,
+            Err(wrong) => {
+                session.roll_back().await;
+                return Ended::Failed(Fault::Value(wrong));
+            }
+        };
+        let columns = Columns::of(self, &held.tables, &plan, batch);
+        let answered = session.go_on(&columns.statements(), End::Commit).await;
+        self.ended(answered, 0, columns.messages, plan)
+    }
+
+    /// One round trip, for guests whose conversations this node was the last to write, and ids that are new. Should either
+    /// not be so, the server undoes it, and everything is read first.
+    async fn at_once<'a>(&self, batch: &'a Batch, chats: Conversations, held: &Held) -> Ended<'a> {
+        let expected = Expected::of(&chats, batch.at, held.version);
+        let marks = Marks::of(&batch.settled, batch.at);
+        let locked: Vec<&String> = expected.ids.iter().chain(&marks.conversations).collect();
+        let nobody: Vec<&str> = Vec::new();
+        let plan = match plan(batch, &held.tables, chats, StoredIds::default()) {
+            Ok(plan) => plan,
+            Err(wrong) => return Ended::Failed(Fault::Value(wrong)),
+        };
+        let columns = Columns::of(self, &held.tables, &plan, batch);
+        let mut statements = vec![
+            statement!(sql::SETTINGS_SHARE),
+            statement!(sql::CHATS_LOCK; nobody => TEXT_ARRAY, locked => TEXT_ARRAY),
+        ];
+        statements.push(expected.statement());
+        marks.settle(&mut statements);
+        let ids = AskedIds::of(batch);
+        if !ids.keys.is_empty() {
+            statements.push(
+                statement!(sql::EXPECT_UNSENT; ids.guests => TEXT_ARRAY, ids.keys => TEXT_ARRAY),
+            );
+        }
+        let usage_at = statements.len();
+        statements.extend(columns.statements());
+        let mut session = match self.session().await {
+            Ok(session) => session,
+            Err(fault) => return Ended::Failed(fault),
+        };
+        let answered = session
+            .transact(Begin::Write, &statements, End::Commit)
+            .await;
+        drop(statements);
+        self.ended(answered, usage_at, columns.messages, plan)
+    }
+
+    /// How it ended, from the answers to everything up to COMMIT.
+    fn ended<'a>(
+        &self,
+        answered: Attempt<Vec<Vec<Row>>>,
+        usage_at: usize,
+        messages: Messages<'a>,
+        mut plan: BatchPlan<'_>,
+    ) -> Ended<'a> {
+        match answered {
+            Ok(rows) => {
+                let totals = rows.get(usage_at).map_or(&[][..], Vec::as_slice);
+                note_usage(totals, &mut plan);
+                self.0.known.keep(plan.conversations);
+                Ended::Stored(plan.outcomes)
+            }
+            Err(fault) if fault.is_lost() => {
+                let outcomes = plan.outcomes;
+                Ended::Unknown(fault, Box::new(Sent { messages, outcomes }))
+            }
+            Err(fault) => Ended::Failed(fault),
+        }
+    }
+
+    /// The first round trip: notes what rides along, locks and reads.
+    async fn look<'a>(
+        &self,
+        session: &mut Session,
+        batch: &'a Batch,
+        held: &Held,
+    ) -> Attempt<(Conversations, StoredIds<'a>)> {
+        let guests = guests(batch);
+        let names: Vec<&str> = guests.iter().map(GuestId::as_str).collect();
+        let marks = Marks::of(&batch.settled, batch.at);
+        let ids = AskedIds::of(batch);
+        let mut statements = settings::share().to_vec();
+        let chats_at = statements.len();
+        statements.push(
+            statement!(sql::CHATS_LOCK; names => TEXT_ARRAY, marks.conversations => TEXT_ARRAY),
+        );
+        marks.settle(&mut statements);
+        let find = statements.len();
+        if !ids.keys.is_empty() {
+            statements.push(ids.statement());
+        }
+        let rows = session
+            .transact(Begin::Write, &statements, End::Open)
+            .await?;
+        settings::check(&rows, held)?;
+        let mut chats = Conversations::default();
+        let mut ended = erase::Doomed::default();
+        for row in &rows[chats_at] {
+            match open_chat(row, &guests, batch.at)? {
+                Seen::Open(chat) => _ = chats.insert(chat),
+                Seen::Ended(id, owner) => ended.add(id, &owner),
+                Seen::Another => {}
+            }
+        }
+        let mut found_rows = rows.into_iter().nth(find).unwrap_or_default();
+        if !ended.is_empty() {
+            // Retention has ended these chats: none of their messages may be found again.
+            ended.erase(self, session, batch.at, End::Open).await?;
+            if !ids.keys.is_empty() {
+                let again = [ids.statement()];
+                found_rows = session.go_on(&again, End::Open).await?.remove(0);
+            }
+        }
+        Ok((chats, ids.found(&found_rows)?))
+    }
+}
+
+/// A place in a conversation that is taken, although its row was locked, is damage. Whose is known where the batch is of one
+/// guest; one of several is split until it is.
+fn refused(fault: Fault, batch: &Batch) -> Error {
+    match (fault.repeated(), &*guests(batch)) {
+        (Some("message_sequence"), [guest]) => miscounted(NAME, guest),
+        _ => fault.into_error("record"),
+    }
+}
+
+fn guests(batch: &Batch) -> Vec<GuestId> {
+    let guests = batch.entries().map(|entry| &entry.message.guest);
+    let mut guests: Vec<_> = guests.cloned().collect();
+    guests.sort_unstable();
+    guests.dedup();
+    guests
+}
+
+/// What a locked row is to the batch.
+enum Seen {
+    /// The chat of one of its guests.
+    Open(ConversationState),
+    /// A chat that retention has ended.
+    Ended(ConversationId, OwnerId),
+    /// One that only a note is about.
+    Another,
+}
+
+fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<Seen> {
+    let owner = text(row, 1)?;
+    let is_guest = text(row, 2)? == "guest";
+    let place = guests.binary_search_by(|guest| guest.as_str().cmp(owner));
+    let (true, Ok(place)) = (is_guest, place) else {
+        return Ok(Seen::Another);
+    };
+    let id = ConversationId(id(row, 0)?);
+    if time_or_none(row, 7)?.is_some_and(|end| end <= at) {
+        return Ok(Seen::Ended(id, OwnerId::from(&guests[place])));
+    }
+    Ok(Seen::Open(ConversationState {
+        id,
+        guest: guests[place].clone(),
+        is_new: false,
+        title: get(row, 3)?,
+        has_user_message: Some(get(row, 10)?),
+        hash: ConversationState::head(text(row, 4)?),
+        message_count: count(row, 5)?,
+        total_tokens: count(row, 6)?,
+        window: window(row, 8)?,
+        lapsed: false,
+        counted: Usage::default(),
+        first: None,
+    }))
+}
+
+/// Tells the plan how many requests each owner has, from the answer to `USAGE_COUNT`.
+fn note_usage(answers: &[Row], plan: &mut BatchPlan<'_>) {
+    let total = |row: &Row| Some((text(row, 0).ok()?.to_owned(), count(row, 1).ok()?));
+    let totals: HashMap<String, u64> = answers.iter().filter_map(total).collect();
+    let Ok(()) = plan.note_usage(|chat| {
+        let total = totals.get(chat.guest.as_str());
+        Ok::<_, Infallible>(total.copied())
+    });
+}

@@ -1,0 +1,370 @@
+//! Searching within the messages of a guest or a user. Rows come in pages of bounded size, all of one snapshot, and are
+//! compared here: nothing has to be installed on the server.
+
+use super::error::{Attempt, Fault};
+use super::rows::{count, get, id, int, moment, text};
+use super::session::{Begin, End, Session, statement};
+use super::{NAME, PostgresDatabase, chats, rows, sql};
+use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{
+    Best, Budget, Chosen, ConversationId, Findings, Hit, Message, ModelId, Outline, Place, Reach,
+    Role, Score, Timestamp, Words, choose,
+};
+use guestbook_storage::database::{
+    Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
+    WordsRequest, no_text_index,
+};
+use guestbook_storage::scan::Scan;
+use std::collections::HashMap;
+use tokio_postgres::Row;
+
+/// Vectors read at a time: 0.5 MB of the usual size, 3 MB of the largest known.
+const PAGE_OF_VECTORS: u64 = 2048;
+/// Messages without their contents read at a time.
+const PAGE_OF_SKETCHES: u64 = 512;
+/// Contents read at a time: with the largest allowed 32 MiB.
+const PAGE_OF_CONTENTS: u64 = 512;
+
+#[async_trait]
+impl Search for PostgresDatabase {
+    async fn search(&self, asked: SearchRequest) -> Result<Findings> {
+        let found = match self.search_once(&asked).await {
+            Err(fault) if may_ask_again(&fault) => self.search_once(&asked).await,
+            other => other,
+        };
+        found.map_err(|fault| fault.into_error("search"))
+    }
+
+    async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
+        if !self.held().tables.text_index {
+            return Err(no_text_index(NAME));
+        }
+        let found = match self.search_words_once(&asked).await {
+            Err(fault) if may_ask_again(&fault) => self.search_words_once(&asked).await,
+            other => other,
+        };
+        found.map_err(|fault| fault.into_error("search_words"))?
+    }
+
+    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
+        let found = match self.context_once(&asked).await {
+            Err(fault) if may_ask_again(&fault) => self.context_once(&asked).await,
+            other => other,
+        };
+        found.map_err(|fault| fault.into_error("context"))
+    }
+}
+
+impl PostgresDatabase {
+    async fn search_once(&self, asked: &SearchRequest) -> Attempt<Findings> {
+        let mut session = self.session().await?;
+        let chats = conversations(&mut session, &asked.scope, asked.now).await?;
+        match &asked.sought {
+            Sought::Meaning { model, vector } => {
+                let mut scan = Scan::new(vector, asked.k.get());
+                compare(&mut session, &chats, model, &mut scan, |_| Ok(())).await?;
+                let scanned = scan.end();
+                let places: Vec<_> = scanned.best.iter().map(|(_, place)| *place).collect();
+                let mut messages = messages(&mut session, &places).await?;
+                let hits = scanned.best.into_iter().filter_map(|(score, place)| {
+                    let message = messages.remove(&place)?;
+                    Some(Hit::new(place.conversation, message, score))
+                });
+                Ok(Findings {
+                    hits: hits.collect(),
+                    searched: scanned.searched,
+                    of: scanned.of,
+                })
+            }
+            Sought::Text(words) => by_words(&mut session, &chats, words, asked.k.get()).await,
+        }
+    }
+
+    async fn context_once(&self, asked: &ContextRequest) -> Attempt<Option<Context>> {
+        let mut session = self.session().await?;
+        let scope = SearchScope::Guest(asked.guest.clone());
+        let chats = conversations(&mut session, &scope, asked.now).await?;
+        let Some(chat) = chats.first() else {
+            session.go_on(&[], End::Commit).await?;
+            return Ok(None);
+        };
+        let mut context = Context::default();
+        let mut relevant = Vec::new();
+        let mut outline = Vec::new();
+        match &asked.about {
+            None => outline = newest(&mut session, chat.id, asked.budget).await?,
+            Some((model, vector)) => {
+                let mut scan = Scan::new(vector, RELEVANT);
+                compare(&mut session, &chats, model, &mut scan, |row| {
+                    outline.push(sketch(row)?);
+                    Ok(())
+                })
+                .await?;
+                let scanned = scan.end();
+                (context.searched, context.of) = (scanned.searched, scanned.of);
+                relevant.extend(scanned.best.iter().map(|(score, at)| (at.sequence, *score)));
+            }
+        }
+        outline.sort_by_key(|message: &Outline| message.sequence);
+        let chosen = choose(asked.budget, &outline, &relevant);
+        let place = |chosen: &Chosen| Place {
+            conversation: chat.id,
+            sequence: chosen.sequence,
+        };
+        let places: Vec<_> = chosen.iter().map(place).collect();
+        let mut messages = messages(&mut session, &places).await?;
+        let filled = chosen.iter().filter_map(|chosen| {
+            Some(ContextMessage {
+                message: messages.remove(&place(chosen))?,
+                tokens: chosen.tokens,
+                why: chosen.why,
+            })
+        });
+        context.messages = filled.collect();
+        Ok(Some(context))
+    }
+}
+
+/// A connection that turns out to be gone is no reason to fail, but to ask another one, once.
+fn may_ask_again(fault: &Fault) -> bool {
+    fault.is_lost() && !matches!(fault, Fault::Late)
+}
+
+/// A conversation, and how many messages it says it has.
+struct Chat {
+    id: ConversationId,
+    messages: u64,
+}
+
+/// Begins the snapshot, and finds the conversations, the newest first.
+async fn conversations(
+    session: &mut Session,
+    scope: &SearchScope,
+    now: Timestamp,
+) -> Attempt<Vec<Chat>> {
+    let (now, all) = (moment(now), i64::MAX);
+    let found = match scope {
+        SearchScope::Guest(guest) => {
+            let guest = guest.as_str();
+            let asked = [statement!(sql::CONVERSATION_OF_GUEST; guest => TEXT, now => TIMESTAMPTZ)];
+            session.transact(Begin::Read, &asked, End::Open).await?
+        }
+        SearchScope::User(user) => {
+            let (user, before) = (user.as_str(), chats::ABOVE_ALL);
+            let asked =
+                [statement!(sql::CONVERSATIONS_OF_USER; user => TEXT, before => TEXT, all => INT8)];
+            session.transact(Begin::Read, &asked, End::Open).await?
+        }
+    };
+    let read = |row: &Row| {
+        Ok(Chat {
+            id: ConversationId(id(row, 0)?),
+            messages: count(row, 5)?,
+        })
+    };
+    found[0].iter().map(read).collect()
+}
+
+/// Messages that are read at once: of these conversations those from sequence `from` up to, not including, `to`.
+#[derive(Debug, Default, PartialEq)]
+struct Page {
+    conversations: Vec<String>,
+    from: i64,
+    to: i64,
+}
+
+/// All messages of the conversations, the newest first, in pages of about `size`.
+fn pages(chats: &[Chat], size: u64) -> Vec<Page> {
+    let mut pages: Vec<Page> = Vec::new();
+    let mut room = 0;
+    for chat in chats {
+        let key = chat.id.to_string();
+        match pages.last_mut() {
+            Some(last) if chat.messages <= room && (last.from, last.to) == (0, i64::MAX) => {
+                last.conversations.push(key);
+                room -= chat.messages;
+            }
+            _ => {
+                // The last page of a conversation has no end: its counter may be wrong.
+                let mut to = i64::MAX;
+                for part in (0..chat.messages.div_ceil(size).max(1)).rev() {
+                    let from = int(part * size);
+                    let conversations = vec![key.clone()];
+                    pages.push(Page {
+                        conversations,
+                        from,
+                        to,
+                    });
+                    to = from;
+                }
+                // Others join only a conversation that is whole in its page.
+                room = size.saturating_sub(chat.messages);
+            }
+        }
+    }
+    pages
+}
+
+/// Lets `scan` see every message, and `also` the row.
+async fn compare(
+    session: &mut Session,
+    chats: &[Chat],
+    model: &ModelId,
+    scan: &mut Scan,
+    mut also: impl FnMut(&Row) -> Attempt<()>,
+) -> Attempt<()> {
+    let model = model.as_str();
+    for page in pages(chats, PAGE_OF_VECTORS) {
+        let asked = [
+            statement!(sql::MESSAGES_WITH_VECTORS; page.conversations => TEXT_ARRAY,
+            page.from => INT8, page.to => INT8, model => TEXT),
+        ];
+        for row in &session.go_on(&asked, End::Open).await?[0] {
+            let place = Place {
+                conversation: ConversationId(id(row, 4)?),
+                sequence: count(row, 0)?,
+            };
+            scan.see(place, get(row, 5)?);
+            also(row)?;
+        }
+    }
+    Ok(())
+}
+
+/// From the newest message on, until there are enough.
+async fn by_words(
+    session: &mut Session,
+    chats: &[Chat],
+    words: &Words,
+    wanted: usize,
+) -> Attempt<Findings> {
+    let of = chats.iter().map(|chat| chat.messages).sum();
+    let mut best = Best::of(wanted);
+    let mut found = HashMap::new();
+    let ascii = words.in_ascii().unwrap_or("");
+    for page in pages(chats, PAGE_OF_CONTENTS) {
+        let asked = [
+            statement!(sql::MESSAGES_THAT_MAY_HOLD; page.conversations => TEXT_ARRAY,
+            page.from => INT8, page.to => INT8, ascii => TEXT),
+        ];
+        for row in &session.go_on(&asked, End::Open).await?[0] {
+            if words.are_all_in(text(row, 3)?) {
+                let (place, message) = placed(row)?;
+                best.offer(place);
+                found.insert(place, message);
+            }
+        }
+        if best.least().is_some() {
+            break; // everything that is left is older
+        }
+    }
+    session.go_on(&[], End::Commit).await?;
+    let hits = best.into_sorted().into_iter().filter_map(|place| {
+        let message = found.remove(&place)?;
+        Some(Hit::new(place.conversation, message, Score::FULL))
+    });
+    Ok(Findings {
+        hits: hits.collect(),
+        searched: of,
+        of,
+    })
+}
+
+/// Reads messages that were seen, and ends the snapshot.
+async fn messages(session: &mut Session, places: &[Place]) -> Attempt<HashMap<Place, Message>> {
+    let conversations: Vec<_> = places
+        .iter()
+        .map(|it| it.conversation.to_string())
+        .collect();
+    let sequences: Vec<_> = places.iter().map(|it| int(it.sequence)).collect();
+    let asked =
+        [statement!(sql::MESSAGES_AT; conversations => TEXT_ARRAY, sequences => INT8_ARRAY)];
+    let found = session.go_on(&asked, End::Commit).await?;
+    found[0].iter().map(placed).collect()
+}
+
+/// The end of a conversation, as far back as the budget can reach.
+async fn newest(
+    session: &mut Session,
+    conversation: ConversationId,
+    budget: Budget,
+) -> Attempt<Vec<Outline>> {
+    let (key, limit) = (conversation.to_string(), int(PAGE_OF_SKETCHES));
+    let mut outline: Vec<Outline> = Vec::new();
+    let mut reach = Reach::of(budget);
+    loop {
+        let before = outline.last().map_or(i64::MAX, |last| int(last.sequence));
+        let asked =
+            [statement!(sql::MESSAGES_SKETCHED; key => TEXT, before => INT8, limit => INT8)];
+        let found = session.go_on(&asked, End::Open).await?.remove(0);
+        for row in &found {
+            let message = sketch(row)?;
+            outline.push(message);
+            if !reach.goes_beyond(&message) {
+                return Ok(outline);
+            }
+        }
+        if int(found.len() as u64) < limit {
+            return Ok(outline);
+        }
+    }
+}
+
+/// A row that begins as `MESSAGES…` do and has the conversation's id after that.
+pub(super) fn placed(row: &Row) -> Attempt<(Place, Message)> {
+    let message = rows::message(row)?;
+    let place = Place {
+        conversation: ConversationId(id(row, 8)?),
+        sequence: message.sequence,
+    };
+    Ok((place, message))
+}
+
+/// The first columns of `MESSAGES_SKETCHED`, in that order.
+fn sketch(row: &Row) -> Attempt<Outline> {
+    Ok(Outline {
+        sequence: count(row, 0)?,
+        role: Role::parse(text(row, 1)?)
+            .map_err(|_| Fault::Row("role holds no known word".into()))?,
+        tokens: count(row, 2)?,
+        bytes: count(row, 3)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn pages_hold_everything_once_and_no_more_than_they_may() {
+        let chat = |n, messages| Chat {
+            id: ConversationId(Uuid::from_u128(n)),
+            messages,
+        };
+        let chats = [
+            chat(9, 4),
+            chat(8, 6),
+            chat(7, 0),
+            chat(6, 1),
+            chat(5, 25),
+            chat(4, 3),
+        ];
+        let shown: Vec<_> = pages(&chats, 10)
+            .iter()
+            .map(|page| (page.conversations.len(), page.from, page.to))
+            .collect();
+        let last = i64::MAX;
+        let expected = [
+            (3, 0, last),
+            (1, 0, last),
+            (1, 20, last),
+            (1, 10, 20),
+            (1, 0, 10),
+            (1, 0, last),
+        ];
+        assert_eq!(shown, expected);
+        assert!(pages(&[], 10).is_empty());
+    }
+}

@@ -1,0 +1,212 @@
+//! A connection while something is done with it. Everything that does not depend on an answer is sent at once: how often
+//! we wait for the server, not how many statements there are, decides how fast a distant one is.
+//!
+//! Statements are sent unnamed, with their types: a pooler that gives each transaction another connection (PgBouncer)
+//! then has nothing to lose, and needs no setting.
+
+use super::error::{Attempt, Fault};
+use super::sql;
+use deadpool_postgres::Object;
+use futures_util::future::join_all;
+use guestbook_failpoint as failpoint;
+use std::time::Duration;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+/// How long we wait for one answer. Above the server's own limits, so that it is the server who says what was too slow.
+const PATIENCE: Duration = Duration::from_secs(8);
+const LONG_PATIENCE: Duration = Duration::from_secs(660);
+
+/// Values of a statement with their types.
+pub(super) type Values<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
+
+/// A statement and its values.
+#[derive(Clone)]
+pub(super) struct Statement<'a> {
+    pub(super) sql: &'static str,
+    pub(super) values: Values<'a>,
+}
+
+/// `statement!(SQL; value => TYPE, …)`
+macro_rules! statement {
+    ($sql:expr $(; $($value:expr => $type:ident),* $(,)?)?) => {
+        $crate::session::Statement {
+            sql: $sql,
+            values: vec![$($((
+                &$value as &(dyn tokio_postgres::types::ToSql + Sync),
+                tokio_postgres::types::Type::$type,
+            )),*)?],
+        }
+    };
+}
+pub(super) use statement;
+
+/// What kind of transaction to begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Begin {
+    /// One that writes.
+    Write,
+    /// One that reads everything as of one moment.
+    Read,
+    /// As `Read`, for counting over whole tables.
+    LongRead,
+    /// As `Write`, for changing whole tables.
+    LongWrite,
+}
+
+impl Begin {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Write => sql::BEGIN_WRITE,
+            Self::Read => sql::BEGIN_READ,
+            Self::LongRead => sql::BEGIN_LONG_READ,
+            Self::LongWrite => sql::BEGIN_LONG_WRITE,
+        }
+    }
+}
+
+/// A connection of the pool. Unless told that its transaction has ended, it is closed and not given back: the server
+/// then rolls back.
+#[derive(Debug)]
+pub(super) struct Session {
+    client: Option<Object>,
+    ended: bool,
+    patience: Duration,
+}
+
+impl Session {
+    pub(super) fn new(client: Object) -> Self {
+        Self {
+            client: Some(client),
+            ended: false,
+            patience: PATIENCE,
+        }
+    }
+
+    fn client(&self) -> &Object {
+        self.client.as_ref().expect("taken only when dropped")
+    }
+
+    /// Sends BEGIN, the statements and, if it is to end there, COMMIT, all at once; the rows of each statement.
+    pub(super) async fn transact(
+        &mut self,
+        begin: Begin,
+        statements: &[Statement<'_>],
+        end: End,
+    ) -> Attempt<Vec<Vec<Row>>> {
+        self.patience = match begin {
+            Begin::Write | Begin::Read => PATIENCE,
+            Begin::LongWrite | Begin::LongRead => LONG_PATIENCE,
+        };
+        self.send(Some(begin), statements, end).await
+    }
+
+    /// Waits longer for the answers of this transaction.
+    pub(super) fn take_time(&mut self) {
+        self.patience = LONG_PATIENCE;
+    }
+
+    /// Goes on in the transaction that is open.
+    pub(super) async fn go_on(
+        &mut self,
+        statements: &[Statement<'_>],
+        end: End,
+    ) -> Attempt<Vec<Vec<Row>>> {
+        self.send(None, statements, end).await
+    }
+
+    async fn send(
+        &mut self,
+        begin: Option<Begin>,
+        statements: &[Statement<'_>],
+        end: End,
+    ) -> Attempt<Vec<Vec<Row>>> {
+        self.ended = false;
+        if end == End::Commit {
+            failpoint::reach("commit.before");
+        }
+        let client = self.client();
+        let begin = async {
+            match begin {
+                Some(begin) => client.batch_execute(begin.sql()).await,
+                None => Ok(()),
+            }
+        };
+        let commit = async {
+            match end {
+                End::Commit => client.batch_execute(sql::COMMIT).await,
+                End::Open => Ok(()),
+            }
+        };
+        // A future sends when it is first polled, and these are first polled in this order: so they are sent in this order.
+        let all = futures_util::future::join3(
+            begin,
+            join_all(
+                statements
+                    .iter()
+                    .map(|one| client.query_typed(one.sql, &one.values)),
+            ),
+            commit,
+        );
+        let answered = tokio::time::timeout(self.patience, all).await;
+        let Ok((begun, answers, committed)) = answered else {
+            self.distrust_others();
+            return Err(Fault::Late);
+        };
+        // After a statement that failed, COMMIT rolls back: either way no transaction is open.
+        self.ended = end == End::Commit && committed.is_ok();
+        if self.ended {
+            failpoint::reach("commit.after");
+        }
+        begun?;
+        let rows = answers.into_iter().collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(Fault::Server);
+        if rows.as_ref().is_err_and(Fault::is_demoted) {
+            self.distrust_others();
+            self.ended = false; // this one neither: the next connection may lead to the new primary
+        }
+        let rows = rows?;
+        committed?;
+        Ok(rows)
+    }
+
+    /// Closes the connections that wait in the pool. One that goes unanswered may have been forgotten by a firewall, or lead
+    /// to a machine that is gone; the others are then the same, and each would cost as long a wait.
+    fn distrust_others(&self) {
+        if let Some(pool) = Object::pool(self.client()) {
+            pool.retain(|_, _| false);
+        }
+    }
+
+    /// Undoes the open transaction, so that the connection can be used again.
+    pub(super) async fn roll_back(mut self) {
+        let rolled = self.client().batch_execute(sql::ROLLBACK);
+        let rolled = tokio::time::timeout(PATIENCE, rolled).await;
+        self.ended = matches!(rolled, Ok(Ok(())));
+    }
+
+    /// Runs statements of one text that need no values, outside a transaction.
+    pub(super) fn raw(&mut self) -> &mut Object {
+        self.client.as_mut().expect("taken only when dropped")
+    }
+}
+
+/// Whether the transaction ends with what is sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// It does.
+    Commit,
+    /// More follows.
+    Open,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take()
+            && !self.ended
+        {
+            // Out of the pool: dropping it closes the connection.
+            drop(Object::take(client));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The index over the words of all messages. The server keeps it, for whichever node stores a message; it is made and
+//! removed beside all other work, and asked here.
+//!
+//! It only proposes: [`guestbook_core::Words`] decide on the rows of the same snapshot.
+
+use super::error::{Attempt, Fault};
+use super::rows::{self, get, limit as rows_limit, moment, text};
+use super::search::placed;
+use super::session::{Begin, End, Session, statement};
+use super::{NAME, PostgresDatabase, first_count, sql};
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{Findings, Hit, Message, Place, Platform, Role, Score};
+use guestbook_storage::database::WordsRequest;
+use tokio_postgres::Row;
+
+const OPERATION: &str = "text index";
+/// Messages that are read at first; ever more of them where few turn out to be hits.
+const PAGE: usize = 128;
+const LARGEST_PAGE: usize = 2048;
+
+/// What the server has of the index.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Nothing.
+    Absent,
+    /// Something that cannot be asked; `true` while somebody is making it.
+    Unfinished(bool),
+    /// All of it.
+    Ready,
+}
+
+/// Makes the index or removes it, and does nothing where that is done. Other nodes go on meanwhile. Another node may do the
+/// same at the same time; then what counts is what is there in the end.
+pub(super) async fn settle(mut session: Session, wanted: bool) -> Result<()> {
+    let fault = |fault: Fault| fault.into_error(OPERATION);
+    let found = state(&mut session).await.map_err(fault)?;
+    let done = match (wanted, found) {
+        (false, State::Absent) | (true, State::Ready | State::Unfinished(true)) => return Ok(()),
+        (false, _) => session.raw().batch_execute(sql::TEXT_REMOVE).await,
+        (true, _) => {
+            require_unicode(&mut session).await?;
+            make(&mut session, found).await.map_err(fault)?
+        }
+    };
+    let Err(cause) = done else {
+        return Ok(());
+    };
+    let is_there = match state(&mut session).await {
+        Ok(found) => found != State::Absent,
+        Err(_) => !wanted,
+    };
+    match is_there == wanted {
+        true => Ok(()),
+        false => Err(fault(cause.into())),
+    }
+}
+
+async fn make(
+    session: &mut Session,
+    found: State,
+) -> Attempt<std::result::Result<(), tokio_postgres::Error>> {
+    let begun = [
+        statement!(sql::SCHEMA_LOCK),
+        statement!(sql::TEXT_FUNCTION),
+        statement!(sql::ENTRIES),
+    ];
+    let rows = session
+        .transact(Begin::LongWrite, &begun, End::Commit)
+        .await?;
+    let messages = first_count(&rows[2])?;
+    tracing::info!(messages, "making the index over words");
+    let client = session.raw();
+    if found != State::Absent {
+        client.batch_execute(sql::TEXT_REMOVE).await?; // whoever made it was stopped before the end
+    }
+    Ok(client.batch_execute(sql::TEXT_MAKE).await)
+}
+
+async fn state(session: &mut Session) -> Attempt<State> {
+    let asked = [statement!(sql::TEXT_STATE)];
+    let rows = session.transact(Begin::Read, &asked, End::Commit).await?;
+    state_of(&rows[0])
+}
+
+fn state_of(rows: &[Row]) -> Attempt<State> {
+    Ok(match rows.first() {
+        None => State::Absent,
+        Some(row) if get(row, 0)? => State::Ready,
+        Some(row) => State::Unfinished(get(row, 1)?),
+    })
+}
+
+/// On another server the function fails, and every message with it.
+async fn require_unicode(session: &mut Session) -> Result<()> {
+    let asked = [statement!(sql::TEXT_ENCODING)];
+    let rows = session.transact(Begin::Read, &asked, End::Commit).await;
+    let rows = rows.map_err(|fault| fault.into_error(OPERATION))?;
+    let encoding = rows[0].first().map(|row| text(row, 0));
+    if matches!(encoding, Some(Ok("UTF8"))) {
+        return Ok(());
+    }
+    let context = "the database is not encoded in UTF8, so its words cannot be indexed; start with --text-index off, or make a \
+                   database with ENCODING 'UTF8'";
+    Err(Error::new(ErrorKind::Unsupported, NAME, OPERATION, context))
+}
+
+impl PostgresDatabase {
+    /// The newest messages that have all words.
+    pub(super) async fn search_words_once(
+        &self,
+        asked: &WordsRequest,
+    ) -> Attempt<Result<Findings>> {
+        let mut session = self.session().await?;
+        let first = [statement!(sql::TEXT_STATE), statement!(sql::ENTRIES)];
+        let rows = session.transact(Begin::Read, &first, End::Open).await?;
+        let (state, of) = (state_of(&rows[0])?, first_count(&rows[1])?);
+        if state != State::Ready {
+            session.go_on(&[], End::Commit).await?;
+            return Ok(Err(not_ready(state)));
+        }
+        let mut found: Vec<(Place, Message)> = Vec::new();
+        let mut page = PAGE.max(asked.k.get());
+        let mut last = None;
+        loop {
+            let proposed = proposed(&mut session, asked, last.as_ref(), page).await?;
+            for row in &proposed {
+                if asked.words.are_all_in(text(row, 3)?) {
+                    found.push(placed(row)?);
+                }
+            }
+            last = proposed.last().map(placed).transpose()?;
+            if found.len() >= asked.k.get() || proposed.len() < page {
+                break;
+            }
+            page = (page * 4).min(LARGEST_PAGE);
+        }
+        session.go_on(&[], End::Commit).await?;
+        found.truncate(asked.k.get());
+        let hits = found
+            .into_iter()
+            .map(|(place, message)| Hit::new(place.conversation, message, Score::FULL));
+        Ok(Ok(Findings {
+            hits: hits.collect(),
+            searched: of,
+            of,
+        }))
+    }
+}
+
+/// Messages that may be hits, after the last one.
+async fn proposed(
+    session: &mut Session,
+    asked: &WordsRequest,
+    last: Option<&(Place, Message)>,
+    page: usize,
+) -> Attempt<Vec<Row>> {
+    let filters = &asked.filters;
+    let (parts, now) = (asked.words.parts().join(" "), moment(asked.now));
+    let (role, platform) = (
+        filters.role.map(Role::as_str),
+        filters.platform.map(Platform::as_str),
+    );
+    let (from, to) = (filters.from.map(moment), filters.to.map(moment));
+    let stored = last.map(|(_, message)| moment(message.created_at));
+    let conversation = last.map(|(place, _)| place.conversation.to_string());
+    let sequence = last.map(|(place, _)| rows::int(place.sequence));
+    let most = rows_limit(page);
+    let asked = [
+        statement!(sql::TEXT_PROPOSED; parts => TEXT, now => TIMESTAMPTZ, role => TEXT, platform => TEXT,
+        from => TIMESTAMPTZ, to => TIMESTAMPTZ, stored => TIMESTAMPTZ, conversation => TEXT, sequence => INT8, most => INT8),
+    ];
+    Ok(session.go_on(&asked, End::Open).await?.remove(0))
+}
+
+fn not_ready(state: State) -> Error {
+    let context = match state {
+        State::Absent => {
+            "the index over words is not there; make it with `guestbook settings set text-index on`"
+        }
+        _ => {
+            "the index over words is still being made; try again when that is done, or search within a guest's chat or a \
+             user's conversations (GET …/search?mode=text)"
+        }
+    };
+    Error::new(ErrorKind::Conflict, NAME, "search_words", context)
+}

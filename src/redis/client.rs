@@ -1,0 +1,183 @@
+//! The driver, told where the server is, whom to trust and how long to wait.
+
+use super::error::{convert, failed};
+use super::url::{RedisUrl, Trust};
+use ::redis::aio::MultiplexedConnection;
+use ::redis::cluster::{ClusterClient, ClusterClientBuilder};
+use ::redis::cluster_async::ClusterConnection;
+use ::redis::io::tcp::TcpSettings;
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    RedisConnectionInfo, RedisResult, TlsCertificates, TlsMode,
+};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use guestbook_core::error::{ErrorKind, Result};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a server may take to accept us.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// How long a server may take to answer: a batch of 8 MiB over a slow line, not more.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// A cluster moves keys and masters about; the driver asks around this often before a call fails.
+const CLUSTER_TRIES: u32 = 3;
+const CLUSTER_WAIT_MS: std::ops::RangeInclusive<u64> = 10..=200;
+
+/// What makes connections.
+#[derive(Debug)]
+pub(super) enum Dialer {
+    Server(Box<Client>),
+    Cluster(Box<ClusterClient>),
+}
+
+/// A connection that many calls share.
+#[derive(Clone)]
+pub(super) enum Connection {
+    Server(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Dialer {
+    /// Reads certificates, and connects to nothing yet.
+    pub(super) fn new(url: &RedisUrl) -> Result<Self> {
+        // One provider per process, whoever is first: it is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let certificates = certificates(&url.trust)?;
+        let made = if url.is_cluster {
+            cluster(url, certificates).map(|client| Self::Cluster(Box::new(client)))
+        } else {
+            server(url, certificates).map(|client| Self::Server(Box::new(client)))
+        };
+        made.map_err(|cause| convert("open", cause))
+    }
+
+    /// Connects; whoever calls sets the limit in time.
+    pub(super) async fn connect(&self) -> RedisResult<Connection> {
+        match self {
+            Self::Server(client) => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_LIMIT))
+                    .set_response_timeout(Some(ANSWER_LIMIT));
+                let connecting = client.get_multiplexed_async_connection_with_config(&config);
+                connecting.await.map(Connection::Server)
+            }
+            Self::Cluster(client) => {
+                let connecting = client.get_async_connection();
+                connecting.await.map(Connection::Cluster)
+            }
+        }
+    }
+}
+
+fn server(url: &RedisUrl, certificates: Option<TlsCertificates>) -> RedisResult<Client> {
+    let mut nodes = nodes(url)?;
+    let node = nodes.swap_remove(0);
+    match certificates {
+        Some(certificates) => Client::build_with_tls(node, certificates),
+        None => Client::open(node),
+    }
+}
+
+fn cluster(url: &RedisUrl, certificates: Option<TlsCertificates>) -> RedisResult<ClusterClient> {
+    let mut builder = ClusterClientBuilder::new(nodes(url)?)
+        .connection_timeout(CONNECT_LIMIT)
+        .response_timeout(ANSWER_LIMIT)
+        .overall_response_timeout(Some(ANSWER_LIMIT))
+        .tcp_settings(tcp())
+        .retries(CLUSTER_TRIES)
+        .min_retry_wait(*CLUSTER_WAIT_MS.start())
+        .max_retry_wait(*CLUSTER_WAIT_MS.end());
+    if url.trust == Trust::Anybody {
+        builder = builder.tls(TlsMode::Insecure);
+    }
+    if let Some(certificates) = certificates {
+        builder = builder.certs(certificates);
+    }
+    builder.build()
+}
+
+fn nodes(url: &RedisUrl) -> RedisResult<Vec<ConnectionInfo>> {
+    let mut settings = RedisConnectionInfo::default().set_db(i64::from(url.db));
+    if let Some(credentials) = &url.credentials {
+        settings = settings.set_password(&credentials.password);
+        if let Some(user) = &credentials.user {
+            settings = settings.set_username(user);
+        }
+    }
+    let node = |(host, port): &(String, u16)| {
+        let (host, port) = (host.clone(), *port);
+        let address = match &url.trust {
+            Trust::Plain => ConnectionAddr::Tcp(host, port),
+            trust => ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: *trust == Trust::Anybody,
+                tls_params: None,
+            },
+        };
+        let node = address.into_connection_info()?;
+        Ok(node
+            .set_redis_settings(settings.clone())
+            .set_tcp_settings(tcp()))
+    };
+    if let Some(path) = &url.socket {
+        let node = ConnectionAddr::Unix(path.clone()).into_connection_info()?;
+        return Ok(vec![node.set_redis_settings(settings)]);
+    }
+    url.hosts.iter().map(node).collect()
+}
+
+/// A batch is many small writes, none of which may wait for the answer to another.
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
+/// Whom to trust instead of Mozilla's authorities, which are compiled in.
+fn certificates(trust: &Trust) -> Result<Option<TlsCertificates>> {
+    let root_cert = match trust {
+        Trust::Plain | Trust::Anybody => None,
+        Trust::Machine => machine_authorities(),
+        Trust::File(file) => Some(authorities_in(file)?),
+    };
+    Ok(root_cert.map(|root_cert| TlsCertificates {
+        client_tls: None,
+        root_cert: Some(root_cert),
+    }))
+}
+
+/// The text of a PEM file that holds a certificate at least.
+fn authorities_in(file: &Path) -> Result<Vec<u8>> {
+    let wrong = |what: String| {
+        let context = format!("--cache-url: ca={}: {what}", file.display());
+        failed(ErrorKind::Invalid, "open", context)
+    };
+    let text = std::fs::read(file).map_err(|cause| wrong(cause.to_string()))?;
+    let mut store = RootCertStore::empty();
+    for found in CertificateDer::pem_slice_iter(&text) {
+        let certificate = found.map_err(|cause| wrong(cause.to_string()))?;
+        let added = store.add(certificate);
+        added.map_err(|cause| wrong(cause.to_string()))?;
+    }
+    match store.is_empty() {
+        true => Err(wrong("there is no certificate in it".into())),
+        false => Ok(text),
+    }
+}
+
+/// The authorities of the machine (or of `SSL_CERT_FILE`) as PEM, which is all that the driver takes; `None` where there
+/// are none, as in a bare container.
+fn machine_authorities() -> Option<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs().certs;
+    let mut store = RootCertStore::empty();
+    // The driver refuses all of them for one that it cannot read.
+    let readable = found.into_iter().filter(|it| store.add(it.clone()).is_ok());
+    let pem = readable.map(|it| {
+        let text = BASE64_STANDARD.encode(&it);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    });
+    Some(pem.collect::<String>().into_bytes()).filter(|pem| !pem.is_empty())
+}

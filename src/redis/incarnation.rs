@@ -1,0 +1,107 @@
+//! How a server that may have lost its lists is recognised.
+//!
+//! Its id is made of a key that goes with the lists when the server is emptied, and of the number that a Redis takes at each
+//! start. A cluster has many such keys, spread over its masters by their hash tags, and the numbers of all masters. Whatever
+//! is not known to be the same is taken for another: that costs a comparison, and the contrary costs messages in lists.
+
+use super::error::convert;
+use super::link::{Command, Node};
+use super::{RedisLists, field};
+use ::redis::{FromRedisValue, RedisResult, Value, cmd};
+use guestbook_core::error::Result;
+use uuid::Uuid;
+
+/// Keys of a cluster. Of 3 masters each has some but once in 400,000 times; a master without one is still known by its start.
+const MARKERS_OF_A_CLUSTER: usize = 32;
+
+impl RedisLists {
+    /// The id of what is there now. One round trip, unless the markers are missing.
+    pub(super) async fn identify(&self) -> Result<Uuid> {
+        let (markers, runs) = self.marks().await?;
+        let markers = match markers.into_iter().collect::<Option<Vec<_>>>() {
+            Some(markers) => markers,
+            None => self.make_markers().await?,
+        };
+        let name = [markers, runs].concat().join("\n");
+        Ok(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()))
+    }
+
+    /// The markers, and the starts of all masters as far as they are told, in order.
+    async fn marks(&self) -> Result<(Vec<Option<String>>, Vec<String>)> {
+        let mut commands = self.on_markers(|key| {
+            let mut get = cmd("GET");
+            get.arg(key);
+            get
+        });
+        let mut info = cmd("INFO");
+        info.arg("server");
+        let node = match self.link.is_cluster() {
+            true => Node::EachMaster,
+            false => Node::AsUsual,
+        };
+        commands.push(Command { cmd: info, node });
+        let mut answers = self.link.send("incarnation", &commands).await?;
+        // A server may keep INFO to itself; then the markers have to do.
+        let runs = answers.pop().and_then(|info| info.ok()).map(starts);
+        let markers = answers.into_iter().map(|answer| read(answer?));
+        let markers: RedisResult<_> = markers.collect();
+        let markers = markers.map_err(|cause| convert("incarnation", cause))?;
+        Ok((markers, runs.unwrap_or_default()))
+    }
+
+    /// Makes the markers that are missing; another process may be doing the same, and the first one wins.
+    async fn make_markers(&self) -> Result<Vec<String>> {
+        let make = self.on_markers(|key| {
+            let mut set = cmd("SET");
+            set.arg(key).arg(Uuid::new_v4().to_string()).arg("NX");
+            set
+        });
+        let made = self.link.send("incarnation", &make).await?;
+        let made: RedisResult<Vec<_>> = made.into_iter().collect();
+        made.map_err(|cause| convert("incarnation", cause))?;
+        let (markers, _) = self.marks().await?;
+        Ok(markers.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// How many keys there are besides the lists. In a cluster they are on every master.
+    pub(super) fn markers(&self) -> usize {
+        match self.link.is_cluster() {
+            true => MARKERS_OF_A_CLUSTER,
+            false => 1,
+        }
+    }
+
+    fn on_markers(&self, command: impl Fn(String) -> ::redis::Cmd) -> Vec<Command> {
+        let key = |number| match self.link.is_cluster() {
+            true => format!("guestbook:incarnation:{{{number}}}"),
+            false => "guestbook:incarnation".to_owned(),
+        };
+        let keys = (0..self.markers()).map(key);
+        let commands = keys.enumerate().map(|(number, key)| Command {
+            cmd: command(key),
+            node: Node::OfKey(number),
+        });
+        commands.collect()
+    }
+}
+
+fn read(value: Value) -> RedisResult<Option<String>> {
+    Ok(Option::from_redis_value(value)?)
+}
+
+/// The numbers of the present starts of one server, or of each node in a map.
+fn starts(info: Value) -> Vec<String> {
+    let texts: Vec<String> = match info {
+        Value::Map(nodes) => nodes
+            .into_iter()
+            .filter_map(|(_, text)| String::from_redis_value(text).ok())
+            .collect(),
+        text => String::from_redis_value(text).into_iter().collect(),
+    };
+    let mut starts: Vec<_> = texts
+        .iter()
+        .filter_map(|text| field(text, "run_id").map(str::to_owned))
+        .collect();
+    starts.sort();
+    starts
+}

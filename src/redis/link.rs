@@ -1,0 +1,204 @@
+//! One shared connection that is made when it is needed and made again when it is lost.
+//!
+//! Nothing waits between two attempts: a server that is back is used by the next call. A call over a connection that had
+//! died unnoticed is sent once more over a new one, which is safe because every one of our commands may be repeated.
+
+use super::client::{CONNECT_LIMIT, Connection, Dialer};
+use super::error::{convert, failed, is_lost, is_misplaced};
+use super::url::RedisUrl;
+use ::redis::aio::ConnectionLike;
+use ::redis::cluster_async::ClusterConnection;
+use ::redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use ::redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+use futures_util::future::join_all;
+use guestbook_core::error::{ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::OnceCell;
+
+/// A command and the node it is for; without a cluster there is only one.
+#[derive(Clone)]
+pub(super) struct Command {
+    pub(super) cmd: Cmd,
+    pub(super) node: Node,
+}
+
+#[derive(Clone, Eq, PartialEq)]
+pub(super) enum Node {
+    /// The one that has the command's key. Commands with the same number are done in order, others side by side.
+    OfKey(usize),
+    /// As the driver knows it of the command: every node, every master, the sum of them.
+    AsUsual,
+    /// Every master; the answer is a map from address to answer.
+    EachMaster,
+    /// This one.
+    At(String, u16),
+}
+
+/// What each command was answered.
+pub(super) type Answers = Vec<RedisResult<Value>>;
+
+/// The connection of a store.
+pub(super) struct Link {
+    dialer: Dialer,
+    slot: Mutex<Slot>,
+    closed: AtomicBool,
+}
+
+/// A connection that is there, is being made by somebody, or will be.
+type Slot = Arc<OnceCell<Connection>>;
+
+impl Link {
+    /// Reads what the URL names; connects to nothing yet.
+    pub(super) fn new(url: &RedisUrl) -> Result<Self> {
+        Ok(Self {
+            dialer: Dialer::new(url)?,
+            slot: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Fails once [`close`](Self::close) was called.
+    pub(super) fn check(&self, operation: &'static str) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            let context = "the list store has been closed";
+            return Err(failed(ErrorKind::Unavailable, operation, context));
+        }
+        Ok(())
+    }
+
+    /// Whether the server is a cluster.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.dialer, Dialer::Cluster(_))
+    }
+
+    /// Sends commands at once; one answer each, in their order. An error here means that it is not known which of them
+    /// were done.
+    pub(super) async fn send(
+        &self,
+        operation: &'static str,
+        commands: &[Command],
+    ) -> Result<Answers> {
+        let mut is_repeated = false;
+        loop {
+            self.check(operation)?;
+            let slot = Slot::clone(&self.slot());
+            let is_old = slot.initialized();
+            match self.send_over(&slot, commands).await {
+                Ok(answers) => return Ok(answers),
+                Err(cause) if is_old && !is_repeated && !cause.is_timeout() => {
+                    tracing::debug!(%cause, "the connection to the list store was lost");
+                    is_repeated = true;
+                }
+                Err(cause) => return Err(convert(operation, cause)),
+            }
+        }
+    }
+
+    /// Lets go of the connection, and makes no other.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        *self.slot() = Slot::default();
+    }
+
+    async fn send_over(&self, slot: &Slot, commands: &[Command]) -> RedisResult<Answers> {
+        let connecting = slot.get_or_try_init(|| self.dialer.connect());
+        let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
+        let answers = match connected.unwrap_or_else(|_| Err(late())) {
+            Ok(Connection::Server(server)) => {
+                let mut pipeline = Pipeline::with_capacity(commands.len());
+                for command in commands {
+                    pipeline.add_command(command.cmd.clone());
+                }
+                let mut server = server.clone();
+                let sending = server.send_packed_commands(&pipeline, 0, commands.len());
+                let values = sending.await;
+                values.map(|values| values.into_iter().map(Value::extract_error).collect())
+            }
+            Ok(Connection::Cluster(cluster)) => side_by_side(cluster, commands).await,
+            Err(cause) => Err(cause),
+        };
+        let is_useless = |answers: &Answers| {
+            let mut failures = answers.iter().filter_map(|answer| answer.as_ref().err());
+            failures.any(is_misplaced)
+        };
+        if answers.as_ref().map_or(true, is_useless) {
+            self.forget(slot);
+        }
+        answers
+    }
+
+    /// The next call makes a connection of its own, unless somebody has already.
+    fn forget(&self, slot: &Slot) {
+        let mut current = self.slot();
+        if Arc::ptr_eq(&current, slot) {
+            *current = Slot::default();
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("is_cluster", &self.is_cluster())
+            .field("is_connected", &self.slot().initialized())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends to a cluster: what belongs to one key in its order, everything else at the same time. The driver has one pipelined
+/// connection per node.
+async fn side_by_side(cluster: &ClusterConnection, commands: &[Command]) -> RedisResult<Answers> {
+    let mut chains: BTreeMap<(Option<usize>, usize), Vec<usize>> = BTreeMap::new();
+    for (index, command) in commands.iter().enumerate() {
+        let chain = match command.node {
+            Node::OfKey(number) => (Some(number), 0),
+            _ => (None, index),
+        };
+        chains.entry(chain).or_default().push(index);
+    }
+    let chains = chains.into_values().map(|chain| {
+        let mut cluster = cluster.clone();
+        async move {
+            let mut answers = Vec::with_capacity(chain.len());
+            for index in chain {
+                match route(&mut cluster, &commands[index]).await {
+                    Err(cause) if is_lost(&cause) => return Err(cause),
+                    answer => answers.push((index, answer)),
+                }
+            }
+            Ok(answers)
+        }
+    });
+    let answers = join_all(chains).await.into_iter();
+    let mut answers: Vec<_> = answers.collect::<RedisResult<Vec<_>>>()?.concat();
+    answers.sort_by_key(|(index, _)| *index);
+    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+async fn route(cluster: &mut ClusterConnection, command: &Command) -> RedisResult<Value> {
+    let routing = match &command.node {
+        Node::OfKey(_) | Node::AsUsual => {
+            let answer = cluster.req_packed_command(&command.cmd).await;
+            return answer.and_then(Value::extract_error);
+        }
+        Node::EachMaster => RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None)),
+        Node::At(host, port) => RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
+            host: host.clone(),
+            port: *port,
+        }),
+    };
+    let answer = cluster.route_command(command.cmd.clone(), routing).await;
+    answer.and_then(Value::extract_error)
+}
+
+fn late() -> RedisError {
+    io::Error::new(io::ErrorKind::TimedOut, "connecting took too long").into()
+}

@@ -1,0 +1,184 @@
+//! The operations on lists: commands for a whole batch, sent at once.
+
+use super::RedisLists;
+use super::error::{convert, failed, is_unknown_script};
+use super::link::{Answers, Command, Node};
+use super::records::{decode_head, decode_item, keys};
+use super::scripts::{
+    ALREADY_THERE, APPLY, GAP, HEADS, RANGE, REPLACE, RETIME, STORED, Script, reading, retiming,
+    writing,
+};
+use ::redis::{Cmd, RedisResult, Value, cmd};
+use async_trait::async_trait;
+use guestbook_core::error::{ErrorKind, Result};
+use guestbook_core::{GuestId, Timestamp};
+use guestbook_storage::list_cache::{Append, Applied, Head, Item, ListCache, LiveList, NewLife};
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+#[async_trait]
+impl ListCache for RedisLists {
+    async fn incarnation(&self) -> Result<Uuid> {
+        self.identify().await
+    }
+
+    async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>> {
+        let commands = in_order(&guests, |guest| guest, |guest| reading(&HEADS, guest));
+        let answers = self.run("heads", &HEADS, commands).await?;
+        Ok(answers.iter().map(head).collect())
+    }
+
+    async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>> {
+        let commands = in_order(&appends, |it| &it.guest, |it| writing(&APPLY, it));
+        let answers = self.run("apply", &APPLY, commands).await?;
+        answers.iter().map(applied).collect()
+    }
+
+    async fn replace(&self, list: Append) -> Result<()> {
+        let command = writing(&REPLACE, &list);
+        self.run("replace", &REPLACE, alone(command)).await?;
+        Ok(())
+    }
+
+    async fn retime(&self, lists: Vec<NewLife>) -> Result<()> {
+        let commands = in_order(&lists, |it| &it.guest, retiming);
+        self.run("retime", &RETIME, commands).await.map(drop)
+    }
+
+    async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
+        let command = reading(&RANGE, guest);
+        let mut answers = self.run("range", &RANGE, alone(command)).await?;
+        let Some(answer) = answers.pop() else {
+            return Ok(None);
+        };
+        match (head(&answer), answer) {
+            (Some(head), Value::Array(mut fields)) if now < head.expires_at => {
+                let items = items(guest, head, fields.pop())?;
+                Ok(Some(LiveList { head, items }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn remove(&self, guests: Vec<GuestId>) -> Result<()> {
+        // Not a script: one command takes both keys at once, of whatever type they are.
+        let unlink = |guest: &GuestId| {
+            let mut command = cmd("UNLINK");
+            command.arg(&keys(guest));
+            command
+        };
+        let commands = in_order(&guests, |guest| guest, unlink);
+        if !commands.is_empty() {
+            let answers = self.link.send("remove", &commands).await?;
+            all("remove", answers)?;
+        }
+        Ok(())
+    }
+
+    /// The server removes what has expired; only a closed store refuses.
+    async fn sweep(&self, _: Timestamp, _: usize) -> Result<usize> {
+        self.link.check("sweep").map(|()| 0)
+    }
+
+    async fn guests(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>> {
+        self.page(after, limit).await
+    }
+}
+
+impl RedisLists {
+    /// Runs a script once per command. A server that does not know it, as after a restart, is told, and then asked again
+    /// for what it refused.
+    pub(super) async fn run(
+        &self,
+        operation: &'static str,
+        script: &Script,
+        commands: Vec<Command>,
+    ) -> Result<Vec<Value>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut answers = self.link.send(operation, &commands).await?;
+        let is_refused = |index: &usize| answers[*index].as_ref().is_err_and(is_unknown_script);
+        let refused: Vec<usize> = (0..answers.len()).filter(is_refused).collect();
+        if !refused.is_empty() {
+            self.of_each_master::<String>(operation, script.load())
+                .await?;
+            let again: Vec<_> = refused
+                .iter()
+                .map(|&index| commands[index].clone())
+                .collect();
+            let second = self.link.send(operation, &again).await?;
+            for (index, answer) in refused.into_iter().zip(second) {
+                answers[index] = answer;
+            }
+        }
+        all(operation, answers)
+    }
+}
+
+/// A command per element; those of one guest stay in order.
+fn in_order<T>(
+    elements: &[T],
+    guest: impl Fn(&T) -> &GuestId,
+    command: impl Fn(&T) -> Cmd,
+) -> Vec<Command> {
+    let mut places = HashMap::with_capacity(elements.len());
+    let commands = elements.iter().enumerate().map(|(index, element)| Command {
+        cmd: command(element),
+        node: Node::OfKey(*places.entry(guest(element)).or_insert(index)),
+    });
+    commands.collect()
+}
+
+fn alone(cmd: Cmd) -> Vec<Command> {
+    let node = Node::OfKey(0);
+    vec![Command { cmd, node }]
+}
+
+/// All answers, or the first failure: the caller then counts none of them as done, and asks again.
+fn all(operation: &'static str, answers: Answers) -> Result<Vec<Value>> {
+    let answers: RedisResult<_> = answers.into_iter().collect();
+    answers.map_err(|cause| convert(operation, cause))
+}
+
+fn head(answer: &Value) -> Option<Head> {
+    match answer {
+        Value::Array(fields) => decode_head(fields),
+        _ => None,
+    }
+}
+
+fn applied(answer: &Value) -> Result<Applied> {
+    match answer {
+        Value::Int(STORED) => Ok(Applied::Stored),
+        Value::Int(ALREADY_THERE) => Ok(Applied::AlreadyThere),
+        Value::Int(GAP) => Ok(Applied::Gap),
+        _ => {
+            let context = "the script answered what it never says";
+            Err(failed(ErrorKind::Internal, "apply", context))
+        }
+    }
+}
+
+fn items(guest: &GuestId, head: Head, list: Option<Value>) -> Result<Vec<Item>> {
+    let corrupt = |what: String| {
+        failed(
+            ErrorKind::Corrupt,
+            "range",
+            format!("list of {guest}: {what}"),
+        )
+    };
+    let Some(Value::Array(items)) = list else {
+        return Err(corrupt("it has no items".into()));
+    };
+    let items = (head.from..)
+        .zip(&items)
+        .map(|(sequence, item)| match item {
+            Value::BulkString(json) => {
+                decode_item(json).map_err(|reason| corrupt(format!("item {sequence}: {reason}")))
+            }
+            _ => Err(corrupt(format!("item {sequence} is no text"))),
+        });
+    items.collect()
+}

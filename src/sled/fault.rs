@@ -1,0 +1,286 @@
+//! What can go wrong below the traits, what is to be done about it, and what the caller is told.
+
+use guestbook_core::error::{Error, ErrorKind};
+use std::io;
+
+/// The backend's name in receipts and errors.
+pub(super) const NAME: &str = "sled";
+
+const UNCONFIRMED: &str =
+    "the disk did not do what it was asked, so that the list store cannot be trusted any more";
+
+/// The result of everything below the traits.
+pub(super) type Outcome<T> = std::result::Result<T, Fault>;
+
+/// A failure, as it was found.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// sled refused.
+    Sled(sled::Error),
+    /// The operating system refused something that we asked of it ourselves.
+    Io(&'static str, io::Error),
+    /// The disk did not confirm what was written. The kernel says so once, and from then on shows pages as written that are
+    /// nowhere but in memory: what is read back proves nothing.
+    Unsynced(io::Error),
+    /// The store was opened again since, and what was written before may not be in it.
+    Reopened,
+    /// sled panicked, which is how it often reports damage.
+    Panic(String),
+    /// The files held data, but sled found no store in them: garbage looks to it like a log that was never begun.
+    Forgotten,
+    /// A record of ours is not what was written, though sled found nothing wrong.
+    Record(String),
+    /// A record cannot be written.
+    Unwritable(String),
+}
+
+/// What is to be done with the open store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Remedy {
+    /// Nothing: it is sound.
+    Keep,
+    /// Let go of it and open it again: sled keeps failing after its first I/O error, also when the disk has room again.
+    Reopen,
+    /// Move it out of the way: what is in it cannot be trusted.
+    SetAside,
+}
+
+impl From<sled::Error> for Fault {
+    fn from(cause: sled::Error) -> Self {
+        Self::Sled(cause)
+    }
+}
+
+impl Fault {
+    /// What is to be done with the store it happened in.
+    pub(super) fn remedy(&self) -> Remedy {
+        match self {
+            Self::Record(_) | Self::Unwritable(_) | Self::Reopened => Remedy::Keep,
+            Self::Io(..) => Remedy::Reopen,
+            Self::Sled(sled::Error::Io(cause)) if comes_from_content(cause.kind()) => {
+                Remedy::SetAside
+            }
+            Self::Unsynced(_) => Remedy::SetAside,
+            Self::Sled(sled::Error::Io(cause)) if is_failed_disk(cause) => Remedy::SetAside,
+            Self::Sled(sled::Error::Io(_)) => Remedy::Reopen,
+            Self::Sled(sled::Error::ReportableBug(text)) if is_dead_pool(text) => Remedy::Reopen,
+            Self::Sled(_) | Self::Forgotten => Remedy::SetAside,
+            Self::Panic(text) if names_an_os_error(text) => Remedy::Reopen,
+            Self::Panic(_) => Remedy::SetAside,
+        }
+    }
+
+    /// Whether the content of the files is the cause, and not the machine around them.
+    pub(super) fn is_damage(&self) -> bool {
+        self.remedy() == Remedy::SetAside
+    }
+
+    /// The failure as the rest of the program knows it. The only conversion there is.
+    pub(super) fn into_error(self, operation: &'static str) -> Error {
+        let plain = |kind, context: String| Error::new(kind, NAME, operation, context);
+        let caused = |kind, context: &str, cause: Box<dyn std::error::Error + Send + Sync>| {
+            Error::caused(kind, NAME, operation, context, cause)
+        };
+        let damaged = self.is_damage();
+        match self {
+            Self::Sled(sled::Error::Io(cause)) if is_failed_disk(&cause) => {
+                caused(ErrorKind::Unavailable, UNCONFIRMED, cause.into())
+            }
+            Self::Unsynced(cause) => caused(explain(&cause).0, UNCONFIRMED, cause.into()),
+            Self::Reopened => plain(
+                ErrorKind::Unavailable,
+                "the list store was opened again, and what was written just before may be gone"
+                    .into(),
+            ),
+            Self::Sled(cause) if damaged => caused(
+                ErrorKind::Corrupt,
+                "the list store is damaged",
+                cause.into(),
+            ),
+            Self::Panic(text) if damaged => plain(
+                ErrorKind::Corrupt,
+                format!("the list store is damaged; sled panicked: {text}"),
+            ),
+            Self::Panic(text) => plain(ErrorKind::Unavailable, format!("sled panicked: {text}")),
+            Self::Sled(sled::Error::Io(cause)) => {
+                let (kind, context) = explain(&cause);
+                caused(kind, context, cause.into())
+            }
+            // What is left is the dead pool, which only a new process replaces.
+            Self::Sled(cause) => caused(
+                ErrorKind::Unavailable,
+                "the list store needs a restart of this process",
+                cause.into(),
+            ),
+            Self::Io(what, cause) => {
+                let (kind, advice) = explain(&cause);
+                caused(kind, &format!("{what}: {advice}"), cause.into())
+            }
+            Self::Forgotten => plain(
+                ErrorKind::Corrupt,
+                "the list store is damaged: its files hold data but no lists".into(),
+            ),
+            Self::Record(text) => plain(ErrorKind::Corrupt, text),
+            Self::Unwritable(text) => plain(
+                ErrorKind::Invalid,
+                format!("an item cannot be written: {text}"),
+            ),
+        }
+    }
+}
+
+/// I/O errors that come from the content of the files and not from the machine around them.
+fn comes_from_content(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    matches!(kind, InvalidData | InvalidInput | NotFound | UnexpectedEof)
+}
+
+/// An error of the device. sled asks the kernel to write, and waits for that, with every write of its own, so that this may be
+/// the only word of pages that were lost. It passes its errors on as texts.
+fn is_failed_disk(cause: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    cause.raw_os_error() == Some(EIO) || cause.to_string().contains("Os { code: 5,")
+}
+
+/// After a panic of one of its I/O threads sled refuses every store in the process, sound or not.
+fn is_dead_pool(text: &str) -> bool {
+    text.contains("IO thread")
+}
+
+/// A panic whose text carries an error of the operating system (no space, no file handles …) says nothing about the
+/// store's content. A missing file (error 2) and a disk that fails (error 5) do.
+fn names_an_os_error(text: &str) -> bool {
+    let is_of_content = ["Os { code: 2,", "Os { code: 5,"];
+    text.contains("Os { code:") && !is_of_content.iter().any(|it| text.contains(it))
+}
+
+/// EMFILE: sled passes some of its errors on as texts.
+const TOO_MANY_FILES: &str = "(os error 24)";
+
+fn explain(cause: &io::Error) -> (ErrorKind, &'static str) {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let text = cause.to_string();
+    match cause.kind() {
+        StorageFull | QuotaExceeded => (
+            ErrorKind::Full,
+            "the disk of the list store is full; free some space, it then goes on by itself",
+        ),
+        PermissionDenied => (
+            ErrorKind::Unavailable,
+            "the list store may not be written; give this user write access to its directory",
+        ),
+        ReadOnlyFilesystem => (
+            ErrorKind::Unavailable,
+            "the list store may not be written; mount its file system writable",
+        ),
+        _ if text.contains(TOO_MANY_FILES) => (
+            ErrorKind::Unavailable,
+            "the list store needs more open files; raise their limit (`ulimit -n 1024`, or LimitNOFILE= of the service)",
+        ),
+        // sled reports a held lock as `Other` with this text.
+        _ if text.contains("could not acquire lock") => (
+            ErrorKind::Unavailable,
+            "the list store is open already; stop the other process or give this one its own directory",
+        ),
+        _ => (
+            ErrorKind::Unavailable,
+            "the list store cannot be read or written",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sled_io(kind: io::ErrorKind) -> Fault {
+        Fault::Sled(sled::Error::Io(kind.into()))
+    }
+
+    #[test]
+    fn only_damage_is_set_aside() {
+        let damage = || Fault::Sled(sled::Error::Corruption { at: None, bt: () });
+        let bug = |text: &str| Fault::Sled(sled::Error::ReportableBug(text.into()));
+        let cases = [
+            (damage(), Remedy::SetAside, ErrorKind::Corrupt),
+            (bug("lost page"), Remedy::SetAside, ErrorKind::Corrupt),
+            (
+                bug("IO thread unexpectedly panicked"),
+                Remedy::Reopen,
+                ErrorKind::Unavailable,
+            ),
+            (
+                Fault::Panic("index out of bounds".into()),
+                Remedy::SetAside,
+                ErrorKind::Corrupt,
+            ),
+            (
+                Fault::Panic("called unwrap: Io(Os { code: 28, kind: StorageFull })".into()),
+                Remedy::Reopen,
+                ErrorKind::Unavailable,
+            ),
+            (
+                sled_io(io::ErrorKind::StorageFull),
+                Remedy::Reopen,
+                ErrorKind::Full,
+            ),
+            (
+                sled_io(io::ErrorKind::PermissionDenied),
+                Remedy::Reopen,
+                ErrorKind::Unavailable,
+            ),
+            (
+                sled_io(io::ErrorKind::UnexpectedEof),
+                Remedy::SetAside,
+                ErrorKind::Corrupt,
+            ),
+            (
+                Fault::Sled(sled::Error::Io(io::Error::from_raw_os_error(5))),
+                Remedy::SetAside,
+                ErrorKind::Unavailable,
+            ),
+            (
+                Fault::Sled(sled::Error::Io(io::Error::from_raw_os_error(5)).clone()),
+                Remedy::SetAside,
+                ErrorKind::Unavailable,
+            ),
+            (
+                Fault::Panic("unwrap: Io(Os { code: 5, kind: Uncategorized })".into()),
+                Remedy::SetAside,
+                ErrorKind::Corrupt,
+            ),
+            (
+                Fault::Unsynced(io::Error::from_raw_os_error(5)),
+                Remedy::SetAside,
+                ErrorKind::Unavailable,
+            ),
+            (Fault::Reopened, Remedy::Keep, ErrorKind::Unavailable),
+            (Fault::Forgotten, Remedy::SetAside, ErrorKind::Corrupt),
+            (
+                Fault::Record("crc".into()),
+                Remedy::Keep,
+                ErrorKind::Corrupt,
+            ),
+            (
+                Fault::Unwritable("long".into()),
+                Remedy::Keep,
+                ErrorKind::Invalid,
+            ),
+        ];
+        for (fault, remedy, kind) in cases {
+            let text = format!("{fault:?}");
+            assert_eq!(fault.remedy(), remedy, "{text}");
+            assert_eq!(fault.into_error("apply").kind(), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_held_lock_says_what_to_do() {
+        let cause = io::Error::other("could not acquire lock on \"db\"");
+        let error = Fault::Sled(sled::Error::Io(cause)).into_error("open");
+        assert!(
+            error.to_string().contains("stop the other process"),
+            "{error}"
+        );
+    }
+}

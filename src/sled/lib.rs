@@ -1,0 +1,245 @@
+//! The expiring lists in [sled](https://docs.rs/sled), the embedded store: no service to run, and fast.
+//!
+//! sled 0.34 is used with care, because of what was measured of it: its `flush` does not wait for the disk (ours does), it
+//! may panic or refuse to open after a power cut (then the store is set aside and begun anew), and it keeps failing after
+//! one full disk (then it is opened again). None of this can lose a message: lists are rebuilt from the tables.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `lists` | the operations on the open store |
+//! | `changes` | what an operation writes, in an order that keeps lists whole |
+//! | `records`, `keys` | the bytes of values and keys |
+//! | `open`, `guard` | opening, and staying open |
+//! | `aside` | stores that are set aside |
+//! | `fault` | what can go wrong, and what is done then |
+
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
+
+mod aside;
+mod changes;
+mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod guard;
+mod keys;
+mod lists;
+#[cfg(test)]
+mod model;
+mod open;
+mod records;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod torn;
+
+use async_trait::async_trait;
+use fault::{Fault, NAME, Outcome};
+use guard::Guarded;
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_core::{GuestId, Timestamp};
+use guestbook_storage::list_cache::{Append, Applied, Head, LiveList, NewLife};
+use guestbook_storage::private::{files_below, tighten};
+use guestbook_storage::worker::{Poison, Worker};
+use guestbook_storage::{Durability, ListCache, Promise, Stats, Storage};
+use lists::Lists;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use uuid::Uuid;
+
+/// How many calls may wait for the store's thread; the caller of one more waits for a place.
+const QUEUE: usize = 256;
+
+/// The lists in a directory of their own. One thread owns the store; calls are queued to it.
+#[derive(Debug)]
+pub struct SledLists {
+    path: PathBuf,
+    set_aside: Option<PathBuf>,
+    worker: Worker<Guarded>,
+    closed: AtomicBool,
+}
+
+impl SledLists {
+    /// Opens the store in the directory `path`, or creates it. Blocks while it reads.
+    ///
+    /// A damaged store is moved to `<path>.bad-<UTC time>` and an empty one begun.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store is open elsewhere, may not be read and written, or `path` is a file. A full disk is no
+    /// error: the store is opened again until it has room.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::start(path, guarded(path)?)
+    }
+
+    /// As [`open`](Self::open), for tables of this epoch, which know this list store or none. One that holds lists of other
+    /// tables, and that these do not know, is moved to `<path>.unknown-<UTC time>` and kept for an hour.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_of(path: &Path, epoch: Uuid, known: Option<Uuid>) -> Result<Self> {
+        let (mut store, set_aside) = guarded(path)?;
+        let is_unknown = store.run("open", |lists| {
+            Ok(known != Some(lists.incarnation()) && lists.are_of_others(epoch)?)
+        });
+        if !is_unknown.unwrap_or(false) {
+            return Self::start(path, (store, set_aside));
+        }
+        drop(store); // which waits until it can be moved
+        aside::set_unknown_aside(path)?;
+        Self::start(path, guarded(path)?)
+    }
+
+    fn start(path: &Path, (guarded, set_aside): (Guarded, Option<PathBuf>)) -> Result<Self> {
+        tighten(files_below(path));
+        aside::keep_private(path);
+        Ok(Self {
+            path: path.to_owned(),
+            set_aside,
+            worker: Worker::spawn(NAME, "lists", QUEUE, Poison::default(), vec![guarded])?,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Where the damaged store that was found at [`open`](Self::open) is now, if there was one.
+    pub fn set_aside(&self) -> Option<&Path> {
+        self.set_aside.as_deref()
+    }
+
+    async fn call<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut Lists) -> Outcome<R> + Send + 'static,
+    ) -> Result<R> {
+        let job = move |guarded: &mut Guarded| guarded.run(operation, work);
+        self.worker.call(operation, job).await
+    }
+}
+
+/// The store, and where a damaged one is that was found in its place.
+fn guarded(path: &Path) -> Result<(Guarded, Option<PathBuf>)> {
+    match open::open(path) {
+        Ok(opened) => Ok((
+            Guarded::new(path.to_owned(), opened.lists),
+            opened.set_aside,
+        )),
+        // As when it becomes full later: messages are saved, and the lists follow when there is room again.
+        Err(open::NotOpened { cause, .. }) if cause.kind() == ErrorKind::Full => {
+            tracing::error!(%cause, "the list store cannot be opened yet; messages are saved and their lists follow later");
+            Ok((Guarded::closed(path.to_owned(), cause), None))
+        }
+        Err(open::NotOpened { cause, .. }) => Err(cause),
+    }
+}
+
+#[async_trait]
+impl Storage for SledLists {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.call("health", |lists| lists.check()).await
+    }
+
+    /// Losing lists loses no message, so no failure of the store is ever fatal. The end of the thread that owns it is a defect of
+    /// ours, which a restart mends and nothing else.
+    fn fatal(&self) -> Option<Error> {
+        self.worker.fatal()
+    }
+
+    /// Whoever flushes decides when; the service does it some times a second.
+    async fn durability(&self) -> Result<Promise> {
+        Ok(Promise::new(Durability::Normal, "fsync after the answer"))
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.call("stats", |lists| lists.stats()).await
+    }
+
+    /// The wait for the disk is not on the store's thread: appends go on meanwhile.
+    async fn flush(&self) -> Result<()> {
+        let Some(flush) = self.call("flush", Lists::begin_flush).await? else {
+            return Ok(());
+        };
+        let waiting = tokio::task::spawn_blocking(move || flush.sync().map(|()| flush)).await;
+        let ended = |cause| {
+            Err(Fault::Io(
+                "the wait for the disk ended",
+                io::Error::other(cause),
+            ))
+        };
+        let synced = waiting.unwrap_or_else(ended);
+        self.call("flush", move |lists| lists.end_flush(&synced?))
+            .await
+    }
+
+    async fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let flushed = match self.flush().await {
+            // It may have been refused for what was written before an earlier failure, which nobody asks about any more.
+            Err(_) => self.flush().await,
+            done => done,
+        };
+        self.worker.close().await;
+        flushed
+    }
+}
+
+#[async_trait]
+impl ListCache for SledLists {
+    async fn incarnation(&self) -> Result<Uuid> {
+        self.call("incarnation", |lists| Ok(lists.incarnation()))
+            .await
+    }
+
+    async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>> {
+        self.call("heads", move |lists| lists.heads(&guests)).await
+    }
+
+    async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>> {
+        self.call("apply", move |lists| lists.apply(&appends)).await
+    }
+
+    async fn replace(&self, list: Append) -> Result<()> {
+        self.call("replace", move |lists| lists.replace(&list))
+            .await
+    }
+
+    async fn retime(&self, new: Vec<NewLife>) -> Result<()> {
+        self.call("retime", move |lists| lists.retime(&new)).await
+    }
+
+    async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
+        let guest = guest.clone();
+        self.call("range", move |lists| lists.range(&guest, now))
+            .await
+    }
+
+    async fn remove(&self, guests: Vec<GuestId>) -> Result<()> {
+        self.call("remove", move |lists| lists.remove(&guests))
+            .await
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize> {
+        let path = self.path.clone();
+        let sweep = move |lists: &mut Lists| {
+            aside::remove_unknown(&path);
+            lists.sweep(now, limit)
+        };
+        self.call("sweep", sweep).await
+    }
+
+    async fn guests(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>> {
+        let after = after.cloned();
+        self.call("guests", move |lists| lists.guests(after.as_ref(), limit))
+            .await
+    }
+}

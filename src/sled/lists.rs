@@ -1,0 +1,338 @@
+//! The open store: what the lists can do, on the worker's thread.
+
+use super::changes::{Changes, Trees, read_head};
+use super::fault::{Fault, Outcome};
+use super::keys;
+use super::records::{StoredHead, decode_head, decode_item};
+use guestbook_core::{GuestId, Timestamp};
+use guestbook_storage::Stats;
+use guestbook_storage::list_cache::{Append, Applied, Head, Item, LiveList, NewLife};
+use guestbook_storage::path::parent;
+use guestbook_storage::probe::Probe;
+use sled::{Db, Tree};
+use std::fs::{self, File};
+use std::ops::{Bound, Range};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+const HEADS_READ_AT_START: usize = 1_000;
+/// How many due lists are looked up at once.
+const SWEEP_AT_ONCE: usize = 64;
+
+/// An open store. Its owner is the only one that reads or writes it.
+#[derive(Debug)]
+pub(super) struct Lists {
+    path: PathBuf,
+    db: Db,
+    pub(super) trees: Trees,
+    meta: Tree,
+    incarnation: Uuid,
+    /// Names this opening of the store, so that a flush of an earlier one is not taken for one of this.
+    opening: Uuid,
+    /// Changes written since the store was opened, and how many of them are on disk.
+    written: u64,
+    synced: u64,
+    /// Set after a failure, until a flush was refused for it: whoever asks for one may mean writes of an earlier opening.
+    may_lack_earlier_writes: bool,
+    /// Whether the store could be written when that was tried last.
+    probe: Probe,
+}
+
+impl Lists {
+    /// Takes over a database that was just opened, and reads the first heads, so that gross damage is found now. Finding it in
+    /// the others is left to whoever compares them with the tables: reading half a million of them was most of a start.
+    pub(super) fn start(path: &Path, db: Db) -> Outcome<Self> {
+        let trees = Trees {
+            items: db.open_tree("items")?,
+            heads: db.open_tree("heads")?,
+            expiry: db.open_tree("expiry")?,
+        };
+        let meta = db.open_tree("meta")?;
+        let incarnation = incarnation(&db, &meta)?;
+        for head in trees.heads.iter().take(HEADS_READ_AT_START) {
+            head?;
+        }
+        let mut store = Self {
+            path: path.to_owned(),
+            db,
+            trees,
+            meta,
+            incarnation,
+            opening: Uuid::new_v4(),
+            written: 1, // opening may have written too
+            synced: 0,
+            may_lack_earlier_writes: false,
+            probe: Probe::default(),
+        };
+        store.sync_names()?;
+        store.flush()?;
+        Ok(store)
+    }
+
+    /// This store takes the place of one that failed.
+    pub(super) fn in_place_of_another(mut self) -> Self {
+        self.may_lack_earlier_writes = true;
+        self
+    }
+
+    /// The store's id.
+    pub(super) fn incarnation(&self) -> Uuid {
+        self.incarnation
+    }
+
+    /// Whether it holds lists of other tables than those of this epoch, as far as the first heads tell.
+    pub(super) fn are_of_others(&self, epoch: Uuid) -> Outcome<bool> {
+        for head in self.trees.heads.iter().take(HEADS_READ_AT_START) {
+            let others = decode_head(&head?.1).is_ok_and(|it| it.head.origin.epoch != epoch);
+            if others {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads something small from the store, and tries to write: what has failed once fails then.
+    pub(super) fn check(&mut self) -> Outcome<()> {
+        self.db.context.global_error()?;
+        if self.meta.get(keys::INCARNATION)?.is_none() {
+            return Err(Fault::Record("the store has lost its id".into()));
+        }
+        if self.probe.last().is_none() {
+            self.meta.insert(keys::PROBE, &[])?;
+            drop(self.probe.note(Ok(())));
+        }
+        Ok(())
+    }
+
+    /// The number of lists, which takes reading every head, and what the store takes on disk.
+    pub(super) fn stats(&self) -> Outcome<Stats> {
+        let mut heads = self.trees.heads.iter();
+        Ok(Stats {
+            entries: heads.try_fold(0, |count, head| head.map(|_| count + 1))?,
+            bytes: self.db.size_on_disk()?,
+        })
+    }
+
+    /// The heads of these guests.
+    pub(super) fn heads(&self, guests: &[GuestId]) -> Outcome<Vec<Option<Head>>> {
+        let heads = guests.iter().map(|guest| self.head(guest));
+        heads.map(|head| Ok(head?.map(|it| it.head))).collect()
+    }
+
+    /// Appends; see `ListCache::apply`.
+    pub(super) fn apply(&mut self, appends: &[Append]) -> Outcome<Vec<Applied>> {
+        self.change(|changes| appends.iter().map(|it| changes.append(it)).collect())
+    }
+
+    /// Makes a list exactly these items.
+    pub(super) fn replace(&mut self, list: &Append) -> Outcome<()> {
+        self.change(|changes| changes.replace(list))
+    }
+
+    /// Removes lists.
+    pub(super) fn remove(&mut self, guests: &[GuestId]) -> Outcome<()> {
+        self.change(|changes| {
+            let mut removed = guests.iter().map(|guest| changes.remove(guest));
+            removed.try_for_each(|existed| existed.map(drop))
+        })
+    }
+
+    /// Gives lists another expiry; see `ListCache::retime`.
+    pub(super) fn retime(&mut self, lists: &[NewLife]) -> Outcome<()> {
+        self.change(|changes| lists.iter().try_for_each(|new| changes.retime(new)))
+    }
+
+    /// The list of a guest that has not expired at `now`.
+    pub(super) fn range(&self, guest: &GuestId, now: Timestamp) -> Outcome<Option<LiveList>> {
+        let live = self.head(guest)?.map(|stored| stored.head);
+        let Some(head) = live.filter(|head| head.expires_at > now) else {
+            return Ok(None);
+        };
+        let records = self.records(guest, head.from..head.next)?;
+        let items = (head.from..)
+            .zip(&records)
+            .map(|(sequence, record)| read_item(guest, sequence, record))
+            .collect::<Outcome<_>>()?;
+        Ok(Some(LiveList { head, items }))
+    }
+
+    /// Removes what is due, and re-arms what lives longer than was planned.
+    pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> Outcome<usize> {
+        let mut removed = 0;
+        while removed < limit {
+            let most = SWEEP_AT_ONCE.min(limit - removed);
+            let entries = self.trees.expiry.range(keys::due(now)).keys().take(most);
+            let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
+            if entries.is_empty() {
+                break;
+            }
+            removed += self.change(|changes| {
+                entries.iter().try_fold(0, |count, entry| {
+                    Ok(count + usize::from(changes.settle(entry, now)?))
+                })
+            })?;
+        }
+        Ok(removed)
+    }
+
+    /// The guests that have a list, in ascending order.
+    pub(super) fn guests(&self, after: Option<&GuestId>, limit: usize) -> Outcome<Vec<GuestId>> {
+        let start = after.map_or(Bound::Unbounded, |guest| Bound::Excluded(keys::head(guest)));
+        let heads = self
+            .trees
+            .heads
+            .range::<&[u8], _>((start, Bound::Unbounded))
+            .keys();
+        heads
+            .filter_map(|key| key.map(|key| keys::guest(&key)).transpose())
+            .take(limit)
+            .map(|guest| Ok(guest?))
+            .collect()
+    }
+
+    /// Returns once everything written since the store was opened survives a power cut.
+    pub(super) fn flush(&mut self) -> Outcome<()> {
+        let Some(flush) = self.hand_over()? else {
+            return Ok(());
+        };
+        flush.sync()?;
+        self.end_flush(&flush)
+    }
+
+    /// Hands everything written to the kernel; what is left is to wait for the disk, which needs no hold on the store.
+    /// `None` when there is nothing to wait for.
+    pub(super) fn begin_flush(&mut self) -> Outcome<Option<Flush>> {
+        if std::mem::take(&mut self.may_lack_earlier_writes) {
+            return Err(Fault::Reopened);
+        }
+        self.hand_over()
+    }
+
+    /// sled's own flush does not wait for the disk: it only asks the kernel to begin writing.
+    fn hand_over(&mut self) -> Outcome<Option<Flush>> {
+        if self.synced == self.written {
+            return Ok(None);
+        }
+        self.db.flush()?;
+        Ok(Some(Flush {
+            path: self.path.clone(),
+            opening: self.opening,
+            written: self.written,
+        }))
+    }
+
+    /// Notes a flush that has reached the disk, if it was of this store and not of one before it.
+    pub(super) fn end_flush(&mut self, flush: &Flush) -> Outcome<()> {
+        if flush.opening != self.opening {
+            return Err(Fault::Reopened);
+        }
+        self.synced = self.synced.max(flush.written);
+        Ok(())
+    }
+
+    /// What was written before a failure counts as written.
+    fn change<R>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> Outcome<R>) -> Outcome<R> {
+        let mut changes = Changes::new(&self.trees);
+        let answer = work(&mut changes);
+        self.written += u64::from(changes.has_written);
+        answer
+    }
+
+    fn head(&self, guest: &GuestId) -> Outcome<Option<StoredHead>> {
+        let record = self.trees.heads.get(keys::head(guest))?;
+        Ok(record.and_then(|record| read_head(guest, &record)))
+    }
+
+    /// The records of consecutive items, each put together from its pieces. A missing last piece is left to the checksum.
+    fn records(&self, guest: &GuestId, sequences: Range<u64>) -> Outcome<Vec<Vec<u8>>> {
+        let mut records: Vec<Vec<u8>> = Vec::new();
+        let mut pieces = 0;
+        let hole = |at: u64| Fault::Record(format!("list of {guest}: item {at} is not whole"));
+        for entry in self
+            .trees
+            .items
+            .range(keys::items(guest, sequences.clone()))
+        {
+            let (key, piece) = entry?;
+            let here = sequences.start + records.len() as u64;
+            match (keys::place(&key), records.last_mut()) {
+                (Some((sequence, 0)), _) if sequence == here => {
+                    records.push(piece.to_vec());
+                    pieces = 1;
+                }
+                (Some((sequence, chunk)), Some(record))
+                    if sequence + 1 == here && chunk == pieces =>
+                {
+                    record.extend_from_slice(&piece);
+                    pieces += 1;
+                }
+                _ => return Err(hole(here)),
+            }
+        }
+        let end = sequences.start + records.len() as u64;
+        if end == sequences.end {
+            Ok(records)
+        } else {
+            Err(hole(end))
+        }
+    }
+
+    /// The name of a new file survives a power cut only when its directory is synced.
+    fn sync_names(&self) -> Outcome<()> {
+        sync(&self.path.join("conf"))?;
+        sync(&self.path.join("blobs"))?;
+        sync(&self.path)?;
+        sync(parent(&self.path))
+    }
+}
+
+/// What has been handed to the kernel and has to reach the disk.
+#[derive(Debug)]
+pub(super) struct Flush {
+    path: PathBuf,
+    opening: Uuid,
+    written: u64,
+}
+
+impl Flush {
+    /// Waits for the disk.
+    pub(super) fn sync(&self) -> Outcome<()> {
+        self.sync_blobs()?;
+        sync(&self.path.join("db"))
+    }
+
+    /// Pages too large for the file have files of their own; with values of at most 4,000 bytes there are none.
+    fn sync_blobs(&self) -> Outcome<()> {
+        let folder = self.path.join("blobs");
+        let failed = |cause| Fault::Io("reading the blobs failed", cause);
+        let mut found = false;
+        for blob in fs::read_dir(&folder).map_err(failed)? {
+            found = true;
+            sync(&blob.map_err(failed)?.path())?;
+        }
+        if found { sync(&folder) } else { Ok(()) }
+    }
+}
+
+fn incarnation(db: &Db, meta: &Tree) -> Outcome<Uuid> {
+    match meta.get(keys::INCARNATION)? {
+        Some(bytes) => Uuid::from_slice(&bytes).map_err(|_| Fault::Forgotten),
+        None if db.was_recovered() => Err(Fault::Forgotten),
+        None => {
+            let id = Uuid::new_v4();
+            meta.insert(keys::INCARNATION, id.as_bytes())?;
+            Ok(id)
+        }
+    }
+}
+
+fn read_item(guest: &GuestId, sequence: u64, record: &[u8]) -> Outcome<Item> {
+    decode_item(record)
+        .map_err(|reason| Fault::Record(format!("list of {guest}: item {sequence}: {reason}")))
+}
+
+fn sync(path: &Path) -> Outcome<()> {
+    let failed = |cause| Fault::Io("a file of the store cannot be opened", cause);
+    let file = File::open(path).map_err(failed)?;
+    file.sync_all().map_err(Fault::Unsynced)
+}

@@ -1,0 +1,299 @@
+//! The tables in one SQLite file: the default, with no service to install.
+//!
+//! One thread writes, a few read. A commit is on disk before it returns (WAL, synchronous=FULL, unless opened for less),
+//! so many messages share one: that is what makes it fast. See `sql.rs` for every statement.
+
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
+
+mod audit;
+mod backup;
+mod cache_version;
+mod changed;
+mod chat_row;
+mod chats;
+mod check;
+mod checkpoint;
+mod corpus;
+mod error;
+mod file;
+mod lookups;
+mod open;
+mod outbox;
+mod outside;
+mod partial;
+#[cfg(test)]
+mod plans;
+mod probe;
+mod prompt_read_cache;
+mod prompts;
+mod query;
+mod record;
+mod rows;
+mod search;
+mod settings;
+mod sql;
+mod stored_ids;
+mod text;
+#[cfg(test)]
+mod upgrades;
+mod vectors;
+mod writer;
+
+pub use backup::{Copied, Step, Watch, restore, save};
+pub use check::Stop;
+pub use query::query;
+pub use settings::stored_settings;
+
+use async_trait::async_trait;
+use cache_version::CacheVersions;
+use check::Background;
+use checkpoint::Checkpoints;
+use error::convert;
+use file::DatabaseFile;
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_storage::database::TableSettings;
+use guestbook_storage::probe::Probe;
+use guestbook_storage::worker::{Poison, Worker};
+use guestbook_storage::{Durability, Promise, Stats, Storage};
+use open::Opened;
+use prompt_read_cache::PromptReadCache;
+use rusqlite::{Connection, Transaction};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use uuid::Uuid;
+use writer::Writer;
+
+const NAME: &str = "sqlite";
+/// Jobs that may wait for the writer. Each is a whole batch, so a longer queue would only hide a stall.
+const WRITER_QUEUE: usize = 64;
+const READER_QUEUE: usize = 1024;
+
+/// A SQLite file with the tables.
+#[derive(Debug)]
+pub struct SqliteDatabase {
+    /// As it was named.
+    named: PathBuf,
+    /// As it is, without links.
+    path: PathBuf,
+    /// The writer holds it.
+    file: Weak<DatabaseFile>,
+    epoch: Uuid,
+    durability: Durability,
+    poison: Poison,
+    writer: Arc<Worker<Writer>>,
+    readers: Worker<Connection>,
+    /// Answers to prompts that were read lately.
+    prompt_cache: PromptReadCache,
+    /// Lookups of answers that wait for a reading thread.
+    lookups: lookups::Lookups,
+    /// When each conversation was changed last.
+    versions: CacheVersions,
+    /// Tells when another process has written, or has taken the file away.
+    _lookout: outside::Lookout,
+    /// Whether there is an index over words.
+    text_index: AtomicBool,
+    /// Under way after a stop that was not clean.
+    check: Option<Background>,
+}
+
+impl SqliteDatabase {
+    /// Opens or makes the file and brings its schema up to date.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file cannot be opened or written, `Unsupported` when it was written by a newer version,
+    /// `Corrupt` when it is no database.
+    pub fn open(path: &Path, settings: TableSettings) -> Result<Self> {
+        Self::open_for(Durability::Full, path, settings)
+    }
+
+    /// As [`Self::open`], with commits that outlive no more than `durability` says.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for(durability: Durability, path: &Path, settings: TableSettings) -> Result<Self> {
+        let mut opened = open::writer(path, durability)?;
+        open::require_writable(path, &mut opened.connection)?;
+        let _ = partial::remove_leftovers(opened.file.path()); // of a restore that was ended
+        settings::note(&mut opened.connection, &settings)?;
+        text::settle(&mut opened.connection, settings.text_index)?;
+        Self::start(path, settings, opened)
+    }
+
+    /// As [`Self::open`], but leaves the retention of the chats and the life of the lists as they are: for looking at what a
+    /// server will serve.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn inspect(path: &Path, settings: TableSettings) -> Result<Self> {
+        Self::start(path, settings, open::inspector(path)?)
+    }
+
+    fn start(named: &Path, settings: TableSettings, opened: Opened) -> Result<Self> {
+        // In this order, so that after a failure here the file is let go of last.
+        let (file, mut connection) = (Arc::new(opened.file), opened.connection);
+        let path = file.path().to_owned();
+        let checkpoints = Checkpoints::of(&mut connection).map_err(convert("open"))?;
+        let threads = std::thread::available_parallelism()
+            .map_or(2, usize::from)
+            .clamp(2, 8);
+        let readers = (0..threads)
+            .map(|_| open::reader(&path))
+            .collect::<Result<_>>()?;
+        let poison = Poison::default();
+        let check = match opened.is_unchecked {
+            true => Some(Background::start(&path, poison.clone())?),
+            false => None,
+        };
+        let text_index = AtomicBool::new(settings.text_index);
+        let prompt_cache = PromptReadCache::default();
+        let (changed, versions) = (changed::Changed::default(), CacheVersions::default());
+        let watching = changed.watch(&mut connection);
+        watching.map_err(convert("open"))?;
+        let outside = outside::Outside::of(&connection).map_err(convert("open"))?;
+        let writer = Writer {
+            changed,
+            outside,
+            versions: versions.clone(),
+            prompt_versions: prompt_cache.versions.clone(),
+            connection,
+            durability: opened.durability,
+            checkpoints,
+            settings: Arc::new(settings),
+            poison: poison.clone(),
+            full: None,
+            file: Arc::clone(&file),
+            probe: Probe::default(),
+        };
+        let file = Arc::downgrade(&file);
+        let writer = Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?;
+        let writer = Arc::new(writer);
+        Ok(Self {
+            named: named.to_owned(),
+            path,
+            epoch: opened.epoch,
+            durability: opened.durability,
+            poison: poison.clone(),
+            _lookout: outside::Lookout::start(&writer, file.clone(), poison.clone())?,
+            file,
+            writer,
+            readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
+            prompt_cache,
+            lookups: lookups::Lookups::default(),
+            versions,
+            text_index,
+            check,
+        })
+    }
+
+    /// Runs `work` in one read transaction, so that everything it reads is of one moment.
+    async fn read<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let run = move |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let answer = work(&transaction)?;
+            transaction.finish()?;
+            Ok(answer)
+        };
+        self.readers
+            .call(operation, move |connection| {
+                run(connection).map_err(convert(operation))
+            })
+            .await
+    }
+
+    /// Runs `work` in one write transaction and commits it.
+    async fn write<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>, &TableSettings) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.writer
+            .call(operation, move |writer| writer.transact(operation, work))
+            .await
+    }
+
+    /// As [`Self::write`], without waiting for the disk: for what is only a cache.
+    async fn write_lightly<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.writer
+            .call(operation, move |writer| {
+                writer.transact_lightly(operation, |tx, _| work(tx))
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl Storage for SqliteDatabase {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn location(&self) -> String {
+        self.named.display().to_string()
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.writer.call("health", Writer::try_to_write).await?;
+        if let Some(file) = self.file.upgrade() {
+            file.require_undoubted()?;
+        }
+        self.read("health", |tx| tx.query_row(sql::SIZE, [], |_| Ok(())))
+            .await
+    }
+
+    fn fatal(&self) -> Option<Error> {
+        self.poison.check().err()
+    }
+
+    async fn durability(&self) -> Result<Promise> {
+        let settings = match self.durability {
+            Durability::Full => "synchronous=FULL",
+            _ => "synchronous=NORMAL",
+        };
+        Ok(Promise::new(self.durability, settings))
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.read("stats", |tx| {
+            Ok(Stats {
+                entries: tx.query_row(sql::ENTRIES, [], |row| row.get(0))?,
+                bytes: tx.query_row(sql::SIZE, [], |row| row.get(0))?,
+            })
+        })
+        .await
+    }
+
+    /// Where every commit is on disk when it returns, this only waits for the writer.
+    async fn flush(&self) -> Result<()> {
+        let is_full = self.durability == Durability::Full;
+        let flush = move |writer: &mut Writer| match is_full {
+            true => Ok(()),
+            false => writer.sync(),
+        };
+        self.writer.call("flush", flush).await
+    }
+
+    /// A journal that cannot be moved into the file is left for the next start; only a failed fsync is an error.
+    async fn close(&self) -> Result<()> {
+        if let Some(check) = &self.check {
+            check.end();
+        }
+        self.prompt_cache.versions.end();
+        self.versions.end(); // from here on reading is an error
+        self.readers.close().await;
+        let moved = self.writer.call("close", Writer::empty_journal).await;
+        self.writer.close().await;
+        if let Some(cause) = self.fatal().filter(|it| it.kind() == ErrorKind::Corrupt) {
+            check::distrust(&self.path, &cause);
+        }
+        moved.or_else(|_| self.poison.check())
+    }
+}

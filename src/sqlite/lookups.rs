@@ -1,0 +1,262 @@
+//! Lookups of answers that wait at the same time, read together: a thread that wakes, a read transaction and a statement that is
+//! prepared cost more than finding the answer does.
+//!
+//! There is no timer, as on the write path: while some are read, the next ones gather. A lone lookup waits for nobody. Each brings
+//! a turn of its own, and whoever's turn comes takes those who have waited longest: there are as many turns to come as there are
+//! lookups in the line, so none is left there.
+
+use super::error::convert;
+use super::prompt_read_cache::{Entry, PromptReadCache};
+use super::rows::Time;
+use super::sql;
+use guestbook_core::error::Result;
+use guestbook_core::{Content, Digest, PromptKey, Timestamp};
+use guestbook_storage::database::KeptAnswer;
+use rusqlite::{Connection, OptionalExtension, Row, Statement};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+pub(super) const OPERATION: &str = "prompts_find";
+/// Lookups that one thread takes at a time: so many wait for the last of them. More cost less each.
+const AT_ONCE: usize = 8;
+
+/// A key and the id that is made of it.
+pub(super) type Sought = (Uuid, PromptKey);
+/// An answer for each key.
+pub(super) type Answers = Result<Vec<Option<KeptAnswer>>>;
+/// For each key the answer, and the number of its row.
+type Found = Result<Vec<Option<(i64, KeptAnswer)>>>;
+
+/// Those that wait. Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lookups(Arc<Mutex<VecDeque<Asked>>>);
+
+/// A lookup that waits.
+#[derive(Debug)]
+struct Asked {
+    sought: Vec<Sought>,
+    /// Answers must be good at this time.
+    now: Timestamp,
+    reply: oneshot::Sender<Answers>,
+}
+
+impl Lookups {
+    /// Waits in line. The turn must be queued at once: others rely on it.
+    pub(super) fn wait(
+        &self,
+        sought: Vec<Sought>,
+        now: Timestamp,
+    ) -> (oneshot::Receiver<Answers>, Turn) {
+        let (reply, answers) = oneshot::channel();
+        self.line().push_back(Asked { sought, now, reply });
+        (answers, Turn(Some(self.clone())))
+    }
+
+    fn line(&self) -> MutexGuard<'_, VecDeque<Asked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A turn, until it has come.
+#[derive(Debug)]
+pub(super) struct Turn(Option<Lookups>);
+
+impl Turn {
+    /// Answers those who have waited longest, if another turn has not done so.
+    pub(super) fn run(mut self, connection: &mut Connection, cache: &PromptReadCache) {
+        let Some(lookups) = self.0.take() else { return };
+        let together: Vec<_> = {
+            let mut line = lookups.line();
+            let count = AT_ONCE.min(line.len());
+            line.drain(..count).collect()
+        };
+        if !together.is_empty() {
+            answer(connection, cache, together);
+        }
+    }
+}
+
+/// Where it never comes, because the store is poisoned or its threads have ended, nobody may wait for it any longer.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(lookups) = self.0.take() {
+            let waiting = std::mem::take(&mut *lookups.line());
+            drop(waiting); // tells them
+        }
+    }
+}
+
+/// Nobody is told before all have been read: who is told wakes, and takes the processor from those who are not.
+fn answer(connection: &mut Connection, cache: &PromptReadCache, together: Vec<Asked>) {
+    let version = cache.at_read(); // before the first statement, with which the view of the read begins
+    let found = read(connection, &together)
+        .unwrap_or_else(|cause| vec![Err(convert(OPERATION)(cause)); together.len()]);
+    let mut replies = Vec::with_capacity(together.len());
+    for (asked, found) in together.into_iter().zip(found) {
+        let keys = asked.sought.into_iter().map(|(_, key)| key);
+        let hold = |(key, found): (PromptKey, Option<(i64, KeptAnswer)>)| {
+            let (row, answer) = found?;
+            cache.insert(Entry {
+                version: version.of(row),
+                key,
+                answer: answer.clone(),
+            });
+            Some(answer)
+        };
+        let answers = found.map(|found| keys.zip(found).map(hold).collect());
+        replies.push((asked.reply, answers));
+    }
+    for (reply, answers) in replies {
+        // A client that went away changes nothing.
+        let _ = reply.send(answers);
+    }
+}
+
+/// In one read transaction, which begins after all of them were asked. What is wrong with a row concerns only who asked for it.
+fn read(connection: &mut Connection, together: &[Asked]) -> rusqlite::Result<Vec<Found>> {
+    let transaction = connection.transaction()?;
+    let mut select = transaction.prepare_cached(sql::PROMPT_FIND)?;
+    let mut of_one = |asked: &Asked| {
+        let each = asked.sought.iter();
+        let found = each.map(|sought| find(&mut select, sought, asked.now));
+        let found = found.collect::<rusqlite::Result<Vec<_>>>();
+        found.map_err(convert(OPERATION))
+    };
+    let found = together.iter().map(&mut of_one).collect();
+    drop(select);
+    transaction.finish()?;
+    Ok(found)
+}
+
+/// The answer at a key that is good at `now`, and the number of its row.
+fn find(
+    select: &mut Statement<'_>,
+    (id, key): &Sought,
+    now: Timestamp,
+) -> rusqlite::Result<Option<(i64, KeptAnswer)>> {
+    let mut text = Uuid::encode_buffer();
+    let read = |row: &Row<'_>| {
+        if !is_at(row, key)? {
+            return Ok(None);
+        }
+        Ok(Some((row.get(0)?, kept(row, *id)?)))
+    };
+    let found = select.query_row([&*id.as_hyphenated().encode_lower(&mut text)], read);
+    let good = |(_, answer): &(i64, KeptAnswer)| answer.expires_at > now;
+    Ok(found.optional()?.flatten().filter(good))
+}
+
+/// The id is made of the whole key; what must never be mixed up is compared as well.
+fn is_at(row: &Row<'_>, key: &PromptKey) -> rusqlite::Result<bool> {
+    let (scope, context, prompt) = (row.get_ref(1)?, row.get_ref(2)?, row.get_ref(3)?);
+    Ok(key.setting.scope.is_stored_as(scope.as_str()?)
+        && Digest::from_hex(context.as_str()?) == Some(key.setting.context_hash)
+        && Digest::from_hex(prompt.as_str()?) == Some(key.prompt_hash))
+}
+
+fn kept(row: &Row<'_>, id: Uuid) -> rusqlite::Result<KeptAnswer> {
+    Ok(KeptAnswer {
+        id,
+        prompt: Content::from_stored(row.get_ref(4)?.as_str()?),
+        response: Content::from_stored(row.get_ref(5)?.as_str()?),
+        generation_ms: row.get(6)?,
+        input_tokens: row.get(7)?,
+        output_tokens: row.get(8)?,
+        hits: row.get(9)?,
+        created_at: row.get::<_, Time>(10)?.0,
+        expires_at: row.get::<_, Time>(11)?.0,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+mod tests {
+    use super::super::open;
+    use super::super::prompt_read_cache::tests::key;
+    use super::*;
+    use guestbook_storage::Durability;
+    use rusqlite::params;
+
+    fn sought(number: usize) -> Vec<Sought> {
+        let key = key(&number.to_string());
+        vec![(key.id(), key)]
+    }
+
+    fn put(connection: &Connection, number: usize, (scope, created_at): (&str, &str)) {
+        let (id, key) = &sought(number)[0];
+        let row = params![
+            id.to_string(),
+            scope,
+            key.setting.context_hash.to_hex(),
+            key.prompt_hash.to_hex(),
+            created_at,
+            number.to_string()
+        ];
+        let insert = "INSERT INTO prompt_cache (id, scope, context_hash, model, prompt_hash, response_hash, generation_time,
+                input_tokens, output_tokens, last_accessed, created_at, expires_at, size, prompt_text, response_text)
+            VALUES (?1, ?2, ?3, 'm', ?4, '', 0.0, 0, 0, ?5, ?5, '2026-11-28T12:00:01.000Z', 1, ?6, ?6)";
+        connection.execute(insert, row).unwrap();
+    }
+
+    const GOOD: (&str, &str) = ("tenant:t", "2026-11-28T12:00:00.000Z");
+
+    #[test]
+    fn a_turn_answers_those_who_have_waited_longest_and_no_turn_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guestbook.db");
+        let mut connection = open::writer(&path, Durability::Full).unwrap().connection;
+        let count = AT_ONCE + 2;
+        (0..count).for_each(|number| put(&connection, number, GOOD));
+        let (cache, lookups) = (PromptReadCache::default(), Lookups::default());
+        let now = Timestamp::parse(GOOD.1).unwrap();
+        let waiting = (0..count).map(|number| lookups.wait(sought(number), now));
+        let (mut answers, turns): (Vec<_>, Vec<_>) = waiting.unzip();
+        let mut turns = turns.into_iter().rev(); // in whatever order they are queued
+        turns.next().unwrap().run(&mut connection, &cache);
+        let told = answers.iter_mut().map(|it| it.try_recv().is_ok());
+        assert_eq!(told.filter(|is_told| *is_told).count(), AT_ONCE);
+        turns.next().unwrap().run(&mut connection, &cache);
+        for answer in &mut answers[AT_ONCE..] {
+            assert!(answer.try_recv().unwrap().unwrap()[0].is_some());
+        }
+        turns.for_each(|turn| turn.run(&mut connection, &cache)); // with nothing left to do
+        assert!(cache.find(&sought(0)[0].1, sought(0)[0].0, now).is_some());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_row_concerns_only_who_asked_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guestbook.db");
+        let mut connection = open::writer(&path, Durability::Full).unwrap().connection;
+        put(&connection, 0, GOOD);
+        put(&connection, 1, ("tenant:t", "yesterday"));
+        put(&connection, 2, ("tenant:other", GOOD.1));
+        let (cache, lookups) = (PromptReadCache::default(), Lookups::default());
+        let now = Timestamp::parse(GOOD.1).unwrap();
+        let end = Timestamp::from_ms(now.ms() + 1000);
+        let asked = [(0, now), (1, now), (2, now), (0, end), (3, now)];
+        let waiting = asked.map(|(number, at)| lookups.wait(sought(number), at));
+        let mut answers = Vec::new();
+        for (answer, turn) in waiting {
+            turn.run(&mut connection, &cache);
+            answers.push(answer);
+        }
+        let told = answers.iter_mut().map(|it| it.try_recv().unwrap());
+        let shown = told.map(|it| it.map(|it| it[0].is_some()).map_err(drop));
+        let expected = [Ok(true), Err(()), Ok(false), Ok(false), Ok(false)];
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_turn_that_never_comes_tells_whoever_waits() {
+        let (lookups, now) = (Lookups::default(), Timestamp::from_ms(0));
+        let (mut first, turn) = lookups.wait(sought(0), now);
+        let (mut second, _other) = lookups.wait(sought(1), now);
+        drop(turn);
+        let gone = oneshot::error::TryRecvError::Closed;
+        assert_eq!(first.try_recv().unwrap_err(), gone);
+        assert_eq!(second.try_recv().unwrap_err(), gone);
+    }
+}

@@ -1,0 +1,260 @@
+//! A file that gets its name only once it is whole: written in a folder of our own beside it, made durable, then renamed.
+//!
+//! Whatever ends the process on the way leaves no file of that name, and what it leaves is no hindrance to the next try, which
+//! removes it. The folder is `.NAME.RANDOM.partial`: nobody can guess it and put something else in its place before, and only
+//! its owner can afterwards. SQLite opens files by their paths and follows links, so what it has opened is compared with what
+//! was made here.
+
+use super::NAME;
+use guestbook_core::error::{Error, ErrorKind, Result};
+use guestbook_storage::path::advice;
+use guestbook_storage::path::parent;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// What SQLite may keep beside a file.
+pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+const ENDING: &str = ".partial";
+/// The file in the folder.
+const INNER: &str = "copy.db";
+
+/// A path with something added to its name.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// A file on its way to its name. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Partial {
+    operation: &'static str,
+    target: PathBuf,
+    folder: Folder,
+    path: PathBuf,
+    file: File,
+}
+
+/// A folder of ours, locked, so that nobody takes it for one whose process has ended.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    open: File,
+    /// Whether it goes when this is dropped.
+    is_ours_to_remove: bool,
+}
+
+impl Partial {
+    /// Begins a file that will be `target`, which must not be there.
+    pub(super) fn begin(operation: &'static str, target: &Path) -> Result<Self> {
+        refuse_existing(operation, target)?;
+        if let Some(other) = remove_leftovers(target) {
+            let (target, other) = (target.display(), other.display());
+            let context = format!("{target} is being written by another process, in {other}");
+            return Err(Error::new(ErrorKind::Busy, NAME, operation, context));
+        }
+        let unmakable = |cause| unmakable(operation, target, cause);
+        let folder = Folder::make(target).map_err(unmakable)?;
+        let file = folder.make_file().map_err(unmakable)?;
+        Ok(Self {
+            operation,
+            target: target.to_owned(),
+            path: folder.path.join(INNER),
+            folder,
+            file,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// That its path leads to the file that was made, and to nothing that somebody has put in its place.
+    pub(super) fn require_ours(&self) -> Result<()> {
+        let (ours, named) = (self.file.metadata(), self.path.symlink_metadata());
+        let is_ours = matches!((&ours, &named), (Ok(ours), Ok(named))
+            if (ours.dev(), ours.ino()) == (named.dev(), named.ino()));
+        if is_ours {
+            return Ok(());
+        }
+        let context = format!(
+            "somebody has put another file in the place of {}; choose a folder that nobody else can write",
+            self.path.display()
+        );
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            NAME,
+            self.operation,
+            context,
+        ))
+    }
+
+    /// Makes it durable and gives it its name. Nobody may have it open any more.
+    pub(super) fn finish(self) -> Result<()> {
+        self.file
+            .sync_all()
+            .map_err(|cause| self.unwritable(cause))?;
+        self.require_ours()?;
+        match self.folder.give_name(&self.target) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(existing(self.operation, &self.target)),
+            Err(cause) => return Err(self.unwritable(cause.into())),
+        }
+        let durable = File::open(parent(&self.target)).and_then(|folder| folder.sync_all());
+        durable.map_err(|cause| {
+            // A name that a power cut may take back is no name; the first failure is the one to tell.
+            let _ = std::fs::remove_file(&self.target);
+            self.unwritable(cause)
+        })
+    }
+
+    /// That it cannot be written, and why.
+    pub(super) fn unwritable(&self, cause: io::Error) -> Error {
+        let target = self.target.display();
+        let (kind, context) = match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (
+                ErrorKind::Full,
+                format!("the disk has no room for {target}; free some, or choose another folder"),
+            ),
+            _ => (
+                ErrorKind::Unavailable,
+                format!("{target} cannot be written"),
+            ),
+        };
+        Error::caused(kind, NAME, self.operation, context, cause)
+    }
+}
+
+impl Folder {
+    fn make(target: &Path) -> io::Result<Self> {
+        let (hidden, random) = (hidden(target), Uuid::new_v4().simple());
+        let path = parent(target).join(format!("{hidden}{random}{ENDING}"));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let mut folder = Self::open(path)?;
+        folder.is_ours_to_remove = true;
+        match folder.open.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
+            // Some network file systems lock no folders. Then what is left after a kill is not removed.
+            _ => Ok(folder),
+        }
+    }
+
+    /// Opens a folder that is ours alone.
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(flags.bits().cast_signed());
+        let open = options.open(&path)?;
+        let found = open.metadata()?;
+        if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(Self {
+            path,
+            open,
+            is_ours_to_remove: false,
+        })
+    }
+
+    fn make_file(&self) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR; // it holds what guests said
+        Ok(rustix::fs::openat(&self.open, INNER, flags | OFlags::CLOEXEC, mode)?.into())
+    }
+
+    /// Gives the file in it this name, if nothing has it.
+    fn give_name(&self, target: &Path) -> rustix::io::Result<()> {
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&self.open, INNER, CWD, target, flags) {
+            // A file system that cannot rename so can link; the other name goes with the folder.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                rustix::fs::linkat(&self.open, INNER, CWD, target, AtFlags::empty())
+            }
+            named => named,
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.is_ours_to_remove {
+            return;
+        }
+        // What cannot be removed is no hindrance to the next try, and does not look whole. Only what we may have made there is
+        // removed, by the open folder: its path may lead elsewhere by now.
+        let _ = rustix::fs::unlinkat(&self.open, INNER, AtFlags::empty());
+        for ending in COMPANIONS {
+            let _ = rustix::fs::unlinkat(&self.open, format!("{INNER}{ending}"), AtFlags::empty());
+        }
+        let _ = std::fs::remove_dir(&self.path);
+    }
+}
+
+/// Removes what processes that were ended have left of this file; where one is that is still being written.
+pub(super) fn remove_leftovers(target: &Path) -> Option<PathBuf> {
+    let hidden = hidden(target);
+    let entries = std::fs::read_dir(parent(target)).ok()?;
+    let is_leftover = |name: &str| {
+        let middle = name.strip_prefix(&hidden)?.strip_suffix(ENDING)?;
+        Uuid::try_parse(middle).ok()
+    };
+    let ours = entries.flatten().filter(|entry| {
+        let name = entry.file_name();
+        name.to_str().and_then(is_leftover).is_some()
+    });
+    for mut folder in ours.flat_map(|entry| Folder::open(entry.path())) {
+        match folder.open.try_lock() {
+            Ok(()) => folder.is_ours_to_remove = true,
+            Err(TryLockError::WouldBlock) => return Some(folder.path.clone()),
+            Err(TryLockError::Error(_)) => {} // whether somebody writes it cannot be told
+        }
+    }
+    None
+}
+
+/// What the names of the folders for this file begin with.
+fn hidden(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default();
+    format!(".{}.", name.to_string_lossy())
+}
+
+fn refuse_existing(operation: &'static str, target: &Path) -> Result<()> {
+    // Also a link that leads nowhere.
+    match target.symlink_metadata() {
+        Err(_) => Ok(()),
+        Ok(_) => Err(existing(operation, target)),
+    }
+}
+
+fn existing(operation: &'static str, target: &Path) -> Error {
+    let context = format!(
+        "{} is there already, and nothing is written over; choose another name, or move it away",
+        target.display()
+    );
+    Error::new(ErrorKind::Conflict, NAME, operation, context)
+}
+
+fn unmakable(operation: &'static str, target: &Path, cause: io::Error) -> Error {
+    let (is_there, folder) = (parent(target).is_dir(), parent(target).display());
+    let context = match cause.kind() {
+        io::ErrorKind::NotFound if is_there => {
+            format!("no file can be made in {folder}; choose another folder")
+        }
+        io::ErrorKind::NotFound => format!("there is no folder {folder}; make it first"),
+        io::ErrorKind::NotADirectory => format!("{folder} is no folder; choose another"),
+        io::ErrorKind::StorageFull => {
+            format!("the disk has no room in {folder}; free some, or choose another folder")
+        }
+        _ => format!("no file can be made in {folder}; {}", advice(&cause)),
+    };
+    Error::caused(ErrorKind::Unavailable, NAME, operation, context, cause)
+}

@@ -1,0 +1,226 @@
+//! Searching within the messages of a guest or a user. The rows are compared where they are read, in the thread that reads.
+
+use super::rows::{self, Id};
+use super::{NAME, SqliteDatabase, chats, sql, text};
+use async_trait::async_trait;
+use guestbook_core::error::Result;
+use guestbook_core::{
+    Best, Budget, Chosen, Conversation, ConversationId, Findings, Hit, Message, ModelId, Outline,
+    Place, Reach, Role, Score, Timestamp, Words, choose,
+};
+use guestbook_storage::database::{
+    ChatKey, Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope,
+    Sought, WordsRequest, no_text_index,
+};
+use guestbook_storage::scan::{Scan, Scanned};
+use rusqlite::{Row, Transaction, params};
+use std::sync::atomic::Ordering;
+
+#[async_trait]
+impl Search for SqliteDatabase {
+    async fn search(&self, asked: SearchRequest) -> Result<Findings> {
+        self.read("search", move |tx| {
+            let chats = conversations(tx, &asked.scope, asked.now)?;
+            match &asked.sought {
+                Sought::Meaning { model, vector } => {
+                    let mut scan = Scan::new(vector, asked.k.get());
+                    for chat in &chats {
+                        let statement = sql::VECTORS_OF_CONVERSATION;
+                        compare(tx, statement, chat.id, model, &mut scan, |_| Ok(()))?;
+                    }
+                    by_meaning(tx, scan.end())
+                }
+                Sought::Text(words) => by_words(tx, &chats, words, asked.k.get()),
+            }
+        })
+        .await
+    }
+
+    async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
+        if !self.text_index.load(Ordering::Relaxed) {
+            return Err(no_text_index(NAME));
+        }
+        self.read("search_words", move |tx| text::search(tx, &asked))
+            .await
+    }
+
+    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
+        self.read("context", move |tx| {
+            let guest = ChatKey::Guest(asked.guest.clone());
+            let chat = chats::find(tx, &guest, asked.now)?;
+            chat.map(|chat| context(tx, chat.id, &asked)).transpose()
+        })
+        .await
+    }
+}
+
+fn conversations(
+    tx: &Transaction<'_>,
+    scope: &SearchScope,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Conversation>> {
+    match scope {
+        SearchScope::Guest(guest) => {
+            let found = chats::find(tx, &ChatKey::Guest(guest.clone()), now)?;
+            Ok(found.into_iter().collect())
+        }
+        SearchScope::User(user) => chats::owned(tx, user, None, usize::MAX >> 1),
+    }
+}
+
+/// Lets `scan` see every message of a conversation, in order of sequence, and `also` the row. The columns of the statement begin
+/// with the sequence and the vector.
+fn compare(
+    tx: &Transaction<'_>,
+    statement: &str,
+    conversation: ConversationId,
+    model: &ModelId,
+    scan: &mut Scan,
+    mut also: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut select = tx.prepare_cached(statement)?;
+    let mut found = select.query(params![Id(conversation.0), model.as_str()])?;
+    while let Some(row) = found.next()? {
+        let place = Place {
+            conversation,
+            sequence: row.get(0)?,
+        };
+        scan.see(place, row.get_ref(1)?.as_blob_or_null()?);
+        also(row)?;
+    }
+    Ok(())
+}
+
+fn by_meaning(tx: &Transaction<'_>, scanned: Scanned) -> rusqlite::Result<Findings> {
+    let mut hits = Vec::with_capacity(scanned.best.len());
+    for (score, place) in scanned.best {
+        let message = message(tx, place)?;
+        hits.push(Hit::new(place.conversation, message, score));
+    }
+    Ok(Findings {
+        hits,
+        searched: scanned.searched,
+        of: scanned.of,
+    })
+}
+
+/// From the newest message on, until there are enough.
+fn by_words(
+    tx: &Transaction<'_>,
+    chats: &[Conversation],
+    words: &Words,
+    wanted: usize,
+) -> rusqlite::Result<Findings> {
+    let of = chats.iter().map(|chat| chat.message_count).sum();
+    let mut best = Best::of(wanted);
+    let mut select = tx.prepare_cached(sql::MESSAGES_DOWN)?;
+    for chat in chats {
+        let mut found = select.query(params![Id(chat.id.0), i64::MAX, i64::MAX])?;
+        while let Some(row) = found.next()?
+            && best.least().is_none()
+        {
+            if words.are_all_in(row.get_ref(3)?.as_str()?) {
+                let sequence = row.get(1)?;
+                best.offer(Place {
+                    conversation: chat.id,
+                    sequence,
+                });
+            }
+        }
+    }
+    let hit = |place: Place| {
+        let message = message(tx, place)?;
+        Ok(Hit::new(place.conversation, message, Score::FULL))
+    };
+    Ok(Findings {
+        hits: best
+            .into_sorted()
+            .into_iter()
+            .map(hit)
+            .collect::<rusqlite::Result<_>>()?,
+        searched: of,
+        of,
+    })
+}
+
+fn context(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    asked: &ContextRequest,
+) -> rusqlite::Result<Context> {
+    let mut context = Context::default();
+    let mut relevant = Vec::new();
+    let outline = match &asked.about {
+        None => newest(tx, conversation, asked.budget)?,
+        Some((model, vector)) => {
+            let mut outline = Vec::new();
+            let mut scan = Scan::new(vector, RELEVANT);
+            let statement = sql::MESSAGES_WITH_VECTORS;
+            compare(tx, statement, conversation, model, &mut scan, |row| {
+                outline.push(sketch(row, 2)?);
+                Ok(())
+            })?;
+            let scanned = scan.end();
+            (context.searched, context.of) = (scanned.searched, scanned.of);
+            relevant.extend(scanned.best.iter().map(|(score, at)| (at.sequence, *score)));
+            outline
+        }
+    };
+    let chosen = choose(asked.budget, &outline, &relevant);
+    let read = |chosen: Chosen| {
+        let sequence = chosen.sequence;
+        let place = Place {
+            conversation,
+            sequence,
+        };
+        Ok(ContextMessage {
+            message: message(tx, place)?,
+            tokens: chosen.tokens,
+            why: chosen.why,
+        })
+    };
+    let messages: rusqlite::Result<_> = chosen.into_iter().map(read).collect();
+    context.messages = messages?;
+    Ok(context)
+}
+
+/// The end of a conversation, as far back as the budget can reach.
+fn newest(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    budget: Budget,
+) -> rusqlite::Result<Vec<Outline>> {
+    let mut select = tx.prepare_cached(sql::MESSAGES_SKETCHED)?;
+    let mut found = select.query(params![Id(conversation.0), i64::MAX, i64::MAX])?;
+    let mut outline = Vec::new();
+    let mut reach = Reach::of(budget);
+    while let Some(row) = found.next()? {
+        let message = sketch(row, 1)?;
+        outline.push(message);
+        if !reach.goes_beyond(&message) {
+            break;
+        }
+    }
+    outline.reverse();
+    Ok(outline)
+}
+
+/// The sequence is the first column; role, tokens and bytes are those from `from` on.
+fn sketch(row: &Row<'_>, from: usize) -> rusqlite::Result<Outline> {
+    let role = row.get_ref(from)?.as_str()?;
+    Ok(Outline {
+        sequence: row.get(0)?,
+        role: Role::parse(role).map_err(|_| rows::unreadable(from, "role"))?,
+        tokens: row.get(from + 1)?,
+        bytes: row.get(from + 2)?,
+    })
+}
+
+/// A message that was seen in the same snapshot.
+pub(super) fn message(tx: &Transaction<'_>, place: Place) -> rusqlite::Result<Message> {
+    let mut select = tx.prepare_cached(sql::MESSAGES_UP)?;
+    select.query_row(
+        params![Id(place.conversation.0), place.sequence, 1],
+        rows::message,
+    )
+}

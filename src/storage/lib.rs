@@ -1,0 +1,103 @@
+//! What a store must be able to do, and the stores that can.
+//!
+//! Two kinds of store make up Guestbook: the [`Stores`] of a database with the tables, which is the truth, and a [`ListCache`]
+//! with the expiring lists, which is derived and can always be rebuilt. Both are [`Storage`]. The traits are batch-shaped: each
+//! method is a whole business step over many messages, so that an embedded store can do it in one transaction and a
+//! networked one in a constant number of round trips.
+//!
+//! **Invariant:** backends never name each other, and `cfg(feature)` stands only here and in [`open`].
+
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
+
+pub mod conversation_state;
+pub mod database;
+mod durability;
+mod gated;
+pub mod list_cache;
+pub mod memory;
+pub mod path;
+pub mod plan;
+pub mod private;
+pub mod probe;
+pub mod scan;
+pub mod schema;
+pub mod stored_ids;
+pub mod worker;
+
+pub use database::{Chats, Stores};
+pub use durability::{Durability, Promise};
+pub use list_cache::ListCache;
+
+use async_trait::async_trait;
+use guestbook_core::error::{Error, Result};
+use std::fmt;
+use std::ops::ControlFlow;
+
+/// What every backend is, whatever it stores.
+#[async_trait]
+pub trait Storage: fmt::Debug + Send + Sync {
+    /// The backend's name as receipts and tables show it: `sqlite`, `sled`, `memory` …
+    fn name(&self) -> &'static str;
+
+    /// Where the data is, for a person: a path or a URL without credentials.
+    fn location(&self) -> String;
+
+    /// Whether the backend can serve at this moment, reads and writes both; the error says why not. What it costs does not grow
+    /// with how often it is asked.
+    async fn health(&self) -> Result<()>;
+
+    /// A failure after which nothing more may be acknowledged until a restart, such as a failed fsync or a thread that has ended;
+    /// `None` in good health.
+    fn fatal(&self) -> Option<Error>;
+
+    /// What outlives which failure once it was acknowledged, as the backend is set at this moment.
+    async fn durability(&self) -> Result<Promise>;
+
+    /// How much it holds.
+    async fn stats(&self) -> Result<Stats>;
+
+    /// Returns once everything accepted so far survives a power cut.
+    async fn flush(&self) -> Result<()>;
+
+    /// Flushes and lets go of files and connections. Every later call fails with `Unavailable`.
+    async fn close(&self) -> Result<()>;
+}
+
+/// How much a backend holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Messages in the tables, or items in the lists; an estimate where counting would scan.
+    pub entries: u64,
+    /// Bytes on disk or in memory.
+    pub bytes: u64,
+}
+
+/// Takes what a read-only statement finds, row by row, so that no result is ever whole in memory.
+pub trait RowSink: Send {
+    /// The names of the columns, once, before any row; whether rows are wanted.
+    fn columns(&mut self, names: &[String]) -> ControlFlow<()>;
+
+    /// A row, each value as text: NULL as `None`, blobs as hex; whether more are wanted.
+    fn row(&mut self, cells: &[Option<String>]) -> ControlFlow<()>;
+}
+
+/// What a read-only statement found, where that is little.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct QueryRows {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The rows, each value as text: NULL as `None`, blobs as hex.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+impl RowSink for QueryRows {
+    fn columns(&mut self, names: &[String]) -> ControlFlow<()> {
+        self.columns = names.to_vec();
+        ControlFlow::Continue(())
+    }
+
+    fn row(&mut self, cells: &[Option<String>]) -> ControlFlow<()> {
+        self.rows.push(cells.to_vec());
+        ControlFlow::Continue(())
+    }
+}

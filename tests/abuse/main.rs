@@ -1,0 +1,22 @@
+//! Clients that mean no good, against the real process: bytes that are no HTTP or two kinds of it, clients that never end, more
+//! clients than it can carry.
+//!
+//! `GUESTBOOK_TEST_LONG=1` makes the overload last 15 minutes.
+
+#![allow(clippy::unwrap_used)] // a test may fail
+
+mod bodies;
+mod chunks;
+mod crowd;
+mod framing;
+mod heads;
+mod idle;
+mod leaving;
+mod overload;
+mod paths;
+mod peak;
+mod row;
+mod slow;
+mod table;
+mod unread;
+mod wire;

@@ -1,0 +1,156 @@
+//! Failures of everything, in an order that nobody thought of.
+//!
+//! `GUESTBOOK_TEST_SEED` repeats a run, `GUESTBOOK_TEST_ROUNDS` or `GUESTBOOK_TEST_LONG` make it longer.
+
+use crate::rig::{Rig, figure, stopped};
+use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, Plan, Talker, rounds};
+use guestbook_testkit::process::Running;
+use guestbook_testkit::servers::Proxy;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Both servers behind a bad network, and two nodes.
+struct Stage {
+    rig: Rig,
+    to_postgres: Proxy,
+    to_redis: Proxy,
+}
+
+impl Stage {
+    fn node(&self) -> Running {
+        let database = self.to_postgres.before(&self.rig.database_url());
+        let cache = self.to_redis.before(&self.rig.redis.url());
+        self.rig.node_at(&database, &cache)
+    }
+
+    async fn postgres_fails(&self, way: u64, moment: Duration) {
+        let postgres = &self.rig.postgres;
+        match way {
+            0 => {
+                postgres.kill().await;
+                tokio::time::sleep(moment).await;
+                postgres.start_again().await;
+            }
+            1 => {
+                postgres.stop().await;
+                tokio::time::sleep(moment).await;
+                postgres.start_again().await;
+            }
+            2 => {
+                postgres.pause().await;
+                tokio::time::sleep(moment * 2).await;
+                postgres.resume().await;
+            }
+            3 => {
+                self.to_postgres.stall_answers();
+                tokio::time::sleep(moment).await;
+                tokio::task::block_in_place(|| self.to_postgres.cut());
+                tokio::task::block_in_place(|| self.to_postgres.resume());
+            }
+            4 => tokio::task::block_in_place(|| self.to_postgres.cut()),
+            _ => {}
+        }
+    }
+
+    async fn redis_fails(&self, way: u64, moment: Duration) {
+        let redis = &self.rig.redis;
+        match way {
+            0 => {
+                redis.kill().await;
+                tokio::time::sleep(moment).await;
+                redis.start_again().await;
+            }
+            1 => drop(redis.command(&["FLUSHALL"]).await),
+            2 => {
+                redis.pause().await;
+                tokio::time::sleep(moment * 2).await;
+                redis.resume().await;
+            }
+            3 => {
+                self.to_redis.stall_answers();
+                tokio::time::sleep(moment).await;
+                tokio::task::block_in_place(|| self.to_redis.cut());
+                tokio::task::block_in_place(|| self.to_redis.resume());
+            }
+            4 => tokio::task::block_in_place(|| self.to_redis.cut()),
+            _ => {}
+        }
+    }
+}
+
+/// Guests who are deleted or sign up, until it is over.
+async fn come_and_go(ledger: Arc<Ledger>, nodes: Nodes, over: Arc<AtomicBool>) {
+    let mut talker = Talker::new(1000, &ledger, &nodes);
+    for round in 0.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        talker.come_and_go(round).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_fails_in_any_order() {
+    let rounds = rounds(8, 60);
+    let mut dice = Dice::thrown();
+    let rig = Rig::durable().await;
+    let stage = Stage {
+        to_postgres: Proxy::start(&rig.postgres.address()),
+        to_redis: Proxy::start(&rig.redis.address()),
+        rig,
+    };
+    let mut nodes = [stage.node(), stage.node()];
+    let (ledger, places) = (
+        Arc::new(Ledger::default()),
+        Nodes::of(&[&nodes[0], &nodes[1]]),
+    );
+    let plan = Plan {
+        clients: 10,
+        requests: 100_000,
+        ..Plan::light()
+    };
+    let load = Load::start(&ledger, &places, plan);
+    let over = Arc::new(AtomicBool::new(false));
+    let others = tokio::spawn(come_and_go(
+        Arc::clone(&ledger),
+        places.clone(),
+        Arc::clone(&over),
+    ));
+    for round in 0..rounds {
+        ledger.progress(30).await;
+        let (postgres, redis, node) = (dice.roll(6), dice.roll(6), dice.roll(4));
+        let moments = [(); 3].map(|()| dice.between(Duration::ZERO, Duration::from_millis(400)));
+        println!("round {round}: PostgreSQL {postgres} Redis {redis} node {node} {moments:?}");
+        tokio::join!(
+            stage.postgres_fails(postgres, moments[0]),
+            stage.redis_fails(redis, moments[1]),
+            async {
+                tokio::time::sleep(moments[2] / 2).await;
+                match node {
+                    0 => nodes[1].signal("KILL"),
+                    1 => nodes[1].signal("TERM"),
+                    _ => {}
+                }
+            }
+        );
+        if node < 2 {
+            nodes[1] = stage.node();
+            places.set(1, &nodes[1]);
+        }
+    }
+    let since = Instant::now();
+    ledger.progress(30).await;
+    over.store(true, Ordering::Relaxed);
+    others.await.unwrap();
+    load.finish().await;
+    ledger.until_listed(&stage.rig).await;
+    figure(
+        "everything in its place after the last failure",
+        since.elapsed(),
+    );
+    ledger
+        .assert_clean(&stage.rig, &[&nodes[0].client, &nodes[1].client])
+        .await;
+    nodes.into_iter().map(stopped).for_each(drop);
+}

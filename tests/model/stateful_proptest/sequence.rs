@@ -1,0 +1,388 @@
+//! One sequence: the lives of a service, one after the other, beside a reference that never fails.
+
+use crate::stateful_proptest::place::Place;
+use crate::stateful_proptest::step::{Death, Failure, GUESTS, Step, Steps, USERS};
+use guestbook::core::{Message, MessageId, NewMessage};
+use guestbook::service::Answer;
+use guestbook_testkit::service_harness::words::{DAY, SECOND, guest, until, user};
+use guestbook_testkit::service_harness::{Plan, Stage, text_of};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
+
+const STEPS: usize = 40;
+/// How often a client sends again before it gives up.
+const TRIES: usize = 20;
+
+/// What has happened in all sequences.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    steps: AtomicU64,
+    failures: AtomicU64,
+    reopened: AtomicU64,
+    deaths: AtomicU64,
+    compared: AtomicU64,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        write!(
+            f,
+            "{} steps, {} failed calls, {} restarts, {} deaths, compared {} times",
+            of(&self.steps),
+            of(&self.failures),
+            of(&self.reopened),
+            of(&self.deaths),
+            of(&self.compared)
+        )
+    }
+}
+
+fn add(total: &AtomicU64, count: usize) {
+    total.fetch_add(count as u64, Ordering::Relaxed);
+}
+
+/// How a life ends.
+enum End {
+    Stopped(Stage),
+    Dead(Stage, Vec<NewMessage>),
+    Over(Stage),
+}
+
+/// Says which sequence it was when it ends by a panic.
+struct Told<'a>(u64, u64, &'a std::cell::RefCell<Vec<String>>);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let steps = self.2.borrow();
+            let all = steps.join("\n  ");
+            println!(
+                "sequence {} of GUESTBOOK_TEST_SEED={}; step {}, which were:\n  {all}",
+                self.1,
+                self.0,
+                steps.len()
+            );
+        }
+    }
+}
+
+struct Sequence<'a> {
+    reference: Stage,
+    steps: Steps,
+    left: usize,
+    recent: &'a std::cell::RefCell<Vec<String>>,
+    totals: &'a Totals,
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Runs a sequence on stores of its own.
+pub(crate) fn run(place: &Place, seed: u64, number: u64, totals: &Totals) {
+    let recent = std::cell::RefCell::new(Vec::new());
+    let _told = Told(seed, number, &recent);
+    let beside = runtime();
+    let plan = plan();
+    let reference = beside.block_on(async { self::plan().start() });
+    let mut sequence = Sequence {
+        reference,
+        steps: Steps::new(seed, number),
+        left: STEPS,
+        recent: &recent,
+        totals,
+    };
+    let mut unanswered = Vec::new();
+    loop {
+        let life = runtime();
+        let end = life.block_on(async {
+            let stage = plan.start_on(place.open(plan.tables()).await);
+            sequence.live(stage, std::mem::take(&mut unanswered)).await
+        });
+        match end {
+            // Nothing is closed: what it leaves undone stays undone.
+            End::Dead(stage, messages) => {
+                drop(life);
+                drop(stage);
+                unanswered = messages;
+                add(&totals.deaths, 1);
+            }
+            End::Stopped(stage) => {
+                life.block_on(stage.stop());
+                add(&totals.reopened, 1);
+            }
+            End::Over(stage) => {
+                life.block_on(stage.stop());
+                break;
+            }
+        }
+    }
+    beside.block_on(sequence.reference.stop());
+}
+
+/// A day of lists, a week of chats: pauses end both.
+fn plan() -> Plan {
+    let mut plan = Plan::memory();
+    plan.retention = Some(7 * DAY);
+    plan
+}
+
+impl Sequence<'_> {
+    /// Until the process ends, one way or the other. What the life before did not answer is sent again first.
+    async fn live(&mut self, stage: Stage, unanswered: Vec<NewMessage>) -> End {
+        if !unanswered.is_empty() {
+            self.store(&stage, vec![unanswered]).await;
+        }
+        while self.left > 0 {
+            self.left -= 1;
+            let step = self.steps.next();
+            self.recent.borrow_mut().push(step.to_string());
+            add(&self.totals.steps, 1);
+            match step {
+                Step::Reopen => {
+                    self.lift(&stage);
+                    return End::Stopped(stage);
+                }
+                Step::Die(death, messages) => {
+                    die(&stage, death, &messages).await;
+                    return End::Dead(stage, messages);
+                }
+                other => self.step(&stage, other).await,
+            }
+        }
+        self.compare(&stage).await;
+        End::Over(stage)
+    }
+
+    async fn step(&mut self, stage: &Stage, step: Step) {
+        match step {
+            Step::Store(groups) => self.store(stage, groups).await,
+            Step::Delete(name) => {
+                self.reference.service.delete(guest(name)).await.unwrap();
+                self.until_done(stage, || stage.service.delete(guest(name)))
+                    .await;
+            }
+            Step::Migrate(name, to) => {
+                self.reference
+                    .service
+                    .migrate(guest(name), user(to))
+                    .await
+                    .unwrap();
+                self.until_done(stage, || stage.service.migrate(guest(name), user(to)))
+                    .await;
+            }
+            Step::Look(name) => self.look(stage, name).await,
+            Step::Wait(pause) => {
+                stage.clock.advance(pause);
+                self.reference.clock.advance(pause);
+            }
+            Step::Sweep => {
+                self.reference.service.sweep().await.unwrap();
+                self.until_done(stage, || stage.service.sweep()).await;
+            }
+            Step::Settle => drop(stage.service.settle().await),
+            Step::Fail(failure) => {
+                self.lift(stage);
+                set(stage, failure);
+            }
+            _ => self.compare(stage).await,
+        }
+    }
+
+    /// Sends until everything is answered; the answers are those of the reference.
+    async fn store(&mut self, stage: &Stage, groups: Vec<Vec<NewMessage>>) {
+        let mut expected = Vec::new();
+        for group in &groups {
+            let answers = self.reference.service.store(vec![group.clone()]).await;
+            expected.push(place_of(&answers.unwrap()[0]));
+        }
+        let mut found = vec![None; groups.len()];
+        for _ in 0..TRIES {
+            // Each group is a request of its own, sent after the one before: their order is that of the reference.
+            for (at, group) in groups.iter().enumerate() {
+                if found[at].is_some() {
+                    continue;
+                }
+                let answer = stage.service.store(vec![group.clone()]).await;
+                match answer.map(|mut answers| answers.remove(0)) {
+                    Ok(Answer::Failed(_)) | Err(_) => break,
+                    Ok(answer) => found[at] = Some(place_of(&answer)),
+                }
+            }
+            if found.iter().all(Option::is_some) {
+                break;
+            }
+            self.lift(stage);
+        }
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|place| place.expect("an answer in the end"))
+            .collect();
+        assert_eq!(found, expected, "left: subject, right: reference");
+    }
+
+    async fn until_done<T, F: Future<Output = guestbook::core::error::Result<T>>>(
+        &self,
+        stage: &Stage,
+        ask: impl Fn() -> F,
+    ) {
+        for _ in 0..TRIES {
+            if ask().await.is_ok() {
+                return;
+            }
+            self.lift(stage);
+        }
+        panic!("it never succeeds");
+    }
+
+    /// Whoever answers, the words are those of the tables.
+    async fn look(&self, stage: &Stage, name: &str) {
+        let expected = self.reference.service.session(&guest(name)).await.unwrap();
+        let expected: Vec<_> = expected
+            .iter()
+            .flat_map(|session| &session.items)
+            .map(text_of)
+            .collect();
+        let Ok(session) = stage.service.session(&guest(name)).await else {
+            return;
+        };
+        let found: Vec<_> = session
+            .iter()
+            .flat_map(|session| &session.items)
+            .map(text_of)
+            .collect();
+        assert_eq!(
+            found, expected,
+            "the session of {name}; left: subject, right: reference"
+        );
+    }
+
+    /// Everything that can be read, once nothing fails any more and the lists have been mended.
+    async fn compare(&self, stage: &Stage) {
+        self.lift(stage);
+        self.until_done(stage, || stage.service.sweep()).await;
+        self.reference.service.sweep().await.unwrap();
+        stage.mended().await;
+        self.reference.mended().await;
+        for name in GUESTS {
+            assert_eq!(
+                all_shown(stage.messages(name).await),
+                all_shown(self.reference.messages(name).await),
+                "the chat of {name}; left: subject"
+            );
+            // What is looked at and mended in the background is no debt that could be waited for.
+            let expected = self.reference.listed(name).await;
+            until(&format!("the list of {name} is {expected:?}"), || async {
+                stage.listed(name).await == expected
+            })
+            .await;
+        }
+        for name in USERS {
+            assert_eq!(
+                owned(stage, name).await,
+                owned(&self.reference, name).await,
+                "the chats of {name}; left: subject"
+            );
+        }
+        stage.assert_well().await;
+        self.reference.clock.advance(SECOND);
+        add(&self.totals.compared, 1);
+    }
+
+    fn lift(&self, stage: &Stage) {
+        add(
+            &self.totals.failures,
+            stage.tables.lift_all() + stage.lists.lift_all(),
+        );
+    }
+}
+
+/// The id by which a client knows a message. Beside it, the id in the tables is made anew on each side.
+fn shown(own: MessageId, external: Option<&str>) -> String {
+    external.map_or_else(|| own.to_string(), str::to_owned)
+}
+
+fn all_shown(messages: Vec<Message>) -> Vec<(String, Message)> {
+    let one = |message: Message| {
+        let shown = shown(message.id, message.external_id.as_deref());
+        let id = MessageId(Uuid::nil());
+        (shown, Message { id, ..message })
+    };
+    messages.into_iter().map(one).collect()
+}
+
+/// What a client is told of where its messages are. That it was a replay is told after a failure, too.
+fn place_of(answer: &Answer) -> String {
+    match answer {
+        Answer::Saved(saved) => {
+            let places: Vec<_> = saved
+                .iter()
+                .map(|saved| &saved.recorded)
+                .map(|one| (shown(one.id, one.external_id.as_deref()), one.sequence))
+                .collect();
+            format!("{places:?}")
+        }
+        Answer::Conflict { index, id } => format!("conflict {index} {id}"),
+        Answer::Failed(cause) => panic!("{cause}"),
+    }
+}
+
+fn set(stage: &Stage, failure: Failure) {
+    let control = if failure.of_tables {
+        &stage.tables
+    } else {
+        &stage.lists
+    };
+    match failure.lasts {
+        true => control.fail_from(failure.nth, failure.kind, failure.when),
+        false => control.fail_nth(failure.nth, failure.kind, failure.when),
+    }
+}
+
+/// Leaves messages on their way to where they will not arrive, or not wholly.
+async fn die(stage: &Stage, death: Death, messages: &[NewMessage]) {
+    match death {
+        Death::BeforeCommit => stage.tables.hold(&["record"]),
+        Death::BeforeList => stage.lists.hold(&["apply", "replace", "remove"]),
+        Death::Anywhere => {}
+    }
+    let before = stage.tables.count("record");
+    let Ok(waiting) = stage.service.enqueue(vec![messages.to_vec()]).await else {
+        return;
+    };
+    match death {
+        Death::Anywhere => tokio::task::yield_now().await,
+        _ => {
+            until("the commit has begun", || async {
+                stage.tables.count("record") > before
+            })
+            .await
+        }
+    }
+    if matches!(death, Death::BeforeList) {
+        tokio::time::sleep(Duration::from_millis(3)).await; // long enough, mostly, for the commit
+    }
+    drop(waiting);
+}
+
+async fn owned(stage: &Stage, name: &str) -> Vec<(String, u64, u64)> {
+    let all = stage
+        .service
+        .conversations(&user(name), None, 1000)
+        .await
+        .unwrap();
+    let mut all: Vec<_> = all
+        .into_iter()
+        .map(|one| (one.title, one.message_count, one.total_tokens))
+        .collect();
+    all.sort();
+    all
+}

@@ -1,0 +1,229 @@
+//! A list store that is another one than last time, or has lost some of what it had.
+
+use guestbook::core::{Content, ConversationId, Role};
+use guestbook::storage::list_cache::{Append, Item, ListCache, Origin};
+use guestbook::storage::memory::MemoryLists;
+use guestbook_testkit::service_harness::words::{DAY, guest, noon, until};
+use guestbook_testkit::service_harness::{Plan, Stage};
+use std::path::Path;
+use std::sync::Arc;
+use uuid::Uuid;
+
+async fn chat(stage: &Stage) {
+    for text in ["one", "two", "three"] {
+        stage.say("ada", text).await;
+    }
+    stage.say("bob", "hello").await;
+    stage.mended().await;
+}
+
+/// A service on the tables of `plan`, and empty lists.
+async fn with_new_lists(plan: &Plan) -> Stage {
+    let (database, _) = plan.stores();
+    plan.start_on((database, Arc::new(MemoryLists::new())))
+}
+
+#[tokio::test]
+async fn an_empty_list_store_is_filled_from_the_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::folder(&folder);
+    let stage = plan.start().ready().await;
+    chat(&stage).await;
+    stage.stop().await;
+    let stage = with_new_lists(&plan).await;
+    until("the lists are rebuilt", || async {
+        stage
+            .listed("ada")
+            .await
+            .is_some_and(|list| list.len() == 3)
+            && stage.listed("bob").await.is_some()
+    })
+    .await;
+    assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two", "three"]);
+    until("the new store is known", || async {
+        stage.tables.count("set_lists_incarnation") == 1
+    })
+    .await;
+    stage.mended().await;
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+/// Otherwise a power cut could take the rebuilt lists, and nobody would know that they are owed.
+#[tokio::test]
+async fn rebuilt_lists_are_durable_before_the_new_store_is_taken_for_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::folder(&folder);
+    let stage = plan.start().ready().await;
+    chat(&stage).await;
+    stage.stop().await;
+    let stage = with_new_lists(&plan).await;
+    until("the new store is known", || async {
+        stage.tables.count("set_lists_incarnation") == 1
+    })
+    .await;
+    let log = stage.log.lock().unwrap().clone();
+    let place = |call| log.iter().rposition(|found| *found == call).unwrap();
+    let known = place(("tables", "set_lists_incarnation"));
+    let rebuilt = log[..known]
+        .iter()
+        .rposition(|found| *found == ("lists", "replace"))
+        .unwrap();
+    let flushed = log[rebuilt..known].contains(&("lists", "flush"));
+    assert!(flushed, "{:?}", &log[rebuilt..=known]);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_that_lost_its_tail_is_rebuilt_with_the_next_message() {
+    let stage = Plan::memory().start().ready().await;
+    chat(&stage).await;
+    shorten(stage.cache.as_ref()).await;
+    stage.say("ada", "four").await;
+    stage.mended().await;
+    assert_eq!(
+        stage.listed("ada").await.unwrap(),
+        ["one", "two", "three", "four"]
+    );
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_that_was_lost_whole_is_rebuilt_with_the_next_message() {
+    let stage = Plan::memory().start().ready().await;
+    chat(&stage).await;
+    stage.cache.remove(vec![guest("ada")]).await.unwrap();
+    stage.say("ada", "four").await;
+    stage.mended().await;
+    assert_eq!(
+        stage.listed("ada").await.unwrap(),
+        ["one", "two", "three", "four"]
+    );
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+/// As when older tables, or others, are put beside the lists.
+#[tokio::test]
+async fn a_list_of_a_guest_that_the_tables_do_not_know_is_removed_from_an_unknown_store() {
+    let lists = Arc::new(MemoryLists::new());
+    let list = Append {
+        guest: guest("eve"),
+        origin: Origin {
+            epoch: Uuid::new_v4(),
+            conversation: ConversationId(Uuid::new_v4()),
+        },
+        from: 0,
+        first: 0,
+        items: vec![Item {
+            role: Role::User,
+            content: Content::parse("of another history", 100).unwrap(),
+            timestamp: noon(),
+        }],
+        expires_at: noon().plus(DAY),
+        at: noon(),
+    };
+    lists.replace(list).await.unwrap();
+    let (database, _) = Plan::memory().stores();
+    let stage = Plan::memory().start_on((database, lists.clone()));
+    stage.say("ada", "one").await;
+    until("the list is removed", || async {
+        let guests = lists.guests(None, 10).await.unwrap();
+        guests == [guest("ada")]
+    })
+    .await;
+    stage.stop().await;
+}
+
+/// Cuts the list of `ada` to its first item.
+async fn shorten(cache: &dyn ListCache) {
+    let name = guest("ada");
+    let list = cache.range(&name, noon()).await.unwrap().unwrap();
+    cache.remove(vec![name.clone()]).await.unwrap();
+    let shorter = Append {
+        guest: name,
+        origin: list.head.origin,
+        from: 0,
+        first: 0,
+        items: list.items[..1].to_vec(),
+        expires_at: list.head.expires_at,
+        at: noon(),
+    };
+    cache.replace(shorter).await.unwrap();
+}
+
+/// Two messages, a copy of the tables, two more, and the copy put back: the lists know of a history that is gone.
+async fn put_back_an_older_copy(plan: &Plan, folder: &Path) {
+    let (tables, copy) = (folder.join("guestbook.db"), folder.join("copy.db"));
+    let stage = plan.start().ready().await;
+    stage.say("ada", "one").await;
+    stage.say("ada", "two").await;
+    stage.stop().await;
+    std::fs::copy(&tables, &copy).unwrap();
+    let stage = plan.start().ready().await;
+    stage.say("ada", "three").await;
+    stage.say("ada", "four").await;
+    stage.stop().await;
+    std::fs::copy(&copy, &tables).unwrap();
+}
+
+#[tokio::test]
+async fn a_list_that_knows_more_than_the_tables_is_rebuilt_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::folder(&folder);
+    put_back_an_older_copy(&plan, folder.path()).await;
+    let stage = plan.start();
+    until("the list is what the tables say", || async {
+        stage
+            .listed("ada")
+            .await
+            .is_some_and(|list| list == ["one", "two"])
+    })
+    .await;
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_after_an_older_copy_was_put_back_is_in_the_list_and_the_lost_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::folder(&folder);
+    put_back_an_older_copy(&plan, folder.path()).await;
+    // At once: the comparison at the start may come before or after.
+    let stage = plan.start();
+    stage.say("ada", "another three").await;
+    until("the list is what the tables say", || async {
+        stage
+            .listed("ada")
+            .await
+            .is_some_and(|list| list == ["one", "two", "another three"])
+    })
+    .await;
+    stage.mended().await;
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn verify_names_a_list_that_knows_more_than_the_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::folder(&folder);
+    put_back_an_older_copy(&plan, folder.path()).await;
+    let (database, lists) = plan.stores();
+    let parts = guestbook::service::Parts {
+        database,
+        lists,
+        embedder: None,
+        clock: plan.clock.clone(),
+    };
+    // Without the upkeep, which would mend it first.
+    let service = guestbook::service::Service::inspect(parts, plan.settings);
+    let scope = guestbook::service::verify::Scope::All;
+    let look = guestbook::service::verify::Mode::Look;
+    let report = service.verify(&scope, look).await.unwrap();
+    assert!(!report.ok);
+    let reason = &report.tables[0].differences[0].reason;
+    assert!(reason.contains("more messages than the chat"), "{reason}");
+    service.stop().await.unwrap();
+}

@@ -1,0 +1,191 @@
+//! A model that is slow or refuses for a while.
+
+use crate::embedding_worker::ground::{embedded, given_up, good, impatient, note, status, vectors};
+use axum::response::IntoResponse;
+use guestbook::core::EmbeddingState;
+use guestbook::service::verify::Place;
+use guestbook_testkit::embedding_server::serve;
+use guestbook_testkit::service_harness::Plan;
+use guestbook_testkit::service_harness::words::{PATIENCE, until};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_message_is_answered_as_pending_and_has_its_vector_later() {
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&open);
+    let (base, _) = serve(move |inputs| {
+        if gate.load(Ordering::SeqCst) {
+            good(inputs)
+        } else {
+            status(503)
+        }
+    })
+    .await;
+    let mut plan = impatient(Plan::memory(), &base);
+    plan.settings.embed_attempts = 1_000;
+    plan.settings.embed_backoff = Duration::from_millis(1);
+    let stage = plan.start().ready().await;
+    let said = stage.say("ada", "hello").await;
+    assert_eq!(said.receipt.embedding, EmbeddingState::Pending);
+    assert_eq!(
+        note(&stage, "ada", 0).await.unwrap().0,
+        EmbeddingState::Pending
+    );
+    open.store(true, Ordering::SeqCst);
+    embedded(&stage, "ada", 1).await;
+    assert_eq!(note(&stage, "ada", 0).await, None);
+    stage.mended().await;
+    stage.assert_well().await;
+    stage.stop().await;
+}
+
+/// The server takes the connection and says nothing: messages go on, and the service stops at once.
+#[tokio::test]
+async fn a_model_that_stalls_holds_up_neither_messages_nor_the_stop() {
+    let (_listener, base) = guestbook_testkit::embedding_server::listen().await;
+    let stage = impatient(Plan::memory(), &base).start().ready().await;
+    for text in ["one", "two"] {
+        let said = tokio::time::timeout(PATIENCE, stage.say("ada", text))
+            .await
+            .unwrap();
+        assert_eq!(said.receipt.embedding, EmbeddingState::Pending);
+    }
+    let began = Instant::now();
+    stage.stop().await;
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "less than the time-out of a request"
+    );
+}
+
+#[tokio::test]
+async fn a_500_is_tried_again_with_back_off_and_then_stored() {
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&tries);
+    let (base, _) = serve(move |inputs| {
+        let mut seen = seen.lock().unwrap();
+        seen.push(Instant::now());
+        if seen.len() < 3 {
+            status(500)
+        } else {
+            good(inputs)
+        }
+    })
+    .await;
+    let mut plan = impatient(Plan::memory(), &base);
+    plan.settings.embed_backoff = Duration::from_millis(40);
+    let stage = plan.start().ready().await;
+    stage.say("ada", "hello").await;
+    embedded(&stage, "ada", 1).await;
+    let tries = tries.lock().unwrap().clone();
+    assert_eq!(tries.len(), 3);
+    assert!(
+        tries[1] - tries[0] >= Duration::from_millis(40),
+        "the first wait"
+    );
+    assert!(
+        tries[2] - tries[1] >= Duration::from_millis(80),
+        "the second wait is twice as long"
+    );
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_429_is_tried_again_no_sooner_than_the_server_says() {
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&tries);
+    let (base, _) = serve(move |inputs| {
+        let mut seen = seen.lock().unwrap();
+        seen.push(Instant::now());
+        match seen.len() {
+            1 => (
+                axum::http::StatusCode::TOO_MANY_REQUESTS,
+                [("retry-after", "1")],
+            )
+                .into_response(),
+            _ => good(inputs),
+        }
+    })
+    .await;
+    let stage = impatient(Plan::memory(), &base).start().ready().await;
+    stage.say("ada", "hello").await;
+    until("it was asked once", || async {
+        !tries.lock().unwrap().is_empty()
+    })
+    .await;
+    stage
+        .say("ada", "another, which is asked for at once")
+        .await;
+    embedded(&stage, "ada", 2).await;
+    let tries = tries.lock().unwrap().clone();
+    assert!(tries.last().unwrap().duration_since(tries[0]) >= Duration::from_secs(1));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn after_the_last_try_the_cause_is_in_the_note_in_verify_and_in_the_log() {
+    let (guard, log) = errors();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let (base, _) = serve(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        status(500)
+    })
+    .await;
+    let stage = impatient(Plan::memory(), &base).start().ready().await;
+    let said = stage.say("ada", "hello").await;
+    let cause = given_up(&stage, "ada", 0).await;
+    assert!(cause.contains("500"), "{cause}");
+    assert_eq!(
+        asked.load(Ordering::SeqCst),
+        3,
+        "as often as embed_attempts says"
+    );
+    assert_eq!(vectors(&stage, "ada").await, 0);
+    let report = stage.verify().await;
+    let named = &report.table(Place::Embeddings).differences;
+    assert!(!report.ok && named.len() == 1, "{report:#?}");
+    assert!(
+        named[0].reason.contains("failed") && named[0].reason.contains("500"),
+        "{named:?}"
+    );
+    assert_eq!(
+        named[0].id.as_deref(),
+        Some(said.recorded.id.to_string().as_str())
+    );
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let line = log
+        .lines()
+        .find(|line| line.contains(&said.recorded.id.to_string()));
+    let line = line.unwrap_or_else(|| panic!("not in the log: {log}"));
+    assert!(
+        line.contains("ERROR") && line.contains("embedding") && line.contains("500"),
+        "{line}"
+    );
+    drop(guard);
+    stage.stop().await;
+}
+
+/// Everything logged at `error` on this thread, on which the whole test runs.
+fn errors() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<Vec<u8>>>) {
+    struct Writer(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Writer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&log);
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::ERROR)
+        .with_ansi(false)
+        .with_writer(move || Writer(Arc::clone(&log)))
+        .finish();
+    (tracing::subscriber::set_default(subscriber), kept)
+}
