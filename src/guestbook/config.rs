@@ -278,7 +278,7 @@ pub struct LogArgs {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
-    /// What to log: error, warn, info, debug, trace or off, and the same per module such as info,guestbook::service=debug
+    /// What to log: error, warn, info, debug, trace or off, and the same per module such as info,guestbook_service=debug
     #[arg(long, global = true, env = "GUESTBOOK_LOG", default_value = LogFilter::DEFAULT, value_parser = LogFilter::parse, value_name = "FILTER")]
     pub log: LogFilter,
 }

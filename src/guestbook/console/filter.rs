@@ -12,6 +12,20 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
 ];
 
+/// Modules that are crates of their own now, by the names that filters of older versions have. The longest come first.
+const MOVED: [(&str, &str); 10] = [
+    ("guestbook::storage::sqlite", "guestbook_sqlite"),
+    ("guestbook::storage::postgres", "guestbook_postgres"),
+    ("guestbook::storage::sled", "guestbook_sled"),
+    ("guestbook::storage::redis", "guestbook_redis"),
+    ("guestbook::storage", "guestbook_storage"),
+    ("guestbook::embed::minilm", "guestbook_minilm"),
+    ("guestbook::embed", "guestbook_embed"),
+    ("guestbook::service", "guestbook_service"),
+    ("guestbook::chat", "guestbook_core"),
+    ("guestbook::http", "guestbook_http"),
+];
+
 /// Which lines are logged. Errors are, unless `off` was asked for: nobody silences them by naming a module.
 #[derive(Clone, Debug)]
 pub struct LogFilter(pub(super) Targets);
@@ -34,7 +48,7 @@ impl LogFilter {
                 Some((target, _)) if !is_target(target) => {
                     return Err(format!("'{target}' is no module; {}", possible()));
                 }
-                Some((target, word)) => targets.with_target(target.trim(), level(word)?),
+                Some((target, word)) => targets.with_target(current(target.trim()), level(word)?),
             };
         }
         Ok(Self(targets))
@@ -50,7 +64,16 @@ fn level(word: &str) -> Result<LevelFilter, String> {
     found.map(|(_, level)| *level).ok_or_else(unknown)
 }
 
-/// Whether this can be the name of a module: `guestbook::service`.
+/// The name of a module as it is today.
+fn current(target: &str) -> String {
+    let moved = MOVED.iter().find_map(|(old, new)| {
+        let rest = target.strip_prefix(old)?;
+        (rest.is_empty() || rest.starts_with("::")).then(|| format!("{new}{rest}"))
+    });
+    moved.unwrap_or_else(|| target.to_owned())
+}
+
+/// Whether this can be the name of a module: `guestbook_service::ingest`.
 fn is_target(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '.');
     let text = text.trim();
@@ -60,7 +83,7 @@ fn is_target(text: &str) -> bool {
 fn possible() -> String {
     let names: Vec<_> = LEVELS.iter().map(|(name, _)| *name).collect();
     format!(
-        "possible are {}, and the same for a module, such as info,guestbook::service=debug",
+        "possible are {}, and the same for a module, such as info,guestbook_service=debug",
         names.join(", ")
     )
 }
@@ -79,9 +102,9 @@ mod tests {
 
     #[test]
     fn a_level_is_for_everything_and_one_with_a_target_for_that_alone() {
-        let (ours, other) = ("guestbook::service::ingest", "sled::pagecache");
+        let (ours, other) = ("guestbook_service::ingest", "sled::pagecache");
         assert!(shows("warn", ours, Level::WARN) && !shows("warn", ours, Level::INFO));
-        let both = "info,guestbook::service=debug";
+        let both = "info,guestbook_service=debug";
         assert!(shows(both, ours, Level::DEBUG) && !shows(both, other, Level::DEBUG));
         for default in ["", " ", LogFilter::DEFAULT] {
             assert!(shows(default, ours, Level::INFO) && !shows(default, other, Level::INFO));
@@ -92,9 +115,28 @@ mod tests {
 
     #[test]
     fn naming_a_module_silences_no_errors_of_others() {
-        let named = "guestbook::http=debug";
-        assert!(shows(named, "guestbook::service", Level::ERROR));
-        assert!(!shows(named, "guestbook::service", Level::WARN));
+        let named = "guestbook_http=debug";
+        assert!(shows(named, "guestbook_service", Level::ERROR));
+        assert!(!shows(named, "guestbook_service", Level::WARN));
+    }
+
+    #[test]
+    fn a_filter_of_an_older_version_names_what_it_named_then() {
+        for (old, new) in MOVED {
+            let filter = format!("warn,{old}::part=debug");
+            assert!(shows(&filter, &format!("{new}::part"), Level::DEBUG));
+            assert!(!shows(&filter, new, Level::DEBUG));
+        }
+        assert!(shows(
+            "warn,guestbook=debug",
+            "guestbook_sled::open",
+            Level::DEBUG
+        ));
+        assert!(!shows(
+            "warn,guestbook::served=debug",
+            "guestbook_service",
+            Level::DEBUG
+        ));
     }
 
     #[test]
