@@ -5,7 +5,7 @@ use guestbook_testkit::client::{Client, chat};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 async fn contents(client: &Client, q: &str) -> Vec<String> {
     let answer = client

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 const HOUR: u64 = 3_600_000;
 
 fn told(rig: &Rig, settings: &[&str]) -> Running {

@@ -29,7 +29,7 @@ const NEVER: [&str; 9] = [
 /// Large enough for some hundred commits of others while it is copied.
 const BALLAST: usize = 48;
 /// How long a backup may take under load; it takes about a second.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn full_load() -> Plan {
     Plan {

@@ -19,7 +19,7 @@ const KEY: &str = "sk-s3cret";
 const DIMENSION: usize = 3;
 
 /// Long enough for a busy machine; only the test of a stall waits for its own, shorter one.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn client(base: &str, timeout: Duration) -> Arc<dyn Embedder> {
     let options = OpenAiOptions {

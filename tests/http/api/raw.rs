@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What the server of these laws allows.
 const LIMIT: Duration = Duration::from_millis(200);
 /// What a law waits for an answer or an end; far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn impatient() -> Plan {
     Plan {

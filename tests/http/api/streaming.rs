@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Of 16 MiB together: more than the system takes over from the server.
 const MESSAGES: u64 = 256;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn fill(site: &Site, guest: &str, count: u64) {
     let path = format!("{}/batch", chat(guest));
