@@ -88,7 +88,7 @@ async fn lists_are_not_well_where_a_right_is_missing_that_they_take() {
 /// Every command that the source sends or has a script send is in the page, and no other.
 #[test]
 fn the_page_names_the_commands_of_the_source() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/redis");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../redis");
     let files =
         [folder.clone(), folder.join("lua")].map(|folder| std::fs::read_dir(folder).unwrap());
     let mut found = std::collections::BTreeSet::new();
