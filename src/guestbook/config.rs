@@ -261,8 +261,8 @@ pub struct ServeArgs {
     #[arg(long, global = true, env = "GUESTBOOK_REQUEST_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub request_timeout: Duration,
     /// Messages that may wait to be committed; more are turned away with 503
-    #[arg(long, global = true, env = "GUESTBOOK_QUEUE", default_value_t = 4096, value_name = "N", value_parser = count::<usize>(QUEUE))]
-    pub queue: usize,
+    #[arg(long, global = true, alias = "queue", env = "GUESTBOOK_WRITE_QUEUE", default_value_t = 4096, value_name = "N", value_parser = count::<usize>(QUEUE))]
+    pub write_queue: usize,
 }
 
 /// What to log.
@@ -307,7 +307,7 @@ impl Cli {
     /// The settings of the service.
     pub fn service_settings(&self) -> Settings {
         Settings {
-            queue: self.serving.queue,
+            queue: self.serving.write_queue,
             sweep_interval: self.stores.sweep_interval,
             embed_attempts: self.embedding.embedder_attempts,
             indexing: self.embedding.search_index.into(),

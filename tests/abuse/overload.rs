@@ -85,7 +85,7 @@ async fn twice_the_load_it_can_carry_is_shed_with_503_and_grows_nothing() {
     let node = Running::start(place.command(&[
         "--listen",
         "127.0.0.1:0",
-        "--queue",
+        "--write-queue",
         "1024",
         "--log",
         "warn",
@@ -167,7 +167,7 @@ async fn an_overload_costs_no_more_where_nobody_takes_the_log() {
         let command = place.command(&[
             "--listen",
             "127.0.0.1:0",
-            "--queue",
+            "--write-queue",
             "1024",
             "--log",
             "debug",

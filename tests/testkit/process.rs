@@ -25,7 +25,11 @@ pub fn variables() -> Vec<String> {
 }
 
 /// Names that variables had before.
-const OLD_VARIABLES: [&str; 2] = ["GUESTBOOK_BODIES_LIMIT", "GUESTBOOK_ANSWERS_LIMIT"];
+const OLD_VARIABLES: [&str; 3] = [
+    "GUESTBOOK_BODIES_LIMIT",
+    "GUESTBOOK_ANSWERS_LIMIT",
+    "GUESTBOOK_QUEUE",
+];
 
 /// The binary that was built with the tests: cargo says where it is, and it stands above the folder of the tests.
 pub fn binary() -> PathBuf {

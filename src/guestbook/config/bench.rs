@@ -21,8 +21,8 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = count::<usize>(MESSAGES))]
     pub messages: usize,
     /// How long one run may take at most
-    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration)]
-    pub at_most: Duration,
+    #[arg(long, alias = "at-most", default_value = "10s", value_name = "TIME", value_parser = duration)]
+    pub max_duration: Duration,
     /// Connections at a time; straight at the stores: messages of a batch
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256", value_name = "N,…", value_parser = count::<usize>(CONNECTIONS))]
     pub connections: Vec<usize>,
@@ -33,17 +33,17 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 7, value_name = "N")]
     pub seed: u64,
     /// Over HTTP to a server of its own, or straight at the stores in this process
-    #[arg(long, default_value = "http", value_name = "WAY")]
-    pub through: Through,
+    #[arg(long, alias = "through", default_value = "http", value_name = "TARGET")]
+    pub target: Through,
     /// Percent of the throughput just found that is offered while latency is measured
-    #[arg(long, default_value_t = 70, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
-    pub load: u8,
+    #[arg(long, alias = "load", default_value_t = 70, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub load_percent: u8,
     /// How often everything is measured; the median counts, and the spread says what it is worth
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = count::<usize>(ROUNDS))]
     pub repeat: usize,
     /// Compare pairs of different durability in one table
-    #[arg(long)]
-    pub rank_anyway: bool,
+    #[arg(long, alias = "rank-anyway")]
+    pub ignore_durability: bool,
     /// Use a Redis that has other keys; lists of guests that the bench does not know may be removed from it
     #[arg(long)]
     pub overwrite_cache: bool,

@@ -68,7 +68,11 @@ mod tests {
             said,
             "choose another --listen, not --embedder-model; --listen is set by the variable GUESTBOOK_LISTEN"
         );
-        for text in ["nothing", "--listen (GUESTBOOK_LISTEN) is taken", "--queue"] {
+        for text in [
+            "nothing",
+            "--listen (GUESTBOOK_LISTEN) is taken",
+            "--write-queue",
+        ] {
             assert_eq!(origins.explain(text), text);
         }
     }

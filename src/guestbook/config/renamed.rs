@@ -3,9 +3,10 @@
 use clap::Arg;
 
 /// The arguments, and the variables they had.
-const OLD: [(&str, &str); 2] = [
+const OLD: [(&str, &str); 3] = [
     ("body_memory", "GUESTBOOK_BODIES_LIMIT"),
     ("response_memory", "GUESTBOOK_ANSWERS_LIMIT"),
+    ("write_queue", "GUESTBOOK_QUEUE"),
 ];
 
 /// The variable that an argument had before.

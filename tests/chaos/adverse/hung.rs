@@ -76,7 +76,7 @@ impl Stage {
         );
         let mut command = pair.place.command(&["--listen", "127.0.0.1:0"]);
         command.args([
-            "--queue",
+            "--write-queue",
             PLACES,
             "--database-url",
             &tables,

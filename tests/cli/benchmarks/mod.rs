@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 /// What makes it short, unless the test says otherwise.
 const SHORT: [[&str; 2]; 4] = [
     ["--messages", "200"],
-    ["--at-most", "300ms"],
+    ["--max-duration", "300ms"],
     ["--connections", "1,4"],
     ["--repeat", "2"],
 ];

@@ -50,9 +50,13 @@ fn numbers_and_mixes_that_mean_nothing_are_refused() {
     refused(&["--connections", "5000"], &["--connections", "4096"]);
     refused(&["--mix", "0:100"], &["--mix", "80:20"]);
     refused(&["--mix", "most"], &["--mix", "80:20"]);
-    refused(&["--load", "100"], &["--load"]);
-    refused(&["--at-most", "long"], &["--at-most", "30s"]);
-    refused(&["--through", "carrier"], &["--through", "storage"]);
+    refused(&["--load-percent", "100"], &["--load-percent"]);
+    refused(&["--max-duration", "long"], &["--max-duration", "30s"]);
+    refused(&["--target", "carrier"], &["--target", "storage"]);
+    // By the names they had.
+    refused(&["--load", "100"], &["--load-percent"]);
+    refused(&["--at-most", "long"], &["--max-duration"]);
+    refused(&["--through", "carrier"], &["--target"]);
     let memory = ["--pairs", "memory", "--durability", "full"];
     refused(&memory, &["--durability", "--pairs"]);
 }

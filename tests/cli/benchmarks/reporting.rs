@@ -183,11 +183,11 @@ fn straight_at_the_stores_and_ranked_anyway() {
         &[
             "--pairs",
             "sqlite+sled,sqlite+memory,memory",
-            "--through",
+            "--target",
             "storage",
             "--durability",
             "normal",
-            "--rank-anyway",
+            "--ignore-durability",
             "--repeat",
             "1",
         ],

@@ -12,7 +12,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn a_bench_that_is_stopped_leaves_nothing() {
     for signal in ["INT", "TERM"] {
         let place = Place::new();
-        let arguments = ["--messages", "100000000", "--at-most", "1h"];
+        let arguments = ["--messages", "100000000", "--max-duration", "1h"];
         let mut command = bench(&place, &arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();

@@ -189,7 +189,7 @@ fn settings_without_sense_are_refused_with_their_name() {
         ["--listen", "nowhere"],
         ["--list-ttl", "0s"],
         ["--list-ttl", "yesterday"],
-        ["--queue", "0"],
+        ["--write-queue", "0"],
         ["--content-limit", "0"],
         ["--log-format", "xml"],
         ["--embedder", "magic"],
@@ -221,6 +221,12 @@ fn settings_are_still_read_by_the_names_they_had() {
             "GUESTBOOK_ANSWERS_LIMIT",
             "response-memory",
             "GUESTBOOK_RESPONSE_MEMORY",
+        ),
+        (
+            "queue",
+            "GUESTBOOK_QUEUE",
+            "write-queue",
+            "GUESTBOOK_WRITE_QUEUE",
         ),
     ];
     for (old_flag, old_variable, flag, variable) in renamed {

@@ -125,9 +125,11 @@ fn nonsense_in_a_variable_is_refused_with_the_name_of_the_variable() {
 fn a_flag_that_is_wrong_is_not_blamed_on_a_variable() {
     let place = Place::new();
     let mut command = start(&place, "");
-    command.args(["--queue", "0"]).env("GUESTBOOK_QUEUE", "7");
-    let said = refused(command, &["--queue"]);
-    assert!(!said.contains("GUESTBOOK_QUEUE"), "{said}");
+    command
+        .args(["--write-queue", "0"])
+        .env("GUESTBOOK_WRITE_QUEUE", "7");
+    let said = refused(command, &["--write-queue"]);
+    assert!(!said.contains("GUESTBOOK_WRITE_QUEUE"), "{said}");
 }
 
 /// Refuses a value in one line that names its flag; what it says.

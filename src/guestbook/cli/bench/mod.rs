@@ -63,12 +63,12 @@ pub(super) async fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, Refusal
     let cleaned = grounds.clear().await;
     let report = Report::of(&plan, measured?);
     cleaned?;
-    let mut shown = table::of(&report, args.rank_anyway);
+    let mut shown = table::of(&report, args.ignore_durability);
     if let Some(earlier) = &earlier {
         shown.push_str(&compare::table(earlier, &report));
     }
     if let Some(folder) = &args.out {
-        save(folder, &report, args.rank_anyway)?;
+        save(folder, &report, args.ignore_durability)?;
         let page = folder.join("index.html");
         shown.push_str(&format!("\n{} has the charts\n", page.display()));
     }

@@ -67,12 +67,12 @@ impl Plan {
         let plan = Self {
             pairs,
             messages: args.messages,
-            at_most: args.at_most,
+            at_most: args.max_duration,
             connections,
             mix: args.mix,
             seed: args.seed,
-            through: args.through,
-            load: args.load,
+            through: args.target,
+            load: args.load_percent,
             repeat: args.repeat,
             is_overwriting: args.overwrite_cache,
         };

@@ -40,7 +40,7 @@ pub(super) fn of(report: &Report, is_ranked_anyway: bool) -> String {
     let groups = report.groups(is_ranked_anyway);
     if groups.len() > 1 {
         line(
-            "pairs of different durability are not ranked against each other (--rank-anyway does)"
+            "pairs of different durability are not ranked against each other (--ignore-durability does)"
                 .into(),
         );
     }
