@@ -5,7 +5,7 @@ use crate::rules::source::{Source, read, root, sources};
 use std::collections::BTreeMap;
 
 /// Each crate below src/, and the crates of ours that it may import.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("core", &["kernel"]),
     ("kernel", &[]),
     ("failpoint", &[]),
@@ -19,9 +19,11 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("minilm", &["core", "embed", "kernel"]),
     ("service", &["core", "embed", "failpoint", "storage"]),
     ("http", &["core", "service", "storage"]),
+    ("chart", &[]),
     (
         "guestbook",
         &[
+            "chart",
             "core",
             "embed",
             "failpoint",

@@ -1,8 +1,8 @@
 //! The charts that people look at, of a group of pairs: each stands in the page, and in a file of its own.
 
-use super::chart::{Axis, Chart, Line, Scale};
-use super::figure::short;
 use super::report::{PairReport, Report};
+use guestbook_chart::short;
+use guestbook_chart::{Axis, Chart, Line, Scale};
 
 const MIB: f64 = 1_048_576.0;
 

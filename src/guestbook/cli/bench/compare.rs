@@ -1,8 +1,9 @@
 //! What has changed since an earlier report: a ratio for each figure, and whether it is more than the runs of one are apart.
 
 use super::super::Refusal;
-use super::figure::{Figure, short};
+use super::figure::Figure;
 use super::report::{PairReport, Report, RunReport, SCHEMA};
+use guestbook_chart::short;
 use serde::Deserialize;
 use std::path::Path;
 

@@ -38,29 +38,6 @@ impl Figure {
     }
 }
 
-/// A number with as many digits as are worth reading.
-pub(super) fn short(value: f64) -> String {
-    match value.abs() {
-        size if size >= 1000.0 => {
-            let digits = format!("{value:.0}");
-            let mut text = String::new();
-            for (at, digit) in digits.chars().enumerate() {
-                let left = digits.len() - at;
-                if at > 0 && left.is_multiple_of(3) && !text.ends_with('-') {
-                    text.push(',');
-                }
-                text.push(digit);
-            }
-            text
-        }
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        0.0 => "0".into(),
-        size if size >= 0.1 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,19 +56,5 @@ mod tests {
         let [a, b, c] = [[1.0, 2.0], [2.0, 3.0], [2.1, 3.0]].map(|runs| Figure::of(&runs).unwrap());
         assert!(!a.is_apart_from(&b));
         assert!(a.is_apart_from(&c) && c.is_apart_from(&a));
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        for (value, text) in [
-            (1_234_567.0, "1,234,567"),
-            (123.4, "123"),
-            (12.34, "12.3"),
-            (1.234, "1.23"),
-            (0.0123, "0.012"),
-            (0.0, "0"),
-        ] {
-            assert_eq!(short(value), text);
-        }
     }
 }

@@ -11,9 +11,8 @@
 //! | `counting` | what counting would slow: batches and fsyncs, in a pass of its own |
 //! | `measure` | a pair, from its first to its last figure |
 //! | `figure`, `report`, `compare` | the figures, their spread, and what has changed |
-//! | `table`, `chart`, `charts`, `page` | how they are shown |
+//! | `table`, `charts`, `page` | how they are shown |
 
-mod chart;
 mod charts;
 mod compare;
 mod counting;

@@ -1,13 +1,13 @@
 //! The report as one page that needs nothing else: no script, no font, no picture from anywhere.
 
-use super::chart::escape;
 use super::charts::charts;
-use super::figure::short;
 use super::report::{PairReport, Report, RunReport};
 use super::table::{median, ranked};
+use guestbook_chart::escape;
+use guestbook_chart::short;
 use std::fmt::Write;
 
-const STYLE: &str = concat!(include_str!("chart.css"), include_str!("page.css"));
+const STYLE: &str = include_str!("page.css");
 const HEADS: [&str; 13] = [
     "pair",
     "connections",
@@ -28,6 +28,7 @@ pub(super) fn of(report: &Report, is_ranked_anyway: bool) -> String {
     let mut page = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.push_str("<title>guestbook bench</title>\n<style>\n");
+    page.push_str(guestbook_chart::STYLE);
     page.push_str(STYLE);
     page.push_str("</style>\n<main>\n");
     head(&mut page, report);

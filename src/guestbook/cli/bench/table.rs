@@ -1,7 +1,8 @@
 //! The report for a terminal.
 
-use super::figure::{Figure, short};
+use super::figure::Figure;
 use super::report::{PairReport, Report, RunReport};
+use guestbook_chart::short;
 use std::fmt::Write;
 
 /// Everything there is to read, with the pairs of each durability in tables of their own.

@@ -1,10 +1,14 @@
 //! Charts as SVG that stands in the page: lines with points, each of which says its value to whoever points at it or goes to it by
 //! the keyboard. Colours are the page's, so that they follow its light or dark mode.
+//!
+//! Imports nothing of ours. Begin with [`Chart`].
 
-use super::figure::short;
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
+
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("chart.css");
+/// The style of charts, for the page they stand in.
+pub const STYLE: &str = include_str!("chart.css");
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 76.0;
@@ -20,38 +24,48 @@ const NAME_HEIGHT: f64 = 15.0;
 
 /// What is drawn.
 #[derive(Clone, Debug)]
-pub(super) struct Chart {
+pub struct Chart {
     /// What its file is called.
-    pub(super) name: &'static str,
-    pub(super) title: &'static str,
-    pub(super) across: Axis,
-    pub(super) up: Axis,
-    pub(super) lines: Vec<Line>,
+    pub name: &'static str,
+    /// What stands above it.
+    pub title: &'static str,
+    /// From left to right.
+    pub across: Axis,
+    /// From the bottom to the top.
+    pub up: Axis,
+    /// What is drawn, in the order of its colours.
+    pub lines: Vec<Line>,
 }
 
 /// What a side of the chart means.
 #[derive(Clone, Debug)]
-pub(super) struct Axis {
-    pub(super) name: &'static str,
-    pub(super) scale: Scale,
+pub struct Axis {
+    /// What stands beside it.
+    pub name: &'static str,
+    /// How values become places.
+    pub scale: Scale,
     /// Where there is a tick, and what it says; none are chosen.
-    pub(super) ticks: Vec<(f64, String)>,
+    pub ticks: Vec<(f64, String)>,
 }
 
+/// How values become places.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Scale {
+pub enum Scale {
     /// From zero.
     Linear,
+    /// Each power of ten as wide as the next.
     Logarithmic,
 }
 
-/// One pair.
+/// A line with points.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
+pub struct Line {
+    /// What stands at its end.
+    pub name: String,
+    /// Where it goes: across and up.
+    pub points: Vec<(f64, f64)>,
     /// What each point says.
-    pub(super) labels: Vec<String>,
+    pub labels: Vec<String>,
 }
 
 /// From values to a place between 0 and 1.
@@ -125,12 +139,13 @@ impl Range {
 }
 
 impl Chart {
-    pub(super) fn has_points(&self) -> bool {
+    /// Whether there is anything to draw.
+    pub fn has_points(&self) -> bool {
         self.lines.iter().any(|line| !line.points.is_empty())
     }
 
     /// The chart as it stands in a page that has the style.
-    pub(super) fn svg(&self) -> String {
+    pub fn svg(&self) -> String {
         let mut svg = format!(
             r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{}">"#,
             escape(self.title)
@@ -141,10 +156,10 @@ impl Chart {
     }
 
     /// The chart as a file that needs nothing else. It has its own ground, so that it can be read on any.
-    pub(super) fn file(&self) -> String {
+    pub fn file(&self) -> String {
         let title = escape(self.title);
         let mut svg = format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{title}"><style>{STYLE}</style><rect class="ground" width="{WIDTH}" height="{HEIGHT}" rx="8"/>"#
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{title}"><style>{STYLE}</style><rect class="plot" width="{WIDTH}" height="{HEIGHT}" rx="8"/>"#
         );
         self.draw(&mut svg);
         svg.push_str("</svg>\n");
@@ -259,7 +274,7 @@ fn names(svg: &mut String, mut named: Vec<(f64, usize, &str)>) {
 }
 
 /// Text that may stand anywhere in the page.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -271,6 +286,29 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// A number with as many digits as are worth reading.
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => {
+            let digits = format!("{value:.0}");
+            let mut text = String::new();
+            for (at, digit) in digits.chars().enumerate() {
+                let left = digits.len() - at;
+                if at > 0 && left.is_multiple_of(3) && !text.ends_with('-') {
+                    text.push(',');
+                }
+                text.push(digit);
+            }
+            text
+        }
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        0.0 => "0".into(),
+        size if size >= 0.1 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
 }
 
 #[cfg(test)]
@@ -312,5 +350,19 @@ mod tests {
             "{svg}"
         );
         assert!(!svg.contains("NaN"), "{svg}");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (1_234_567.0, "1,234,567"),
+            (123.4, "123"),
+            (12.34, "12.3"),
+            (1.234, "1.23"),
+            (0.0123, "0.012"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(short(value), text);
+        }
     }
 }
