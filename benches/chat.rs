@@ -9,7 +9,7 @@ use guestbook::core::{
     ConversationId, ManualClock, Role, Timestamp, Ttl, chain_link, chain_start, content_hash,
 };
 use guestbook::http::HttpSettings;
-use guestbook::service::{Parts, Service, Settings};
+use guestbook::service::{Service, ServiceParts, Settings};
 use guestbook::storage::Stores;
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
@@ -181,8 +181,8 @@ fn post(body: &str) -> axum::http::Request<axum::body::Body> {
     request.body(body).expect("a request")
 }
 
-fn in_memory() -> Parts {
-    Parts {
+fn in_memory() -> ServiceParts {
+    ServiceParts {
         database: Stores::of(Arc::new(MemoryDatabase::new(TableSettings {
             list_ttl: Ttl(Duration::from_secs(86_400)),
             retention: None,

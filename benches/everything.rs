@@ -9,11 +9,12 @@ mod common;
 
 use common::guest;
 use guestbook::core::{
-    Content, Filters, K, MessageId, ModelId, NewMessage, Role, SystemClock, Timestamp, Ttl, Vector,
+    Content, Filters, Limit, MessageId, ModelId, NewMessage, Role, SystemClock, Timestamp, Ttl,
+    Vector,
 };
 use guestbook::embed::Embedder;
 use guestbook::embed::table::StaticTable;
-use guestbook::service::{Everything, IndexState, Indexing, Parts, Service, Settings};
+use guestbook::service::{GlobalQuery, IndexMode, IndexState, Service, ServiceParts, Settings};
 use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::Stores;
 use guestbook::storage::database::{Batch, Embedding, Entry, Group, TableSettings};
@@ -112,8 +113,8 @@ fn database(folder: &Path, model: &StaticTable) -> Stores {
     Stores::of(Arc::new(database.expect("a new database")))
 }
 
-fn service(database: Stores, model: &Arc<StaticTable>, indexing: Indexing) -> Service {
-    let parts = Parts {
+fn service(database: Stores, model: &Arc<StaticTable>, indexing: IndexMode) -> Service {
+    let parts = ServiceParts {
         database,
         lists: Arc::new(MemoryLists::new()),
         embedder: Some(Arc::clone(model) as Arc<dyn Embedder>),
@@ -183,11 +184,11 @@ async fn read_all(database: &Stores, model: &StaticTable) {
 }
 
 /// Asks for the nearest of a number's vector.
-fn asked(model: &ModelId, number: usize) -> Everything {
-    Everything {
+fn asked(model: &ModelId, number: usize) -> GlobalQuery {
+    GlobalQuery {
         model: model.clone(),
         vector: quantised(&sought(number)),
-        k: K::new("k", K_WANTED).expect("a small number"),
+        k: Limit::new("k", K_WANTED).expect("a small number"),
         filters: Filters::default(),
     }
 }
@@ -252,7 +253,7 @@ async fn searching(form: &Form) {
     warm(&database, &model).await;
     let before = resident();
     let began = Instant::now();
-    let service = service(database.clone(), &model, Indexing::On);
+    let service = service(database.clone(), &model, IndexMode::On);
     let model = model.model();
     while service.index_status().state != IndexState::Ready {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -330,7 +331,7 @@ async fn writing(form: &Form) {
     let mut rates = [Vec::new(), Vec::new()];
     for round in 0..form.rounds * 2 {
         let is_on = (round + round / 2) % 2; // on and off take turns in being first
-        let indexing = [Indexing::Off, Indexing::On][is_on];
+        let indexing = [IndexMode::Off, IndexMode::On][is_on];
         let folder = TempDir::new().expect("a temporary folder");
         let model = Arc::new(StaticTable::new());
         let service = service(database(folder.path(), &model), &model, indexing);

@@ -11,11 +11,11 @@ mod beside;
 mod common;
 
 use common::now;
-use guestbook::core::{Content, PromptKey, PromptSetting, Scope, Ttl, content_hash};
+use guestbook::core::{Content, PromptKey, PromptScope, PromptSetting, Ttl, content_hash};
 use guestbook::embed::Embedder;
 use guestbook::embed::table::StaticTable;
 use guestbook::sqlite::SqliteDatabase;
-use guestbook::storage::database::{NewAnswer, TableSettings};
+use guestbook::storage::database::{NewCacheEntry, TableSettings};
 use rusqlite::{Connection, OpenFlags, params};
 use std::path::Path;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ fn main() {
 
 fn key(number: u64) -> PromptKey {
     let setting = PromptSetting {
-        scope: Scope::Tenant("acme".into()),
+        scope: PromptScope::Tenant("acme".into()),
         model: "model".into(),
         temperature: Some(0.2),
         max_tokens: Some(512),
@@ -137,9 +137,9 @@ fn key(number: u64) -> PromptKey {
     )
 }
 
-fn answer(number: u64) -> NewAnswer {
+fn answer(number: u64) -> NewCacheEntry {
     let text = |text: &str| Content::parse(text, 65_536).expect("a short text");
-    NewAnswer {
+    NewCacheEntry {
         key: key(number),
         prompt: text(&format!("Could you tell me where my order {number} is?")),
         response: text(&format!(

@@ -17,7 +17,7 @@ use guestbook::embed::Embedder;
 use guestbook::embed::table::StaticTable;
 use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::Chats;
-use guestbook::storage::database::{ChatKey, Page, PageStart, TableSettings};
+use guestbook::storage::database::{ChatKey, PageRange, PageStart, TableSettings};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -77,7 +77,7 @@ fn guestbook_history_of_50(bencher: Bencher<'_, '_>) {
         .expect("messages without a fault");
     let (chat, page) = (
         ChatKey::Guest(guest),
-        Page {
+        PageRange {
             limit: LENGTH,
             from: PageStart::At(0),
         },

@@ -10,13 +10,14 @@ mod common;
 
 use common::{TEXT, guest, now};
 use guestbook::core::{
-    Budget, Content, K, MessageId, ModelId, NewMessage, Role, SearchText, Ttl, Vector, Words,
+    Content, ContextBudget, Limit, MessageId, ModelId, NewMessage, Role, SearchText, Ttl, Vector,
+    Words,
 };
 use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::Chats;
 use guestbook::storage::database::{
-    Batch, ContextRequest, Embedding, Entry, Group, Search, SearchRequest, SearchScope, Sought,
-    TableSettings,
+    Batch, ContextRequest, Embedding, Entry, Group, Search, SearchQuery, SearchRequest,
+    SearchScope, TableSettings,
 };
 use hdrhistogram::Histogram;
 use std::hint::black_box;
@@ -86,13 +87,13 @@ fn main() {
             &runtime,
             &database,
             *chat,
-            Sought::Text(words.clone()),
+            SearchQuery::Text(words.clone()),
         ));
     });
     timed("context with a question", &questions, |(chat, sought)| {
         let asked = ContextRequest {
             guest: guest(*chat as u64),
-            budget: Budget::new(2000, Some(Budget::RECENT)).expect("a budget"),
+            budget: ContextBudget::new(2000, Some(ContextBudget::RECENT)).expect("a budget"),
             about: Some((model(), quantised(sought))),
             now: now(),
         };
@@ -173,8 +174,8 @@ fn model() -> ModelId {
     ModelId::new("made-up", DIMENSION, &[7; 32])
 }
 
-fn meaning(sought: &[f64]) -> Sought {
-    Sought::Meaning {
+fn meaning(sought: &[f64]) -> SearchQuery {
+    SearchQuery::Meaning {
         model: model(),
         vector: quantised(sought),
     }
@@ -219,12 +220,12 @@ fn sequences(
     runtime: &Runtime,
     database: &SqliteDatabase,
     chat: usize,
-    sought: Sought,
+    sought: SearchQuery,
 ) -> Vec<u64> {
     let asked = SearchRequest {
         scope: SearchScope::Guest(guest(chat as u64)),
         sought,
-        k: K::new("k", WANTED).expect("ten"),
+        k: Limit::new("k", WANTED).expect("ten"),
         now: now(),
     };
     let found = runtime.block_on(database.search(asked));

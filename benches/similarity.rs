@@ -4,7 +4,7 @@ mod common;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use guestbook::core::{Probe, Vector};
+use guestbook::core::{QuantizedQuery, Vector};
 
 const DIMENSION: usize = 256;
 /// 4 MiB of vectors: more than the nearest caches hold, as in a large index.
@@ -36,7 +36,7 @@ fn sought() -> Vector {
     Vector::from_bytes(&bytes).expect("not all zero")
 }
 
-fn scan(bencher: Bencher<'_, '_>, probe: Probe) {
+fn scan(bencher: Bencher<'_, '_>, probe: QuantizedQuery) {
     let (rows, mut dots) = (cells(ROWS * DIMENSION), vec![0; ROWS]);
     bencher
         .counter(ItemsCount::new(ROWS))
@@ -49,12 +49,12 @@ fn scan(bencher: Bencher<'_, '_>, probe: Probe) {
 
 #[divan::bench]
 fn probe(bencher: Bencher<'_, '_>) {
-    scan(bencher, Probe::new(&sought()));
+    scan(bencher, QuantizedQuery::new(&sought()));
 }
 
 #[divan::bench]
 fn twin_for_any_cpu(bencher: Bencher<'_, '_>) {
-    scan(bencher, Probe::plain(&sought()));
+    scan(bencher, QuantizedQuery::plain(&sought()));
 }
 
 /// What one would write by hand over vectors kept as f64.

@@ -7,8 +7,10 @@
 mod common;
 
 use common::{guest, now};
-use guestbook::core::{Content, Filters, K, MessageId, NewMessage, Role, SearchText, Ttl, Words};
-use guestbook::open::{Access, DatabaseUrl, Purpose, database, drop_scratch, make_scratch};
+use guestbook::core::{
+    Content, Filters, Limit, MessageId, NewMessage, Role, SearchText, Ttl, Words,
+};
+use guestbook::open::{DatabaseUrl, OpenMode, OpenOptions, database, drop_scratch, make_scratch};
 use guestbook::storage::database::{Batch, Embedding, Entry, Group, TableSettings, WordsRequest};
 use guestbook::storage::{Durability, Stores};
 use std::sync::Arc;
@@ -97,12 +99,12 @@ async fn open(url: &str, text_index: bool) -> Stores {
         cache_backend: "none",
         text_index,
     };
-    let access = Access {
+    let access = OpenOptions {
         connections: 4,
         durability: Durability::Full,
     };
     let url = DatabaseUrl::parse(url).expect("a URL");
-    let opened = database(&url, access, settings, Purpose::Serve).await;
+    let opened = database(&url, access, settings, OpenMode::Serve).await;
     opened.expect("a database")
 }
 
@@ -129,7 +131,7 @@ async fn search(database: &Stores, form: &Form, name: &str, words: impl Fn(usize
         let text = SearchText::parse("q", &words(n)).expect("words");
         let asked = WordsRequest {
             words: Words::of("q", &text).expect("words"),
-            k: K::default(),
+            k: Limit::default(),
             filters: Filters::default(),
             now: now(),
         };

@@ -5,7 +5,7 @@ use crate::common::{batch, now};
 use guestbook::embed::table::StaticTable;
 use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::Chats;
-use guestbook::storage::database::{Given, PromptTally, Prompts};
+use guestbook::storage::database::{CacheHits, LookupTotals, Prompts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -141,7 +141,7 @@ async fn work(others: Others, database: Arc<SqliteDatabase>, stop: Arc<AtomicBoo
             let key = key(next(&mut state, count));
             // As a service says it: to ten minutes, so that few move in the order of use.
             let moves = given.len().is_multiple_of(10);
-            given.push(Given {
+            given.push(CacheHits {
                 id: key.id(),
                 hits: 1,
                 last: now().plus(Duration::from_secs(600 * u64::from(moves) * seconds)),
@@ -155,20 +155,20 @@ async fn work(others: Others, database: Arc<SqliteDatabase>, stop: Arc<AtomicBoo
             let given = std::mem::take(&mut given);
             seconds += 1;
             if others.include(Others::Count) {
-                tally(&database, given).await;
+                deltas(&database, given).await;
             }
         }
     }
 }
 
-async fn tally(database: &SqliteDatabase, given: Vec<Given>) {
+async fn deltas(database: &SqliteDatabase, given: Vec<CacheHits>) {
     for given in given.chunks(256) {
-        let tally = PromptTally {
+        let deltas = LookupTotals {
             hits: given.len() as u64,
             given: given.to_vec(),
-            ..PromptTally::default()
+            ..LookupTotals::default()
         };
-        let counted = database.prompts_tally(tally, now()).await;
+        let counted = database.lookup_totals(deltas, now()).await;
         counted.expect("a healthy store");
     }
 }

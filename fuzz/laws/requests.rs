@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use guestbook::core::{Clock, ManualClock, Timestamp, Ttl};
 use guestbook::http::{HttpSettings, router};
-use guestbook::service::{Parts, Service, Settings};
+use guestbook::service::{Service, ServiceParts, Settings};
 use guestbook::storage::Stores;
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
@@ -50,7 +50,7 @@ impl Site {
             text_index: false,
         };
         let noon = Timestamp::parse("2100-06-15T12:00:00Z").expect("a time");
-        let parts = Parts {
+        let parts = ServiceParts {
             database: Stores::of(Arc::new(MemoryDatabase::new(tables))),
             lists: Arc::new(MemoryLists::new()),
             embedder: None,

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// How much of a conversation a model is to get.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Budget {
+pub struct ContextBudget {
     /// Tokens at most, counted as at storing: words between white space.
     pub tokens: u64,
     /// Begin with so many of the newest messages, and a few more where they would cut an exchange; the rest of the budget is
@@ -20,7 +20,7 @@ pub struct Budget {
     pub recent: Option<u64>,
 }
 
-impl Budget {
+impl ContextBudget {
     /// The largest budget: more than any model reads.
     pub const MAX_TOKENS: u64 = 1_000_000;
     /// Messages of a context at most.
@@ -49,7 +49,7 @@ impl Budget {
 
 /// A message as the choice sees it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Outline {
+pub struct MessageSummary {
     /// Its place in the conversation.
     pub sequence: u64,
     /// Who speaks.
@@ -62,7 +62,7 @@ pub struct Outline {
 
 /// Why a message is in a context.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Why {
+pub enum InclusionReason {
     /// It is one of the newest.
     Recent,
     /// Its exchange is about the question; the score is that of the best message in it.
@@ -71,35 +71,41 @@ pub enum Why {
 
 /// A message that was chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Chosen {
+pub struct SelectedMessage {
     /// Its place in the conversation.
     pub sequence: u64,
     /// What it costs.
     pub tokens: u64,
     /// Why it is there.
-    pub why: Why,
+    pub why: InclusionReason,
 }
 
 /// Chooses from the end of a conversation. `outline` is all of it from some message on, without gaps; where it begins inside
 /// of an exchange, that one is left out. `relevant` are messages about the question, the best first.
-pub fn choose(budget: Budget, outline: &[Outline], relevant: &[(u64, Score)]) -> Vec<Chosen> {
+pub fn choose(
+    budget: ContextBudget,
+    outline: &[MessageSummary],
+    relevant: &[(u64, Score)],
+) -> Vec<SelectedMessage> {
     let exchanges = exchanges(outline);
-    let mut purse = Purse::of(budget);
+    let mut purse = TokenBudget::of(budget);
     let first_recent = recent(budget, outline, &exchanges, &mut purse);
     let newest = first_recent..exchanges.len();
     // By the index of the exchange.
-    let mut chosen: BTreeMap<_, _> = newest.map(|index| (index, Why::Recent)).collect();
+    let mut chosen: BTreeMap<_, _> = newest
+        .map(|index| (index, InclusionReason::Recent))
+        .collect();
     for &(sequence, score) in relevant {
         if let Some(index) = holding(outline, &exchanges, sequence)
             && !chosen.contains_key(&index)
             && purse.pay(&outline[exchanges[index].clone()])
         {
-            chosen.insert(index, Why::Relevant(score));
+            chosen.insert(index, InclusionReason::Relevant(score));
         }
     }
     let messages = chosen.into_iter().flat_map(|(index, why)| {
         let exchange = &outline[exchanges[index].clone()];
-        exchange.iter().map(move |message| Chosen {
+        exchange.iter().map(move |message| SelectedMessage {
             sequence: message.sequence,
             tokens: message.tokens,
             why,
@@ -110,15 +116,15 @@ pub fn choose(budget: Budget, outline: &[Outline], relevant: &[(u64, Score)]) ->
 
 /// How far back a conversation has to be read for a choice without a question.
 #[derive(Clone, Copy, Debug)]
-pub struct Reach {
-    budget: Budget,
+pub struct SelectionRange {
+    budget: ContextBudget,
     tokens: u64,
     messages: u64,
 }
 
-impl Reach {
+impl SelectionRange {
     /// Nothing has been read yet.
-    pub fn of(budget: Budget) -> Self {
+    pub fn of(budget: ContextBudget) -> Self {
         Self {
             budget,
             tokens: 0,
@@ -128,10 +134,11 @@ impl Reach {
 
     /// Counts the next older message; whether those before it can still matter. They can while there is room, and while it
     /// is not known where the exchange at hand begins.
-    pub fn goes_beyond(&mut self, message: &Outline) -> bool {
+    pub fn goes_beyond(&mut self, message: &MessageSummary) -> bool {
         self.tokens += message.tokens;
         self.messages += 1;
-        let has_room = self.tokens <= self.budget.tokens && self.messages <= Budget::MAX_MESSAGES;
+        let has_room =
+            self.tokens <= self.budget.tokens && self.messages <= ContextBudget::MAX_MESSAGES;
         has_room || answers(message.role)
     }
 }
@@ -142,23 +149,23 @@ fn answers(role: Role) -> bool {
 }
 
 /// What may still be taken.
-struct Purse {
+struct TokenBudget {
     tokens: u64,
     bytes: u64,
     messages: u64,
 }
 
-impl Purse {
-    fn of(budget: Budget) -> Self {
+impl TokenBudget {
+    fn of(budget: ContextBudget) -> Self {
         Self {
             tokens: budget.tokens,
-            bytes: Budget::MAX_BYTES,
-            messages: Budget::MAX_MESSAGES,
+            bytes: ContextBudget::MAX_BYTES,
+            messages: ContextBudget::MAX_MESSAGES,
         }
     }
 
     /// Takes all of an exchange, or nothing of it.
-    fn pay(&mut self, exchange: &[Outline]) -> bool {
+    fn pay(&mut self, exchange: &[MessageSummary]) -> bool {
         let tokens = exchange.iter().map(|message| message.tokens).sum();
         let bytes = exchange.iter().map(|message| message.bytes).sum();
         let left = (
@@ -180,10 +187,10 @@ impl Purse {
 
 /// The first of the newest exchanges that are taken. They are without gaps: behind one that does not fit, none is taken.
 fn recent(
-    budget: Budget,
-    outline: &[Outline],
+    budget: ContextBudget,
+    outline: &[MessageSummary],
     exchanges: &[Range<usize>],
-    purse: &mut Purse,
+    purse: &mut TokenBudget,
 ) -> usize {
     let wanted = budget.recent.unwrap_or(u64::MAX);
     let mut messages = 0;
@@ -200,7 +207,7 @@ fn recent(
 }
 
 /// The whole exchanges of an outline, in order, as ranges of its indices.
-fn exchanges(outline: &[Outline]) -> Vec<Range<usize>> {
+fn exchanges(outline: &[MessageSummary]) -> Vec<Range<usize>> {
     let mut exchanges: Vec<Range<usize>> = Vec::new();
     let mut has_user = false;
     // What answers a message that is not in the outline belongs to an exchange that is not whole.
@@ -220,7 +227,7 @@ fn exchanges(outline: &[Outline]) -> Vec<Range<usize>> {
 }
 
 /// The exchange that holds a message.
-fn holding(outline: &[Outline], exchanges: &[Range<usize>], sequence: u64) -> Option<usize> {
+fn holding(outline: &[MessageSummary], exchanges: &[Range<usize>], sequence: u64) -> Option<usize> {
     let message = outline.binary_search_by_key(&sequence, |it| it.sequence);
     let message = message.ok()?;
     let after = exchanges.partition_point(|exchange| exchange.end <= message);
@@ -236,7 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// One letter a message: user, assistant, tool, system; each costs 10.
-    fn outline(first: u64, roles: &str) -> Vec<Outline> {
+    fn outline(first: u64, roles: &str) -> Vec<MessageSummary> {
         let role = |letter| match letter {
             'u' => Role::User,
             'a' => Role::Assistant,
@@ -245,7 +252,7 @@ mod tests {
         };
         (first..)
             .zip(roles.chars())
-            .map(|(sequence, letter)| Outline {
+            .map(|(sequence, letter)| MessageSummary {
                 sequence,
                 role: role(letter),
                 tokens: 10,
@@ -254,13 +261,19 @@ mod tests {
             .collect()
     }
 
-    fn budget(tokens: u64, recent: Option<u64>) -> Budget {
-        Budget { tokens, recent }
+    fn budget(tokens: u64, recent: Option<u64>) -> ContextBudget {
+        ContextBudget { tokens, recent }
     }
 
     /// `r3` for a recent one, `q1` for a relevant one.
-    fn shown(chosen: &[Chosen]) -> String {
-        let letter = |why| if why == Why::Recent { 'r' } else { 'q' };
+    fn shown(chosen: &[SelectedMessage]) -> String {
+        let letter = |why| {
+            if why == InclusionReason::Recent {
+                'r'
+            } else {
+                'q'
+            }
+        };
         let words = chosen
             .iter()
             .map(|it| format!("{}{}", letter(it.why), it.sequence));
@@ -302,7 +315,7 @@ mod tests {
         ];
         let chosen = choose(budget(59, Some(2)), &talk, &relevant);
         assert_eq!(shown(&chosen), "q2 q3 r6 r7");
-        assert_eq!(chosen[0].why, Why::Relevant(score(0.8)));
+        assert_eq!(chosen[0].why, InclusionReason::Relevant(score(0.8)));
         let chosen = choose(budget(60, Some(2)), &talk, &relevant);
         assert_eq!(shown(&chosen), "q0 q1 q2 q3 r6 r7");
         let chosen = choose(budget(40, Some(0)), &talk, &relevant);
@@ -312,28 +325,31 @@ mod tests {
     #[test]
     fn few_tokens_may_be_too_many_bytes() {
         let mut talk = outline(0, "uaua");
-        talk[0].bytes = Budget::MAX_BYTES;
+        talk[0].bytes = ContextBudget::MAX_BYTES;
         assert_eq!(shown(&choose(budget(60, None), &talk, &[])), "r2 r3");
     }
 
     #[test]
     fn numbers_out_of_bounds_are_refused_by_name() {
-        assert_eq!(Budget::new(0, None).unwrap_err().field, "max_tokens");
+        assert_eq!(ContextBudget::new(0, None).unwrap_err().field, "max_tokens");
         assert_eq!(
-            Budget::new(1_000_001, None).unwrap_err().field,
+            ContextBudget::new(1_000_001, None).unwrap_err().field,
             "max_tokens"
         );
-        assert_eq!(Budget::new(1, Some(10_001)).unwrap_err().field, "recent");
+        assert_eq!(
+            ContextBudget::new(1, Some(10_001)).unwrap_err().field,
+            "recent"
+        );
     }
 
-    fn talks() -> impl Strategy<Value = Vec<Outline>> {
+    fn talks() -> impl Strategy<Value = Vec<MessageSummary>> {
         let roles =
             prop::sample::select(vec![Role::User, Role::Assistant, Role::Tool, Role::System]);
         let messages = prop::collection::vec((roles, 1..30_u64), 0..40);
         (messages, 0..3_u64).prop_map(|(messages, first)| {
             let numbered = (first..).zip(messages);
             numbered
-                .map(|(sequence, (role, tokens))| Outline {
+                .map(|(sequence, (role, tokens))| MessageSummary {
                     sequence,
                     role,
                     tokens,
@@ -364,12 +380,12 @@ mod tests {
                 }
             }
             // As much as has to be read is as good as everything.
-            let mut reach = Reach::of(budget);
+            let mut reach = SelectionRange::of(budget);
             let beyond = talk.iter().rev().take_while(|message| reach.goes_beyond(message)).count();
             let end = &talk[talk.len().saturating_sub(beyond + 1)..];
             prop_assert_eq!(choose(budget, end, &[]), choose(budget, &talk, &[]));
             // The recent ones are those that there are without a question, and they are the end of the talk.
-            let newest: Vec<_> = chosen.iter().filter(|it| it.why == Why::Recent).copied().collect();
+            let newest: Vec<_> = chosen.iter().filter(|it| it.why == InclusionReason::Recent).copied().collect();
             prop_assert_eq!(&newest, &choose(budget, &talk, &[]));
             let end: Vec<_> = talk.iter().rev().take(newest.len()).rev().map(|it| it.sequence).collect();
             prop_assert_eq!(newest.iter().map(|it| it.sequence).collect::<Vec<_>>(), end);

@@ -29,15 +29,19 @@ mod window;
 mod words;
 
 pub use content::{Content, Metadata, tokens};
-pub use context::{Budget, Chosen, Outline, Reach, Why, choose};
+pub use context::{
+    ContextBudget, InclusionReason, MessageSummary, SelectedMessage, SelectionRange, choose,
+};
 pub use conversation::{Conversation, Platform, title};
 pub use hash::{Digest, chain_link, chain_start, content_hash};
 pub use ids::{ClientId, ConversationId, GuestId, IdempotencyKey, MessageId, OwnerId};
 pub use message::{Message, NewMessage, Role};
-pub use prompt::{MOST_WORDS, PromptKey, PromptSetting, Scope, normalised, same_question};
+pub use prompt::{MOST_WORDS, PromptKey, PromptScope, PromptSetting, normalised, same_question};
 pub use receipt::{EmbeddingState, ListState, Receipt, RowState};
-pub use search::{Best, Filters, Findings, Hit, K, Place, Score, SearchMode, SearchText};
-pub use similarity::{Probe, square};
+pub use search::{
+    Filters, Hit, Limit, MessagePosition, Score, SearchMode, SearchResults, SearchText, TopK,
+};
+pub use similarity::{QuantizedQuery, square};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp, Ttl, rounded_ms};
 pub use usage::Usage;
 pub use vector::{BadVector, ModelId, Vector};

@@ -18,14 +18,14 @@ const TENANT: &str = "tenant:";
 
 /// Who may be given an answer: nobody beyond a scope ever sees what is cached in it.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Scope {
+pub enum PromptScope {
     /// `guest:ID`: one guest alone; it goes when the guest is erased.
     Guest(GuestId),
     /// `tenant:NAME`: everyone whom the caller puts into it. 1-128 bytes without control characters.
     Tenant(String),
 }
 
-impl Scope {
+impl PromptScope {
     /// Reads `guest:ID` or `tenant:NAME`.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Scope {
 }
 
 /// As it is stored and sent: `guest:ID` or `tenant:NAME`.
-impl fmt::Display for Scope {
+impl fmt::Display for PromptScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Guest(guest) => write!(f, "{GUEST}{guest}"),
@@ -74,7 +74,7 @@ impl fmt::Display for Scope {
     }
 }
 
-impl From<&GuestId> for Scope {
+impl From<&GuestId> for PromptScope {
     fn from(guest: &GuestId) -> Self {
         Self::Guest(guest.clone())
     }
@@ -93,7 +93,7 @@ fn checked_name<'a>(field: &str, text: &'a str) -> Result<&'a str, InvalidField>
 #[derive(Clone, Debug, PartialEq)]
 pub struct PromptSetting {
     /// Who may see the answer.
-    pub scope: Scope,
+    pub scope: PromptScope,
     /// The model that answers, as the caller names it.
     pub model: String,
     /// Its temperature; `None` is the model's own, and no number is equal to it.
@@ -188,7 +188,7 @@ mod tests {
 
     fn setting() -> PromptSetting {
         PromptSetting {
-            scope: Scope::parse("tenant:acme").unwrap(),
+            scope: PromptScope::parse("tenant:acme").unwrap(),
             model: "gpt".into(),
             temperature: Some(0.2),
             max_tokens: Some(100),
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn scopes_come_back_as_they_were_and_others_are_refused() {
         for text in ["guest:g1", "tenant:Acme & Söhne", "tenant:guest:g1"] {
-            let scope = Scope::parse(text).unwrap();
+            let scope = PromptScope::parse(text).unwrap();
             assert_eq!(scope.to_string(), text);
             assert!(scope.is_stored_as(text));
             for other in ["guest:g", "guest:g11", "tenant:g1", "g1", ""] {
@@ -216,7 +216,7 @@ mod tests {
             "tenant:a\0",
             "Tenant:a",
         ] {
-            let field = Scope::parse(bad).unwrap_err().field;
+            let field = PromptScope::parse(bad).unwrap_err().field;
             assert!(field.starts_with("scope"), "{bad:?} {field}");
         }
     }
@@ -232,8 +232,8 @@ mod tests {
     #[test]
     fn every_part_of_a_key_makes_another_id() {
         let change: [fn(&mut PromptSetting); 8] = [
-            |it| it.scope = Scope::Tenant("other".into()),
-            |it| it.scope = Scope::parse("guest:acme").unwrap(),
+            |it| it.scope = PromptScope::Tenant("other".into()),
+            |it| it.scope = PromptScope::parse("guest:acme").unwrap(),
             |it| it.model = "gpt2".into(),
             |it| it.temperature = Some(0.3),
             |it| it.temperature = None,

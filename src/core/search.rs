@@ -77,9 +77,9 @@ impl SearchText {
 
 /// How many hits are wanted at most, 1 to [`K::MAX`]; 10 unless told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct K(usize);
+pub struct Limit(usize);
 
-impl K {
+impl Limit {
     /// More than anybody reads; it bounds what one answer may hold.
     pub const MAX: usize = 100;
 
@@ -98,7 +98,7 @@ impl K {
     }
 }
 
-impl Default for K {
+impl Default for Limit {
     fn default() -> Self {
         Self(10)
     }
@@ -191,7 +191,7 @@ impl Filters {
 /// Where a message stands among all messages; the greater place is the newer one. Ids of conversations ascend with the
 /// time they began at, sequences with the time of storing.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Place {
+pub struct MessagePosition {
     /// The conversation.
     pub conversation: ConversationId,
     /// The place in it.
@@ -235,8 +235,8 @@ impl Hit {
     }
 
     /// Where it stands.
-    pub fn place(&self) -> Place {
-        Place {
+    pub fn place(&self) -> MessagePosition {
+        MessagePosition {
             conversation: self.conversation,
             sequence: self.sequence,
         }
@@ -245,7 +245,7 @@ impl Hit {
 
 /// What a search found, and in how much it looked.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Findings {
+pub struct SearchResults {
     /// The hits, the best first.
     pub hits: Vec<Hit>,
     /// How many messages were compared: by meaning, those that have a vector of the model in use.
@@ -258,15 +258,15 @@ pub struct Findings {
 ///
 /// For hits, `T` begins with the score and ends with what is unique: equal scores then fall to the newer message.
 #[derive(Clone, Debug)]
-pub struct Best<T> {
+pub struct TopK<T> {
     k: usize,
     /// The least of those kept is on top.
     kept: BinaryHeap<Reverse<T>>,
 }
 
-impl<T: Ord> Best<T> {
+impl<T: Ord> TopK<T> {
     /// None yet, and at most `k` ever.
-    pub fn new(k: K) -> Self {
+    pub fn new(k: Limit) -> Self {
         Self::of(k.get())
     }
 
@@ -309,9 +309,9 @@ mod tests {
 
     #[test]
     fn bounds_are_held_and_the_field_is_named() {
-        assert_eq!(K::default().get(), 10);
+        assert_eq!(Limit::default().get(), 10);
         for bad in [0, 101] {
-            assert_eq!(K::new("k", bad).unwrap_err().field, "k");
+            assert_eq!(Limit::new("k", bad).unwrap_err().field, "k");
         }
         let long = "é".repeat(2049);
         for bad in ["", " \n", "a\0b", &long] {
@@ -354,7 +354,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_best_are_the_head_of_the_sorted(all in prop::collection::vec((0..9_i32, 0..99_i32), 0..60), k in 1..20_usize) {
-            let mut best = Best::of(k);
+            let mut best = TopK::of(k);
             for &candidate in &all {
                 let is_beaten = best.least().is_some_and(|least| *least >= candidate);
                 let before = best.clone().into_sorted();

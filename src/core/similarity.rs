@@ -9,13 +9,13 @@ use guestbook_kernel::{Lanes, byte_dots, widened};
 
 /// A vector that is sought, made ready to be compared with many stored ones of the same model.
 #[derive(Clone, Debug)]
-pub struct Probe {
+pub struct QuantizedQuery {
     cells: Vec<i16>,
     square: i64,
     lanes: Lanes,
 }
 
-impl Probe {
+impl QuantizedQuery {
     /// Makes a vector ready, for the widest instructions that this CPU has.
     pub fn new(sought: &Vector) -> Self {
         Self::with(Lanes::best(), sought)
@@ -115,7 +115,7 @@ mod tests {
         fn a_probe_gives_the_bits_of_plain_arithmetic(vectors in vectors()) {
             let (sought, stored) = vectors.split_first().unwrap();
             let rows: Vec<i8> = stored.iter().flat_map(Vector::components).copied().collect();
-            for probe in [Probe::new(sought), Probe::plain(sought)] {
+            for probe in [QuantizedQuery::new(sought), QuantizedQuery::plain(sought)] {
                 let mut dots = vec![0; stored.len()];
                 probe.dots(&rows, &mut dots);
                 for (stored, dot) in stored.iter().zip(dots) {
@@ -132,6 +132,6 @@ mod tests {
     #[test]
     fn a_row_of_another_dimension_is_not_compared() {
         let sought = Vector::quantise(&[3.0, 4.0], 2).unwrap();
-        assert_eq!(Probe::new(&sought).dot(&[1, 2, 3]), None);
+        assert_eq!(QuantizedQuery::new(&sought).dot(&[1, 2, 3]), None);
     }
 }

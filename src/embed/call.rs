@@ -27,14 +27,14 @@ const LONGEST_DETAIL: usize = 200;
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// A prepared call: the client (it keeps connections), the place, the key, the patience.
-pub(super) struct Call {
+pub(super) struct EmbeddingClient {
     client: Client,
     endpoint: Endpoint,
     api_key: Option<ApiKey>,
     timeout: Duration,
 }
 
-impl Call {
+impl EmbeddingClient {
     /// Prepares the client; nothing is sent yet.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Call {
     }
 }
 
-impl fmt::Debug for Call {
+impl fmt::Debug for EmbeddingClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("endpoint", &self.endpoint)

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::call::Call;
+use super::call::EmbeddingClient;
 use super::endpoint::Endpoint;
 use super::{EmbedError, Embedder, InlineEmbedder, reply};
 use guestbook_core::api_key::{ApiKey, BadKey};
@@ -57,19 +57,19 @@ pub struct OpenAi {
     id: ModelId,
     model: String,
     dimension: usize,
-    call: Call,
+    call: EmbeddingClient,
 }
 
 /// The body of a request.
 #[derive(Serialize)]
-struct Request<'a> {
+struct EmbeddingRequest<'a> {
     model: &'a str,
     input: &'a [&'a str],
     encoding_format: &'static str,
 }
 
 /// One answer per text.
-type Answers = Vec<Result<Option<Vector>, EmbedError>>;
+type TextResults = Vec<Result<Option<Vector>, EmbedError>>;
 
 impl OpenAi {
     /// Prepares the embedder; nothing is sent yet.
@@ -91,13 +91,14 @@ impl OpenAi {
             id: ModelId::new(&options.model, options.dimension, &digest.into()),
             model: options.model,
             dimension: options.dimension,
-            call: Call::new(endpoint, key, options.timeout).map_err(BadOptions::Client)?,
+            call: EmbeddingClient::new(endpoint, key, options.timeout)
+                .map_err(BadOptions::Client)?,
         })
     }
 
     /// One request, of 1 to [`INPUTS_PER_REQUEST`] texts that are not blank.
-    async fn ask(&self, input: &[&str]) -> Result<Answers, EmbedError> {
-        let request = Request {
+    async fn ask(&self, input: &[&str]) -> Result<TextResults, EmbedError> {
+        let request = EmbeddingRequest {
             model: &self.model,
             input,
             encoding_format: "float",
@@ -129,7 +130,7 @@ impl Embedder for OpenAi {
         None
     }
 
-    async fn embed(&self, texts: &[&str]) -> Answers {
+    async fn embed(&self, texts: &[&str]) -> TextResults {
         let mut answers = vec![Ok(None); texts.len()];
         // Servers refuse an empty input, and a blank one has nothing to embed.
         let blank = |&place: &usize| texts[place].trim().is_empty();

@@ -7,13 +7,13 @@ use serde_json::value::RawValue;
 use guestbook_core::Vector;
 
 #[derive(Deserialize)]
-struct Reply<'a> {
+struct EmbeddingResponse<'a> {
     #[serde(borrow)]
-    data: Vec<Item<'a>>,
+    data: Vec<EmbeddingItem<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Item<'a> {
+struct EmbeddingItem<'a> {
     /// Which input this answers, from 0.
     index: usize,
     /// Left unread at first: one bad vector must not spoil its neighbours.
@@ -31,7 +31,7 @@ pub(super) fn read(
     count: usize,
     dimension: usize,
 ) -> Result<Vec<Result<Vector, String>>, String> {
-    let reply: Reply<'_> = serde_json::from_slice(body)
+    let reply: EmbeddingResponse<'_> = serde_json::from_slice(body)
         .map_err(|error| format!("the answer is not the expected JSON: {error}"))?;
     if reply.data.len() != count {
         let found = reply.data.len();
@@ -63,14 +63,14 @@ fn vector(item: &RawValue, dimension: usize) -> Result<Vector, String> {
 /// Only that field: other parts of such answers repeat the request, and messages do not belong into logs.
 pub(super) fn complaint(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Complaint {
-        error: Detail,
+    struct ErrorResponse {
+        error: ErrorDetail,
     }
     #[derive(Deserialize)]
-    struct Detail {
+    struct ErrorDetail {
         message: String,
     }
-    let complaint: Complaint = serde_json::from_slice(body).ok()?;
+    let complaint: ErrorResponse = serde_json::from_slice(body).ok()?;
     Some(complaint.error.message)
 }
 

@@ -33,13 +33,13 @@ static VOCABULARY: &str = include_str!("../../assets/embedding/vocab.txt");
 pub struct StaticTable {
     model: ModelId,
     wordpiece: WordPiece,
-    rows: Rows,
+    rows: TableRows,
 }
 
 impl StaticTable {
     /// Makes the embedder from the files in the program. About a millisecond: make one and keep it.
     pub fn new() -> Self {
-        let rows = Rows::parse(ROWS).expect("static.sem is compiled in and read by the tests");
+        let rows = TableRows::parse(ROWS).expect("static.sem is compiled in and read by the tests");
         let wordpiece =
             WordPiece::new(VOCABULARY).expect("vocab.txt is compiled in and read by the tests");
         Self {
@@ -123,7 +123,7 @@ impl Embedder for StaticTable {
 
 /// static.sem, read in place. Little-endian: `"SEM1"`, dimension u32, first id u32, rows u32, one f32 scale a row, then
 /// the rows, one i8 a component.
-struct Rows {
+struct TableRows {
     /// Ids below this (the special and unused pieces, `[UNK]` among them) have no row.
     first_id: u32,
     scales: &'static [[u8; 4]],
@@ -131,7 +131,7 @@ struct Rows {
 }
 
 /// One row: component = scale × cell.
-struct Row {
+struct TableRow {
     scale: f32,
     cells: &'static [u8; DIMENSION],
 }
@@ -147,7 +147,7 @@ enum BadTable {
     Size,
 }
 
-impl Rows {
+impl TableRows {
     fn parse(bytes: &'static [u8]) -> Result<Self, BadTable> {
         let (header, body) = bytes.split_first_chunk::<16>().ok_or(BadTable::Header)?;
         let (words, _) = header.as_chunks::<4>();
@@ -176,16 +176,16 @@ impl Rows {
     }
 
     /// The row of a piece; `None` if the piece has none.
-    fn get(&self, id: u32) -> Option<Row> {
+    fn get(&self, id: u32) -> Option<TableRow> {
         let index = id.checked_sub(self.first_id)? as usize;
-        Some(Row {
+        Some(TableRow {
             scale: f32::from_le_bytes(*self.scales.get(index)?),
             cells: self.cells.get(index)?,
         })
     }
 }
 
-impl Row {
+impl TableRow {
     /// Multiplies, rounds, adds, rounds: rustc never fuses the two, so the result is the same with and without FMA.
     fn add_to(&self, sum: &mut [f32; DIMENSION]) {
         for (total, cell) in sum.iter_mut().zip(self.cells) {
@@ -198,17 +198,17 @@ impl Row {
 mod tests {
     use super::*;
 
-    fn table(magic: &[u8], numbers: [u32; 3], body: usize) -> Result<Rows, BadTable> {
+    fn table(magic: &[u8], numbers: [u32; 3], body: usize) -> Result<TableRows, BadTable> {
         let mut bytes = magic.to_vec();
         bytes.extend(numbers.iter().flat_map(|n| n.to_le_bytes()));
         bytes.extend(std::iter::repeat_n(0, body));
-        Rows::parse(bytes.leak())
+        TableRows::parse(bytes.leak())
     }
 
     #[test]
     fn a_table_is_read_only_if_header_and_size_agree() {
         assert!(table(b"SEM1", [256, 999, 2], 2 * 260).is_ok());
-        assert_eq!(Rows::parse(b"SEM1").err(), Some(BadTable::Header));
+        assert_eq!(TableRows::parse(b"SEM1").err(), Some(BadTable::Header));
         for (magic, numbers, body, reason) in [
             (b"SEM2", [256, 0, 1], 260, BadTable::Header),
             (b"SEM1", [128, 0, 1], 132, BadTable::Dimension(128)),

@@ -47,7 +47,7 @@ pub struct Vocabulary {
     /// By id.
     pieces: Vec<Piece>,
     /// Open addressing with linear probing, at most half full, so that a miss ends soon. The size is a power of 2.
-    slots: Vec<Slot>,
+    slots: Vec<HashSlot>,
     unknown: u32,
     /// Bytes of the longest piece: nothing longer needs to be looked up.
     longest: usize,
@@ -62,7 +62,7 @@ struct Piece {
 }
 
 #[derive(Clone, Copy)]
-struct Slot {
+struct HashSlot {
     /// The upper half of the hash: spares nearly every comparison of text that would fail.
     tag: u32,
     /// [`FREE`] if nothing is here.
@@ -80,7 +80,7 @@ impl Vocabulary {
         let text = text.into();
         let pieces = pieces(&text)?;
         let longest = pieces.iter().map(|piece| usize::from(piece.length)).max();
-        let empty = Slot { tag: 0, id: FREE };
+        let empty = HashSlot { tag: 0, id: FREE };
         let mut made = Self {
             text,
             slots: vec![empty; (pieces.len() * 2).next_power_of_two()],
@@ -154,7 +154,7 @@ impl Vocabulary {
             at = self.after(at);
         }
         let id = id as u32; // `pieces` refuses files whose offsets, hence line numbers, exceed 32 bits
-        self.slots[at] = Slot { tag, id };
+        self.slots[at] = HashSlot { tag, id };
     }
 
     /// The slot where the search for a hash begins, and its tag.

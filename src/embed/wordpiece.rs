@@ -50,7 +50,7 @@ impl WordPiece {
 
     /// Hands the id of each piece of `text`, in order, to `emit`; a word that cannot be cut gives that of `[UNK]`.
     pub fn tokenize(&self, text: &str, mut emit: impl FnMut(u32)) {
-        let mut word = Word::new();
+        let mut word = CleanWord::new();
         for c in text.chars() {
             // ASCII is the common case: decided without the Unicode tables.
             match c {
@@ -66,7 +66,7 @@ impl WordPiece {
     }
 
     /// A character beyond ASCII.
-    fn take(&self, c: char, word: &mut Word, emit: &mut impl FnMut(u32)) {
+    fn take(&self, c: char, word: &mut CleanWord, emit: &mut impl FnMut(u32)) {
         if is_dropped(c) {
             return;
         }
@@ -96,14 +96,14 @@ impl WordPiece {
     }
 
     /// Ends the word before `c`, then cuts `c` as a word of its own.
-    fn cut_alone(&self, word: &mut Word, c: char, emit: &mut impl FnMut(u32)) {
+    fn cut_alone(&self, word: &mut CleanWord, c: char, emit: &mut impl FnMut(u32)) {
         self.cut(word, emit);
         word.push(c);
         self.cut(word, emit);
     }
 
     /// Emits the pieces of the word, if there is one, and begins the next.
-    fn cut(&self, word: &mut Word, emit: &mut impl FnMut(u32)) {
+    fn cut(&self, word: &mut CleanWord, emit: &mut impl FnMut(u32)) {
         if word.characters == 0 {
             return;
         }
@@ -115,7 +115,7 @@ impl WordPiece {
     }
 
     /// Finds the ids of the word's pieces and returns how many; `None` if some part of it is no piece.
-    fn match_pieces(&self, word: &mut Word) -> Option<usize> {
+    fn match_pieces(&self, word: &mut CleanWord) -> Option<usize> {
         if word.characters > LONGEST_WORD {
             return None;
         }
@@ -134,7 +134,7 @@ impl WordPiece {
 }
 
 /// The word being read, cleaned and lower-case.
-struct Word {
+struct CleanWord {
     buffer: [u8; WORD_BYTES],
     /// Bytes in use.
     length: usize,
@@ -144,7 +144,7 @@ struct Word {
     ids: [u32; LONGEST_WORD],
 }
 
-impl Word {
+impl CleanWord {
     fn new() -> Self {
         Self {
             buffer: [0; WORD_BYTES],

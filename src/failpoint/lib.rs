@@ -15,7 +15,7 @@ pub const NAMES: [&str; 13] = [
     "flush.before",  // list writes are about to be made durable
     "flush.after",   // they are durable, the tables do not know
     "replace.mid",   // a list is rebuilt up to a page
-    "replay.mid",    // some debts to the lists are paid, and not noted
+    "replay.mid",    // some outbox entries are paid, and not noted
     "migrate.mid",   // a guest's chat is half a user's
     "erase.mid",     // a guest's chat is half gone
     "retime.mid",    // some lists have another life in their store, and not in the tables

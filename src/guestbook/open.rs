@@ -13,7 +13,7 @@ use guestbook_storage::{Durability, ListCache, RowSink, Stores, path};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use guestbook_sqlite::{Copied, Step, Stop, Watch};
+pub use guestbook_sqlite::{CopyObserver, CopyProgress, CopySummary, StopFlag};
 pub use guestbook_storage::path::require_folder;
 pub use guestbook_storage::private::make_files_private;
 
@@ -183,7 +183,7 @@ pub async fn stored_settings(url: &DatabaseUrl) -> Result<StoredSettings> {
 
 /// What tables are opened for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Purpose {
+pub enum OpenMode {
     /// To serve with these settings, which then hold for what is stored already. On a server they are those of all nodes, and
     /// with others a node is refused.
     Serve,
@@ -193,7 +193,7 @@ pub enum Purpose {
 
 /// How tables are opened, beside what they have to know to write their rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Access {
+pub struct OpenOptions {
     /// Connections at most, where they are on a server.
     pub connections: usize,
     /// What a commit outlives, where they are in a file. A server has settings of its own.
@@ -206,20 +206,20 @@ pub struct Access {
 /// Those of the backend.
 pub async fn database(
     url: &DatabaseUrl,
-    access: Access,
+    access: OpenOptions,
     settings: TableSettings,
-    purpose: Purpose,
+    purpose: OpenMode,
 ) -> Result<Stores> {
     let _ = access.connections; // files have none
     Ok(match url {
         DatabaseUrl::Sqlite(path) => Stores::of(Arc::new(match purpose {
-            Purpose::Serve => SqliteDatabase::open_for(access.durability, path, settings)?,
-            Purpose::Inspect => SqliteDatabase::inspect(path, settings)?,
+            OpenMode::Serve => SqliteDatabase::open_for(access.durability, path, settings)?,
+            OpenMode::Inspect => SqliteDatabase::inspect(path, settings)?,
         })),
         #[cfg(feature = "postgres")]
         DatabaseUrl::Postgres(url) => Stores::of(Arc::new(match purpose {
-            Purpose::Serve => PostgresDatabase::join(url, access.connections, settings).await?,
-            Purpose::Inspect => {
+            OpenMode::Serve => PostgresDatabase::join(url, access.connections, settings).await?,
+            OpenMode::Inspect => {
                 PostgresDatabase::inspect(url, access.connections, settings).await?
             }
         })),
@@ -278,7 +278,7 @@ pub async fn query(url: &DatabaseUrl, statement: &str, sink: &mut dyn RowSink) -
 ///
 /// # Errors
 /// Those of the backend; `Unsupported` for tables that are not in a file. Nothing of `target` is left then.
-pub fn save(url: &DatabaseUrl, target: &Path, watch: &mut Watch) -> Result<Copied> {
+pub fn save(url: &DatabaseUrl, target: &Path, watch: &mut CopyObserver) -> Result<CopySummary> {
     sqlite::save(file(url, "backup")?, target, watch)
 }
 
@@ -287,7 +287,7 @@ pub fn save(url: &DatabaseUrl, target: &Path, watch: &mut Watch) -> Result<Copie
 ///
 /// # Errors
 /// As [`save`]; there are no tables then, as before.
-pub fn restore(url: &DatabaseUrl, backup: &Path, watch: &mut Watch) -> Result<Copied> {
+pub fn restore(url: &DatabaseUrl, backup: &Path, watch: &mut CopyObserver) -> Result<CopySummary> {
     sqlite::restore(backup, file(url, "restore")?, watch)
 }
 

@@ -1,9 +1,9 @@
 //! A guest's chat: its history, its live list, its deletion.
 
 use super::deadline::Deadline;
-use super::extract::{GuestPath, Parameters};
+use super::extract::{GuestPath, QueryParameters};
 use super::history::{Form, PageRequest, page};
-use super::wire::{DeletedAnswer, SessionAnswer};
+use super::wire::{DeletedResponse, SessionResponse};
 use super::{App, Problem};
 use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
@@ -19,7 +19,7 @@ pub(super) async fn history(State(app): State<App>, request: Request) -> Result<
     let deadline = Deadline::after(app.settings.request_timeout);
     let (mut parts, _) = request.into_parts();
     let GuestPath(guest) = GuestPath::from_request_parts(&mut parts, &app).await?;
-    let page = page(&Parameters::from_request_parts(&mut parts, &app).await?)?;
+    let page = page(&QueryParameters::from_request_parts(&mut parts, &app).await?)?;
     let path = format!("/v1/guest/chat/{guest}");
     let (chat, form) = (ChatKey::Guest(guest), Form::Messages);
     let asked = PageRequest {
@@ -40,7 +40,7 @@ pub(super) async fn session(
 ) -> Result<Response, Problem> {
     match deadline.read(app.service.session(&guest)).await? {
         Some(session) => {
-            let answer = Json(SessionAnswer::new(&guest, &session)).into_response();
+            let answer = Json(SessionResponse::new(&guest, &session)).into_response();
             Ok(app.admit(answer, session.permit, deadline).await)
         }
         None => {
@@ -61,5 +61,5 @@ pub(super) async fn delete(
     let deleting = app.service.delete(guest.clone());
     let deleted = deadline.bound(deleting).await;
     let deleted = deleted.ok_or_else(|| Problem::unfinished("deletion"))??;
-    Ok(Json(DeletedAnswer::new(guest.as_str(), deleted)).into_response())
+    Ok(Json(DeletedResponse::new(guest.as_str(), deleted)).into_response())
 }

@@ -1,6 +1,6 @@
 //! `ETag` and `If-None-Match`: what a client has already is not sent again.
 
-use super::wire::ConversationAnswer;
+use super::wire::ConversationResponse;
 use axum::http::header::IF_NONE_MATCH;
 use axum::http::{HeaderMap, HeaderValue};
 use guestbook_core::{Conversation, content_hash};
@@ -25,7 +25,7 @@ impl EntityTag {
     /// them, and what is stored never changes; another version of this program may write the same otherwise.
     pub(super) fn of(question: &str, origin: Origin, conversation: &Conversation) -> Self {
         let Origin { epoch, generation } = origin;
-        let row = serde_json::to_string(&ConversationAnswer::from(conversation))
+        let row = serde_json::to_string(&ConversationResponse::from(conversation))
             .expect("a String takes every byte, and there is no map with odd keys");
         let version = env!("CARGO_PKG_VERSION");
         let named = format!("{version}\n{epoch}\n{generation}\n{question}\n{row}");

@@ -103,9 +103,9 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
 
 /// The `Idempotency-Key` of the head, or what is wrong with it. It is read before the body comes: whoever keeps a header keeps the
 /// buffer that it came in.
-pub(super) struct Key(pub(super) Result<Option<IdempotencyKey>, InvalidField>);
+pub(super) struct IdempotencyHeader(pub(super) Result<Option<IdempotencyKey>, InvalidField>);
 
-impl FromRequestParts<App> for Key {
+impl FromRequestParts<App> for IdempotencyHeader {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
@@ -178,9 +178,9 @@ pub(super) fn conversation_id(field: &str, text: &str) -> Result<ConversationId,
 }
 
 /// The parameters after the `?`. Unknown ones are ignored, as the old service did.
-pub(super) struct Parameters(HashMap<String, String>);
+pub(super) struct QueryParameters(HashMap<String, String>);
 
-impl FromRequestParts<App> for Parameters {
+impl FromRequestParts<App> for QueryParameters {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
@@ -191,7 +191,7 @@ impl FromRequestParts<App> for Parameters {
     }
 }
 
-impl Parameters {
+impl QueryParameters {
     /// A parameter's text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

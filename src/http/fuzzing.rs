@@ -1,7 +1,7 @@
 //! The laws of bodies, for inputs that nobody thought of; see fuzz/.
 
 use super::Problem;
-use super::wire::{IncomingMessage, IncomingMigration, read_object};
+use super::wire::{MessageRequest, MigrationRequest, read_object};
 use axum::http::StatusCode;
 use guestbook_core::{ClientId, GuestId, InvalidField, NewMessage, Role};
 use serde::de::IgnoredAny;
@@ -22,7 +22,7 @@ pub fn bodies(data: &[u8]) {
 }
 
 fn message(text: &str) {
-    let incoming: IncomingMessage<'_> = match read_object(text) {
+    let incoming: MessageRequest<'_> = match read_object(text) {
         Ok(incoming) => incoming,
         Err(problem) => return refused(&problem, text),
     };
@@ -114,7 +114,7 @@ fn assert_reads_back(message: &NewMessage) {
         json.truncate(json.len() - 1);
         json.push_str(&format!(r#","metadata":{}}}"#, metadata.get()));
     }
-    let again: IncomingMessage<'_> = read_object(&json).expect("an object");
+    let again: MessageRequest<'_> = read_object(&json).expect("an object");
     let again = again
         .for_its_guest(None, CONTENT_LIMIT)
         .expect("it was taken before");
@@ -134,7 +134,7 @@ fn assert_reads_back(message: &NewMessage) {
 }
 
 fn migration(text: &str) {
-    match read_object::<IncomingMigration<'_>>(text) {
+    match read_object::<MigrationRequest<'_>>(text) {
         Err(problem) => refused(&problem, text),
         Ok(incoming) => match incoming.user() {
             Ok(user) => assert!((1..=128).contains(&user.as_str().len())),

@@ -5,9 +5,9 @@
 
 use super::deadline::Deadline;
 use super::entity_tag::{EntityTag, Origin};
-use super::extract::Parameters;
+use super::extract::QueryParameters;
 use super::response_cache::{CachedResponse, PageHead, question};
-use super::wire::{ConversationAnswer, MessageAnswer};
+use super::wire::{ConversationResponse, MessageResponse};
 use super::{App, Problem};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -20,7 +20,7 @@ use futures_util::stream::try_unfold;
 use guestbook_core::error::{Error, ErrorKind, Result as StoreResult};
 use guestbook_core::{InvalidField, Message};
 use guestbook_service::HistoryPage;
-use guestbook_storage::database::{ChatKey, Page, PageStart};
+use guestbook_storage::database::{ChatKey, PageRange, PageStart};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct PageRequest {
     pub(super) chat: ChatKey,
-    pub(super) page: Page,
+    pub(super) page: PageRange,
     /// Where it is, for links to the next one.
     pub(super) path: String,
     pub(super) form: Form,
@@ -195,7 +195,7 @@ impl Form {
         match self {
             Self::Messages => Ok(b"[".to_vec()),
             Self::Conversation => {
-                let row = ConversationAnswer::from(page.conversation());
+                let row = ConversationResponse::from(page.conversation());
                 let mut json = serde_json::to_vec(&row).map_err(unwritable)?;
                 json.pop(); // the brace
                 json.extend_from_slice(br#","messages":["#);
@@ -218,7 +218,7 @@ fn write(messages: &[Message], mut has_some: bool, json: &mut Vec<u8>) -> StoreR
         if std::mem::replace(&mut has_some, true) {
             json.push(b',');
         }
-        serde_json::to_writer(&mut *json, &MessageAnswer::from(message)).map_err(unwritable)?;
+        serde_json::to_writer(&mut *json, &MessageResponse::from(message)).map_err(unwritable)?;
     }
     Ok(())
 }
@@ -237,7 +237,7 @@ fn tag(app: &App, uri: &Uri, page: &HistoryPage) -> EntityTag {
 }
 
 /// `limit`, `before` and `after`, or `last`, as a page.
-pub(super) fn page(parameters: &Parameters) -> Result<Page, InvalidField> {
+pub(super) fn page(parameters: &QueryParameters) -> Result<PageRange, InvalidField> {
     if let Some(limit) = parameters.count("last", HISTORY_CAP)? {
         let mut others = ["limit", "before", "after"].into_iter();
         if let Some(other) = others.find(|name| parameters.text(name).is_some()) {
@@ -245,7 +245,7 @@ pub(super) fn page(parameters: &Parameters) -> Result<Page, InvalidField> {
             return Err(InvalidField::new("last", rule));
         }
         let from = PageStart::Below(BEYOND_ALL);
-        return Ok(Page { limit, from });
+        return Ok(PageRange { limit, from });
     }
     let limit = parameters.limit(HISTORY_CAP)?;
     let from = match (parameters.number("before")?, parameters.number("after")?) {
@@ -259,11 +259,11 @@ pub(super) fn page(parameters: &Parameters) -> Result<Page, InvalidField> {
         (None, Some(after)) => PageStart::At(after.saturating_add(1)),
         (None, None) => PageStart::At(0),
     };
-    Ok(Page { limit, from })
+    Ok(PageRange { limit, from })
 }
 
 /// `<…>; rel="next"` where there is more in the direction of the page.
-fn next(path: &str, asked: Page, page: &HistoryPage) -> Option<HeaderValue> {
+fn next(path: &str, asked: PageRange, page: &HistoryPage) -> Option<HeaderValue> {
     let limit = asked.limit;
     let (first, last) = page.bounds()?;
     let next = match asked.from {

@@ -6,12 +6,13 @@ mod auth;
 mod body_budget;
 mod chats;
 mod deadline;
+mod drain;
 mod entity_tag;
-mod everything;
 mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod global_search;
 mod history;
 mod idle;
 mod listen;
@@ -28,17 +29,16 @@ mod response_cache;
 mod routes;
 mod search;
 mod server;
-mod stall;
-mod unread;
 mod users;
 mod wire;
+mod write_timeout;
 
 pub use listen::{Listen, NoPlace, ServerAddress};
 pub use listener::Listener;
 pub use problem::Problem;
-pub use routes::{Access, Route, routes};
-pub use server::Server;
-pub use wire::StatsAnswer;
+pub use routes::{Route, RouteAccess, routes};
+pub use server::HttpServer;
+pub use wire::StatsResponse;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
@@ -176,7 +176,7 @@ impl App {
         deadline: Deadline,
         text: &SearchText,
     ) -> Result<(ModelId, Vector), Problem> {
-        let embedded = deadline.bound(self.service.meaning(text)).await;
+        let embedded = deadline.bound(self.service.embed_query(text)).await;
         Ok(embedded.ok_or_else(Problem::unanswered)??)
     }
 }

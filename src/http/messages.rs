@@ -1,9 +1,9 @@
 //! Storing messages: one, a guest's batch, many guests' lines.
 
 use super::deadline::Deadline;
-use super::extract::{GuestPath, JsonBody, Key};
+use super::extract::{GuestPath, IdempotencyHeader, JsonBody};
 use super::patience::Patience;
-use super::wire::{Elements, IncomingBatch, IncomingMessage, Line, SavedAnswer, read, read_object};
+use super::wire::{BatchRequest, Elements, Line, MessageRequest, SavedResponse, read, read_object};
 use super::{App, Problem};
 use axum::Json;
 use axum::body::Body;
@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use guestbook_core::{GuestId, IdempotencyKey, InvalidField, NewMessage};
-use guestbook_service::{Answer, Fate, Saved, Waiting};
+use guestbook_service::{Fate, GroupOutcome, PendingGroups, SavedMessage};
 
 /// Messages of one guest at a time.
 const GUEST_BATCH: usize = 1000;
@@ -25,10 +25,10 @@ const LINES_AT_A_TIME: usize = 512;
 pub(super) async fn post(
     State(app): State<App>,
     GuestPath(guest): GuestPath,
-    Key(key): Key,
+    IdempotencyHeader(key): IdempotencyHeader,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let incoming: IncomingMessage<'_> = read_object(body.text()?)?;
+    let incoming: MessageRequest<'_> = read_object(body.text()?)?;
     let key = key?;
     let message = incoming.for_guest(&guest, key.clone(), app.settings.content_limit)?;
     // Under the same key a batch would have been another request.
@@ -45,10 +45,10 @@ pub(super) async fn post(
 pub(super) async fn post_guest_batch(
     State(app): State<App>,
     GuestPath(guest): GuestPath,
-    Key(key): Key,
+    IdempotencyHeader(key): IdempotencyHeader,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let batch: IncomingBatch<'_> = read_object(body.text()?)?;
+    let batch: BatchRequest<'_> = read_object(body.text()?)?;
     let raw = batch
         .messages
         .ok_or_else(|| InvalidField::new("messages", "is required"))?;
@@ -63,7 +63,7 @@ pub(super) async fn post_guest_batch(
     let mut messages = Vec::with_capacity(list.count);
     for (index, text) in list.first.into_iter().enumerate() {
         let place = format!("messages[{index}]");
-        let incoming: IncomingMessage<'_> =
+        let incoming: MessageRequest<'_> =
             read_object(text).map_err(|_| InvalidField::new(&*place, "must be a JSON object"))?;
         let part = key.as_ref().map(|key| key.of_part(index));
         let message = incoming.for_guest(&guest, part, app.settings.content_limit);
@@ -87,7 +87,7 @@ pub(super) async fn post_guest_batch(
 /// answer in the same place and form.
 pub(super) async fn post_batch(
     State(app): State<App>,
-    Key(key): Key,
+    IdempotencyHeader(key): IdempotencyHeader,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let as_lines = body.is_ndjson() || !body.bytes().trim_ascii_start().starts_with(b"[");
@@ -117,7 +117,7 @@ fn one_of_many(
     content_limit: usize,
 ) -> Result<NewMessage, Problem> {
     let text = line.map_err(|number| Problem::malformed(format!("line {number} is not UTF-8")))?;
-    let incoming: IncomingMessage<'_> = read_object(text)?;
+    let incoming: MessageRequest<'_> = read_object(text)?;
     Ok(incoming.for_its_guest(key, content_limit)?)
 }
 
@@ -128,28 +128,28 @@ async fn store_one(
     group: Vec<NewMessage>,
     is_keyed: bool,
     place: impl FnOnce(usize) -> Option<usize>,
-) -> Result<Vec<Saved>, Problem> {
+) -> Result<Vec<SavedMessage>, Problem> {
     let queued = deadline.bound(app.service.enqueue(vec![group])).await;
     let mut waiting = queued.ok_or_else(Problem::not_begun)??;
     deadline.bound(waiting.wait()).await; // what is known by then is told
     match waiting.fates().pop() {
-        Some(Fate::Answered(Answer::Saved(saved))) => Ok(saved),
-        Some(Fate::Answered(Answer::Conflict { index, id })) => {
+        Some(Fate::Answered(GroupOutcome::Saved(saved))) => Ok(saved),
+        Some(Fate::Answered(GroupOutcome::Conflict { index, id })) => {
             Err(Problem::conflict(&id, is_keyed, place(index)))
         }
-        Some(Fate::Answered(Answer::Failed(cause))) => Err(cause.into()),
+        Some(Fate::Answered(GroupOutcome::Failed(cause))) => Err(cause.into()),
         Some(Fate::NotBegun) => Err(Problem::not_begun()),
         Some(Fate::Unknown) | None => Err(Problem::outcome_unknown()),
     }
 }
 
 /// What became of a line: stored for this guest, or refused.
-type Stored = Result<(GuestId, Saved), Problem>;
+type Stored = Result<(GuestId, SavedMessage), Problem>;
 
 /// Some lines on their way: those that could be read wait for one answer of the service together.
-struct Part {
+struct PendingLines {
     lines: Vec<Result<GuestId, Problem>>,
-    queued: Result<Waiting, Problem>,
+    queued: Result<PendingGroups, Problem>,
 }
 
 /// Stores what could be read, each message a group of its own; one answer per line, in order. When nothing moves any more, or the
@@ -167,8 +167,8 @@ async fn store_many(
     for (at, lines) in lines.chunks(LINES_AT_A_TIME).enumerate() {
         let first = at * LINES_AT_A_TIME;
         parts.push(match patience.refusal() {
-            Some(problem) => Part::refused(lines.len(), problem),
-            None => Part::queue(app, &mut patience, lines, first, key).await,
+            Some(problem) => PendingLines::refused(lines.len(), problem),
+            None => PendingLines::queue(app, &mut patience, lines, first, key).await,
         });
     }
     let queued = parts
@@ -182,7 +182,7 @@ async fn store_many(
     stored.collect()
 }
 
-impl Part {
+impl PendingLines {
     async fn queue(
         app: &App,
         patience: &mut Patience<'_>,
@@ -221,15 +221,15 @@ impl Part {
                 Err(problem) => return Err(problem.clone()),
             };
             match fate {
-                Some(Fate::Answered(Answer::Saved(saved))) => saved
+                Some(Fate::Answered(GroupOutcome::Saved(saved))) => saved
                     .into_iter()
                     .next()
                     .map(|saved| (guest, saved))
                     .ok_or_else(Problem::outcome_unknown),
-                Some(Fate::Answered(Answer::Conflict { id, .. })) => {
+                Some(Fate::Answered(GroupOutcome::Conflict { id, .. })) => {
                     Err(Problem::conflict(&id, is_keyed, None))
                 }
-                Some(Fate::Answered(Answer::Failed(cause))) => Err(cause.into()),
+                Some(Fate::Answered(GroupOutcome::Failed(cause))) => Err(cause.into()),
                 Some(Fate::NotBegun) => Err(not_begun.clone()),
                 Some(Fate::Unknown) | None => Err(Problem::outcome_unknown()),
             }
@@ -270,9 +270,9 @@ fn many_answers(app: &App, stored: &[Stored], as_lines: bool) -> Response {
 }
 
 impl App {
-    fn saved<'a>(&self, saved: &'a Saved, guest: &'a GuestId) -> SavedAnswer<'a> {
+    fn saved<'a>(&self, saved: &'a SavedMessage, guest: &'a GuestId) -> SavedResponse<'a> {
         let parts = self.service.parts();
-        SavedAnswer::new(
+        SavedResponse::new(
             saved,
             guest.as_str(),
             parts.lists.name(),

@@ -3,14 +3,14 @@
 use super::deadline::Deadline;
 use super::extract::GuestPath;
 use super::problem::without_database;
-use super::wire::{BackendAnswer, ReadyAnswer};
+use super::wire::{BackendResponse, ReadyResponse};
 use super::{App, Problem};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use guestbook_core::error::{Error, ErrorKind, Result as StoreResult};
-use guestbook_service::verify::{Mode, Report, Scope};
+use guestbook_service::verify::{VerifyMode, VerifyReport, VerifyScope};
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
@@ -44,13 +44,13 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     {
         tracing::warn!(%cause, "readiness check failed");
     }
-    let answer = ReadyAnswer {
+    let answer = ReadyResponse {
         status,
-        database: BackendAnswer {
+        database: BackendResponse {
             durability: promise.ok().map(|promise| promise.durability.as_str()),
-            ..BackendAnswer::new(parts.database.backend.name(), &database, without_database)
+            ..BackendResponse::new(parts.database.backend.name(), &database, without_database)
         },
-        lists: BackendAnswer::new(
+        lists: BackendResponse::new(
             parts.lists.name(),
             &lists,
             "messages are stored; their lists follow later",
@@ -96,27 +96,37 @@ impl App {
 pub(super) async fn verify(
     State(app): State<App>,
     deadline: Deadline,
-) -> Result<Json<Report>, Problem> {
+) -> Result<Json<VerifyReport>, Problem> {
     let _permit = app.verify_permit(deadline).await?;
-    Ok(Json(app.service.verify(&Scope::All, Mode::Look).await?))
+    Ok(Json(
+        app.service
+            .verify(&VerifyScope::All, VerifyMode::Look)
+            .await?,
+    ))
 }
 
 /// `POST /v1/verify`: recounts everything and rebuilds what is derived.
 pub(super) async fn repair(
     State(app): State<App>,
     deadline: Deadline,
-) -> Result<Json<Report>, Problem> {
+) -> Result<Json<VerifyReport>, Problem> {
     let _permit = app.verify_permit(deadline).await?;
-    Ok(Json(app.service.verify(&Scope::All, Mode::Repair).await?))
+    Ok(Json(
+        app.service
+            .verify(&VerifyScope::All, VerifyMode::Repair)
+            .await?,
+    ))
 }
 
 /// `GET /v1/guest/verify/{guest_id}`: recounts one guest.
 pub(super) async fn verify_guest(
     State(app): State<App>,
     GuestPath(guest): GuestPath,
-) -> Result<Json<Report>, Problem> {
+) -> Result<Json<VerifyReport>, Problem> {
     Ok(Json(
-        app.service.verify(&Scope::Guest(guest), Mode::Look).await?,
+        app.service
+            .verify(&VerifyScope::Guest(guest), VerifyMode::Look)
+            .await?,
     ))
 }
 
@@ -124,10 +134,10 @@ pub(super) async fn verify_guest(
 pub(super) async fn repair_guest(
     State(app): State<App>,
     GuestPath(guest): GuestPath,
-) -> Result<Json<Report>, Problem> {
+) -> Result<Json<VerifyReport>, Problem> {
     Ok(Json(
         app.service
-            .verify(&Scope::Guest(guest), Mode::Repair)
+            .verify(&VerifyScope::Guest(guest), VerifyMode::Repair)
             .await?,
     ))
 }

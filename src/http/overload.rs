@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Since the last line.
-static TURNED_AWAY: Mutex<Count> = Mutex::new(Count {
+static TURNED_AWAY: Mutex<CountConnections> = Mutex::new(CountConnections {
     requests: 0,
     said: None,
 });
 
-struct Count {
+struct CountConnections {
     requests: u64,
     said: Option<Instant>,
 }

@@ -7,7 +7,7 @@
 use super::deadline::Deadline;
 use super::{App, Problem};
 use guestbook_core::NewMessage;
-use guestbook_service::Waiting;
+use guestbook_service::PendingGroups;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// The patience with one batch.
@@ -38,7 +38,10 @@ impl<'a> Patience<'a> {
     }
 
     /// Queues groups, unless the server stops before there is room for them.
-    pub(super) async fn queue(&mut self, groups: Vec<Vec<NewMessage>>) -> Result<Waiting, Problem> {
+    pub(super) async fn queue(
+        &mut self,
+        groups: Vec<Vec<NewMessage>>,
+    ) -> Result<PendingGroups, Problem> {
         let service = &self.app.service;
         let waiting = tokio::select! {
             biased;
@@ -50,7 +53,7 @@ impl<'a> Patience<'a> {
     }
 
     /// Waits for the answers of everything queued, in order, as long as there is patience. Nothing is left in the queue then.
-    pub(super) async fn wait_for(&mut self, parts: &mut [&mut Waiting]) {
+    pub(super) async fn wait_for(&mut self, parts: &mut [&mut PendingGroups]) {
         let mut ended = Ended::Answered;
         for part in parts.iter_mut() {
             ended = self.wait(part).await;
@@ -70,7 +73,7 @@ impl<'a> Patience<'a> {
         }
     }
 
-    async fn wait(&self, part: &mut Waiting) -> Ended {
+    async fn wait(&self, part: &mut PendingGroups) -> Ended {
         let stop = async {
             self.app.service.draining().await;
             if let Some(last) = self.of_drain(1, 2) {

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use guestbook_core::error::{Error, ErrorKind, panic_text};
 use guestbook_core::{ClientId, InvalidField};
-use guestbook_service::Unseen;
+use guestbook_service::QueryEmbeddingError;
 use serde::Serialize;
 use std::any::Any;
 use std::borrow::Cow;
@@ -206,16 +206,16 @@ impl From<Error> for Problem {
 }
 
 /// What is said of the text of a search is said of the parameter or field `q`.
-impl From<Unseen> for Problem {
-    fn from(unseen: Unseen) -> Self {
+impl From<QueryEmbeddingError> for Problem {
+    fn from(unseen: QueryEmbeddingError) -> Self {
         match unseen {
-            Unseen::NoEmbedder => {
+            QueryEmbeddingError::NoEmbedder => {
                 let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, unseen.to_string());
                 problem.field = Some("mode".into());
                 problem
             }
-            Unseen::Nothing(_) => InvalidField::new("q", unseen.to_string()).into(),
-            Unseen::Refused(cause) => {
+            QueryEmbeddingError::Nothing(_) => InvalidField::new("q", unseen.to_string()).into(),
+            QueryEmbeddingError::Refused(cause) => {
                 tracing::warn!(
                     step = "search",
                     cause,
@@ -224,7 +224,7 @@ impl From<Unseen> for Problem {
                 let rule = "is refused by the model; mode=text looks for the words as they are";
                 InvalidField::new("q", rule).into()
             }
-            Unseen::Unanswered(cause) => Self::hiding(
+            QueryEmbeddingError::Unanswered(cause) => Self::hiding(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the model does not answer; try again shortly, or use mode=text, which needs no model",
                 &cause,
@@ -333,10 +333,10 @@ mod tests {
     fn no_model_shows_where_it_is_or_what_it_said() {
         let model = ModelId::new("m", 2, &[0; 32]);
         for unseen in [
-            Unseen::NoEmbedder,
-            Unseen::Nothing(model),
-            Unseen::Refused(INSIDES.into()),
-            Unseen::Unanswered(INSIDES.into()),
+            QueryEmbeddingError::NoEmbedder,
+            QueryEmbeddingError::Nothing(model),
+            QueryEmbeddingError::Refused(INSIDES.into()),
+            QueryEmbeddingError::Unanswered(INSIDES.into()),
         ] {
             let (_, text) = shown(unseen.into());
             for inside in INSIDES.split(' ').skip(1) {

@@ -1,43 +1,43 @@
 //! Answers to prompts that were asked before.
 
 use super::deadline::Deadline;
-use super::extract::{JsonBody, Parameters};
+use super::extract::{JsonBody, QueryParameters};
 use super::wire::{
-    ForgottenAnswer, IncomingAnswer, IncomingPrompt, KeptAnswerAnswer, LookupAnswer, StatsAnswer,
+    DeletePromptsResponse, LookupRequest, LookupResponse, PutRequest, PutResponse, StatsResponse,
     read_object,
 };
 use super::{App, Problem};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use guestbook_core::{InvalidField, Scope};
+use guestbook_core::{InvalidField, PromptScope};
 
 /// What stands for every scope.
 const EVERY: &str = "*";
 
 /// `POST /v1/cache/lookup`: the answer to a prompt. That there is none is no error.
 pub(super) async fn lookup(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
-    let incoming: IncomingPrompt<'_> = read_object(body.text()?)?;
+    let incoming: LookupRequest<'_> = read_object(body.text()?)?;
     let lookup = incoming.lookup(app.settings.content_limit)?;
     let found = body.deadline.read(app.service.lookup(&lookup)).await?;
-    Ok(Json(LookupAnswer::new(found.as_ref())).into_response())
+    Ok(Json(LookupResponse::new(found.as_ref())).into_response())
 }
 
 /// `PUT /v1/cache`: keeps the answer to a prompt, in the place of one that is there.
 pub(super) async fn keep(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let text = body.text()?;
     let limit = app.settings.content_limit;
-    let asked = read_object::<IncomingPrompt<'_>>(text)?.lookup(limit)?;
-    let keep = read_object::<IncomingAnswer<'_>>(text)?.keep(asked, limit)?;
+    let asked = read_object::<LookupRequest<'_>>(text)?.lookup(limit)?;
+    let keep = read_object::<PutRequest<'_>>(text)?.keep(asked, limit)?;
     let kept = body.deadline.read(app.service.keep(keep)).await?;
-    Ok(Json(KeptAnswerAnswer::from(&kept)).into_response())
+    Ok(Json(PutResponse::from(&kept)).into_response())
 }
 
 /// `DELETE /v1/cache?scope=`: removes what is kept in a scope; `*` stands for all of them.
 pub(super) async fn forget(
     State(app): State<App>,
     deadline: Deadline,
-    parameters: Parameters,
+    parameters: QueryParameters,
 ) -> Result<Response, Problem> {
     let text = parameters.text("scope").ok_or_else(|| {
         let rule = "is required: guest:ID, tenant:NAME, or * for all of them";
@@ -45,12 +45,12 @@ pub(super) async fn forget(
     })?;
     let scope = match text {
         EVERY => None,
-        text => Some(Scope::parse(text)?),
+        text => Some(PromptScope::parse(text)?),
     };
     let forgetting = app.service.forget(scope.as_ref());
     let forgotten = deadline.bound(forgetting).await;
     let deleted = forgotten.ok_or_else(|| Problem::unfinished("deletion"))??;
-    Ok(Json(ForgottenAnswer {
+    Ok(Json(DeletePromptsResponse {
         status: "deleted",
         scope: text.to_owned(),
         deleted,
@@ -62,7 +62,7 @@ pub(super) async fn forget(
 pub(super) async fn stats(
     State(app): State<App>,
     deadline: Deadline,
-) -> Result<Json<StatsAnswer>, Problem> {
+) -> Result<Json<StatsResponse>, Problem> {
     let stats = deadline.read(app.service.prompt_stats()).await?;
     Ok(Json(stats.into()))
 }

@@ -1,7 +1,9 @@
 //! Every route there is, in one table: the router is made from it, and so are the tests of who may use what. A route cannot be
 //! added anywhere else, and whoever adds one has to say whether it is open.
 
-use super::{App, auth, chats, everything, messages, operations, problem, prompts, search, users};
+use super::{
+    App, auth, chats, global_search, messages, operations, problem, prompts, search, users,
+};
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
@@ -10,7 +12,7 @@ use axum::routing::{MethodFilter, on};
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Access {
+pub enum RouteAccess {
     /// Everyone: what watches the process has no key.
     Open,
     /// Who carries the key, where the server has one.
@@ -25,7 +27,7 @@ pub struct Route {
     /// Where; `{name}` stands for a segment.
     pub path: &'static str,
     /// By whom.
-    pub access: Access,
+    pub access: RouteAccess,
 }
 
 /// Every route of [`super::router`].
@@ -33,10 +35,10 @@ pub fn routes() -> Vec<Route> {
     table().routes
 }
 
-fn table() -> Table {
+fn table() -> RouteTable {
     let chat = "/v1/guest/chat/{guest_id}";
     let verify = "/v1/guest/verify/{guest_id}";
-    Table::default()
+    RouteTable::default()
         .open(Method::GET, "/health", operations::health)
         .open(Method::GET, "/readyz", operations::ready)
         .guarded(Method::GET, chat, chats::history)
@@ -67,7 +69,7 @@ fn table() -> Table {
             users::conversations,
         )
         .guarded(Method::GET, "/v1/conversation/{id}", users::conversation)
-        .guarded(Method::POST, "/v1/search", everything::search)
+        .guarded(Method::POST, "/v1/search", global_search::search)
         .guarded(Method::POST, "/v1/cache/lookup", prompts::lookup)
         .guarded(Method::GET, "/v1/cache", prompts::stats)
         .guarded(Method::PUT, "/v1/cache", prompts::keep)
@@ -80,20 +82,20 @@ fn table() -> Table {
 
 /// Routes as a list and as the two routers they are in.
 #[derive(Default)]
-struct Table {
+struct RouteTable {
     routes: Vec<Route>,
     open: Router<App>,
     guarded: Router<App>,
 }
 
-impl Table {
+impl RouteTable {
     fn open<H: Handler<T, App>, T: 'static>(
         self,
         method: Method,
         path: &'static str,
         handler: H,
     ) -> Self {
-        self.add(Access::Open, method, path, handler)
+        self.add(RouteAccess::Open, method, path, handler)
     }
 
     fn guarded<H: Handler<T, App>, T: 'static>(
@@ -102,12 +104,12 @@ impl Table {
         path: &'static str,
         handler: H,
     ) -> Self {
-        self.add(Access::Guarded, method, path, handler)
+        self.add(RouteAccess::Guarded, method, path, handler)
     }
 
     fn add<H: Handler<T, App>, T: 'static>(
         mut self,
-        access: Access,
+        access: RouteAccess,
         method: Method,
         path: &'static str,
         handler: H,
@@ -115,8 +117,8 @@ impl Table {
         let filter = MethodFilter::try_from(method.clone())
             .expect("the methods of the table are HTTP's own");
         match access {
-            Access::Open => self.open = self.open.route(path, on(filter, handler)),
-            Access::Guarded => self.guarded = self.guarded.route(path, on(filter, handler)),
+            RouteAccess::Open => self.open = self.open.route(path, on(filter, handler)),
+            RouteAccess::Guarded => self.guarded = self.guarded.route(path, on(filter, handler)),
         }
         self.routes.push(Route {
             method,
@@ -130,7 +132,7 @@ impl Table {
 /// The table as a router. What is not in it is guarded, too: without the key nobody learns which routes there are, and which
 /// methods they have.
 pub(super) fn guarded(app: &App) -> Router<App> {
-    let Table { open, guarded, .. } = table();
+    let RouteTable { open, guarded, .. } = table();
     let guarded = guarded
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)

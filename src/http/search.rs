@@ -1,21 +1,21 @@
 //! Finding messages of a guest or a user, and what to send to a model of a guest's chat.
 
 use super::deadline::Deadline;
-use super::extract::{GuestPath, Parameters, UserPath};
-use super::wire::{ContextAnswer, FoundAnswer};
+use super::extract::{GuestPath, QueryParameters, UserPath};
+use super::wire::{ContextResponse, SearchResponse};
 use super::{App, Problem};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use guestbook_core::{Budget, InvalidField, K, ModelId, SearchMode, SearchText, Words};
-use guestbook_storage::database::{SearchScope, Sought};
+use guestbook_core::{ContextBudget, InvalidField, Limit, ModelId, SearchMode, SearchText, Words};
+use guestbook_storage::database::{SearchQuery, SearchScope};
 
 /// `GET /v1/guest/chat/{guest_id}/search?q=&k=&mode=meaning|text`
 pub(super) async fn guest(
     State(app): State<App>,
     deadline: Deadline,
     GuestPath(guest): GuestPath,
-    parameters: Parameters,
+    parameters: QueryParameters,
 ) -> Result<Response, Problem> {
     search(&app, deadline, SearchScope::Guest(guest), &parameters).await
 }
@@ -25,7 +25,7 @@ pub(super) async fn user(
     State(app): State<App>,
     deadline: Deadline,
     UserPath(user): UserPath,
-    parameters: Parameters,
+    parameters: QueryParameters,
 ) -> Result<Response, Problem> {
     search(&app, deadline, SearchScope::User(user), &parameters).await
 }
@@ -34,7 +34,7 @@ async fn search(
     app: &App,
     deadline: Deadline,
     scope: SearchScope,
-    parameters: &Parameters,
+    parameters: &QueryParameters,
 ) -> Result<Response, Problem> {
     let text = parameters.text("q").ok_or_else(missing)?;
     let text = SearchText::parse("q", text)?;
@@ -42,15 +42,15 @@ async fn search(
     let mode = mode.unwrap_or_default();
     let k = k(parameters)?;
     let (model, sought) = match mode {
-        SearchMode::Text => (None, Sought::Text(Words::of("q", &text)?)),
+        SearchMode::Text => (None, SearchQuery::Text(Words::of("q", &text)?)),
         SearchMode::Meaning => {
             let (model, vector) = app.embed(deadline, &text).await?;
-            (Some(model.clone()), Sought::Meaning { model, vector })
+            (Some(model.clone()), SearchQuery::Meaning { model, vector })
         }
     };
     let searching = app.service.search(scope, sought, k);
     let (found, permit) = app.read(deadline, searching).await?;
-    let answer = FoundAnswer::new(mode, model.as_ref(), &found);
+    let answer = SearchResponse::new(mode, model.as_ref(), &found);
     Ok(app.admit(Json(answer), permit, deadline).await)
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn context(
     State(app): State<App>,
     deadline: Deadline,
     GuestPath(guest): GuestPath,
-    parameters: Parameters,
+    parameters: QueryParameters,
 ) -> Result<Response, Problem> {
     let text = parameters.text("q");
     let text = text.map(|q| SearchText::parse("q", q)).transpose()?;
@@ -69,8 +69,8 @@ pub(super) async fn context(
     })?;
     // Without a question there is nothing else that the budget could be for.
     let recent = parameters.number("recent")?;
-    let recent = recent.or(text.is_some().then_some(Budget::RECENT));
-    let budget = Budget::new(max_tokens, recent)?;
+    let recent = recent.or(text.is_some().then_some(ContextBudget::RECENT));
+    let budget = ContextBudget::new(max_tokens, recent)?;
     let about = match &text {
         Some(text) => Some(app.embed(deadline, text).await?),
         None => None,
@@ -82,14 +82,14 @@ pub(super) async fn context(
         found.unwrap_or_default(),
         model.as_ref().map(ModelId::as_str),
     );
-    let answer = ContextAnswer::new(&guest, budget, model, &found);
+    let answer = ContextResponse::new(&guest, budget, model, &found);
     Ok(app.admit(Json(answer), permit, deadline).await)
 }
 
-fn k(parameters: &Parameters) -> Result<K, InvalidField> {
+fn k(parameters: &QueryParameters) -> Result<Limit, InvalidField> {
     match parameters.number("k")? {
-        Some(count) => K::new("k", usize::try_from(count).unwrap_or(usize::MAX)),
-        None => Ok(K::default()),
+        Some(count) => Limit::new("k", usize::try_from(count).unwrap_or(usize::MAX)),
+        None => Ok(Limit::default()),
     }
 }
 

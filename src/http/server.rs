@@ -1,11 +1,11 @@
 //! A server on its listeners, and the life of a connection.
 
 use super::deadline::Deadline;
+use super::drain::{Drain, UnreadBody};
 use super::idle::Patience;
 use super::listen::ServerAddress;
 use super::listener::{Listener, Socket, SocketFile};
-use super::stall::Unstalled;
-use super::unread::{Rest, Unread};
+use super::write_timeout::WriteTimeoutAcceptor;
 use super::{App, HttpSettings, Problem};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -26,7 +26,7 @@ const HEAD_LIMIT: usize = 16 << 10;
 
 /// A running HTTP server.
 #[derive(Debug)]
-pub struct Server {
+pub struct HttpServer {
     addresses: Vec<ServerAddress>,
     doors: Vec<Door>,
     files: Vec<SocketFile>,
@@ -49,7 +49,7 @@ enum AnyHandle {
     Unix(Handle<std::os::unix::net::SocketAddr>),
 }
 
-impl Server {
+impl HttpServer {
     /// Serves on the current runtime until [`Self::stop`].
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Server {
         service: Service,
         settings: HttpSettings,
     ) -> io::Result<Self> {
-        let accept = Unstalled {
+        let accept = WriteTimeoutAcceptor {
             stalled: settings.body_timeout,
             patience: Patience {
                 head: settings.header_timeout,
@@ -74,7 +74,7 @@ impl Server {
             drain: settings.drain_timeout,
         };
         let app = App::new(service.clone(), settings);
-        let passing = (app.clone(), Unread::default());
+        let passing = (app.clone(), Drain::default());
         let app = app.router().layer(from_fn_with_state(passing, one_request));
         for listener in listeners {
             server.addresses.push(listener.address().clone());
@@ -122,7 +122,7 @@ fn say_how_it_ended(ended: Result<io::Result<()>, JoinError>) {
 impl Door {
     fn open(
         socket: Socket,
-        accept: Unstalled,
+        accept: WriteTimeoutAcceptor,
         app: Router,
         essential: Essential,
     ) -> io::Result<Self> {
@@ -160,8 +160,8 @@ fn spawn(
 /// What holds for connections of every kind.
 fn prepared<A: Address + std::fmt::Debug>(
     server: axum_server::Server<A>,
-    accept: Unstalled,
-) -> (axum_server::Server<A, Unstalled>, Handle<A>) {
+    accept: WriteTimeoutAcceptor,
+) -> (axum_server::Server<A, WriteTimeoutAcceptor>, Handle<A>) {
     let handle = Handle::new();
     let mut server = server
         .acceptor(accept)
@@ -181,12 +181,12 @@ fn prepared<A: Address + std::fmt::Debug>(
 /// Lets a request in, and its answer out. What a proxy before us may take for another request than we do is refused, and nothing
 /// more is taken from its connection.
 async fn one_request(
-    State((app, unread)): State<(App, Unread)>,
+    State((app, unread)): State<(App, Drain)>,
     request: Request,
     next: Next,
 ) -> Response {
     let Some(fault) = ambiguity(&request) else {
-        let (request, rest) = Rest::of(request);
+        let (request, rest) = UnreadBody::of(request);
         let answer = next.run(request).await;
         // What has no room yet is told what has been done, however long that took: it has a deadline of its own.
         let late = || Deadline::after(app.settings.request_timeout);

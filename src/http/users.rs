@@ -2,10 +2,10 @@
 
 use super::deadline::Deadline;
 use super::extract::{
-    ConversationPath, GuestPath, JsonBody, Parameters, UserPath, conversation_id,
+    ConversationPath, GuestPath, JsonBody, QueryParameters, UserPath, conversation_id,
 };
 use super::history::{Form, PageRequest, page};
-use super::wire::{ConversationAnswer, IncomingMigration, MigratedAnswer, read_object};
+use super::wire::{ConversationResponse, MigratedResponse, MigrationRequest, read_object};
 use super::{App, Problem};
 use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
@@ -22,12 +22,12 @@ pub(super) async fn migrate(
     GuestPath(guest): GuestPath,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let incoming: IncomingMigration<'_> = read_object(body.text()?)?;
+    let incoming: MigrationRequest<'_> = read_object(body.text()?)?;
     let user = incoming.user()?;
     let migrating = app.service.migrate(guest.clone(), user.clone());
     let migrated = body.deadline.bound(migrating).await;
     let migrated = migrated.ok_or_else(|| Problem::unfinished("migration"))??;
-    Ok(Json(MigratedAnswer::new(&guest, &user, migrated)).into_response())
+    Ok(Json(MigratedResponse::new(&guest, &user, migrated)).into_response())
 }
 
 /// `GET /v1/user/{user_id}/conversations?limit=&before=`
@@ -35,7 +35,7 @@ pub(super) async fn conversations(
     State(app): State<App>,
     deadline: Deadline,
     UserPath(user): UserPath,
-    parameters: Parameters,
+    parameters: QueryParameters,
 ) -> Result<Response, Problem> {
     let limit = parameters.limit(CONVERSATIONS_CAP)?;
     let before = parameters
@@ -44,7 +44,7 @@ pub(super) async fn conversations(
         .transpose()?;
     let asking = app.service.conversations(&user, before, limit);
     let found = deadline.read(asking).await?;
-    let answers: Vec<_> = found.iter().map(ConversationAnswer::from).collect();
+    let answers: Vec<_> = found.iter().map(ConversationResponse::from).collect();
     let mut response = Json(answers).into_response();
     if let Some(last) = found.last().filter(|_| found.len() == limit) {
         // The user id may hold anything, so the link is relative to this path.
@@ -67,7 +67,7 @@ pub(super) async fn conversation(
     let deadline = Deadline::after(app.settings.request_timeout);
     let (mut parts, _) = request.into_parts();
     let ConversationPath(id) = ConversationPath::from_request_parts(&mut parts, &app).await?;
-    let page = page(&Parameters::from_request_parts(&mut parts, &app).await?)?;
+    let page = page(&QueryParameters::from_request_parts(&mut parts, &app).await?)?;
     let path = format!("/v1/conversation/{id}");
     let (chat, form) = (ChatKey::Conversation(id), Form::Conversation);
     let asked = PageRequest {

@@ -1,21 +1,21 @@
 //! The JSON that goes in and out.
 
 mod elements;
-mod everything;
 mod found;
+mod global_search;
 mod incoming;
 mod outgoing;
 mod prompts;
 
 pub(super) use elements::{Elements, Line};
-pub(super) use everything::{EverythingAnswer, IncomingSearch};
-pub(super) use found::{ContextAnswer, FoundAnswer};
-pub(super) use incoming::{IncomingBatch, IncomingMessage, IncomingMigration, read, read_object};
+pub(super) use found::{ContextResponse, SearchResponse};
+pub(super) use global_search::{GlobalSearchRequest, GlobalSearchResponse};
+pub(super) use incoming::{BatchRequest, MessageRequest, MigrationRequest, read, read_object};
 pub(super) use outgoing::{
-    BackendAnswer, ConversationAnswer, DeletedAnswer, MessageAnswer, MigratedAnswer, ReadyAnswer,
-    SavedAnswer, SessionAnswer,
+    BackendResponse, ConversationResponse, DeletedResponse, MessageResponse, MigratedResponse,
+    ReadyResponse, SavedResponse, SessionResponse,
 };
-pub use prompts::StatsAnswer;
+pub use prompts::StatsResponse;
 pub(super) use prompts::{
-    ForgottenAnswer, IncomingAnswer, IncomingPrompt, KeptAnswerAnswer, LookupAnswer,
+    DeletePromptsResponse, LookupRequest, LookupResponse, PutRequest, PutResponse,
 };

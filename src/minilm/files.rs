@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::Model;
+use super::SharedModel;
 use super::encoder::{Encoder, Layer, Linear, Norm};
 use super::tensors::Tensors;
 use guestbook_embed::wordpiece::WordPiece;
@@ -30,7 +30,7 @@ pub struct BadModel {
 
 /// The part of config.json that matters.
 #[derive(Deserialize)]
-struct Config {
+struct ModelConfig {
     model_type: String,
     hidden_act: String,
     hidden_size: usize,
@@ -44,7 +44,7 @@ struct Config {
 }
 
 /// Reads a folder; the model and the SHA-256 of model.safetensors.
-pub(super) fn read(folder: &Path) -> Result<(Model, [u8; 32]), BadModel> {
+pub(super) fn read(folder: &Path) -> Result<(SharedModel, [u8; 32]), BadModel> {
     let at = |name: &str| folder.join(name);
     let bad = |name: &str, detail: String| BadModel {
         file: at(name),
@@ -54,7 +54,7 @@ pub(super) fn read(folder: &Path) -> Result<(Model, [u8; 32]), BadModel> {
         let read = fs::read_to_string(at(name));
         read.map_err(|cause| bad(name, format!("it cannot be read: {cause}")))
     };
-    let config: Config = serde_json::from_str(&text("config.json")?).map_err(|cause| {
+    let config: ModelConfig = serde_json::from_str(&text("config.json")?).map_err(|cause| {
         bad(
             "config.json",
             format!("it does not describe a model: {cause}"),
@@ -81,7 +81,7 @@ pub(super) fn read(folder: &Path) -> Result<(Model, [u8; 32]), BadModel> {
         File::open(at(name)).map_err(|cause| bad(name, format!("it cannot be opened: {cause}")))?;
     let (mut tensors, digest) = Tensors::open(file).map_err(|detail| bad(name, detail))?;
     let encoder = encoder(&mut tensors, &config).map_err(|detail| bad(name, detail))?;
-    let model = Model {
+    let model = SharedModel {
         wordpiece,
         encoder,
         begin,
@@ -91,7 +91,7 @@ pub(super) fn read(folder: &Path) -> Result<(Model, [u8; 32]), BadModel> {
 }
 
 /// Sizes that can be computed with, of the kind of model that is computed here.
-fn check(config: &Config) -> Result<(), String> {
+fn check(config: &ModelConfig) -> Result<(), String> {
     for (name, found, known) in [
         ("model_type", &config.model_type, "bert"),
         ("hidden_act", &config.hidden_act, "gelu"),
@@ -132,7 +132,7 @@ fn check(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn encoder(tensors: &mut Tensors, config: &Config) -> Result<Encoder, String> {
+fn encoder(tensors: &mut Tensors, config: &ModelConfig) -> Result<Encoder, String> {
     let hidden = config.hidden_size;
     let named = |what: &str| format!("embeddings.{what}");
     let words = tensors.matrix(&named("word_embeddings.weight"), config.vocab_size, hidden)?;
@@ -153,7 +153,7 @@ fn encoder(tensors: &mut Tensors, config: &Config) -> Result<Encoder, String> {
     })
 }
 
-fn layer(tensors: &mut Tensors, config: &Config, index: usize) -> Result<Layer, String> {
+fn layer(tensors: &mut Tensors, config: &ModelConfig, index: usize) -> Result<Layer, String> {
     let (hidden, wide) = (config.hidden_size, config.intermediate_size);
     let mut part = |what: &str, rows, columns| {
         linear(

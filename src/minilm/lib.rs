@@ -20,7 +20,7 @@ use guestbook_kernel::Lanes;
 
 use self::encoder::{Encoder, Scratch};
 pub use self::files::BadModel;
-use self::workers::{Turn, Workers};
+use self::workers::{Priority, Workers};
 use guestbook_core::{ModelId, Vector};
 use guestbook_embed::wordpiece::WordPiece;
 use guestbook_embed::{EmbedError, Embedder, InlineEmbedder};
@@ -39,7 +39,7 @@ pub struct MiniLm {
 }
 
 /// What the workers share.
-struct Model {
+struct SharedModel {
     wordpiece: WordPiece,
     encoder: Encoder,
     begin: u32,
@@ -62,7 +62,7 @@ impl MiniLm {
     }
 }
 
-impl Model {
+impl SharedModel {
     /// The ids of a text between `[CLS]` and `[SEP]`; `None` if nothing in it is known.
     fn ids(&self, text: &str) -> Option<Vec<u32>> {
         let unknown = self.wordpiece.vocabulary().unknown();
@@ -121,7 +121,7 @@ impl Embedder for MiniLm {
     }
 
     async fn embed(&self, texts: &[&str]) -> Vec<Result<Option<Vector>, EmbedError>> {
-        let ask = |text: &&str| self.workers.ask(Turn::Waiting, text);
+        let ask = |text: &&str| self.workers.ask(Priority::Waiting, text);
         let asked: Vec<_> = texts.iter().map(ask).collect();
         // No more at a time than there are workers: one message must not wait behind a page of others.
         let answers = stream::iter(asked).buffered(self.workers.count());
@@ -129,6 +129,6 @@ impl Embedder for MiniLm {
     }
 
     async fn embed_next(&self, text: &str) -> Result<Option<Vector>, EmbedError> {
-        self.workers.ask(Turn::Next, text).await
+        self.workers.ask(Priority::Next, text).await
     }
 }

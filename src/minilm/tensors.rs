@@ -19,7 +19,7 @@ const CHUNK: usize = 1 << 20;
 
 /// What the header says of a tensor.
 #[derive(Deserialize)]
-struct Place {
+struct TensorLocation {
     dtype: String,
     shape: Vec<u64>,
     data_offsets: [u64; 2],
@@ -151,7 +151,7 @@ impl Tensors {
             .places
             .get(name)
             .ok_or_else(|| format!("it has no tensor {name}"))?;
-        let place = Place::deserialize(place)
+        let place = TensorLocation::deserialize(place)
             .map_err(|cause| format!("what it says of the tensor {name} is damaged: {cause}"))?;
         if place.dtype != "F32" {
             return Err(format!(

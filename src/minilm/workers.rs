@@ -7,39 +7,39 @@ use std::thread;
 use guestbook_kernel::Lanes;
 use tokio::sync::oneshot;
 
-use super::Model;
+use super::SharedModel;
 use super::encoder::Scratch;
 use guestbook_core::Vector;
 use guestbook_embed::EmbedError;
 
-type Answer = Result<Option<Vector>, EmbedError>;
+type EmbedReply = Result<Option<Vector>, EmbedError>;
 
 /// When a text is to be embedded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Turn {
+pub(super) enum Priority {
     /// Before all that wait: somebody has asked a question and waits for the answer.
     Next,
     /// After those that wait already: messages that were stored.
     Waiting,
 }
 
-struct Job {
+struct EmbedJob {
     text: String,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<EmbedReply>,
 }
 
 /// The workers; they end when this is dropped.
 pub(super) struct Workers {
-    line: Arc<Line>,
+    line: Arc<JobQueue>,
     count: usize,
 }
 
 impl Workers {
     /// Half the cores, so that requests have the other half; at least one.
-    pub(super) fn start(model: Model) -> Self {
+    pub(super) fn start(model: SharedModel) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let wanted = (cores / 2).max(1);
-        let (line, model) = (Arc::<Line>::default(), Arc::new(model));
+        let (line, model) = (Arc::<JobQueue>::default(), Arc::new(model));
         let start = |_: &usize| {
             let (worker, model) = (line.worker(), Arc::clone(&model));
             let thread = thread::Builder::new().name("minilm".to_owned());
@@ -56,16 +56,16 @@ impl Workers {
     /// The vector of a text. Nothing is queued before it is polled.
     pub(super) fn ask(
         &self,
-        turn: Turn,
+        turn: Priority,
         text: &str,
-    ) -> impl Future<Output = Answer> + Send + use<> {
+    ) -> impl Future<Output = EmbedReply> + Send + use<> {
         let (line, text) = (Arc::clone(&self.line), text.to_owned());
         async move {
             let gone = || EmbedError::Permanent {
                 cause: "no worker of the model minilm is running; restart guestbook".to_owned(),
             };
             let (answer, answered) = oneshot::channel();
-            line.put(turn, Job { text, answer });
+            line.put(turn, EmbedJob { text, answer });
             drop(line);
             answered.await.map_err(|_| gone())?
         }
@@ -80,35 +80,35 @@ impl Drop for Workers {
 
 /// The texts that wait, and the workers that take them.
 #[derive(Default)]
-struct Line {
-    waiting: Mutex<Waiting>,
+struct JobQueue {
+    waiting: Mutex<PendingReply>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
-    next: VecDeque<Job>,
-    others: VecDeque<Job>,
+struct PendingReply {
+    next: VecDeque<EmbedJob>,
+    others: VecDeque<EmbedJob>,
     workers: usize,
     has_ended: bool,
 }
 
-impl Line {
+impl JobQueue {
     /// Puts a job in its place. It is dropped where nobody will ever take it.
-    fn put(&self, turn: Turn, job: Job) {
+    fn put(&self, turn: Priority, job: EmbedJob) {
         let mut waiting = self.waiting();
         if waiting.has_ended || waiting.workers == 0 {
             return;
         }
         match turn {
-            Turn::Next => waiting.next.push_back(job),
-            Turn::Waiting => waiting.others.push_back(job),
+            Priority::Next => waiting.next.push_back(job),
+            Priority::Waiting => waiting.others.push_back(job),
         }
         self.changed.notify_one();
     }
 
     /// Waits for a job; `None` when there will be no more.
-    fn take(&self) -> Option<Job> {
+    fn take(&self) -> Option<EmbedJob> {
         let mut waiting = self.waiting();
         loop {
             let first = waiting.next.pop_front();
@@ -128,20 +128,20 @@ impl Line {
         self.changed.notify_all();
     }
 
-    fn worker(self: &Arc<Self>) -> Worker {
+    fn worker(self: &Arc<Self>) -> WorkerThread {
         self.waiting().workers += 1;
-        Worker(Arc::clone(self))
+        WorkerThread(Arc::clone(self))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, PendingReply> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A thread that takes jobs, as long as this is there.
-struct Worker(Arc<Line>);
+struct WorkerThread(Arc<JobQueue>);
 
-impl Drop for Worker {
+impl Drop for WorkerThread {
     fn drop(&mut self) {
         let mut waiting = self.0.waiting();
         waiting.workers -= 1;
@@ -153,7 +153,7 @@ impl Drop for Worker {
     }
 }
 
-fn work(worker: &Worker, model: &Model) {
+fn work(worker: &WorkerThread, model: &SharedModel) {
     let (lanes, mut scratch) = (Lanes::best(), Scratch::default());
     while let Some(job) = worker.0.take() {
         if !job.answer.is_closed() {
@@ -172,8 +172,8 @@ mod tests {
     use guestbook_embed::Embedder;
 
     /// Workers without a thread: the test takes what is asked.
-    fn nobody() -> (Workers, Worker) {
-        let line = Arc::<Line>::default();
+    fn nobody() -> (Workers, WorkerThread) {
+        let line = Arc::<JobQueue>::default();
         let worker = line.worker();
         (Workers { line, count: 1 }, worker)
     }
@@ -206,10 +206,13 @@ mod tests {
     #[tokio::test]
     async fn where_nobody_works_any_more_all_are_told() {
         let (workers, worker) = nobody();
-        let mut waiting = Box::pin(workers.ask(Turn::Waiting, "a message"));
+        let mut waiting = Box::pin(workers.ask(Priority::Waiting, "a message"));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(worker);
-        for answer in [waiting.await, workers.ask(Turn::Next, "a question").await] {
+        for answer in [
+            waiting.await,
+            workers.ask(Priority::Next, "a question").await,
+        ] {
             let cause = answer.map_err(|cause| cause.to_string());
             assert!(cause.is_err_and(|cause| cause.contains("no worker")));
         }

@@ -1,8 +1,8 @@
 //! Reading everything back.
 
-use super::error::{Attempt, Fault};
+use super::error::{Attempt, PostgresFault};
 use super::rows::{count, get, id, limit as rows_limit, moment, text, time};
-use super::session::{Begin, Statement, statement};
+use super::session::{BeginMode, Statement, statement};
 use super::{PostgresDatabase, rows, sql};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -11,8 +11,8 @@ use guestbook_core::{
     content_hash, tokens,
 };
 use guestbook_storage::database::{
-    Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, UsageAudit,
+    Audit, AuditScope, AuditedMessage, ConversationAudit, ConversationAuditPage, FoundMapping,
+    FoundVector, MetricsAudit, Orphan, Repair, UsageAudit,
 };
 use std::collections::HashMap;
 use tokio_postgres::Row;
@@ -31,8 +31,12 @@ const PAGE_CONVERSATIONS: usize = 1000;
 
 #[async_trait]
 impl Audit for PostgresDatabase {
-    async fn dossiers(&self, scope: AuditScope, messages: usize) -> Result<DossierPage> {
-        let page = self.dossier_page(&scope, messages).await;
+    async fn conversation_audits(
+        &self,
+        scope: AuditScope,
+        messages: usize,
+    ) -> Result<ConversationAuditPage> {
+        let page = self.conversation_audit_page(&scope, messages).await;
         page.map_err(|fault| fault.into_error("dossiers"))
     }
 
@@ -50,7 +54,8 @@ impl Audit for PostgresDatabase {
 
     async fn usage_audit(&self, owner: &OwnerId) -> Result<UsageAudit> {
         let mut audits = self.usage_of(vec![owner.as_str().to_owned()]).await?;
-        let none = || Fault::Row("no answer about an owner".into()).into_error("usage_audit");
+        let none =
+            || PostgresFault::Row("no answer about an owner".into()).into_error("usage_audit");
         audits.pop().ok_or_else(none)
     }
 
@@ -68,7 +73,7 @@ impl Audit for PostgresDatabase {
                         reason: get(row, 1)?,
                     })
                 };
-                orphans.push(read().map_err(|fault: Fault| fault.into_error("orphans"))?);
+                orphans.push(read().map_err(|fault: PostgresFault| fault.into_error("orphans"))?);
             }
         }
         Ok(orphans)
@@ -83,7 +88,7 @@ impl Audit for PostgresDatabase {
         let read = || -> Attempt<_> {
             let row = found[1]
                 .first()
-                .ok_or_else(|| Fault::Row("no counts".into()))?;
+                .ok_or_else(|| PostgresFault::Row("no counts".into()))?;
             Ok(MetricsAudit {
                 hours_expected: count(row, 0)?,
                 hours_found: count(row, 1)?,
@@ -120,7 +125,8 @@ impl PostgresDatabase {
         operation: &'static str,
         statements: &[Statement<'_>],
     ) -> Result<Vec<Vec<Row>>> {
-        self.read_as(operation, Begin::LongRead, statements).await
+        self.read_as(operation, BeginMode::LongRead, statements)
+            .await
     }
 
     async fn usage_of(&self, owners: Vec<String>) -> Result<Vec<UsageAudit>> {
@@ -130,15 +136,19 @@ impl PostgresDatabase {
         audits.map_err(|fault| fault.into_error("usage_audit"))
     }
 
-    async fn dossier_page(&self, scope: &AuditScope, limit: usize) -> Attempt<DossierPage> {
-        use super::session::End;
+    async fn conversation_audit_page(
+        &self,
+        scope: &AuditScope,
+        limit: usize,
+    ) -> Attempt<ConversationAuditPage> {
+        use super::session::EndMode;
         let (sql, key, pages) = match scope {
             AuditScope::AllAfter(after) => {
                 let after = after.map(|id| id.to_string()).unwrap_or_default();
-                (sql::DOSSIERS_AFTER, after, true)
+                (sql::AUDITS_AFTER, after, true)
             }
-            AuditScope::Guest(guest) => (sql::DOSSIERS_OF_GUEST, guest.as_str().to_owned(), false),
-            AuditScope::Conversation(id) => (sql::DOSSIER_BY_ID, id.to_string(), false),
+            AuditScope::Guest(guest) => (sql::AUDITS_OF_GUEST, guest.as_str().to_owned(), false),
+            AuditScope::Conversation(id) => (sql::AUDIT_BY_ID, id.to_string(), false),
         };
         let most = rows_limit(PAGE_CONVERSATIONS.min(limit.max(1)));
         let asked = if pages {
@@ -148,7 +158,7 @@ impl PostgresDatabase {
         };
         let mut session = self.session().await?;
         let rows = session
-            .transact(Begin::LongRead, &asked, End::Open)
+            .transact(BeginMode::LongRead, &asked, EndMode::Open)
             .await?
             .remove(0);
         // All that the page may hold is read in one go: by the rows' own counts, which may be wrong, at least `limit`.
@@ -167,12 +177,12 @@ impl PostgresDatabase {
                 .map(|row| text(row, 0))
                 .collect::<Attempt<_>>()?;
             let asked = [statement!(sql::AUDITED_MESSAGES; ids => TEXT_ARRAY)];
-            let messages = session.go_on(&asked, End::Open).await?.remove(0);
+            let messages = session.go_on(&asked, EndMode::Open).await?.remove(0);
             let mut messages = by_conversation(&messages)?;
             for row in &rest[..taken] {
-                let dossier = dossier(row, &mut messages)?;
-                read += dossier.messages.len().max(1);
-                page.push(dossier);
+                let conversation_audit = conversation_audit(row, &mut messages)?;
+                read += conversation_audit.messages.len().max(1);
+                page.push(conversation_audit);
                 full = pages && read >= limit;
                 if full {
                     break;
@@ -180,14 +190,14 @@ impl PostgresDatabase {
             }
             at += taken;
         }
-        session.go_on(&[], End::Commit).await?;
+        session.go_on(&[], EndMode::Commit).await?;
         let more = full || (pages && rows.len() == usize::try_from(most).unwrap_or(usize::MAX));
         let next = page
             .last()
             .filter(|_| more)
             .map(|last| last.conversation.id);
-        Ok(DossierPage {
-            dossiers: page,
+        Ok(ConversationAuditPage {
+            conversation_audits: page,
             next,
         })
     }
@@ -217,12 +227,12 @@ fn by_conversation(rows: &[Row]) -> Attempt<HashMap<ConversationId, Vec<AuditedM
     Ok(all)
 }
 
-fn dossier(
+fn conversation_audit(
     row: &Row,
     messages: &mut HashMap<ConversationId, Vec<AuditedMessage>>,
-) -> Attempt<Dossier> {
+) -> Attempt<ConversationAudit> {
     let conversation = rows::conversation(row)?;
-    Ok(Dossier {
+    Ok(ConversationAudit {
         window: rows::window(row, 11)?,
         messages: messages.remove(&conversation.id).unwrap_or_default(),
         conversation,

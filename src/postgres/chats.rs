@@ -1,16 +1,16 @@
 //! Storing, reading and erasing chats.
 
-use super::erase::Doomed;
+use super::erase::LockedChats;
 use super::error::Attempt;
 use super::rows::{count, id, int, limit as rows_limit, moment, text, time_or_none};
-use super::session::{Begin, End, statement};
+use super::session::{BeginMode, EndMode, statement};
 use super::{PostgresDatabase, first_count, prompts, rows, sql};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use guestbook_storage::database::{
-    Batch, CacheVersion, ChatKey, Chats, Erased, History, MessageSize, Migrated, Outcome, Page,
-    PageStart,
+    Batch, CacheVersion, ChatKey, Chats, Erased, History, MessageSize, Migrated, Outcome,
+    PageRange, PageStart,
 };
 use std::sync::Arc;
 
@@ -29,7 +29,12 @@ impl Chats for PostgresDatabase {
         self.record_batch(&batch).await
     }
 
-    async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>> {
+    async fn history(
+        &self,
+        chat: &ChatKey,
+        page: PageRange,
+        now: Timestamp,
+    ) -> Result<Option<History>> {
         let (guest, key) = match chat {
             ChatKey::Guest(guest) => (true, guest.as_str().to_owned()),
             ChatKey::Conversation(id) => (false, id.to_string()),
@@ -79,7 +84,7 @@ impl Chats for PostgresDatabase {
     async fn message_sizes(
         &self,
         conversation: ConversationId,
-        page: Page,
+        page: PageRange,
     ) -> Result<Vec<MessageSize>> {
         let (sizes, bound, is_down) = match page.from {
             PageStart::At(sequence) => (sql::MESSAGE_SIZES_UP, sequence, false),
@@ -164,11 +169,13 @@ impl PostgresDatabase {
         let (owner, name) = (OwnerId::from(guest), guest.as_str());
         let mut session = self.session().await?;
         let locked = [statement!(sql::GUEST_LOCK; name => TEXT)];
-        let rows = session.transact(Begin::Write, &locked, End::Open).await?;
+        let rows = session
+            .transact(BeginMode::Write, &locked, EndMode::Open)
+            .await?;
         if let Some(row) = rows[0].first() {
-            let mut doomed = Doomed::default();
+            let mut doomed = LockedChats::default();
             doomed.add(ConversationId(id(row, 0)?), &owner);
-            return doomed.erase(self, &mut session, at, End::Commit).await;
+            return doomed.erase(self, &mut session, at, EndMode::Commit).await;
         }
         // Counters of a guest without a chat, which only damage can leave behind.
         let owners = vec![name];
@@ -177,7 +184,7 @@ impl PostgresDatabase {
             statement!(sql::USAGE_ERASE; owners => TEXT_ARRAY),
             statement!(sql::PROMPTS_ERASE; scopes => TEXT_ARRAY),
         ];
-        let rows = session.go_on(&lone, End::Commit).await?;
+        let rows = session.go_on(&lone, EndMode::Commit).await?;
         Ok(Erased {
             usage: first_count(&rows[0])?,
             prompts: first_count(&rows[1])?,
@@ -189,8 +196,10 @@ impl PostgresDatabase {
         let (at, limit) = (moment(now), rows_limit(limit));
         let mut session = self.session().await?;
         let locked = [statement!(sql::EXPIRED_LOCK; at => TIMESTAMPTZ, limit => INT8)];
-        let rows = session.transact(Begin::Write, &locked, End::Open).await?;
-        let mut doomed = Doomed::default();
+        let rows = session
+            .transact(BeginMode::Write, &locked, EndMode::Open)
+            .await?;
+        let mut doomed = LockedChats::default();
         let mut messages = 0;
         for row in &rows[0] {
             if messages > ERASED_TOGETHER {
@@ -202,19 +211,21 @@ impl PostgresDatabase {
                 &OwnerId::from_stored(text(row, 1)?),
             );
         }
-        doomed.erase(self, &mut session, now, End::Commit).await
+        doomed.erase(self, &mut session, now, EndMode::Commit).await
     }
 
     /// Locks a guest's conversation that retention has not ended at `at`.
     pub(super) async fn lock_guest(
         &self,
-        session: &mut super::Session,
+        session: &mut super::PooledConnection,
         guest: &GuestId,
         at: Timestamp,
     ) -> Attempt<Option<ConversationId>> {
         let name = guest.as_str();
         let locked = [statement!(sql::GUEST_LOCK; name => TEXT)];
-        let rows = session.transact(Begin::Write, &locked, End::Open).await?;
+        let rows = session
+            .transact(BeginMode::Write, &locked, EndMode::Open)
+            .await?;
         let Some(row) = rows[0].first() else {
             return Ok(None);
         };

@@ -6,33 +6,35 @@ use super::{PostgresDatabase, sql};
 use chrono::{DateTime, Utc};
 use guestbook_core::ClientId;
 use guestbook_storage::conversation_state::ConversationState;
-use guestbook_storage::database::{Batch, Embedding, Entry, Recorded, TableSettings, Tally};
+use guestbook_storage::database::{
+    Batch, CounterDeltas, Embedding, Entry, Recorded, TableSettings,
+};
 use guestbook_storage::plan::BatchPlan;
 use uuid::Uuid;
 
 /// Everything that a batch writes.
 #[derive(Debug, Default)]
-pub(super) struct Columns<'a> {
+pub(super) struct BatchColumns<'a> {
     at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
     model: String,
     cache_backend: &'static str,
-    begun: Chats,
-    /// Whose the begun chats are.
+    new: ConversationColumns,
+    /// Whose the new chats are.
     guests: Vec<String>,
-    grown: Chats,
-    lapsed: Lapsed,
-    pub(super) messages: Messages<'a>,
-    vectors: Vectors,
-    notes: Notes,
-    usage: Usage,
-    times: Times,
-    metrics: Metrics,
+    updated: ConversationColumns,
+    expired: ExpiredListColumns,
+    pub(super) messages: MessageColumns<'a>,
+    vectors: VectorColumns,
+    notes: EmbeddingNoteColumns,
+    usage: UsageColumns,
+    times: ResponseTimeColumns,
+    metrics: MetricsColumns,
 }
 
 /// Rows of `conversation_cache`.
 #[derive(Debug, Default)]
-struct Chats {
+struct ConversationColumns {
     ids: Vec<String>,
     titles: Vec<String>,
     hashes: Vec<String>,
@@ -42,7 +44,7 @@ struct Chats {
     list_expires_at: Vec<Option<DateTime<Utc>>>,
 }
 
-impl Chats {
+impl ConversationColumns {
     fn add(&mut self, chat: &ConversationState) {
         self.ids.push(chat.id.to_string());
         self.titles.push(chat.title.clone());
@@ -58,14 +60,14 @@ impl Chats {
 
 /// Conversations whose list began anew, and where: what is below has left the list.
 #[derive(Debug, Default)]
-struct Lapsed {
+struct ExpiredListColumns {
     ids: Vec<String>,
     below: Vec<i64>,
 }
 
 /// Rows of `message_cache`, and of `cache_content_mapping`.
 #[derive(Debug, Default)]
-pub(super) struct Messages<'a> {
+pub(super) struct MessageColumns<'a> {
     pub(super) ids: Vec<String>,
     pub(super) conversations: Vec<String>,
     pub(super) sequences: Vec<i64>,
@@ -81,7 +83,7 @@ pub(super) struct Messages<'a> {
     sent_at: Vec<DateTime<Utc>>,
 }
 
-impl<'a> Messages<'a> {
+impl<'a> MessageColumns<'a> {
     fn add(&mut self, entry: &'a Entry, recorded: &Recorded) {
         let message = &entry.message;
         let own = recorded.id;
@@ -105,7 +107,7 @@ impl<'a> Messages<'a> {
 
 /// Rows of `cache_embeddings`.
 #[derive(Debug, Default)]
-struct Vectors {
+struct VectorColumns {
     ids: Vec<String>,
     conversations: Vec<String>,
     bytes: Vec<Vec<u8>>,
@@ -113,7 +115,7 @@ struct Vectors {
 
 /// Rows of `embedding_notes`.
 #[derive(Debug, Default)]
-struct Notes {
+struct EmbeddingNoteColumns {
     ids: Vec<String>,
     states: Vec<&'static str>,
     attempts: Vec<i64>,
@@ -122,7 +124,7 @@ struct Notes {
 
 /// What is added to `usage_metrics`, ascending by owner.
 #[derive(Debug, Default)]
-struct Usage {
+struct UsageColumns {
     ids: Vec<String>,
     owners: Vec<String>,
     requests: Vec<i64>,
@@ -132,7 +134,7 @@ struct Usage {
 
 /// Response times that ride along.
 #[derive(Debug, Default)]
-struct Times {
+struct ResponseTimeColumns {
     owners: Vec<String>,
     requests: Vec<i64>,
     total_ms: Vec<f64>,
@@ -140,7 +142,7 @@ struct Times {
 
 /// What is added to the hour.
 #[derive(Debug, Default)]
-pub(super) struct Metrics {
+pub(super) struct MetricsColumns {
     id: String,
     hour: DateTime<Utc>,
     part: i32,
@@ -152,23 +154,23 @@ pub(super) struct Metrics {
     megabytes: f64,
 }
 
-impl Metrics {
-    /// `stored` messages and what the tally holds.
+impl MetricsColumns {
+    /// `stored` messages and what the counter deltas hold.
     pub(super) fn of(
         database: &PostgresDatabase,
         at: guestbook_core::Timestamp,
         stored: i64,
-        tally: &Tally,
+        deltas: &CounterDeltas,
     ) -> Self {
         Self {
             id: Uuid::now_v7().to_string(),
             hour: moment(at.hour()),
             part: database.part(),
             entries: stored,
-            hits: int(tally.hits),
-            misses: stored + int(tally.misses),
-            timed: int(tally.timed),
-            timed_ms: tally.timed_ms,
+            hits: int(deltas.hits),
+            misses: stored + int(deltas.misses),
+            timed: int(deltas.timed),
+            timed_ms: deltas.timed_ms,
             megabytes: database.megabytes(),
         }
     }
@@ -189,10 +191,10 @@ impl Metrics {
     }
 }
 
-impl Times {
-    fn of(tally: &Tally) -> Self {
+impl ResponseTimeColumns {
+    fn of(deltas: &CounterDeltas) -> Self {
         let mut times = Self::default();
-        for time in &tally.owners {
+        for time in &deltas.owners {
             times.owners.push(time.owner.as_str().to_owned());
             times.requests.push(int(time.requests));
             times.total_ms.push(time.total_ms);
@@ -208,20 +210,20 @@ impl Times {
 
 /// What rides along when no batch is there to carry it.
 #[derive(Debug)]
-pub(super) struct Riding {
-    times: Times,
-    metrics: Option<Metrics>,
+pub(super) struct DeferredCounters {
+    times: ResponseTimeColumns,
+    metrics: Option<MetricsColumns>,
 }
 
-impl Riding {
+impl DeferredCounters {
     pub(super) fn of(
         database: &PostgresDatabase,
-        tally: &Tally,
+        deltas: &CounterDeltas,
         at: guestbook_core::Timestamp,
     ) -> Self {
         Self {
-            times: Times::of(tally),
-            metrics: (!tally.is_empty()).then(|| Metrics::of(database, at, 0, tally)),
+            times: ResponseTimeColumns::of(deltas),
+            metrics: (!deltas.is_empty()).then(|| MetricsColumns::of(database, at, 0, deltas)),
         }
     }
 
@@ -230,11 +232,11 @@ impl Riding {
             statements.push(statement!(sql::USAGE_LOCK; self.times.owners => TEXT_ARRAY));
             statements.push(self.times.statement());
         }
-        statements.extend(self.metrics.as_ref().map(Metrics::statement));
+        statements.extend(self.metrics.as_ref().map(MetricsColumns::statement));
     }
 }
 
-impl<'a> Columns<'a> {
+impl<'a> BatchColumns<'a> {
     pub(super) fn of(
         database: &PostgresDatabase,
         settings: &TableSettings,
@@ -251,8 +253,13 @@ impl<'a> Columns<'a> {
                 .map_or("", |model| model.as_str())
                 .to_owned(),
             cache_backend: settings.cache_backend,
-            times: Times::of(&batch.tally),
-            metrics: Metrics::of(database, batch.at, int(plan.new_count as u64), &batch.tally),
+            times: ResponseTimeColumns::of(&batch.deltas),
+            metrics: MetricsColumns::of(
+                database,
+                batch.at,
+                int(plan.new_count as u64),
+                &batch.deltas,
+            ),
             ..Self::default()
         };
         for (entry, recorded) in plan.new_messages() {
@@ -293,13 +300,13 @@ impl<'a> Columns<'a> {
     fn add_chat(&mut self, chat: &ConversationState) {
         if chat.is_new {
             self.guests.push(chat.guest.as_str().to_owned());
-            self.begun.add(chat);
+            self.new.add(chat);
         } else {
-            self.grown.add(chat);
+            self.updated.add(chat);
         }
-        if chat.lapsed {
-            self.lapsed.ids.push(chat.id.to_string());
-            self.lapsed
+        if chat.expired {
+            self.expired.ids.push(chat.id.to_string());
+            self.expired
                 .below
                 .push(int(chat.window.map_or(0, |window| window.from)));
         }
@@ -327,18 +334,18 @@ impl<'a> Columns<'a> {
     }
 
     fn record(&self) -> Statement<'_> {
-        let (begun, grown, lapsed) = (&self.begun, &self.grown, &self.lapsed);
+        let (new, updated, expired) = (&self.new, &self.updated, &self.expired);
         let (messages, vectors, notes) = (&self.messages, &self.vectors, &self.notes);
         let (usage, times) = (&self.usage, &self.times);
         statement!(sql::RECORD;
             self.at => TIMESTAMPTZ, self.expires_at => TIMESTAMPTZ, self.cache_backend => TEXT, self.model => TEXT,
-            begun.ids => TEXT_ARRAY, self.guests => TEXT_ARRAY, begun.titles => TEXT_ARRAY,
-            begun.hashes => TEXT_ARRAY, begun.counts => INT8_ARRAY, begun.tokens => INT8_ARRAY,
-            begun.list_from => INT8_ARRAY, begun.list_expires_at => TIMESTAMPTZ_ARRAY,
-            grown.ids => TEXT_ARRAY, grown.titles => TEXT_ARRAY, grown.hashes => TEXT_ARRAY,
-            grown.counts => INT8_ARRAY, grown.tokens => INT8_ARRAY, grown.list_from => INT8_ARRAY,
-            grown.list_expires_at => TIMESTAMPTZ_ARRAY,
-            lapsed.ids => TEXT_ARRAY, lapsed.below => INT8_ARRAY,
+            new.ids => TEXT_ARRAY, self.guests => TEXT_ARRAY, new.titles => TEXT_ARRAY,
+            new.hashes => TEXT_ARRAY, new.counts => INT8_ARRAY, new.tokens => INT8_ARRAY,
+            new.list_from => INT8_ARRAY, new.list_expires_at => TIMESTAMPTZ_ARRAY,
+            updated.ids => TEXT_ARRAY, updated.titles => TEXT_ARRAY, updated.hashes => TEXT_ARRAY,
+            updated.counts => INT8_ARRAY, updated.tokens => INT8_ARRAY, updated.list_from => INT8_ARRAY,
+            updated.list_expires_at => TIMESTAMPTZ_ARRAY,
+            expired.ids => TEXT_ARRAY, expired.below => INT8_ARRAY,
             messages.ids => TEXT_ARRAY, messages.conversations => TEXT_ARRAY, messages.guests => TEXT_ARRAY,
             messages.roles => TEXT_ARRAY, messages.contents => TEXT_ARRAY, messages.hashes => TEXT_ARRAY,
             messages.tokens => INT8_ARRAY, messages.sequences => INT8_ARRAY, messages.metadata => TEXT_ARRAY,

@@ -2,16 +2,18 @@
 
 use super::error::Attempt;
 use super::rows::{get, id, limit as rows_limit, moment, time};
-use super::session::{Begin, statement};
+use super::session::{BeginMode, statement};
 use super::{PostgresDatabase, first_count, rows, sql};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, MessageId, ModelId, Platform, Role, Timestamp, Vector};
-use guestbook_storage::database::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
+use guestbook_storage::database::{
+    Candidate, CandidateRequest, IndexedVector, IndexedVectorPage, VectorSource,
+};
 use tokio_postgres::Row;
 
 #[async_trait]
-impl Corpus for PostgresDatabase {
+impl VectorSource for PostgresDatabase {
     fn is_shared(&self) -> bool {
         true
     }
@@ -21,19 +23,21 @@ impl Corpus for PostgresDatabase {
         model: &ModelId,
         after: Option<MessageId>,
         limit: usize,
-    ) -> Result<IndexablePage> {
+    ) -> Result<IndexedVectorPage> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let (most, model) = (rows_limit(limit), model.as_str());
         let asked = [statement!(sql::INDEXABLE; after => TEXT, most => INT8, model => TEXT)];
-        let found = self.read_as("indexable", Begin::LongRead, &asked).await?;
-        let read = || -> Attempt<IndexablePage> {
+        let found = self
+            .read_as("indexable", BeginMode::LongRead, &asked)
+            .await?;
+        let read = || -> Attempt<IndexedVectorPage> {
             let last = found[0].last().filter(|_| found[0].len() == limit);
             let next = last.map(|row| id(row, 0).map(MessageId)).transpose()?;
             let rows = found[0]
                 .iter()
                 .map(indexable)
                 .collect::<Attempt<Vec<_>>>()?;
-            Ok(IndexablePage {
+            Ok(IndexedVectorPage {
                 rows: rows.into_iter().flatten().collect(),
                 next,
             })
@@ -41,7 +45,11 @@ impl Corpus for PostgresDatabase {
         read().map_err(|fault| fault.into_error("indexable"))
     }
 
-    async fn indexable_of(&self, model: &ModelId, ids: Vec<MessageId>) -> Result<Vec<Indexable>> {
+    async fn indexable_of(
+        &self,
+        model: &ModelId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<IndexedVector>> {
         let (ids, model) = (texts(&ids), model.as_str());
         let asked = [statement!(sql::INDEXABLE_OF; ids => TEXT_ARRAY, model => TEXT)];
         let found = self.read("indexable_of", &asked).await?;
@@ -82,7 +90,7 @@ impl Corpus for PostgresDatabase {
     async fn candidates(
         &self,
         model: &ModelId,
-        proposal: Proposal,
+        proposal: CandidateRequest,
         now: Timestamp,
     ) -> Result<Vec<Candidate>> {
         let (ids, model, now) = (texts(&proposal.ids), model.as_str(), moment(now));
@@ -104,12 +112,12 @@ fn texts(ids: &[MessageId]) -> Vec<String> {
 }
 
 /// `None` where there is no vector of the model, a damaged one, or no message: verify tells of it.
-fn indexable(row: &Row) -> Attempt<Option<Indexable>> {
+fn indexable(row: &Row) -> Attempt<Option<IndexedVector>> {
     let (vector, role): (_, Option<&str>) = (vector(row, 1)?, get(row, 2)?);
     let (Some(vector), Some(Ok(role))) = (vector, role.map(Role::parse)) else {
         return Ok(None);
     };
-    Ok(Some(Indexable {
+    Ok(Some(IndexedVector {
         id: MessageId(id(row, 0)?),
         role,
         sent_at: time(row, 3)?,

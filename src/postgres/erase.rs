@@ -3,7 +3,7 @@
 use super::error::Attempt;
 use super::first_count;
 use super::rows::moment;
-use super::session::{End, Session, statement};
+use super::session::{EndMode, PooledConnection, statement};
 use super::{PostgresDatabase, prompts, sql};
 use guestbook_core::{ConversationId, OwnerId, Timestamp};
 use guestbook_storage::database::Erased;
@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 /// Chats to be removed, whose rows the transaction holds.
 #[derive(Debug, Default)]
-pub(super) struct Doomed {
+pub(super) struct LockedChats {
     ids: Vec<String>,
     owners: Vec<String>,
 }
 
-impl Doomed {
+impl LockedChats {
     pub(super) fn add(&mut self, id: ConversationId, owner: &OwnerId) {
         self.ids.push(id.to_string());
         self.owners.push(owner.as_str().to_owned());
@@ -26,13 +26,13 @@ impl Doomed {
         self.ids.is_empty()
     }
 
-    /// Removes them, and leaves their lists as debts; one round trip.
+    /// Removes them, and leaves their lists as outbox entries; one round trip.
     pub(super) async fn erase(
         &self,
         database: &PostgresDatabase,
-        session: &mut Session,
+        session: &mut PooledConnection,
         at: Timestamp,
-        end: End,
+        end: EndMode,
     ) -> Attempt<Erased> {
         let (hour, at) = (moment(at.hour()), moment(at));
         let (id, part) = (Uuid::now_v7().to_string(), database.part());

@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 
 /// What can go wrong between us and the server.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum PostgresFault {
     /// The server said no, or the connection ended.
     Server(tokio_postgres::Error),
     /// No connection could be had.
@@ -25,15 +25,15 @@ pub(super) enum Fault {
     Closed,
 }
 
-pub(super) type Attempt<T> = std::result::Result<T, Fault>;
+pub(super) type Attempt<T> = std::result::Result<T, PostgresFault>;
 
-impl From<tokio_postgres::Error> for Fault {
+impl From<tokio_postgres::Error> for PostgresFault {
     fn from(cause: tokio_postgres::Error) -> Self {
         Self::Server(cause)
     }
 }
 
-impl Fault {
+impl PostgresFault {
     /// Whether the connection is gone, so that another one may do better.
     pub(super) fn is_lost(&self) -> bool {
         match self {

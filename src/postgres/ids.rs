@@ -1,6 +1,6 @@
 //! Ids under which guests sent the messages of a batch: asking for all of them at once, and what was found.
 
-use super::error::{Attempt, Fault};
+use super::error::{Attempt, PostgresFault};
 use super::rows::{count, get, id, text, time, window};
 use super::session::{Statement, statement};
 use super::sql;
@@ -42,7 +42,7 @@ impl<'a> AskedIds<'a> {
         for row in rows {
             let place = usize::try_from(count(row, 0)?).unwrap_or(0);
             let asked = place.checked_sub(1).and_then(|place| self.ids.get(place));
-            let (guest, id) = asked.ok_or_else(|| Fault::Row("no such place".into()))?;
+            let (guest, id) = asked.ok_or_else(|| PostgresFault::Row("no such place".into()))?;
             let is_mine = text(row, 12)? == guest.as_str();
             stored.add(guest, id, stored_message(row)?, is_mine);
         }

@@ -16,8 +16,8 @@ mod corpus;
 mod erase;
 mod error;
 mod ids;
-mod known;
 mod migrate;
+mod optimistic_cache;
 mod outbox;
 mod prompts;
 mod query;
@@ -42,12 +42,12 @@ pub use url::PostgresUrl;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
-use error::{Attempt, Fault};
+use error::{Attempt, PostgresFault};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::rounded_ms;
 use guestbook_storage::database::TableSettings;
-use guestbook_storage::{Promise, Stats, Storage};
-use session::{Begin, End, Session, Statement, statement};
+use guestbook_storage::{DurabilityReport, Stats, Storage};
+use session::{BeginMode, EndMode, PooledConnection, Statement, statement};
 use settings::{Held, Other};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -72,16 +72,16 @@ const SIZE_EVERY: Duration = Duration::from_secs(60);
 
 /// A PostgreSQL database with the tables. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
-pub struct PostgresDatabase(Arc<Inner>);
+pub struct PostgresDatabase(Arc<PostgresInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct PostgresInner {
     url: PostgresUrl,
     pool: Pool,
     epoch: Uuid,
     settings: RwLock<Arc<Held>>,
     writers: usize,
-    known: known::Known,
+    known: optimistic_cache::OptimisticCache,
     closed: AtomicBool,
     part: AtomicU32,
     size: Size,
@@ -130,11 +130,11 @@ impl PostgresDatabase {
     ) -> Result<Self> {
         let text_index = settings.text_index;
         let database = Self::inspect(url, connections, settings).await?;
-        let fault = |fault: Fault| fault.into_error("open");
+        let fault = |fault: PostgresFault| fault.into_error("open");
         let session = database.session().await.map_err(fault)?;
         let tables = database.held().tables.clone();
         database.hold(settings::note(session, &tables, others).await?);
-        text::settle(database.session().await.map_err(fault)?, text_index).await?;
+        text::apply_wanted(database.session().await.map_err(fault)?, text_index).await?;
         for doubt in database.durability_doubts().await? {
             tracing::warn!(
                 server = %url,
@@ -170,7 +170,7 @@ impl PostgresDatabase {
             .min(connections * 3 / 4)
             .max(1);
         tracing::debug!(server = %url, away_ms = rounded_ms(away), writers, "connected");
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(PostgresInner {
             url: url.clone(),
             pool,
             epoch,
@@ -179,7 +179,7 @@ impl PostgresDatabase {
                 version: 0,
             })),
             writers,
-            known: known::Known::default(),
+            known: optimistic_cache::OptimisticCache::default(),
             closed: AtomicBool::new(false),
             // Nodes begin at different parts.
             part: AtomicU32::new(Uuid::new_v4().as_fields().0 % PARTS),
@@ -200,9 +200,9 @@ impl PostgresDatabase {
         doubts.await.map_err(|fault| fault.into_error("open"))
     }
 
-    async fn session(&self) -> Attempt<Session> {
+    async fn session(&self) -> Attempt<PooledConnection> {
         if self.0.closed.load(Ordering::Relaxed) {
-            return Err(Fault::Closed);
+            return Err(PostgresFault::Closed);
         }
         session(&self.0.pool).await
     }
@@ -214,21 +214,21 @@ impl PostgresDatabase {
         operation: &'static str,
         statements: &[Statement<'_>],
     ) -> Result<Vec<Vec<Row>>> {
-        self.read_as(operation, Begin::Read, statements).await
+        self.read_as(operation, BeginMode::Read, statements).await
     }
 
     async fn read_as(
         &self,
         operation: &'static str,
-        begin: Begin,
+        begin: BeginMode,
         statements: &[Statement<'_>],
     ) -> Result<Vec<Vec<Row>>> {
         let attempt = || async {
             let mut session = self.session().await?;
-            session.transact(begin, statements, End::Commit).await
+            session.transact(begin, statements, EndMode::Commit).await
         };
         let answered = match attempt().await {
-            Err(Fault::Late) => return Err(Fault::Late.into_error(operation)),
+            Err(PostgresFault::Late) => return Err(PostgresFault::Late.into_error(operation)),
             Err(fault) if fault.is_lost() => attempt().await,
             other => other,
         };
@@ -244,7 +244,7 @@ impl PostgresDatabase {
         let attempt = || async {
             let mut session = self.session().await?;
             session
-                .transact(Begin::Write, statements, End::Commit)
+                .transact(BeginMode::Write, statements, EndMode::Commit)
                 .await
         };
         let answered = match attempt().await {
@@ -292,7 +292,9 @@ impl PostgresDatabase {
 
 /// The one number that a statement gives.
 fn first_count(rows: &[Row]) -> Attempt<u64> {
-    let row = rows.first().ok_or_else(|| Fault::Row("no count".into()))?;
+    let row = rows
+        .first()
+        .ok_or_else(|| PostgresFault::Row("no count".into()))?;
     rows::count(row, 0)
 }
 
@@ -319,14 +321,19 @@ async fn distance(pool: &Pool) -> Attempt<Duration> {
     for _ in 0..PINGS {
         let mut session = session(pool).await?;
         let began = Instant::now();
-        session.transact(Begin::Read, &[], End::Commit).await?;
+        session
+            .transact(BeginMode::Read, &[], EndMode::Commit)
+            .await?;
         shortest = shortest.min(began.elapsed());
     }
     Ok(shortest)
 }
 
-async fn session(pool: &Pool) -> Attempt<Session> {
-    pool.get().await.map(Session::new).map_err(Fault::Pool)
+async fn session(pool: &Pool) -> Attempt<PooledConnection> {
+    pool.get()
+        .await
+        .map(PooledConnection::new)
+        .map_err(PostgresFault::Pool)
 }
 
 #[async_trait]
@@ -343,7 +350,7 @@ impl Storage for PostgresDatabase {
         let rows = self.write("health", &[statement!(sql::HEALTH)]).await?;
         let read = |row: &Row| Ok((rows::get::<bool>(row, 0)?, rows::get::<bool>(row, 1)?));
         let told = rows[0].first().map(read).transpose();
-        let context = match told.map_err(|fault: Fault| fault.into_error("health"))? {
+        let context = match told.map_err(|fault: PostgresFault| fault.into_error("health"))? {
             Some((false, true)) => return Ok(()),
             Some((false, false)) => {
                 "this user may not write the tables; grant it INSERT, UPDATE and DELETE on all of them"
@@ -358,7 +365,7 @@ impl Storage for PostgresDatabase {
         None
     }
 
-    async fn durability(&self) -> Result<Promise> {
+    async fn durability(&self) -> Result<DurabilityReport> {
         let asked = async { schema::durability(self.session().await?).await };
         asked.await.map_err(|fault| fault.into_error("durability"))
     }
@@ -372,7 +379,7 @@ impl Storage for PostgresDatabase {
                 bytes: first_count(&rows[1])?,
             })
         };
-        read().map_err(|fault: Fault| fault.into_error("stats"))
+        read().map_err(|fault: PostgresFault| fault.into_error("stats"))
     }
 
     /// Every commit is on the server's disk when it returns, if its settings are right.

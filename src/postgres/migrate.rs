@@ -1,8 +1,8 @@
 //! A guest's chat becomes a user's.
 
-use super::error::{Attempt, Fault};
+use super::error::{Attempt, PostgresFault};
 use super::rows::{count, get, int, moment, without_nul};
-use super::session::{End, Statement, statement};
+use super::session::{EndMode, Statement, statement};
 use super::{PostgresDatabase, prompts, sql};
 use chrono::{DateTime, Utc};
 use guestbook_core::error::Result;
@@ -12,14 +12,14 @@ use uuid::Uuid;
 
 /// What one conversation has counted for its owner.
 #[derive(Debug, Default)]
-struct Share {
+struct MigratedUsage {
     messages: i64,
     input: i64,
     output: i64,
 }
 
 /// A row of `cache_migrations`.
-struct Log {
+struct MigrationLog {
     id: String,
     status: &'static str,
     migrated: i64,
@@ -30,7 +30,7 @@ struct Log {
     notes: Option<String>,
 }
 
-impl Log {
+impl MigrationLog {
     fn of(guest: &GuestId, user: &OwnerId, at: Timestamp, migrated: Migrated) -> Self {
         Self {
             id: Uuid::now_v7().to_string(),
@@ -60,11 +60,11 @@ impl PostgresDatabase {
     ) -> Attempt<Migrated> {
         let mut session = self.session().await?;
         let Some(conversation) = self.lock_guest(&mut session, guest, at).await? else {
-            let log = Log::of(guest, user, at, Migrated::default());
+            let log = MigrationLog::of(guest, user, at, Migrated::default());
             let scopes = vec![prompts::scope_of(guest.as_str())];
             let answers = statement!(sql::PROMPTS_ERASE; scopes => TEXT_ARRAY);
             let statements = [answers, log.statement()];
-            session.go_on(&statements, End::Commit).await?;
+            session.go_on(&statements, EndMode::Commit).await?;
             return Ok(Migrated::default());
         };
         let key = conversation.to_string();
@@ -75,12 +75,12 @@ impl PostgresDatabase {
             statement!(sql::COUNT_MESSAGES; key => TEXT),
             statement!(sql::OWNS_AS_USER; name => TEXT),
         ];
-        let rows = session.go_on(&asked, End::Open).await?;
+        let rows = session.go_on(&asked, EndMode::Open).await?;
         guestbook_failpoint::reach("migrate.mid");
         let counted = rows[1]
             .first()
-            .ok_or_else(|| Fault::Row("no count".into()))?;
-        let share = Share {
+            .ok_or_else(|| PostgresFault::Row("no count".into()))?;
+        let share = MigratedUsage {
             messages: get(counted, 0)?,
             input: get(counted, 1)?,
             output: get(counted, 2)?,
@@ -91,12 +91,12 @@ impl PostgresDatabase {
         };
         let owns = rows[2]
             .first()
-            .ok_or_else(|| Fault::Row("no answer".into()))?;
-        let moved = Moved::new(conversation, name, target, at, share, get(owns, 0)?);
-        let log = Log::of(guest, user, at, migrated);
+            .ok_or_else(|| PostgresFault::Row("no answer".into()))?;
+        let moved = MovedRows::new(conversation, name, target, at, share, get(owns, 0)?);
+        let log = MigrationLog::of(guest, user, at, migrated);
         let mut statements = moved.statements();
         statements.push(log.statement());
-        session.go_on(&statements, End::Commit).await?;
+        session.go_on(&statements, EndMode::Commit).await?;
         Ok(migrated)
     }
 
@@ -107,11 +107,11 @@ impl PostgresDatabase {
         at: Timestamp,
         cause: &str,
     ) -> Result<()> {
-        let log = Log {
+        let log = MigrationLog {
             status: "failed",
             failed: 1,
             notes: Some(without_nul(cause)),
-            ..Log::of(guest, user, at, Migrated::default())
+            ..MigrationLog::of(guest, user, at, Migrated::default())
         };
         self.write("migration_failed", &[log.statement()])
             .await
@@ -120,7 +120,7 @@ impl PostgresDatabase {
 }
 
 /// Everything that changes owner.
-struct Moved<'a> {
+struct MovedRows<'a> {
     conversations: Vec<String>,
     guests: Vec<&'a str>,
     /// What is cached for the guest alone, and goes.
@@ -128,18 +128,18 @@ struct Moved<'a> {
     user: &'a str,
     at: DateTime<Utc>,
     usage_id: String,
-    share: Share,
+    share: MigratedUsage,
     /// The guest's id is a user's as well: then only the chat's share of the counters moves.
     is_shared: bool,
 }
 
-impl<'a> Moved<'a> {
+impl<'a> MovedRows<'a> {
     fn new(
         conversation: ConversationId,
         guest: &'a str,
         user: &'a str,
         at: Timestamp,
-        share: Share,
+        share: MigratedUsage,
         is_shared: bool,
     ) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! What the tables owe the lists, and the hourly counters that ride along.
 
-use super::columns::Riding;
-use super::error::{Attempt, Fault};
+use super::columns::DeferredCounters;
+use super::error::{Attempt, PostgresFault};
 use super::rows::{count, id, int, limit as rows_limit, moment, text, window};
 use super::session::{Statement, statement};
 use super::{PostgresDatabase, first_count, sql};
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, GuestId, Timestamp};
-use guestbook_storage::database::{ListDebt, ListRow, Outbox, Settled, Tally};
+use guestbook_storage::database::{CounterDeltas, ListRow, Outbox, OutboxEntry, SyncedRange};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -17,34 +17,34 @@ const INCARNATION: &str = "lists_incarnation";
 
 /// List writes that are to be noted, as columns.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct SyncMarkColumns {
     pub(super) conversations: Vec<String>,
     first: Vec<i64>,
     next: Vec<i64>,
     at: DateTime<Utc>,
 }
 
-impl Marks {
-    pub(super) fn of(settled: &[Settled], at: Timestamp) -> Self {
-        let first = |done: &Settled| int(done.next.saturating_sub(done.messages.len() as u64));
+impl SyncMarkColumns {
+    pub(super) fn of(synced_ranges: &[SyncedRange], at: Timestamp) -> Self {
+        let first = |done: &SyncedRange| int(done.next.saturating_sub(done.messages.len() as u64));
         Self {
-            conversations: settled
+            conversations: synced_ranges
                 .iter()
                 .map(|done| done.conversation.to_string())
                 .collect(),
-            first: settled.iter().map(first).collect(),
-            next: settled.iter().map(|done| int(done.next)).collect(),
+            first: synced_ranges.iter().map(first).collect(),
+            next: synced_ranges.iter().map(|done| int(done.next)).collect(),
             at: moment(at),
         }
     }
 
     /// Adds what notes them. The rows of the conversations must be locked before.
-    pub(super) fn settle<'a>(&'a self, statements: &mut Vec<Statement<'a>>) {
+    pub(super) fn push_statements<'a>(&'a self, statements: &mut Vec<Statement<'a>>) {
         if self.conversations.is_empty() {
             return;
         }
         statements.push(
-            statement!(sql::SETTLE; self.conversations => TEXT_ARRAY, self.first => INT8_ARRAY,
+            statement!(sql::MARK_SYNCED; self.conversations => TEXT_ARRAY, self.first => INT8_ARRAY,
             self.next => INT8_ARRAY, self.at => TIMESTAMPTZ),
         );
     }
@@ -56,24 +56,26 @@ impl Outbox for PostgresDatabase {
         self.0.epoch
     }
 
-    async fn list_debts(
+    async fn outbox_entries(
         &self,
         after: Option<ConversationId>,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<ListDebt>> {
+    ) -> Result<Vec<OutboxEntry>> {
         let (after, now, rows) = (cursor(after), moment(now), rows_limit(limit));
         let asked = [
             statement!(sql::REMOVALS; rows => INT8),
-            statement!(sql::LIST_DEBTS; after => TEXT, now => TIMESTAMPTZ, rows => INT8),
+            statement!(sql::OUTBOX_ENTRIES; after => TEXT, now => TIMESTAMPTZ, rows => INT8),
         ];
-        let found = self.read("list_debts", &asked).await?;
-        let gone = found[0].iter().map(|row| guest(row, 0).map(ListDebt::Gone));
+        let found = self.read("outbox_entries", &asked).await?;
+        let gone = found[0]
+            .iter()
+            .map(|row| guest(row, 0).map(OutboxEntry::Gone));
         let behind = found[1]
             .iter()
-            .map(|row| list_row(row).map(ListDebt::Behind));
-        let debts: Attempt<_> = gone.chain(behind).take(limit).collect();
-        debts.map_err(|fault| fault.into_error("list_debts"))
+            .map(|row| list_row(row).map(OutboxEntry::Behind));
+        let outbox_entries: Attempt<_> = gone.chain(behind).take(limit).collect();
+        outbox_entries.map_err(|fault| fault.into_error("outbox_entries"))
     }
 
     async fn list_row(&self, guest: &GuestId, now: Timestamp) -> Result<Option<ListRow>> {
@@ -97,33 +99,43 @@ impl Outbox for PostgresDatabase {
         rows.map_err(|fault| fault.into_error("list_rows"))
     }
 
-    async fn settle(&self, settled: Vec<Settled>, tally: Tally, at: Timestamp) -> Result<()> {
-        let (marks, riding) = (Marks::of(&settled, at), Riding::of(self, &tally, at));
+    async fn mark_synced(
+        &self,
+        synced_ranges: Vec<SyncedRange>,
+        deltas: CounterDeltas,
+        at: Timestamp,
+    ) -> Result<()> {
+        let (marks, deferred) = (
+            SyncMarkColumns::of(&synced_ranges, at),
+            DeferredCounters::of(self, &deltas, at),
+        );
         let mut statements = Vec::new();
-        if !settled.is_empty() {
-            statements.push(statement!(sql::SETTLED_LOCK; marks.conversations => TEXT_ARRAY));
+        if !synced_ranges.is_empty() {
+            statements.push(statement!(sql::SYNCED_LOCK; marks.conversations => TEXT_ARRAY));
         }
-        marks.settle(&mut statements);
-        riding.add(&mut statements);
-        self.write("settle", &statements).await.map(drop)
+        marks.push_statements(&mut statements);
+        deferred.add(&mut statements);
+        self.write("mark_synced", &statements).await.map(drop)
     }
 
-    async fn removals_settled(&self, guests: Vec<GuestId>) -> Result<()> {
+    async fn removals_done(&self, guests: Vec<GuestId>) -> Result<()> {
         let guests: Vec<&str> = guests.iter().map(GuestId::as_str).collect();
-        let settled = [statement!(sql::REMOVALS_SETTLE; guests => TEXT_ARRAY)];
-        self.write("removals_settled", &settled).await.map(drop)
+        let synced_ranges = [statement!(sql::REMOVALS_DONE; guests => TEXT_ARRAY)];
+        self.write("removals_settled", &synced_ranges)
+            .await
+            .map(drop)
     }
 
     async fn lapse(&self, now: Timestamp, limit: usize) -> Result<usize> {
         let (now, limit) = (moment(now), rows_limit(limit));
-        let due = [statement!(sql::LISTS_LAPSED; now => TIMESTAMPTZ)];
+        let due = [statement!(sql::LISTS_EXPIRED; now => TIMESTAMPTZ)];
         if self.read("lapse", &due).await?[0].is_empty() {
             return Ok(0); // nothing to do is the common case, and must lock nothing
         }
         let lapse = [statement!(sql::LISTS_LAPSE; now => TIMESTAMPTZ, limit => INT8)];
         let rows = self.write("lapse", &lapse).await?;
-        let lapsed = first_count(&rows[0]).map_err(|fault| fault.into_error("lapse"))?;
-        Ok(usize::try_from(lapsed).unwrap_or(usize::MAX))
+        let expired = first_count(&rows[0]).map_err(|fault| fault.into_error("lapse"))?;
+        Ok(usize::try_from(expired).unwrap_or(usize::MAX))
     }
 
     async fn lists_incarnation(&self) -> Result<Option<Uuid>> {
@@ -146,7 +158,7 @@ fn list_row(row: &Row) -> Attempt<ListRow> {
     Ok(ListRow {
         guest: guest(row, 0)?,
         conversation: ConversationId(id(row, 1)?),
-        window: window.ok_or_else(|| Fault::Row("a list without an expiry".into()))?,
+        window: window.ok_or_else(|| PostgresFault::Row("a list without an expiry".into()))?,
         next: count(row, 4)?,
         synced: count(row, 5)?,
     })
@@ -155,7 +167,7 @@ fn list_row(row: &Row) -> Attempt<ListRow> {
 pub(super) fn guest(row: &Row, at: usize) -> Attempt<GuestId> {
     let found = text(row, at)?;
     GuestId::parse_stored(found)
-        .map_err(|fault| Fault::Row(format!("the guest {found:?}: {fault}")))
+        .map_err(|fault| PostgresFault::Row(format!("the guest {found:?}: {fault}")))
 }
 
 /// The id to begin after: the empty text is below every id.

@@ -1,19 +1,19 @@
 //! Answers to prompts that were asked before. Whatever is written here is only a cache, so no commit waits for the disk; only
 //! erasing a guest does, with the rest of the guest.
 
-use super::columns::Metrics;
-use super::error::{Attempt, Fault};
+use super::columns::MetricsColumns;
+use super::error::{Attempt, PostgresFault};
 use super::rows::{count, get, id, int, limit as rows_limit, moment, text, time};
-use super::session::{Begin, statement};
+use super::session::{BeginMode, statement};
 use super::{PostgresDatabase, first_count, sql};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use guestbook_core::error::Result;
 use guestbook_core::{
-    Content, ModelId, PromptKey, PromptSetting, Scope, Timestamp, Vector, content_hash,
+    Content, ModelId, PromptKey, PromptScope, PromptSetting, Timestamp, Vector, content_hash,
 };
 use guestbook_storage::database::{
-    KeptAnswer, NearPrompt, NewAnswer, PromptStats, PromptTally, Prompts, Tally,
+    CacheEntry, CounterDeltas, LookupTotals, NearPrompt, NewCacheEntry, PromptStats, Prompts,
 };
 use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::Row;
@@ -30,7 +30,7 @@ impl Prompts for PostgresDatabase {
         &self,
         keys: &[PromptKey],
         now: Timestamp,
-    ) -> Result<Vec<Option<KeptAnswer>>> {
+    ) -> Result<Vec<Option<CacheEntry>>> {
         let ids: Vec<_> = keys.iter().map(PromptKey::id).collect();
         let texts: Vec<_> = ids.iter().map(Uuid::to_string).collect();
         let scopes: Vec<_> = keys
@@ -75,8 +75,8 @@ impl Prompts for PostgresDatabase {
         near.map_err(|fault| fault.into_error("prompts_near"))
     }
 
-    async fn prompts_put(&self, answers: Vec<NewAnswer>, at: Timestamp) -> Result<()> {
-        let (new, at) = (NewRows::of(&answers), moment(at));
+    async fn prompts_put(&self, answers: Vec<NewCacheEntry>, at: Timestamp) -> Result<()> {
+        let (new, at) = (NewPromptColumns::of(&answers), moment(at));
         let put = [
             statement!(sql::LIGHTLY),
             statement!(sql::PROMPTS_PUT; new.ids => TEXT_ARRAY, new.scopes => TEXT_ARRAY, new.contexts => TEXT_ARRAY,
@@ -89,8 +89,8 @@ impl Prompts for PostgresDatabase {
         self.write("prompts_put", &put).await.map(drop)
     }
 
-    async fn prompts_remove(&self, scope: Option<&Scope>, limit: usize) -> Result<usize> {
-        let (scope, limit) = (scope.map(Scope::to_string), rows_limit(limit));
+    async fn prompts_remove(&self, scope: Option<&PromptScope>, limit: usize) -> Result<usize> {
+        let (scope, limit) = (scope.map(PromptScope::to_string), rows_limit(limit));
         let remove = match &scope {
             Some(scope) => statement!(sql::PROMPTS_REMOVE_SCOPE; limit => INT8, *scope => TEXT),
             None => statement!(sql::PROMPTS_REMOVE; limit => INT8),
@@ -117,7 +117,7 @@ impl Prompts for PostgresDatabase {
         let (bytes, limit) = (int(bytes), rows_limit(limit));
         let asked = [statement!(sql::PROMPTS_BEYOND; bytes => INT8, limit => INT8)];
         let rows = self
-            .read_as("prompts_evict", Begin::LongRead, &asked)
+            .read_as("prompts_evict", BeginMode::LongRead, &asked)
             .await?;
         let ids: Attempt<Vec<&str>> = rows[0].iter().map(|row| text(row, 0)).collect();
         let ids = ids.map_err(|fault| fault.into_error("prompts_evict"))?;
@@ -132,16 +132,20 @@ impl Prompts for PostgresDatabase {
         removed(&rows[1], "prompts_evict")
     }
 
-    async fn prompts_tally(&self, tally: PromptTally, at: Timestamp) -> Result<()> {
-        let (given, owners) = (GivenRows::of(&tally), Owners::of(&tally));
-        let reads = Tally {
-            hits: tally.hits,
-            misses: tally.misses,
-            ..Tally::default()
+    async fn lookup_totals(&self, deltas: LookupTotals, at: Timestamp) -> Result<()> {
+        let (given, owners) = (HitColumns::of(&deltas), LookupColumns::of(&deltas));
+        let reads = CounterDeltas {
+            hits: deltas.hits,
+            misses: deltas.misses,
+            ..CounterDeltas::default()
         };
-        let metrics = Metrics::of(self, at, 0, &reads);
+        let metrics = MetricsColumns::of(self, at, 0, &reads);
         let (hour, part) = (moment(at.hour()), metrics.part());
-        let (hits, misses, saved) = (int(tally.hits), int(tally.misses), int(tally.tokens_saved));
+        let (hits, misses, saved) = (
+            int(deltas.hits),
+            int(deltas.misses),
+            int(deltas.tokens_saved),
+        );
         // In the order in which a guest is erased: usage, answers, the hour.
         let counted = [
             statement!(sql::LIGHTLY),
@@ -153,7 +157,7 @@ impl Prompts for PostgresDatabase {
                 given.last => TIMESTAMPTZ_ARRAY),
             metrics.statement(),
             statement!(sql::METRICS_LOOKUPS; hour => TIMESTAMPTZ, part => INT4, hits => INT8, misses => INT8,
-                saved => INT8, tally.saved_ms => FLOAT8),
+                saved => INT8, deltas.saved_ms => FLOAT8),
         ];
         self.write("prompts_tally", &counted).await.map(drop)
     }
@@ -165,11 +169,11 @@ impl Prompts for PostgresDatabase {
             statement!(sql::LOOKUP_STATS),
         ];
         let rows = self
-            .read_as("prompts_stats", Begin::LongRead, &asked)
+            .read_as("prompts_stats", BeginMode::LongRead, &asked)
             .await?;
         let stats = match (rows[0].first(), rows[1].first()) {
             (Some(held), Some(lookups)) => stats(held, lookups),
-            _ => Err(Fault::Row("no statistics".into())),
+            _ => Err(PostgresFault::Row("no statistics".into())),
         };
         stats.map_err(|fault| fault.into_error("prompts_stats"))
     }
@@ -195,8 +199,8 @@ fn removed(rows: &[Row], operation: &'static str) -> Result<usize> {
     Ok(usize::try_from(removed).unwrap_or(usize::MAX))
 }
 
-fn kept(row: &Row) -> Attempt<KeptAnswer> {
-    Ok(KeptAnswer {
+fn kept(row: &Row) -> Attempt<CacheEntry> {
+    Ok(CacheEntry {
         id: id(row, 0)?,
         prompt: Content::from_stored(text(row, 1)?),
         response: Content::from_stored(text(row, 2)?),
@@ -213,13 +217,14 @@ fn near(row: &Row) -> Attempt<NearPrompt> {
     let vector = Vector::from_bytes(get(row, 1)?);
     Ok(NearPrompt {
         prompt: Content::from_stored(text(row, 0)?),
-        vector: vector.map_err(|bad| Fault::Row(format!("the vector of a prompt: {bad}")))?,
+        vector: vector
+            .map_err(|bad| PostgresFault::Row(format!("the vector of a prompt: {bad}")))?,
     })
 }
 
 /// Answers to keep, as columns.
 #[derive(Debug, Default)]
-struct NewRows<'a> {
+struct NewPromptColumns<'a> {
     ids: Vec<String>,
     scopes: Vec<String>,
     contexts: Vec<String>,
@@ -239,9 +244,9 @@ struct NewRows<'a> {
     responses: Vec<&'a str>,
 }
 
-impl<'a> NewRows<'a> {
+impl<'a> NewPromptColumns<'a> {
     /// One row for each key: a statement changes no row twice.
-    fn of(answers: &'a [NewAnswer]) -> Self {
+    fn of(answers: &'a [NewCacheEntry]) -> Self {
         let latest: BTreeMap<_, _> = answers.iter().map(|one| (one.key.id(), one)).collect();
         let mut rows = Self::default();
         for (id, answer) in latest {
@@ -250,7 +255,7 @@ impl<'a> NewRows<'a> {
         rows
     }
 
-    fn add(&mut self, id: Uuid, answer: &'a NewAnswer) {
+    fn add(&mut self, id: Uuid, answer: &'a NewCacheEntry) {
         let (setting, vector) = (&answer.key.setting, answer.vector.as_ref());
         self.ids.push(id.to_string());
         self.scopes.push(setting.scope.to_string());
@@ -276,15 +281,15 @@ impl<'a> NewRows<'a> {
 }
 
 /// Answers that were given, as columns.
-struct GivenRows {
+struct HitColumns {
     ids: Vec<String>,
     hits: Vec<i64>,
     last: Vec<DateTime<Utc>>,
 }
 
-impl GivenRows {
-    fn of(tally: &PromptTally) -> Self {
-        let given = || tally.given.iter();
+impl HitColumns {
+    fn of(deltas: &LookupTotals) -> Self {
+        let given = || deltas.given.iter();
         Self {
             ids: given().map(|one| one.id.to_string()).collect(),
             hits: given().map(|one| int(one.hits)).collect(),
@@ -294,16 +299,16 @@ impl GivenRows {
 }
 
 /// Lookups of owners, as columns.
-struct Owners<'a> {
+struct LookupColumns<'a> {
     owners: Vec<&'a str>,
     hits: Vec<i64>,
     misses: Vec<i64>,
     saved: Vec<i64>,
 }
 
-impl<'a> Owners<'a> {
-    fn of(tally: &'a PromptTally) -> Self {
-        let owners = || tally.owners.iter();
+impl<'a> LookupColumns<'a> {
+    fn of(deltas: &'a LookupTotals) -> Self {
+        let owners = || deltas.owners.iter();
         Self {
             owners: owners().map(|one| one.owner.as_str()).collect(),
             hits: owners().map(|one| int(one.counts.hits)).collect(),

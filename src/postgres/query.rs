@@ -1,7 +1,7 @@
 //! One read-only statement of a person's own.
 
-use super::error::{Attempt, Fault};
-use super::session::{Begin, End, Session};
+use super::error::{Attempt, PostgresFault};
+use super::session::{BeginMode, EndMode, PooledConnection};
 use super::{NAME, PostgresUrl, pool, session};
 use futures_util::TryStreamExt;
 use guestbook_core::error::{Error, ErrorKind, Result};
@@ -25,14 +25,20 @@ pub async fn query(url: &PostgresUrl, statement: &str, sink: &mut dyn RowSink) -
         let mut session = session(&pool(url, 1)?)
             .await
             .map_err(|fault| fault.into_error("sql"))?;
-        let begun = session.transact(Begin::LongRead, &[], End::Open).await;
+        let begun = session
+            .transact(BeginMode::LongRead, &[], EndMode::Open)
+            .await;
         begun.map_err(|fault| fault.into_error("sql"))?;
         run(session, statement, sink).await.map_err(unaccepted)
     };
     run.await
 }
 
-async fn run(mut session: Session, statement: &str, sink: &mut dyn RowSink) -> Attempt<()> {
+async fn run(
+    mut session: PooledConnection,
+    statement: &str,
+    sink: &mut dyn RowSink,
+) -> Attempt<()> {
     let client = session.raw();
     // The simple protocol gives every value as text, and would run several statements; preparing refuses those.
     client.prepare(statement).await?;
@@ -58,7 +64,7 @@ async fn run(mut session: Session, statement: &str, sink: &mut dyn RowSink) -> A
 }
 
 /// What the server said of the statement is the person's to read, whatever it is.
-fn unaccepted(fault: Fault) -> Error {
+fn unaccepted(fault: PostgresFault) -> Error {
     if fault.is_demoted() {
         let context =
             "only statements that change nothing are run; tables are changed through the service";

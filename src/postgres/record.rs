@@ -11,13 +11,13 @@
 //!
 //! **Invariant:** a commit whose answer was lost is looked up by message id before anything is answered.
 
-use super::columns::{Columns, Messages};
-use super::error::{Attempt, Fault};
+use super::columns::{BatchColumns, MessageColumns};
+use super::error::{Attempt, PostgresFault};
 use super::ids::{AskedIds, wants_ids};
-use super::known::Expected;
-use super::outbox::Marks;
+use super::optimistic_cache::ExpectedColumns;
+use super::outbox::SyncMarkColumns;
 use super::rows::{count, get, id, text, time_or_none, window};
-use super::session::{Begin, End, Session, statement};
+use super::session::{BeginMode, EndMode, PooledConnection, statement};
 use super::settings::{self, Held};
 use super::{NAME, PostgresDatabase, erase, sql};
 use guestbook_core::error::{Error, Result};
@@ -35,18 +35,18 @@ use tokio_postgres::Row;
 const ATTEMPTS: usize = 6;
 
 /// How an attempt to store a batch ended.
-enum Ended<'a> {
+enum AttemptOutcome<'a> {
     /// It is stored.
     Stored(Vec<Outcome>),
     /// It is not, for this reason.
-    Failed(Fault),
+    Failed(PostgresFault),
     /// COMMIT was sent and its answer is not known.
-    Unknown(Fault, Box<Sent<'a>>),
+    Unknown(PostgresFault, Box<UnconfirmedCommit<'a>>),
 }
 
 /// What was sent with a COMMIT whose answer is not known: enough to find out, and to answer.
-struct Sent<'a> {
-    messages: Messages<'a>,
+struct UnconfirmedCommit<'a> {
+    messages: MessageColumns<'a>,
     outcomes: Vec<Outcome>,
 }
 
@@ -56,7 +56,7 @@ const LOOKUP: Duration = Duration::from_secs(15);
 /// A pause before looking again; an error, which never says that nothing was stored, once it has taken too long.
 async fn look_again_later(began: Instant, attempts: usize) -> Result<()> {
     if began.elapsed() > LOOKUP {
-        return Err(Fault::Late.into_error("record"));
+        return Err(PostgresFault::Late.into_error("record"));
     }
     tokio::time::sleep(Duration::from_millis(50 * attempts.min(10) as u64)).await;
     Ok(())
@@ -65,7 +65,7 @@ async fn look_again_later(began: Instant, attempts: usize) -> Result<()> {
 impl PostgresDatabase {
     pub(super) async fn record_batch(&self, batch: &Batch) -> Result<Vec<Outcome>> {
         let began = Instant::now();
-        let mut unknown: Option<Box<Sent<'_>>> = None;
+        let mut unknown: Option<Box<UnconfirmedCommit<'_>>> = None;
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -82,9 +82,9 @@ impl PostgresDatabase {
                 }
             }
             let fault = match self.attempt(batch).await {
-                Ended::Stored(outcomes) => return Ok(outcomes),
-                Ended::Failed(fault) => fault,
-                Ended::Unknown(fault, sent) => {
+                AttemptOutcome::Stored(outcomes) => return Ok(outcomes),
+                AttemptOutcome::Failed(fault) => fault,
+                AttemptOutcome::Unknown(fault, sent) => {
                     let messages = sent.messages.ids.len();
                     tracing::warn!(
                         messages,
@@ -98,14 +98,16 @@ impl PostgresDatabase {
                 look_again_later(began, attempts).await?;
                 continue;
             }
-            if matches!(fault, Fault::Settings) {
+            if matches!(fault, PostgresFault::Settings) {
                 self.take_over().await?;
             }
             let again = match fault.repeated() {
                 // Another transaction's: looking again tells. Others may go on taking what this batch wants.
                 Some("message_cache_pkey") => attempts == 1 || wants_ids(batch),
                 Some(_) => true,
-                None => fault.is_undone() || fault.is_lost() || matches!(fault, Fault::Settings),
+                None => {
+                    fault.is_undone() || fault.is_lost() || matches!(fault, PostgresFault::Settings)
+                }
             };
             if !again || attempts >= ATTEMPTS {
                 return Err(refused(fault, batch));
@@ -115,7 +117,7 @@ impl PostgresDatabase {
 
     /// Whether what was sent is stored. All of it is, or nothing: it was one transaction. A message with an id of our own
     /// making is proof; ids that a client chose may have been stored by another node, so then all must be there.
-    async fn is_stored(&self, messages: &Messages<'_>) -> Attempt<bool> {
+    async fn is_stored(&self, messages: &MessageColumns<'_>) -> Attempt<bool> {
         if messages.ids.is_empty() {
             return Ok(false); // only notes, which may be written twice
         }
@@ -124,59 +126,67 @@ impl PostgresDatabase {
             messages.sequences => INT8_ARRAY, messages.hashes => TEXT_ARRAY, messages.is_ours => BOOL_ARRAY),
         ];
         let mut session = self.session().await?;
-        let rows = session.transact(Begin::Read, &asked, End::Commit).await?;
+        let rows = session
+            .transact(BeginMode::Read, &asked, EndMode::Commit)
+            .await?;
         let row = rows[0]
             .first()
-            .ok_or_else(|| Fault::Row("no count".into()))?;
+            .ok_or_else(|| PostgresFault::Row("no count".into()))?;
         Ok(count(row, 1)? > 0 || count(row, 0)? == messages.ids.len() as u64)
     }
 
-    async fn attempt<'a>(&self, batch: &'a Batch) -> Ended<'a> {
+    async fn attempt<'a>(&self, batch: &'a Batch) -> AttemptOutcome<'a> {
         let held = self.held();
         if let Some(chats) = self.0.known.take(&guests(batch)) {
             match self.at_once(batch, chats, &held).await {
-                Ended::Failed(fault) if fault.is_stale() || fault.repeated().is_some() => {}
+                AttemptOutcome::Failed(fault) if fault.is_stale() || fault.repeated().is_some() => {
+                }
                 ended => return ended,
             }
         }
         let mut session = match self.session().await {
             Ok(session) => session,
-            Err(fault) => return Ended::Failed(fault),
+            Err(fault) => return AttemptOutcome::Failed(fault),
         };
         let (chats, stored) = match self.look(&mut session, batch, &held).await {
             Ok(seen) => seen,
-            Err(fault) => return Ended::Failed(fault),
+            Err(fault) => return AttemptOutcome::Failed(fault),
         };
         let plan = match plan(batch, &held.tables, chats, stored) {
             Ok(plan) => plan,
             Err(wrong) => {
                 session.roll_back().await;
-                return Ended::Failed(Fault::Value(wrong));
+                return AttemptOutcome::Failed(PostgresFault::Value(wrong));
             }
         };
-        let columns = Columns::of(self, &held.tables, &plan, batch);
-        let answered = session.go_on(&columns.statements(), End::Commit).await;
+        let columns = BatchColumns::of(self, &held.tables, &plan, batch);
+        let answered = session.go_on(&columns.statements(), EndMode::Commit).await;
         self.ended(answered, 0, columns.messages, plan)
     }
 
     /// One round trip, for guests whose conversations this node was the last to write, and ids that are new. Should either
     /// not be so, the server undoes it, and everything is read first.
-    async fn at_once<'a>(&self, batch: &'a Batch, chats: Conversations, held: &Held) -> Ended<'a> {
-        let expected = Expected::of(&chats, batch.at, held.version);
-        let marks = Marks::of(&batch.settled, batch.at);
+    async fn at_once<'a>(
+        &self,
+        batch: &'a Batch,
+        chats: Conversations,
+        held: &Held,
+    ) -> AttemptOutcome<'a> {
+        let expected = ExpectedColumns::of(&chats, batch.at, held.version);
+        let marks = SyncMarkColumns::of(&batch.synced_ranges, batch.at);
         let locked: Vec<&String> = expected.ids.iter().chain(&marks.conversations).collect();
         let nobody: Vec<&str> = Vec::new();
         let plan = match plan(batch, &held.tables, chats, StoredIds::default()) {
             Ok(plan) => plan,
-            Err(wrong) => return Ended::Failed(Fault::Value(wrong)),
+            Err(wrong) => return AttemptOutcome::Failed(PostgresFault::Value(wrong)),
         };
-        let columns = Columns::of(self, &held.tables, &plan, batch);
+        let columns = BatchColumns::of(self, &held.tables, &plan, batch);
         let mut statements = vec![
             statement!(sql::SETTINGS_SHARE),
             statement!(sql::CHATS_LOCK; nobody => TEXT_ARRAY, locked => TEXT_ARRAY),
         ];
         statements.push(expected.statement());
-        marks.settle(&mut statements);
+        marks.push_statements(&mut statements);
         let ids = AskedIds::of(batch);
         if !ids.keys.is_empty() {
             statements.push(
@@ -187,10 +197,10 @@ impl PostgresDatabase {
         statements.extend(columns.statements());
         let mut session = match self.session().await {
             Ok(session) => session,
-            Err(fault) => return Ended::Failed(fault),
+            Err(fault) => return AttemptOutcome::Failed(fault),
         };
         let answered = session
-            .transact(Begin::Write, &statements, End::Commit)
+            .transact(BeginMode::Write, &statements, EndMode::Commit)
             .await;
         drop(statements);
         self.ended(answered, usage_at, columns.messages, plan)
@@ -201,65 +211,65 @@ impl PostgresDatabase {
         &self,
         answered: Attempt<Vec<Vec<Row>>>,
         usage_at: usize,
-        messages: Messages<'a>,
+        messages: MessageColumns<'a>,
         mut plan: BatchPlan<'_>,
-    ) -> Ended<'a> {
+    ) -> AttemptOutcome<'a> {
         match answered {
             Ok(rows) => {
                 let totals = rows.get(usage_at).map_or(&[][..], Vec::as_slice);
                 note_usage(totals, &mut plan);
                 self.0.known.keep(plan.conversations);
-                Ended::Stored(plan.outcomes)
+                AttemptOutcome::Stored(plan.outcomes)
             }
             Err(fault) if fault.is_lost() => {
                 let outcomes = plan.outcomes;
-                Ended::Unknown(fault, Box::new(Sent { messages, outcomes }))
+                AttemptOutcome::Unknown(fault, Box::new(UnconfirmedCommit { messages, outcomes }))
             }
-            Err(fault) => Ended::Failed(fault),
+            Err(fault) => AttemptOutcome::Failed(fault),
         }
     }
 
     /// The first round trip: notes what rides along, locks and reads.
     async fn look<'a>(
         &self,
-        session: &mut Session,
+        session: &mut PooledConnection,
         batch: &'a Batch,
         held: &Held,
     ) -> Attempt<(Conversations, StoredIds<'a>)> {
         let guests = guests(batch);
         let names: Vec<&str> = guests.iter().map(GuestId::as_str).collect();
-        let marks = Marks::of(&batch.settled, batch.at);
+        let marks = SyncMarkColumns::of(&batch.synced_ranges, batch.at);
         let ids = AskedIds::of(batch);
         let mut statements = settings::share().to_vec();
         let chats_at = statements.len();
         statements.push(
             statement!(sql::CHATS_LOCK; names => TEXT_ARRAY, marks.conversations => TEXT_ARRAY),
         );
-        marks.settle(&mut statements);
+        marks.push_statements(&mut statements);
         let find = statements.len();
         if !ids.keys.is_empty() {
             statements.push(ids.statement());
         }
         let rows = session
-            .transact(Begin::Write, &statements, End::Open)
+            .transact(BeginMode::Write, &statements, EndMode::Open)
             .await?;
         settings::check(&rows, held)?;
         let mut chats = Conversations::default();
-        let mut ended = erase::Doomed::default();
+        let mut ended = erase::LockedChats::default();
         for row in &rows[chats_at] {
             match open_chat(row, &guests, batch.at)? {
-                Seen::Open(chat) => _ = chats.insert(chat),
-                Seen::Ended(id, owner) => ended.add(id, &owner),
-                Seen::Another => {}
+                LockedRow::Open(chat) => _ = chats.insert(chat),
+                LockedRow::Ended(id, owner) => ended.add(id, &owner),
+                LockedRow::Another => {}
             }
         }
         let mut found_rows = rows.into_iter().nth(find).unwrap_or_default();
         if !ended.is_empty() {
             // Retention has ended these chats: none of their messages may be found again.
-            ended.erase(self, session, batch.at, End::Open).await?;
+            ended.erase(self, session, batch.at, EndMode::Open).await?;
             if !ids.keys.is_empty() {
                 let again = [ids.statement()];
-                found_rows = session.go_on(&again, End::Open).await?.remove(0);
+                found_rows = session.go_on(&again, EndMode::Open).await?.remove(0);
             }
         }
         Ok((chats, ids.found(&found_rows)?))
@@ -268,7 +278,7 @@ impl PostgresDatabase {
 
 /// A place in a conversation that is taken, although its row was locked, is damage. Whose is known where the batch is of one
 /// guest; one of several is split until it is.
-fn refused(fault: Fault, batch: &Batch) -> Error {
+fn refused(fault: PostgresFault, batch: &Batch) -> Error {
     match (fault.repeated(), &*guests(batch)) {
         (Some("message_sequence"), [guest]) => miscounted(NAME, guest),
         _ => fault.into_error("record"),
@@ -284,7 +294,7 @@ fn guests(batch: &Batch) -> Vec<GuestId> {
 }
 
 /// What a locked row is to the batch.
-enum Seen {
+enum LockedRow {
     /// The chat of one of its guests.
     Open(ConversationState),
     /// A chat that retention has ended.
@@ -293,18 +303,18 @@ enum Seen {
     Another,
 }
 
-fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<Seen> {
+fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<LockedRow> {
     let owner = text(row, 1)?;
     let is_guest = text(row, 2)? == "guest";
     let place = guests.binary_search_by(|guest| guest.as_str().cmp(owner));
     let (true, Ok(place)) = (is_guest, place) else {
-        return Ok(Seen::Another);
+        return Ok(LockedRow::Another);
     };
     let id = ConversationId(id(row, 0)?);
     if time_or_none(row, 7)?.is_some_and(|end| end <= at) {
-        return Ok(Seen::Ended(id, OwnerId::from(&guests[place])));
+        return Ok(LockedRow::Ended(id, OwnerId::from(&guests[place])));
     }
-    Ok(Seen::Open(ConversationState {
+    Ok(LockedRow::Open(ConversationState {
         id,
         guest: guests[place].clone(),
         is_new: false,
@@ -314,7 +324,7 @@ fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<Seen> {
         message_count: count(row, 5)?,
         total_tokens: count(row, 6)?,
         window: window(row, 8)?,
-        lapsed: false,
+        expired: false,
         counted: Usage::default(),
         first: None,
     }))

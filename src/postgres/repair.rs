@@ -2,7 +2,7 @@
 
 use super::error::Attempt;
 use super::rows::{int, moment};
-use super::session::{Begin, End, Session, statement};
+use super::session::{BeginMode, EndMode, PooledConnection, statement};
 use super::{PostgresDatabase, sql};
 use guestbook_core::{ConversationId, Timestamp, Window};
 use guestbook_storage::database::{Orphan, Repair, UsageAudit};
@@ -11,17 +11,19 @@ use uuid::Uuid;
 impl PostgresDatabase {
     pub(super) async fn repair_all(&self, repairs: &[Repair], at: Timestamp) -> Attempt<()> {
         let mut session = self.session().await?;
-        session.transact(Begin::LongWrite, &[], End::Open).await?;
+        session
+            .transact(BeginMode::LongWrite, &[], EndMode::Open)
+            .await?;
         for repair in repairs {
             self.repair_one(&mut session, repair, at).await?;
         }
-        session.go_on(&[], End::Commit).await?;
+        session.go_on(&[], EndMode::Commit).await?;
         Ok(())
     }
 
     async fn repair_one(
         &self,
-        session: &mut Session,
+        session: &mut PooledConnection,
         repair: &Repair,
         at: Timestamp,
     ) -> Attempt<()> {
@@ -40,7 +42,7 @@ impl PostgresDatabase {
                 );
                 let set = statement!(sql::REPAIR_COUNTERS;
                     id => TEXT, count => INT8, tokens => INT8, hash => TEXT);
-                session.go_on(&[set], End::Open).await?;
+                session.go_on(&[set], EndMode::Open).await?;
             }
             Repair::Window {
                 conversation,
@@ -60,7 +62,7 @@ impl PostgresDatabase {
                 );
                 let put = statement!(sql::REPAIR_MAPPING; id => TEXT, owner => TEXT, backend => TEXT,
                     *is_synced => BOOL, moment => TIMESTAMPTZ);
-                session.go_on(&[put], End::Open).await?;
+                session.go_on(&[put], EndMode::Open).await?;
             }
             Repair::Orphan(orphan) => repair_orphan(session, orphan).await?,
             Repair::Metrics => {
@@ -68,7 +70,7 @@ impl PostgresDatabase {
                     statement!(sql::REPAIR_HOURS),
                     statement!(sql::REPAIR_ENTRIES),
                 ];
-                session.go_on(&mend, End::Open).await?;
+                session.go_on(&mend, EndMode::Open).await?;
             }
         }
         Ok(())
@@ -76,7 +78,7 @@ impl PostgresDatabase {
 }
 
 async fn repair_window(
-    session: &mut Session,
+    session: &mut PooledConnection,
     conversation: ConversationId,
     hash: &str,
     window: Option<Window>,
@@ -88,14 +90,18 @@ async fn repair_window(
     let expires_at = window.map(|window| moment(window.expires_at));
     let set = statement!(sql::REPAIR_WINDOW;
         id => TEXT, from => INT8, expires_at => TIMESTAMPTZ, hash => TEXT);
-    session.go_on(&[set], End::Open).await.map(drop)
+    session.go_on(&[set], EndMode::Open).await.map(drop)
 }
 
-async fn repair_usage(session: &mut Session, audit: &UsageAudit, at: Timestamp) -> Attempt<()> {
+async fn repair_usage(
+    session: &mut PooledConnection,
+    audit: &UsageAudit,
+    at: Timestamp,
+) -> Attempt<()> {
     let (owner, counted, at) = (audit.owner.as_str(), &audit.counted, moment(at));
     if counted.total_requests == 0 {
         let delete = [statement!(sql::USAGE_DELETE; owner => TEXT)];
-        return session.go_on(&delete, End::Open).await.map(drop);
+        return session.go_on(&delete, EndMode::Open).await.map(drop);
     }
     let id = Uuid::now_v7().to_string();
     let (requests, misses) = (int(counted.total_requests), int(counted.cache_misses));
@@ -105,10 +111,10 @@ async fn repair_usage(session: &mut Session, audit: &UsageAudit, at: Timestamp) 
     );
     let put = statement!(sql::REPAIR_USAGE; id => TEXT, owner => TEXT, requests => INT8, misses => INT8,
         input => INT8, output => INT8, at => TIMESTAMPTZ);
-    session.go_on(&[put], End::Open).await.map(drop)
+    session.go_on(&[put], EndMode::Open).await.map(drop)
 }
 
-async fn repair_orphan(session: &mut Session, orphan: &Orphan) -> Attempt<()> {
+async fn repair_orphan(session: &mut PooledConnection, orphan: &Orphan) -> Attempt<()> {
     let sql = match orphan.table {
         "cache_embeddings" => sql::VECTORS_DELETE,
         "embedding_notes" => sql::NOTES_DELETE,
@@ -117,7 +123,7 @@ async fn repair_orphan(session: &mut Session, orphan: &Orphan) -> Attempt<()> {
     };
     let ids = vec![orphan.id.as_str()];
     session
-        .go_on(&[statement!(sql; ids => TEXT_ARRAY)], End::Open)
+        .go_on(&[statement!(sql; ids => TEXT_ARRAY)], EndMode::Open)
         .await
         .map(drop)
 }

@@ -1,6 +1,6 @@
 //! From rows to the words of the field, and back.
 
-use super::error::{Attempt, Fault};
+use super::error::{Attempt, PostgresFault};
 use chrono::{DateTime, Utc};
 use guestbook_core::{
     Content, Conversation, ConversationId, Message, MessageId, Metadata, OwnerId, Platform, Role,
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// A column of any type.
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Attempt<T> {
-    row.try_get(at).map_err(Fault::Server)
+    row.try_get(at).map_err(PostgresFault::Server)
 }
 
 pub(super) fn text(row: &Row, at: usize) -> Attempt<&str> {
@@ -21,13 +21,13 @@ pub(super) fn text(row: &Row, at: usize) -> Attempt<&str> {
 
 pub(super) fn id(row: &Row, at: usize) -> Attempt<Uuid> {
     let found = text(row, at)?;
-    Uuid::parse_str(found).map_err(|cause| Fault::Row(format!("the id {found:?}: {cause}")))
+    Uuid::parse_str(found).map_err(|cause| PostgresFault::Row(format!("the id {found:?}: {cause}")))
 }
 
 /// A count. None is ever negative, unless somebody wrote it by hand.
 pub(super) fn count(row: &Row, at: usize) -> Attempt<u64> {
     let found: i64 = get(row, at)?;
-    u64::try_from(found).map_err(|_| Fault::Row(format!("a count of {found}")))
+    u64::try_from(found).map_err(|_| PostgresFault::Row(format!("a count of {found}")))
 }
 
 pub(super) fn time(row: &Row, at: usize) -> Attempt<Timestamp> {
@@ -71,7 +71,7 @@ pub(super) fn conversation(row: &Row) -> Attempt<Conversation> {
         message_count: count(row, 5)?,
         total_tokens: count(row, 6)?,
         platform: Platform::parse(text(row, 7)?)
-            .ok_or_else(|| Fault::Row("platform holds no known word".into()))?,
+            .ok_or_else(|| PostgresFault::Row("platform holds no known word".into()))?,
         created_at: time(row, 8)?,
         accessed_at: time(row, 9)?,
         expires_at: time_or_none(row, 10)?,
@@ -93,7 +93,7 @@ pub(super) fn message(row: &Row) -> Attempt<Message> {
         id: MessageId(id(row, 0)?),
         sequence: count(row, 1)?,
         role: Role::parse(text(row, 2)?)
-            .map_err(|_| Fault::Row("role holds no known word".into()))?,
+            .map_err(|_| PostgresFault::Row("role holds no known word".into()))?,
         content: Content::from_stored(text(row, 3)?),
         sent_at: time(row, 4)?,
         created_at: time(row, 5)?,

@@ -1,13 +1,13 @@
 //! Bringing the tables up to date, and what the database knows of itself. Any number of nodes may start at once: the first
 //! takes a lock, the others wait for it and find everything done.
 
-use super::error::{Attempt, Fault, of_server};
+use super::error::{Attempt, PostgresFault, of_server};
 use super::rows::text;
-use super::session::{Begin, End, Session, statement};
+use super::session::{BeginMode, EndMode, PooledConnection, statement};
 use super::{NAME, sql};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_storage::schema::{Unknown, WRITTEN_BY};
-use guestbook_storage::{Durability, Promise};
+use guestbook_storage::{Durability, DurabilityReport};
 use refinery::error::Kind;
 use refinery::{Migration, Runner};
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
@@ -90,26 +90,26 @@ fn applied(message: &SimpleQueryMessage) -> Option<Migration> {
 }
 
 /// Brings the tables up to date and returns the epoch of their content, in one transaction that other nodes wait for.
-pub(super) async fn prepare(mut session: Session) -> Result<Uuid> {
-    let fault = |fault: Fault| fault.into_error("open");
+pub(super) async fn prepare(mut session: PooledConnection) -> Result<Uuid> {
+    let fault = |fault: PostgresFault| fault.into_error("open");
     let begun = [statement!(sql::SCHEMA_LOCK)];
     session
-        .transact(Begin::LongWrite, &begun, End::Open)
+        .transact(BeginMode::LongWrite, &begun, EndMode::Open)
         .await
         .map_err(fault)?;
     if run(&mut session).await? {
         let version = env!("CARGO_PKG_VERSION");
         let noted = [statement!(sql::META_PUT; WRITTEN_BY => TEXT, version => TEXT)];
-        session.go_on(&noted, End::Open).await.map_err(fault)?;
+        session.go_on(&noted, EndMode::Open).await.map_err(fault)?;
     }
     guestbook_failpoint::reach("schema.mid");
     let epoch = epoch(&mut session).await.map_err(fault)?;
-    session.go_on(&[], End::Commit).await.map_err(fault)?;
+    session.go_on(&[], EndMode::Commit).await.map_err(fault)?;
     Ok(epoch)
 }
 
 /// Whether anything had to be done.
-async fn run(session: &mut Session) -> Result<bool> {
+async fn run(session: &mut PooledConnection) -> Result<bool> {
     let known = |(name, sql): &(&str, &str)| Migration::unapplied(name, sql);
     let migrations: std::result::Result<Vec<_>, _> = MIGRATIONS.iter().map(known).collect();
     let ran = match migrations {
@@ -127,7 +127,7 @@ async fn run(session: &mut Session) -> Result<bool> {
     }
 }
 
-async fn refused(session: &mut Session, cause: refinery::Error) -> Error {
+async fn refused(session: &mut PooledConnection, cause: refinery::Error) -> Error {
     match cause.kind() {
         // Whatever the server refuses, it is its words that tell.
         Kind::Connection(_, source) if let Some(said) = source.downcast_ref() => {
@@ -141,7 +141,10 @@ async fn refused(session: &mut Session, cause: refinery::Error) -> Error {
                 false => Unknown::Other { found },
             };
             let asked = [statement!(sql::META_GET; WRITTEN_BY => TEXT)];
-            let rows = session.go_on(&asked, End::Open).await.unwrap_or_default();
+            let rows = session
+                .go_on(&asked, EndMode::Open)
+                .await
+                .unwrap_or_default();
             let by = rows.first().and_then(|rows| rows.first());
             let by = by.and_then(|row| text(row, 0).ok());
             let context = unknown.context(by, "another database");
@@ -154,25 +157,26 @@ async fn refused(session: &mut Session, cause: refinery::Error) -> Error {
     }
 }
 
-async fn epoch(session: &mut Session) -> Attempt<Uuid> {
+async fn epoch(session: &mut PooledConnection) -> Attempt<Uuid> {
     let fresh = Uuid::new_v4().to_string();
     let key = "store_epoch";
     let statements = [
         statement!(sql::META_BEGIN; key => TEXT, fresh => TEXT),
         statement!(sql::META_GET; key => TEXT),
     ];
-    let rows = session.go_on(&statements, End::Open).await?;
+    let rows = session.go_on(&statements, EndMode::Open).await?;
     let stored = rows[1]
         .first()
-        .ok_or(Fault::Row("store_epoch is gone".into()))?;
-    Uuid::parse_str(text(stored, 0)?).map_err(|cause| Fault::Row(format!("store_epoch: {cause}")))
+        .ok_or(PostgresFault::Row("store_epoch is gone".into()))?;
+    Uuid::parse_str(text(stored, 0)?)
+        .map_err(|cause| PostgresFault::Row(format!("store_epoch: {cause}")))
 }
 
 /// The settings of the server on which it depends what a crash takes.
 const DURABILITY: [&str; 3] = ["fsync", "full_page_writes", "synchronous_commit"];
 
 /// Settings of the server under which a commit that was answered could be lost in a crash, each with what it means.
-pub(super) async fn doubts(session: Session) -> Attempt<Vec<String>> {
+pub(super) async fn doubts(session: PooledConnection) -> Attempt<Vec<String>> {
     let settings = settings(session).await?;
     let off = DURABILITY
         .into_iter()
@@ -182,7 +186,7 @@ pub(super) async fn doubts(session: Session) -> Attempt<Vec<String>> {
 }
 
 /// What a crash of the server leaves of what it has committed.
-pub(super) async fn durability(session: Session) -> Attempt<Promise> {
+pub(super) async fn durability(session: PooledConnection) -> Attempt<DurabilityReport> {
     let settings = settings(session).await?;
     let level = match settings.each_ref().map(String::as_str) {
         ["off", _, _] | [_, "off", _] => Durability::Nothing,
@@ -194,14 +198,20 @@ pub(super) async fn durability(session: Session) -> Attempt<Promise> {
         .zip(&settings)
         .map(|(name, is)| format!("{name}={is}"))
         .collect();
-    Ok(Promise::new(level, named.join(" ")))
+    Ok(DurabilityReport::new(level, named.join(" ")))
 }
 
-async fn settings(mut session: Session) -> Attempt<[String; 3]> {
+async fn settings(mut session: PooledConnection) -> Attempt<[String; 3]> {
     let rows = session
-        .transact(Begin::Read, &[statement!(sql::DURABILITY)], End::Commit)
+        .transact(
+            BeginMode::Read,
+            &[statement!(sql::DURABILITY)],
+            EndMode::Commit,
+        )
         .await?;
-    let row = rows[0].first().ok_or(Fault::Row("no settings".into()))?;
+    let row = rows[0]
+        .first()
+        .ok_or(PostgresFault::Row("no settings".into()))?;
     let setting = |at| text(row, at).map(str::to_owned);
     Ok([setting(0)?, setting(1)?, setting(2)?])
 }

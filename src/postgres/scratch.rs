@@ -1,6 +1,6 @@
 //! A database of its own for a measurement, beside the one of a URL, which is not touched.
 
-use super::error::Fault;
+use super::error::PostgresFault;
 use super::{NAME, PostgresUrl, pool, session, sql};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use tokio_postgres::error::SqlState;
@@ -49,7 +49,7 @@ fn refused(cause: tokio_postgres::Error) -> Error {
              CREATEDB"
                 .to_owned(),
         ),
-        _ => return Fault::from(cause).into_error("scratch"),
+        _ => return PostgresFault::from(cause).into_error("scratch"),
     };
     Error::caused(kind, NAME, "scratch", context, cause)
 }

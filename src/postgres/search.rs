@@ -1,21 +1,21 @@
 //! Searching within the messages of a guest or a user. Rows come in pages of bounded size, all of one snapshot, and are
 //! compared here: nothing has to be installed on the server.
 
-use super::error::{Attempt, Fault};
+use super::error::{Attempt, PostgresFault};
 use super::rows::{count, get, id, int, moment, text};
-use super::session::{Begin, End, Session, statement};
+use super::session::{BeginMode, EndMode, PooledConnection, statement};
 use super::{NAME, PostgresDatabase, chats, rows, sql};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{
-    Best, Budget, Chosen, ConversationId, Findings, Hit, Message, ModelId, Outline, Place, Reach,
-    Role, Score, Timestamp, Words, choose,
+    ContextBudget, ConversationId, Hit, Message, MessagePosition, MessageSummary, ModelId, Role,
+    Score, SearchResults, SelectedMessage, SelectionRange, Timestamp, TopK, Words, choose,
 };
 use guestbook_storage::database::{
-    Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
-    WordsRequest, no_text_index,
+    Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchQuery, SearchRequest,
+    SearchScope, WordsRequest, no_text_index,
 };
-use guestbook_storage::scan::Scan;
+use guestbook_storage::scan::VectorScan;
 use std::collections::HashMap;
 use tokio_postgres::Row;
 
@@ -28,7 +28,7 @@ const PAGE_OF_CONTENTS: u64 = 512;
 
 #[async_trait]
 impl Search for PostgresDatabase {
-    async fn search(&self, asked: SearchRequest) -> Result<Findings> {
+    async fn search(&self, asked: SearchRequest) -> Result<SearchResults> {
         let found = match self.search_once(&asked).await {
             Err(fault) if may_ask_again(&fault) => self.search_once(&asked).await,
             other => other,
@@ -36,7 +36,7 @@ impl Search for PostgresDatabase {
         found.map_err(|fault| fault.into_error("search"))
     }
 
-    async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
+    async fn search_words(&self, asked: WordsRequest) -> Result<SearchResults> {
         if !self.held().tables.text_index {
             return Err(no_text_index(NAME));
         }
@@ -57,12 +57,12 @@ impl Search for PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    async fn search_once(&self, asked: &SearchRequest) -> Attempt<Findings> {
+    async fn search_once(&self, asked: &SearchRequest) -> Attempt<SearchResults> {
         let mut session = self.session().await?;
         let chats = conversations(&mut session, &asked.scope, asked.now).await?;
         match &asked.sought {
-            Sought::Meaning { model, vector } => {
-                let mut scan = Scan::new(vector, asked.k.get());
+            SearchQuery::Meaning { model, vector } => {
+                let mut scan = VectorScan::new(vector, asked.k.get());
                 compare(&mut session, &chats, model, &mut scan, |_| Ok(())).await?;
                 let scanned = scan.end();
                 let places: Vec<_> = scanned.best.iter().map(|(_, place)| *place).collect();
@@ -71,13 +71,13 @@ impl PostgresDatabase {
                     let message = messages.remove(&place)?;
                     Some(Hit::new(place.conversation, message, score))
                 });
-                Ok(Findings {
+                Ok(SearchResults {
                     hits: hits.collect(),
                     searched: scanned.searched,
                     of: scanned.of,
                 })
             }
-            Sought::Text(words) => by_words(&mut session, &chats, words, asked.k.get()).await,
+            SearchQuery::Text(words) => by_words(&mut session, &chats, words, asked.k.get()).await,
         }
     }
 
@@ -86,7 +86,7 @@ impl PostgresDatabase {
         let scope = SearchScope::Guest(asked.guest.clone());
         let chats = conversations(&mut session, &scope, asked.now).await?;
         let Some(chat) = chats.first() else {
-            session.go_on(&[], End::Commit).await?;
+            session.go_on(&[], EndMode::Commit).await?;
             return Ok(None);
         };
         let mut context = Context::default();
@@ -95,7 +95,7 @@ impl PostgresDatabase {
         match &asked.about {
             None => outline = newest(&mut session, chat.id, asked.budget).await?,
             Some((model, vector)) => {
-                let mut scan = Scan::new(vector, RELEVANT);
+                let mut scan = VectorScan::new(vector, RELEVANT);
                 compare(&mut session, &chats, model, &mut scan, |row| {
                     outline.push(sketch(row)?);
                     Ok(())
@@ -106,9 +106,9 @@ impl PostgresDatabase {
                 relevant.extend(scanned.best.iter().map(|(score, at)| (at.sequence, *score)));
             }
         }
-        outline.sort_by_key(|message: &Outline| message.sequence);
+        outline.sort_by_key(|message: &MessageSummary| message.sequence);
         let chosen = choose(asked.budget, &outline, &relevant);
-        let place = |chosen: &Chosen| Place {
+        let place = |chosen: &SelectedMessage| MessagePosition {
             conversation: chat.id,
             sequence: chosen.sequence,
         };
@@ -127,38 +127,42 @@ impl PostgresDatabase {
 }
 
 /// A connection that turns out to be gone is no reason to fail, but to ask another one, once.
-fn may_ask_again(fault: &Fault) -> bool {
-    fault.is_lost() && !matches!(fault, Fault::Late)
+fn may_ask_again(fault: &PostgresFault) -> bool {
+    fault.is_lost() && !matches!(fault, PostgresFault::Late)
 }
 
 /// A conversation, and how many messages it says it has.
-struct Chat {
+struct SearchedChat {
     id: ConversationId,
     messages: u64,
 }
 
 /// Begins the snapshot, and finds the conversations, the newest first.
 async fn conversations(
-    session: &mut Session,
+    session: &mut PooledConnection,
     scope: &SearchScope,
     now: Timestamp,
-) -> Attempt<Vec<Chat>> {
+) -> Attempt<Vec<SearchedChat>> {
     let (now, all) = (moment(now), i64::MAX);
     let found = match scope {
         SearchScope::Guest(guest) => {
             let guest = guest.as_str();
             let asked = [statement!(sql::CONVERSATION_OF_GUEST; guest => TEXT, now => TIMESTAMPTZ)];
-            session.transact(Begin::Read, &asked, End::Open).await?
+            session
+                .transact(BeginMode::Read, &asked, EndMode::Open)
+                .await?
         }
         SearchScope::User(user) => {
             let (user, before) = (user.as_str(), chats::ABOVE_ALL);
             let asked =
                 [statement!(sql::CONVERSATIONS_OF_USER; user => TEXT, before => TEXT, all => INT8)];
-            session.transact(Begin::Read, &asked, End::Open).await?
+            session
+                .transact(BeginMode::Read, &asked, EndMode::Open)
+                .await?
         }
     };
     let read = |row: &Row| {
-        Ok(Chat {
+        Ok(SearchedChat {
             id: ConversationId(id(row, 0)?),
             messages: count(row, 5)?,
         })
@@ -168,15 +172,15 @@ async fn conversations(
 
 /// Messages that are read at once: of these conversations those from sequence `from` up to, not including, `to`.
 #[derive(Debug, Default, PartialEq)]
-struct Page {
+struct ScanPage {
     conversations: Vec<String>,
     from: i64,
     to: i64,
 }
 
 /// All messages of the conversations, the newest first, in pages of about `size`.
-fn pages(chats: &[Chat], size: u64) -> Vec<Page> {
-    let mut pages: Vec<Page> = Vec::new();
+fn pages(chats: &[SearchedChat], size: u64) -> Vec<ScanPage> {
+    let mut pages: Vec<ScanPage> = Vec::new();
     let mut room = 0;
     for chat in chats {
         let key = chat.id.to_string();
@@ -191,7 +195,7 @@ fn pages(chats: &[Chat], size: u64) -> Vec<Page> {
                 for part in (0..chat.messages.div_ceil(size).max(1)).rev() {
                     let from = int(part * size);
                     let conversations = vec![key.clone()];
-                    pages.push(Page {
+                    pages.push(ScanPage {
                         conversations,
                         from,
                         to,
@@ -208,10 +212,10 @@ fn pages(chats: &[Chat], size: u64) -> Vec<Page> {
 
 /// Lets `scan` see every message, and `also` the row.
 async fn compare(
-    session: &mut Session,
-    chats: &[Chat],
+    session: &mut PooledConnection,
+    chats: &[SearchedChat],
     model: &ModelId,
-    scan: &mut Scan,
+    scan: &mut VectorScan,
     mut also: impl FnMut(&Row) -> Attempt<()>,
 ) -> Attempt<()> {
     let model = model.as_str();
@@ -220,8 +224,8 @@ async fn compare(
             statement!(sql::MESSAGES_WITH_VECTORS; page.conversations => TEXT_ARRAY,
             page.from => INT8, page.to => INT8, model => TEXT),
         ];
-        for row in &session.go_on(&asked, End::Open).await?[0] {
-            let place = Place {
+        for row in &session.go_on(&asked, EndMode::Open).await?[0] {
+            let place = MessagePosition {
                 conversation: ConversationId(id(row, 4)?),
                 sequence: count(row, 0)?,
             };
@@ -234,13 +238,13 @@ async fn compare(
 
 /// From the newest message on, until there are enough.
 async fn by_words(
-    session: &mut Session,
-    chats: &[Chat],
+    session: &mut PooledConnection,
+    chats: &[SearchedChat],
     words: &Words,
     wanted: usize,
-) -> Attempt<Findings> {
+) -> Attempt<SearchResults> {
     let of = chats.iter().map(|chat| chat.messages).sum();
-    let mut best = Best::of(wanted);
+    let mut best = TopK::of(wanted);
     let mut found = HashMap::new();
     let ascii = words.in_ascii().unwrap_or("");
     for page in pages(chats, PAGE_OF_CONTENTS) {
@@ -248,7 +252,7 @@ async fn by_words(
             statement!(sql::MESSAGES_THAT_MAY_HOLD; page.conversations => TEXT_ARRAY,
             page.from => INT8, page.to => INT8, ascii => TEXT),
         ];
-        for row in &session.go_on(&asked, End::Open).await?[0] {
+        for row in &session.go_on(&asked, EndMode::Open).await?[0] {
             if words.are_all_in(text(row, 3)?) {
                 let (place, message) = placed(row)?;
                 best.offer(place);
@@ -259,12 +263,12 @@ async fn by_words(
             break; // everything that is left is older
         }
     }
-    session.go_on(&[], End::Commit).await?;
+    session.go_on(&[], EndMode::Commit).await?;
     let hits = best.into_sorted().into_iter().filter_map(|place| {
         let message = found.remove(&place)?;
         Some(Hit::new(place.conversation, message, Score::FULL))
     });
-    Ok(Findings {
+    Ok(SearchResults {
         hits: hits.collect(),
         searched: of,
         of,
@@ -272,7 +276,10 @@ async fn by_words(
 }
 
 /// Reads messages that were seen, and ends the snapshot.
-async fn messages(session: &mut Session, places: &[Place]) -> Attempt<HashMap<Place, Message>> {
+async fn messages(
+    session: &mut PooledConnection,
+    places: &[MessagePosition],
+) -> Attempt<HashMap<MessagePosition, Message>> {
     let conversations: Vec<_> = places
         .iter()
         .map(|it| it.conversation.to_string())
@@ -280,24 +287,24 @@ async fn messages(session: &mut Session, places: &[Place]) -> Attempt<HashMap<Pl
     let sequences: Vec<_> = places.iter().map(|it| int(it.sequence)).collect();
     let asked =
         [statement!(sql::MESSAGES_AT; conversations => TEXT_ARRAY, sequences => INT8_ARRAY)];
-    let found = session.go_on(&asked, End::Commit).await?;
+    let found = session.go_on(&asked, EndMode::Commit).await?;
     found[0].iter().map(placed).collect()
 }
 
 /// The end of a conversation, as far back as the budget can reach.
 async fn newest(
-    session: &mut Session,
+    session: &mut PooledConnection,
     conversation: ConversationId,
-    budget: Budget,
-) -> Attempt<Vec<Outline>> {
+    budget: ContextBudget,
+) -> Attempt<Vec<MessageSummary>> {
     let (key, limit) = (conversation.to_string(), int(PAGE_OF_SKETCHES));
-    let mut outline: Vec<Outline> = Vec::new();
-    let mut reach = Reach::of(budget);
+    let mut outline: Vec<MessageSummary> = Vec::new();
+    let mut reach = SelectionRange::of(budget);
     loop {
         let before = outline.last().map_or(i64::MAX, |last| int(last.sequence));
         let asked =
             [statement!(sql::MESSAGES_SKETCHED; key => TEXT, before => INT8, limit => INT8)];
-        let found = session.go_on(&asked, End::Open).await?.remove(0);
+        let found = session.go_on(&asked, EndMode::Open).await?.remove(0);
         for row in &found {
             let message = sketch(row)?;
             outline.push(message);
@@ -312,9 +319,9 @@ async fn newest(
 }
 
 /// A row that begins as `MESSAGES…` do and has the conversation's id after that.
-pub(super) fn placed(row: &Row) -> Attempt<(Place, Message)> {
+pub(super) fn placed(row: &Row) -> Attempt<(MessagePosition, Message)> {
     let message = rows::message(row)?;
-    let place = Place {
+    let place = MessagePosition {
         conversation: ConversationId(id(row, 8)?),
         sequence: message.sequence,
     };
@@ -322,11 +329,11 @@ pub(super) fn placed(row: &Row) -> Attempt<(Place, Message)> {
 }
 
 /// The first columns of `MESSAGES_SKETCHED`, in that order.
-fn sketch(row: &Row) -> Attempt<Outline> {
-    Ok(Outline {
+fn sketch(row: &Row) -> Attempt<MessageSummary> {
+    Ok(MessageSummary {
         sequence: count(row, 0)?,
         role: Role::parse(text(row, 1)?)
-            .map_err(|_| Fault::Row("role holds no known word".into()))?,
+            .map_err(|_| PostgresFault::Row("role holds no known word".into()))?,
         tokens: count(row, 2)?,
         bytes: count(row, 3)?,
     })
@@ -339,7 +346,7 @@ mod tests {
 
     #[test]
     fn pages_hold_everything_once_and_no_more_than_they_may() {
-        let chat = |n, messages| Chat {
+        let chat = |n, messages| SearchedChat {
             id: ConversationId(Uuid::from_u128(n)),
             messages,
         };

@@ -4,7 +4,7 @@
 //! Statements are sent unnamed, with their types: a pooler that gives each transaction another connection (PgBouncer)
 //! then has nothing to lose, and needs no setting.
 
-use super::error::{Attempt, Fault};
+use super::error::{Attempt, PostgresFault};
 use super::sql;
 use deadpool_postgres::Object;
 use futures_util::future::join_all;
@@ -43,7 +43,7 @@ pub(super) use statement;
 
 /// What kind of transaction to begin.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Begin {
+pub(super) enum BeginMode {
     /// One that writes.
     Write,
     /// One that reads everything as of one moment.
@@ -54,7 +54,7 @@ pub(super) enum Begin {
     LongWrite,
 }
 
-impl Begin {
+impl BeginMode {
     fn sql(self) -> &'static str {
         match self {
             Self::Write => sql::BEGIN_WRITE,
@@ -68,13 +68,13 @@ impl Begin {
 /// A connection of the pool. Unless told that its transaction has ended, it is closed and not given back: the server
 /// then rolls back.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct PooledConnection {
     client: Option<Object>,
     ended: bool,
     patience: Duration,
 }
 
-impl Session {
+impl PooledConnection {
     pub(super) fn new(client: Object) -> Self {
         Self {
             client: Some(client),
@@ -90,13 +90,13 @@ impl Session {
     /// Sends BEGIN, the statements and, if it is to end there, COMMIT, all at once; the rows of each statement.
     pub(super) async fn transact(
         &mut self,
-        begin: Begin,
+        begin: BeginMode,
         statements: &[Statement<'_>],
-        end: End,
+        end: EndMode,
     ) -> Attempt<Vec<Vec<Row>>> {
         self.patience = match begin {
-            Begin::Write | Begin::Read => PATIENCE,
-            Begin::LongWrite | Begin::LongRead => LONG_PATIENCE,
+            BeginMode::Write | BeginMode::Read => PATIENCE,
+            BeginMode::LongWrite | BeginMode::LongRead => LONG_PATIENCE,
         };
         self.send(Some(begin), statements, end).await
     }
@@ -110,19 +110,19 @@ impl Session {
     pub(super) async fn go_on(
         &mut self,
         statements: &[Statement<'_>],
-        end: End,
+        end: EndMode,
     ) -> Attempt<Vec<Vec<Row>>> {
         self.send(None, statements, end).await
     }
 
     async fn send(
         &mut self,
-        begin: Option<Begin>,
+        begin: Option<BeginMode>,
         statements: &[Statement<'_>],
-        end: End,
+        end: EndMode,
     ) -> Attempt<Vec<Vec<Row>>> {
         self.ended = false;
-        if end == End::Commit {
+        if end == EndMode::Commit {
             failpoint::reach("commit.before");
         }
         let client = self.client();
@@ -134,8 +134,8 @@ impl Session {
         };
         let commit = async {
             match end {
-                End::Commit => client.batch_execute(sql::COMMIT).await,
-                End::Open => Ok(()),
+                EndMode::Commit => client.batch_execute(sql::COMMIT).await,
+                EndMode::Open => Ok(()),
             }
         };
         // A future sends when it is first polled, and these are first polled in this order: so they are sent in this order.
@@ -151,17 +151,17 @@ impl Session {
         let answered = tokio::time::timeout(self.patience, all).await;
         let Ok((begun, answers, committed)) = answered else {
             self.distrust_others();
-            return Err(Fault::Late);
+            return Err(PostgresFault::Late);
         };
         // After a statement that failed, COMMIT rolls back: either way no transaction is open.
-        self.ended = end == End::Commit && committed.is_ok();
+        self.ended = end == EndMode::Commit && committed.is_ok();
         if self.ended {
             failpoint::reach("commit.after");
         }
         begun?;
         let rows = answers.into_iter().collect::<Result<Vec<_>, _>>();
-        let rows = rows.map_err(Fault::Server);
-        if rows.as_ref().is_err_and(Fault::is_demoted) {
+        let rows = rows.map_err(PostgresFault::Server);
+        if rows.as_ref().is_err_and(PostgresFault::is_demoted) {
             self.distrust_others();
             self.ended = false; // this one neither: the next connection may lead to the new primary
         }
@@ -193,14 +193,14 @@ impl Session {
 
 /// Whether the transaction ends with what is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum End {
+pub(super) enum EndMode {
     /// It does.
     Commit,
     /// More follows.
     Open,
 }
 
-impl Drop for Session {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         if let Some(client) = self.client.take()
             && !self.ended

@@ -2,10 +2,10 @@
 //! holds a lock in common with the others that a change takes alone, and is undone where its settings are old ones. What
 //! else a node does by them it finds out within a second, by asking.
 
-use super::error::{Attempt, Fault};
+use super::error::{Attempt, PostgresFault};
 use super::outbox::{cursor, guest};
 use super::rows::{count, id, limit as rows_limit, moment, text, time};
-use super::session::{Begin, End, Session, Statement, statement};
+use super::session::{BeginMode, EndMode, PooledConnection, Statement, statement};
 use super::{PostgresDatabase, PostgresUrl, pool, session, sql, text as words};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -14,7 +14,7 @@ use guestbook_storage::database::settings::{
     Meta, RETAINING, RETIMED_AT, RETIMING, SETTINGS_VERSION,
 };
 use guestbook_storage::database::{
-    Persisted, PersistedSettings, RetimePage, Retimed, SettingsStore, StoredSettings,
+    Persisted, PersistedSettings, ReschedulePage, RescheduledLists, SettingsStore, StoredSettings,
     TableSettings, refused,
 };
 use std::sync::{Arc, PoisonError};
@@ -43,16 +43,21 @@ pub(super) enum Other {
 /// # Errors
 /// Those of the server.
 pub async fn stored_settings(url: &PostgresUrl) -> Result<StoredSettings> {
-    let fault = |fault: Fault| fault.into_error("settings");
+    let fault = |fault: PostgresFault| fault.into_error("settings");
     let pool = pool(url, 1)?;
     let mut session = session(&pool).await.map_err(fault)?;
     let asked = [statement!(sql::HAS_META)];
-    let rows = session.transact(Begin::Read, &asked, End::Open).await;
+    let rows = session
+        .transact(BeginMode::Read, &asked, EndMode::Open)
+        .await;
     let rows = rows.map_err(fault)?;
     let is_there = rows[0].first().and_then(|row| row.try_get(0).ok());
     let found = match is_there {
         Some(true) => {
-            let rows = session.go_on(&ask(), End::Commit).await.map_err(fault)?;
+            let rows = session
+                .go_on(&ask(), EndMode::Commit)
+                .await
+                .map_err(fault)?;
             stored(&rows).map_err(fault)?
         }
         _ => StoredSettings::default(),
@@ -77,16 +82,18 @@ fn stored(rows: &[Vec<Row>]) -> Attempt<StoredSettings> {
 
 /// Stores the settings of a node that starts, where none are stored or it may change them; the settings it then has.
 pub(super) async fn note(
-    mut session: Session,
+    mut session: PooledConnection,
     settings: &TableSettings,
     others: Other,
 ) -> Result<Held> {
-    let fault = |fault: Fault| fault.into_error("open");
+    let fault = |fault: PostgresFault| fault.into_error("open");
     // The lock first: what is read after it nobody changes.
     let lock = [statement!(sql::SCHEMA_LOCK)];
-    let locked = session.transact(Begin::LongWrite, &lock, End::Open).await;
+    let locked = session
+        .transact(BeginMode::LongWrite, &lock, EndMode::Open)
+        .await;
     locked.map_err(fault)?;
-    let rows = session.go_on(&ask(), End::Open).await;
+    let rows = session.go_on(&ask(), EndMode::Open).await;
     let stored = stored(&rows.map_err(fault)?).map_err(fault)?;
     let wanted = PersistedSettings::of(settings);
     if let (Other::Refuse, Some(held)) = (others, &stored.held)
@@ -110,7 +117,7 @@ pub(super) async fn note(
         });
     }
     changes.extend(pairs.iter().map(put));
-    let done = session.go_on(&changes, End::Commit).await;
+    let done = session.go_on(&changes, EndMode::Commit).await;
     done.map_err(fault)?;
     Ok(Held {
         tables: settings.clone(),
@@ -135,7 +142,7 @@ pub(super) fn check(rows: &[Vec<Row>], held: &Held) -> Attempt<()> {
     let stored = rows[1].first().map(|row| text(row, 0)).transpose()?;
     match stored.map_or(Ok(0), str::parse) {
         Ok(version) if version == held.version => Ok(()),
-        _ => Err(Fault::Settings),
+        _ => Err(PostgresFault::Settings),
     }
 }
 
@@ -195,8 +202,10 @@ impl PostgresDatabase {
     ) -> Attempt<()> {
         let mut session = self.session().await?;
         let lock = [statement!(sql::SETTINGS_LOCK)];
-        session.transact(Begin::LongWrite, &lock, End::Open).await?;
-        let stored = stored(&session.go_on(&ask(), End::Open).await?)?;
+        session
+            .transact(BeginMode::LongWrite, &lock, EndMode::Open)
+            .await?;
+        let stored = stored(&session.go_on(&ask(), EndMode::Open).await?)?;
         let mut changed = stored
             .held
             .clone()
@@ -207,45 +216,51 @@ impl PostgresDatabase {
             pairs.push((RETAINING.into(), String::new()));
         }
         let changes: Vec<_> = pairs.iter().map(put).collect();
-        session.go_on(&changes, End::Commit).await?;
+        session.go_on(&changes, EndMode::Commit).await?;
         Ok(())
     }
 
     async fn retain(&self, limit: usize) -> Attempt<bool> {
         let mut session = self.session().await?;
         let share = [statement!(sql::SETTINGS_SHARE)];
-        session.transact(Begin::Write, &share, End::Open).await?;
+        session
+            .transact(BeginMode::Write, &share, EndMode::Open)
+            .await?;
         let [meta, text_index] = ask();
         let done = statement!(sql::META_GET; RETAINING => TEXT);
         let asked = [meta, text_index, done];
-        let rows = session.go_on(&asked, End::Open).await?;
+        let rows = session.go_on(&asked, EndMode::Open).await?;
         let stored = stored(&rows)?;
         let (Some(held), Some(row)) = (stored.held, rows[2].first()) else {
-            session.go_on(&[], End::Commit).await?;
+            session.go_on(&[], EndMode::Commit).await?;
             return Ok(false);
         };
         let (after, limit) = (text(row, 0)?.to_owned(), rows_limit(limit));
         let seconds = held.retention.map(|span| span.as_secs_f64());
         let page = [statement!(sql::RETAIN_SOME; after => TEXT, limit => INT8, seconds => FLOAT8)];
-        let rows = session.go_on(&page, End::Open).await?;
-        let row = rows[0].first().ok_or(Fault::Row("no page".into()))?;
+        let rows = session.go_on(&page, EndMode::Open).await?;
+        let row = rows[0]
+            .first()
+            .ok_or(PostgresFault::Row("no page".into()))?;
         let last: Option<String> = super::rows::get(row, 0)?;
         let is_last = count(row, 1)? < limit.unsigned_abs();
         let noted = match &last {
             Some(last) if !is_last => statement!(sql::META_PUT; RETAINING => TEXT, *last => TEXT),
             _ => statement!(sql::META_DELETE; RETAINING => TEXT),
         };
-        session.go_on(&[noted], End::Commit).await?;
+        session.go_on(&[noted], EndMode::Commit).await?;
         Ok(!is_last)
     }
 
-    async fn retime(&self, page: &RetimePage) -> Attempt<()> {
+    async fn retime(&self, page: &ReschedulePage) -> Attempt<()> {
         let mut session = self.session().await?;
         let share = [statement!(sql::SETTINGS_SHARE)];
-        session.transact(Begin::Write, &share, End::Open).await?;
-        let stored = stored(&session.go_on(&ask(), End::Open).await?)?;
+        session
+            .transact(BeginMode::Write, &share, EndMode::Open)
+            .await?;
+        let stored = stored(&session.go_on(&ask(), EndMode::Open).await?)?;
         if stored.version != page.version {
-            session.go_on(&[], End::Commit).await?;
+            session.go_on(&[], EndMode::Commit).await?;
             return Ok(());
         }
         let ttl = stored.held.map_or(Ttl::DEFAULT, |held| held.list_ttl);
@@ -264,7 +279,7 @@ impl PostgresDatabase {
             Some(last) => statement!(sql::META_PUT; RETIMING => TEXT, *last => TEXT),
             None => statement!(sql::META_DELETE; RETIMING => TEXT),
         });
-        session.go_on(&changes, End::Commit).await?;
+        session.go_on(&changes, EndMode::Commit).await?;
         Ok(())
     }
 }
@@ -282,11 +297,11 @@ impl SettingsStore for PostgresDatabase {
         wanted: PersistedSettings,
         at: Timestamp,
     ) -> Result<()> {
-        let fault = |fault: Fault| fault.into_error("settings");
+        let fault = |fault: PostgresFault| fault.into_error("settings");
         self.change(which, &wanted, at).await.map_err(fault)?;
         if which == Persisted::TextIndex {
             let session = self.session().await.map_err(fault)?;
-            words::settle(session, wanted.text_index).await?;
+            words::apply_wanted(session, wanted.text_index).await?;
         }
         self.take_over().await.map(drop)
     }
@@ -300,7 +315,11 @@ impl SettingsStore for PostgresDatabase {
         retained.map_err(|fault| fault.into_error("retain_some"))
     }
 
-    async fn lists_to_retime(&self, now: Timestamp, limit: usize) -> Result<Option<RetimePage>> {
+    async fn lists_to_retime(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Option<ReschedulePage>> {
         let stored = self.stored_settings().await?;
         let (Some(retiming), Some(held)) = (stored.retiming, stored.held) else {
             return Ok(None);
@@ -314,21 +333,21 @@ impl SettingsStore for PostgresDatabase {
             .map(|row| retimed(row, held.list_ttl.0))
             .collect();
         let lists = lists.map_err(|fault| fault.into_error("lists_to_retime"))?;
-        Ok(Some(RetimePage {
+        Ok(Some(ReschedulePage {
             lists,
             at: now,
             version: stored.version,
         }))
     }
 
-    async fn note_retimed(&self, page: RetimePage) -> Result<()> {
+    async fn note_retimed(&self, page: ReschedulePage) -> Result<()> {
         let noted = self.retime(&page).await;
         noted.map_err(|fault| fault.into_error("note_retimed"))
     }
 }
 
-fn retimed(row: &Row, ttl: Duration) -> Attempt<Retimed> {
-    Ok(Retimed {
+fn retimed(row: &Row, ttl: Duration) -> Attempt<RescheduledLists> {
+    Ok(RescheduledLists {
         guest: guest(row, 0)?,
         conversation: ConversationId(id(row, 1)?),
         next: count(row, 2)?,

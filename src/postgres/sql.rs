@@ -107,10 +107,10 @@ pub(super) const METRICS_ADD: &str = "INSERT INTO cache_metrics_parts AS p (id, 
 
 // The lists.
 
-pub(super) const SETTLE: &str = "SELECT guestbook_settle($1, $2, $3, $4)::text";
-pub(super) const SETTLED_LOCK: &str =
+pub(super) const MARK_SYNCED: &str = "SELECT guestbook_settle($1, $2, $3, $4)::text";
+pub(super) const SYNCED_LOCK: &str =
     "SELECT id FROM conversation_cache WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
-pub(super) const LIST_DEBTS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
+pub(super) const OUTBOX_ENTRIES: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache
     WHERE platform = 'guest' AND list_synced < message_count AND list_expires_at IS NOT NULL AND list_expires_at > $2 AND id > $1
         AND (expires_at IS NULL OR expires_at > $2)
@@ -123,7 +123,7 @@ pub(super) const LIST_ROW: &str =
     "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache WHERE user_id = $1 AND platform = 'guest' AND list_expires_at > $2
         AND (expires_at IS NULL OR expires_at > $2)";
-pub(super) const LISTS_LAPSED: &str =
+pub(super) const LISTS_EXPIRED: &str =
     "SELECT 1 FROM conversation_cache WHERE list_expires_at <= $1 LIMIT 1";
 /// Rows that another transaction holds are left for the next sweep.
 pub(super) const LISTS_LAPSE: &str = "WITH due AS (SELECT id, list_from FROM conversation_cache WHERE list_expires_at <= $1
@@ -136,7 +136,7 @@ pub(super) const REMOVALS: &str = "SELECT guest_id FROM list_removals ORDER BY g
 pub(super) const REMOVALS_ADD: &str =
     "INSERT INTO list_removals (guest_id, requested_at) SELECT unnest($1), $2
     ON CONFLICT (guest_id) DO NOTHING";
-pub(super) const REMOVALS_SETTLE: &str = "DELETE FROM list_removals WHERE guest_id = ANY ($1)";
+pub(super) const REMOVALS_DONE: &str = "DELETE FROM list_removals WHERE guest_id = ANY ($1)";
 
 // Reading.
 
@@ -281,16 +281,16 @@ pub(super) const MIGRATION_ADD: &str =
 // Audit.
 
 /// As many conversations as bring their messages to $2, going by their own counters.
-pub(super) const DOSSIERS_AFTER: &str =
+pub(super) const AUDITS_AFTER: &str =
     "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at, list_from, list_expires_at
     FROM conversation_cache WHERE id > $1 ORDER BY id LIMIT $2";
-pub(super) const DOSSIERS_OF_GUEST: &str =
+pub(super) const AUDITS_OF_GUEST: &str =
     "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at, list_from, list_expires_at
     FROM conversation_cache WHERE (user_id = $1 AND platform = 'guest')
         OR (session_id = $1 AND platform = 'authenticated') ORDER BY id";
-pub(super) const DOSSIER_BY_ID: &str =
+pub(super) const AUDIT_BY_ID: &str =
     "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at, list_from, list_expires_at
     FROM conversation_cache WHERE id = $1";

@@ -3,13 +3,13 @@
 //!
 //! It only proposes: [`guestbook_core::Words`] decide on the rows of the same snapshot.
 
-use super::error::{Attempt, Fault};
+use super::error::{Attempt, PostgresFault};
 use super::rows::{self, get, limit as rows_limit, moment, text};
 use super::search::placed;
-use super::session::{Begin, End, Session, statement};
+use super::session::{BeginMode, EndMode, PooledConnection, statement};
 use super::{NAME, PostgresDatabase, first_count, sql};
 use guestbook_core::error::{Error, ErrorKind, Result};
-use guestbook_core::{Findings, Hit, Message, Place, Platform, Role, Score};
+use guestbook_core::{Hit, Message, MessagePosition, Platform, Role, Score, SearchResults};
 use guestbook_storage::database::WordsRequest;
 use tokio_postgres::Row;
 
@@ -20,7 +20,7 @@ const LARGEST_PAGE: usize = 2048;
 
 /// What the server has of the index.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum TextIndexState {
     /// Nothing.
     Absent,
     /// Something that cannot be asked; `true` while somebody is making it.
@@ -31,11 +31,12 @@ enum State {
 
 /// Makes the index or removes it, and does nothing where that is done. Other nodes go on meanwhile. Another node may do the
 /// same at the same time; then what counts is what is there in the end.
-pub(super) async fn settle(mut session: Session, wanted: bool) -> Result<()> {
-    let fault = |fault: Fault| fault.into_error(OPERATION);
+pub(super) async fn apply_wanted(mut session: PooledConnection, wanted: bool) -> Result<()> {
+    let fault = |fault: PostgresFault| fault.into_error(OPERATION);
     let found = state(&mut session).await.map_err(fault)?;
     let done = match (wanted, found) {
-        (false, State::Absent) | (true, State::Ready | State::Unfinished(true)) => return Ok(()),
+        (false, TextIndexState::Absent)
+        | (true, TextIndexState::Ready | TextIndexState::Unfinished(true)) => return Ok(()),
         (false, _) => session.raw().batch_execute(sql::TEXT_REMOVE).await,
         (true, _) => {
             require_unicode(&mut session).await?;
@@ -46,7 +47,7 @@ pub(super) async fn settle(mut session: Session, wanted: bool) -> Result<()> {
         return Ok(());
     };
     let is_there = match state(&mut session).await {
-        Ok(found) => found != State::Absent,
+        Ok(found) => found != TextIndexState::Absent,
         Err(_) => !wanted,
     };
     match is_there == wanted {
@@ -56,8 +57,8 @@ pub(super) async fn settle(mut session: Session, wanted: bool) -> Result<()> {
 }
 
 async fn make(
-    session: &mut Session,
-    found: State,
+    session: &mut PooledConnection,
+    found: TextIndexState,
 ) -> Attempt<std::result::Result<(), tokio_postgres::Error>> {
     let begun = [
         statement!(sql::SCHEMA_LOCK),
@@ -65,35 +66,39 @@ async fn make(
         statement!(sql::ENTRIES),
     ];
     let rows = session
-        .transact(Begin::LongWrite, &begun, End::Commit)
+        .transact(BeginMode::LongWrite, &begun, EndMode::Commit)
         .await?;
     let messages = first_count(&rows[2])?;
     tracing::info!(messages, "making the index over words");
     let client = session.raw();
-    if found != State::Absent {
+    if found != TextIndexState::Absent {
         client.batch_execute(sql::TEXT_REMOVE).await?; // whoever made it was stopped before the end
     }
     Ok(client.batch_execute(sql::TEXT_MAKE).await)
 }
 
-async fn state(session: &mut Session) -> Attempt<State> {
+async fn state(session: &mut PooledConnection) -> Attempt<TextIndexState> {
     let asked = [statement!(sql::TEXT_STATE)];
-    let rows = session.transact(Begin::Read, &asked, End::Commit).await?;
+    let rows = session
+        .transact(BeginMode::Read, &asked, EndMode::Commit)
+        .await?;
     state_of(&rows[0])
 }
 
-fn state_of(rows: &[Row]) -> Attempt<State> {
+fn state_of(rows: &[Row]) -> Attempt<TextIndexState> {
     Ok(match rows.first() {
-        None => State::Absent,
-        Some(row) if get(row, 0)? => State::Ready,
-        Some(row) => State::Unfinished(get(row, 1)?),
+        None => TextIndexState::Absent,
+        Some(row) if get(row, 0)? => TextIndexState::Ready,
+        Some(row) => TextIndexState::Unfinished(get(row, 1)?),
     })
 }
 
 /// On another server the function fails, and every message with it.
-async fn require_unicode(session: &mut Session) -> Result<()> {
+async fn require_unicode(session: &mut PooledConnection) -> Result<()> {
     let asked = [statement!(sql::TEXT_ENCODING)];
-    let rows = session.transact(Begin::Read, &asked, End::Commit).await;
+    let rows = session
+        .transact(BeginMode::Read, &asked, EndMode::Commit)
+        .await;
     let rows = rows.map_err(|fault| fault.into_error(OPERATION))?;
     let encoding = rows[0].first().map(|row| text(row, 0));
     if matches!(encoding, Some(Ok("UTF8"))) {
@@ -109,16 +114,18 @@ impl PostgresDatabase {
     pub(super) async fn search_words_once(
         &self,
         asked: &WordsRequest,
-    ) -> Attempt<Result<Findings>> {
+    ) -> Attempt<Result<SearchResults>> {
         let mut session = self.session().await?;
         let first = [statement!(sql::TEXT_STATE), statement!(sql::ENTRIES)];
-        let rows = session.transact(Begin::Read, &first, End::Open).await?;
+        let rows = session
+            .transact(BeginMode::Read, &first, EndMode::Open)
+            .await?;
         let (state, of) = (state_of(&rows[0])?, first_count(&rows[1])?);
-        if state != State::Ready {
-            session.go_on(&[], End::Commit).await?;
+        if state != TextIndexState::Ready {
+            session.go_on(&[], EndMode::Commit).await?;
             return Ok(Err(not_ready(state)));
         }
-        let mut found: Vec<(Place, Message)> = Vec::new();
+        let mut found: Vec<(MessagePosition, Message)> = Vec::new();
         let mut page = PAGE.max(asked.k.get());
         let mut last = None;
         loop {
@@ -134,12 +141,12 @@ impl PostgresDatabase {
             }
             page = (page * 4).min(LARGEST_PAGE);
         }
-        session.go_on(&[], End::Commit).await?;
+        session.go_on(&[], EndMode::Commit).await?;
         found.truncate(asked.k.get());
         let hits = found
             .into_iter()
             .map(|(place, message)| Hit::new(place.conversation, message, Score::FULL));
-        Ok(Ok(Findings {
+        Ok(Ok(SearchResults {
             hits: hits.collect(),
             searched: of,
             of,
@@ -149,9 +156,9 @@ impl PostgresDatabase {
 
 /// Messages that may be hits, after the last one.
 async fn proposed(
-    session: &mut Session,
+    session: &mut PooledConnection,
     asked: &WordsRequest,
-    last: Option<&(Place, Message)>,
+    last: Option<&(MessagePosition, Message)>,
     page: usize,
 ) -> Attempt<Vec<Row>> {
     let filters = &asked.filters;
@@ -169,12 +176,12 @@ async fn proposed(
         statement!(sql::TEXT_PROPOSED; parts => TEXT, now => TIMESTAMPTZ, role => TEXT, platform => TEXT,
         from => TIMESTAMPTZ, to => TIMESTAMPTZ, stored => TIMESTAMPTZ, conversation => TEXT, sequence => INT8, most => INT8),
     ];
-    Ok(session.go_on(&asked, End::Open).await?.remove(0))
+    Ok(session.go_on(&asked, EndMode::Open).await?.remove(0))
 }
 
-fn not_ready(state: State) -> Error {
+fn not_ready(state: TextIndexState) -> Error {
     let context = match state {
-        State::Absent => {
+        TextIndexState::Absent => {
             "the index over words is not there; make it with `guestbook settings set text-index on`"
         }
         _ => {

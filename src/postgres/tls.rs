@@ -17,7 +17,7 @@ pub(super) type Tls = tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How far the server has to prove who it is: libpq's `sslmode`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Trust {
+pub(super) enum TlsTrust {
     /// `disable`: no encryption.
     Plain,
     /// `prefer`: encryption where the server offers it, whoever it is.
@@ -36,7 +36,7 @@ pub(super) enum Trust {
     },
 }
 
-impl Trust {
+impl TlsTrust {
     pub(super) fn parse(mode: &str, authority: Option<PathBuf>) -> Option<Self> {
         Some(match mode {
             "disable" => Self::Plain,
@@ -50,31 +50,31 @@ impl Trust {
 }
 
 /// What connections are made with.
-pub(super) fn open(trust: &Trust) -> Result<Tls> {
+pub(super) fn open(trust: &TlsTrust) -> Result<Tls> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(unusable)?;
     let config = match trust {
-        Trust::Plain | Trust::IfOffered | Trust::Anyone => builder
+        TlsTrust::Plain | TlsTrust::IfOffered | TlsTrust::Anyone => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unnamed {
+            .with_custom_certificate_verifier(Arc::new(AnyNameVerifier {
                 inner: None,
                 provider,
             })),
-        Trust::Signed { authority } => {
+        TlsTrust::Signed { authority } => {
             let roots = Arc::new(roots(authority.as_deref())?);
             let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                 .build()
                 .map_err(unusable)?;
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unnamed {
+                .with_custom_certificate_verifier(Arc::new(AnyNameVerifier {
                     inner: Some(inner),
                     provider,
                 }))
         }
-        Trust::Verified { authority } => {
+        TlsTrust::Verified { authority } => {
             builder.with_root_certificates(roots(authority.as_deref())?)
         }
     };
@@ -120,12 +120,12 @@ fn unusable(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
 /// Lets pass what libpq lets pass below `verify-full`: with an authority any certificate that it signed, whatever name it
 /// is for; without one any certificate.
 #[derive(Debug)]
-struct Unnamed {
+struct AnyNameVerifier {
     inner: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Unnamed {
+impl ServerCertVerifier for AnyNameVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

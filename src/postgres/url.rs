@@ -4,7 +4,7 @@ mod environment;
 mod parameters;
 
 use super::NAME;
-use super::tls::{self, Tls, Trust};
+use super::tls::{self, Tls, TlsTrust};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use percent_encoding::percent_decode_str;
 use std::fmt;
@@ -21,7 +21,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Eq, PartialEq)]
 pub struct PostgresUrl {
     config: tokio_postgres::Config,
-    trust: Trust,
+    trust: TlsTrust,
 }
 
 impl PostgresUrl {
@@ -56,7 +56,7 @@ impl PostgresUrl {
         }
         let mode = mode.or_else(|| variable("PGSSLMODE"));
         let authority = authority.or_else(|| variable("PGSSLROOTCERT").map(PathBuf::from));
-        let trust = Trust::parse(mode.as_deref().unwrap_or("prefer"), authority).ok_or_else(|| {
+        let trust = TlsTrust::parse(mode.as_deref().unwrap_or("prefer"), authority).ok_or_else(|| {
             refused("sslmode is one of disable, prefer, require, verify-ca, verify-full (or PGSSLMODE, where the URL has none)")
         })?;
         let mut plain = environment::with_ports(base, variable)?;
@@ -73,8 +73,8 @@ impl PostgresUrl {
             return Err(refused("it names no host, and PGHOST is not set"));
         }
         config.ssl_mode(match &trust {
-            Trust::Plain => SslMode::Disable,
-            Trust::IfOffered => SslMode::Prefer,
+            TlsTrust::Plain => SslMode::Disable,
+            TlsTrust::IfOffered => SslMode::Prefer,
             _ => SslMode::Require,
         });
         if config.get_connect_timeout().is_none() {
@@ -158,7 +158,7 @@ mod tests {
         let url = url.unwrap();
         assert_eq!(url.to_string(), "postgres://db:5433/chats");
         assert!(!format!("{url:?}").contains("s3cret"));
-        assert_eq!(url.trust, Trust::Verified { authority: None });
+        assert_eq!(url.trust, TlsTrust::Verified { authority: None });
     }
 
     #[test]

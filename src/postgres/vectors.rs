@@ -2,7 +2,7 @@
 
 use super::error::Attempt;
 use super::rows::{count, get, id, limit as rows_limit, moment, text, without_nul};
-use super::session::{Begin, End, statement};
+use super::session::{BeginMode, EndMode, statement};
 use super::{PostgresDatabase, first_count, sql};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -34,7 +34,7 @@ impl Vectors for PostgresDatabase {
         let (after, limit, model) = (cursor(after), rows_limit(limit), model.as_str());
         let asked = [statement!(sql::VECTORS_MISSING; after => TEXT, limit => INT8, model => TEXT)];
         let found = self
-            .read_as("vectors_missing", Begin::LongRead, &asked)
+            .read_as("vectors_missing", BeginMode::LongRead, &asked)
             .await?;
         let missing: Attempt<_> = found[0].iter().map(unembedded).collect();
         missing.map_err(|fault| fault.into_error("vectors_missing"))
@@ -44,7 +44,7 @@ impl Vectors for PostgresDatabase {
         let model = model.as_str();
         let asked = [statement!(sql::VECTORS_MISSING_COUNT; model => TEXT)];
         let found = self
-            .read_as("vectors_missing_count", Begin::LongRead, &asked)
+            .read_as("vectors_missing_count", BeginMode::LongRead, &asked)
             .await?;
         first_count(&found[0]).map_err(|fault| fault.into_error("vectors_missing_count"))
     }
@@ -65,7 +65,7 @@ impl Vectors for PostgresDatabase {
 
 /// What a model said, as columns.
 #[derive(Debug, Default)]
-struct Said {
+struct VectorUpdateColumns {
     embedded: Vec<String>,
     conversations: Vec<String>,
     bytes: Vec<Vec<u8>>,
@@ -77,7 +77,7 @@ struct Said {
     nothing: Vec<String>,
 }
 
-impl Said {
+impl VectorUpdateColumns {
     fn add(&mut self, update: &VectorUpdate, conversation: String) {
         let id = update.id.to_string();
         let (state, cause) = match &update.outcome {
@@ -112,7 +112,9 @@ impl PostgresDatabase {
         let ids: Vec<String> = updates.iter().map(|update| update.id.to_string()).collect();
         let mut session = self.session().await?;
         let wanted = [statement!(sql::VECTORS_WANTED; ids => TEXT_ARRAY, model => TEXT)];
-        let rows = session.transact(Begin::Write, &wanted, End::Open).await?;
+        let rows = session
+            .transact(BeginMode::Write, &wanted, EndMode::Open)
+            .await?;
         let mut conversations: HashMap<&str, &str> = HashMap::new();
         for row in &rows[0] {
             conversations.insert(text(row, 0)?, text(row, 1)?);
@@ -125,7 +127,7 @@ impl PostgresDatabase {
                 last.insert(id, update);
             }
         }
-        let mut said = Said::default();
+        let mut said = VectorUpdateColumns::default();
         for id in &ids {
             // Others were deleted meanwhile, or have a vector of this model: that one is final.
             if let (Some(conversation), Some(update)) =
@@ -142,7 +144,7 @@ impl PostgresDatabase {
             statement!(sql::NOTES_PUT; said.noted => TEXT_ARRAY, said.states => TEXT_ARRAY,
                 said.attempts => INT8_ARRAY, said.causes => TEXT_ARRAY, model => TEXT, at => TIMESTAMPTZ),
         ];
-        session.go_on(&statements, End::Commit).await?;
+        session.go_on(&statements, EndMode::Commit).await?;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The driver, told where the server is, whom to trust and how long to wait.
 
 use super::error::{convert, failed};
-use super::url::{RedisUrl, Trust};
+use super::url::{CertificateTrust, RedisUrl};
 use ::redis::aio::MultiplexedConnection;
 use ::redis::cluster::{ClusterClient, ClusterClientBuilder};
 use ::redis::cluster_async::ClusterConnection;
@@ -29,19 +29,19 @@ const CLUSTER_WAIT_MS: std::ops::RangeInclusive<u64> = 10..=200;
 
 /// What makes connections.
 #[derive(Debug)]
-pub(super) enum Dialer {
+pub(super) enum Connector {
     Server(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
 /// A connection that many calls share.
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(super) enum SharedConnection {
     Server(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-impl Dialer {
+impl Connector {
     /// Reads certificates, and connects to nothing yet.
     pub(super) fn new(url: &RedisUrl) -> Result<Self> {
         // One provider per process, whoever is first: it is the same one.
@@ -56,18 +56,18 @@ impl Dialer {
     }
 
     /// Connects; whoever calls sets the limit in time.
-    pub(super) async fn connect(&self) -> RedisResult<Connection> {
+    pub(super) async fn connect(&self) -> RedisResult<SharedConnection> {
         match self {
             Self::Server(client) => {
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(CONNECT_LIMIT))
                     .set_response_timeout(Some(ANSWER_LIMIT));
                 let connecting = client.get_multiplexed_async_connection_with_config(&config);
-                connecting.await.map(Connection::Server)
+                connecting.await.map(SharedConnection::Server)
             }
             Self::Cluster(client) => {
                 let connecting = client.get_async_connection();
-                connecting.await.map(Connection::Cluster)
+                connecting.await.map(SharedConnection::Cluster)
             }
         }
     }
@@ -91,7 +91,7 @@ fn cluster(url: &RedisUrl, certificates: Option<TlsCertificates>) -> RedisResult
         .retries(CLUSTER_TRIES)
         .min_retry_wait(*CLUSTER_WAIT_MS.start())
         .max_retry_wait(*CLUSTER_WAIT_MS.end());
-    if url.trust == Trust::Anybody {
+    if url.trust == CertificateTrust::Anybody {
         builder = builder.tls(TlsMode::Insecure);
     }
     if let Some(certificates) = certificates {
@@ -111,11 +111,11 @@ fn nodes(url: &RedisUrl) -> RedisResult<Vec<ConnectionInfo>> {
     let node = |(host, port): &(String, u16)| {
         let (host, port) = (host.clone(), *port);
         let address = match &url.trust {
-            Trust::Plain => ConnectionAddr::Tcp(host, port),
+            CertificateTrust::Plain => ConnectionAddr::Tcp(host, port),
             trust => ConnectionAddr::TcpTls {
                 host,
                 port,
-                insecure: *trust == Trust::Anybody,
+                insecure: *trust == CertificateTrust::Anybody,
                 tls_params: None,
             },
         };
@@ -137,11 +137,11 @@ fn tcp() -> TcpSettings {
 }
 
 /// Whom to trust instead of Mozilla's authorities, which are compiled in.
-fn certificates(trust: &Trust) -> Result<Option<TlsCertificates>> {
+fn certificates(trust: &CertificateTrust) -> Result<Option<TlsCertificates>> {
     let root_cert = match trust {
-        Trust::Plain | Trust::Anybody => None,
-        Trust::Machine => machine_authorities(),
-        Trust::File(file) => Some(authorities_in(file)?),
+        CertificateTrust::Plain | CertificateTrust::Anybody => None,
+        CertificateTrust::Machine => machine_authorities(),
+        CertificateTrust::File(file) => Some(authorities_in(file)?),
     };
     Ok(root_cert.map(|root_cert| TlsCertificates {
         client_tls: None,

@@ -1,7 +1,7 @@
 //! The laws of what a Redis holds and of the URL that leads to it, for inputs that nobody thought of; see fuzz/.
 
 use super::records;
-use super::url::Trust;
+use super::url::CertificateTrust;
 use crate::RedisUrl;
 use ::redis::Value;
 use serde_json::Value as Json;
@@ -79,9 +79,12 @@ pub fn url(text: &str) {
             .all(|(name, port)| !name.is_empty() && *port != 0)
     );
     assert!(url.is_cluster || url.hosts.len() == 1);
-    assert_eq!(url.trust == Trust::Plain, !scheme.starts_with("rediss"));
+    assert_eq!(
+        url.trust == CertificateTrust::Plain,
+        !scheme.starts_with("rediss")
+    );
     // The name of a file may hold what a URL would have to escape.
-    if matches!(url.trust, Trust::File(_)) {
+    if matches!(url.trust, CertificateTrust::File(_)) {
         return;
     }
     let shown = url.to_string();

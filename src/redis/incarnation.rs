@@ -5,7 +5,7 @@
 //! is not known to be the same is taken for another: that costs a comparison, and the contrary costs messages in lists.
 
 use super::error::convert;
-use super::link::{Command, Node};
+use super::reconnecting_client::{Node, NodeCommand};
 use super::{RedisLists, field};
 use ::redis::{FromRedisValue, RedisResult, Value, cmd};
 use guestbook_core::error::Result;
@@ -39,7 +39,7 @@ impl RedisLists {
             true => Node::EachMaster,
             false => Node::AsUsual,
         };
-        commands.push(Command { cmd: info, node });
+        commands.push(NodeCommand { cmd: info, node });
         let mut answers = self.link.send("incarnation", &commands).await?;
         // A server may keep INFO to itself; then the markers have to do.
         let runs = answers.pop().and_then(|info| info.ok()).map(starts);
@@ -71,13 +71,13 @@ impl RedisLists {
         }
     }
 
-    fn on_markers(&self, command: impl Fn(String) -> ::redis::Cmd) -> Vec<Command> {
+    fn on_markers(&self, command: impl Fn(String) -> ::redis::Cmd) -> Vec<NodeCommand> {
         let key = |number| match self.link.is_cluster() {
             true => format!("guestbook:incarnation:{{{number}}}"),
             false => "guestbook:incarnation".to_owned(),
         };
         let keys = (0..self.markers()).map(key);
-        let commands = keys.enumerate().map(|(number, key)| Command {
+        let commands = keys.enumerate().map(|(number, key)| NodeCommand {
             cmd: command(key),
             node: Node::OfKey(number),
         });

@@ -30,11 +30,11 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod incarnation;
-mod link;
 mod lists;
 mod pages;
 mod parts;
 mod probe;
+mod reconnecting_client;
 mod records;
 mod scripts;
 mod url;
@@ -45,20 +45,20 @@ use ::redis::{Cmd, FromRedisValue, Value, cmd};
 use async_trait::async_trait;
 use error::{NAME, convert};
 use guestbook_core::error::{Error, Result};
-use guestbook_storage::probe::Probe;
-use guestbook_storage::{Durability, Promise, Stats, Storage};
-use link::{Command, Link, Node};
-use pages::Pages;
+use guestbook_storage::probe::LastProbe;
+use guestbook_storage::{Durability, DurabilityReport, Stats, Storage};
+use pages::ScanPages;
+use reconnecting_client::{Node, NodeCommand, ReconnectingClient};
 use std::collections::HashMap;
 
 /// The lists on a server or cluster. One connection, shared by all calls; share the store as `Arc<dyn ListCache>`.
 #[derive(Debug)]
 pub struct RedisLists {
     location: String,
-    link: Link,
-    pages: Pages,
+    link: ReconnectingClient,
+    pages: ScanPages,
     /// Whether lists could be written when that was tried last. Who tries lets others wait for the outcome.
-    probe: tokio::sync::Mutex<Probe>,
+    probe: tokio::sync::Mutex<LastProbe>,
 }
 
 impl RedisLists {
@@ -69,8 +69,8 @@ impl RedisLists {
     pub fn new(url: &RedisUrl) -> Result<Self> {
         Ok(Self {
             location: url.to_string(),
-            link: Link::new(url)?,
-            pages: Pages::default(),
+            link: ReconnectingClient::new(url)?,
+            pages: ScanPages::default(),
             probe: tokio::sync::Mutex::default(),
         })
     }
@@ -82,7 +82,10 @@ impl RedisLists {
         cmd: Cmd,
         node: Node,
     ) -> Result<T> {
-        let answers = self.link.send(operation, &[Command { cmd, node }]).await?;
+        let answers = self
+            .link
+            .send(operation, &[NodeCommand { cmd, node }])
+            .await?;
         let answer = answers.into_iter().next().unwrap_or(Ok(Value::Nil));
         let read = answer.and_then(|value| Ok(T::from_redis_value(value)?));
         read.map_err(|cause| convert(operation, cause))
@@ -136,11 +139,11 @@ impl Storage for RedisLists {
     }
 
     /// As the server says; one that does not tell its settings tells at least whether it writes a log.
-    async fn durability(&self) -> Result<Promise> {
+    async fn durability(&self) -> Result<DurabilityReport> {
         let persistence = self.info("durability", "persistence").await?;
         let logs = |info: &String| field(info, "aof_enabled") == Some("1");
         if !persistence.iter().all(logs) {
-            return Ok(Promise::new(Durability::Nothing, "appendonly=no"));
+            return Ok(DurabilityReport::new(Durability::Nothing, "appendonly=no"));
         }
         let mut config = cmd("CONFIG");
         config.arg("GET").arg("appendfsync");
@@ -156,7 +159,7 @@ impl Storage for RedisLists {
             _ => Durability::Normal,
         };
         let fsync = fsync.as_deref().unwrap_or("unknown");
-        Ok(Promise::new(
+        Ok(DurabilityReport::new(
             level,
             format!("appendonly=yes appendfsync={fsync}"),
         ))

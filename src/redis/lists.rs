@@ -2,7 +2,7 @@
 
 use super::RedisLists;
 use super::error::{convert, failed, is_unknown_script};
-use super::link::{Answers, Command, Node};
+use super::reconnecting_client::{Node, NodeCommand, Replies};
 use super::records::{decode_head, decode_item, keys};
 use super::scripts::{
     ALREADY_THERE, APPLY, GAP, HEADS, RANGE, REPLACE, RETIME, STORED, Script, reading, retiming,
@@ -93,7 +93,7 @@ impl RedisLists {
         &self,
         operation: &'static str,
         script: &Script,
-        commands: Vec<Command>,
+        commands: Vec<NodeCommand>,
     ) -> Result<Vec<Value>> {
         if commands.is_empty() {
             return Ok(Vec::new());
@@ -122,22 +122,25 @@ fn in_order<T>(
     elements: &[T],
     guest: impl Fn(&T) -> &GuestId,
     command: impl Fn(&T) -> Cmd,
-) -> Vec<Command> {
+) -> Vec<NodeCommand> {
     let mut places = HashMap::with_capacity(elements.len());
-    let commands = elements.iter().enumerate().map(|(index, element)| Command {
-        cmd: command(element),
-        node: Node::OfKey(*places.entry(guest(element)).or_insert(index)),
-    });
+    let commands = elements
+        .iter()
+        .enumerate()
+        .map(|(index, element)| NodeCommand {
+            cmd: command(element),
+            node: Node::OfKey(*places.entry(guest(element)).or_insert(index)),
+        });
     commands.collect()
 }
 
-fn alone(cmd: Cmd) -> Vec<Command> {
+fn alone(cmd: Cmd) -> Vec<NodeCommand> {
     let node = Node::OfKey(0);
-    vec![Command { cmd, node }]
+    vec![NodeCommand { cmd, node }]
 }
 
 /// All answers, or the first failure: the caller then counts none of them as done, and asks again.
-fn all(operation: &'static str, answers: Answers) -> Result<Vec<Value>> {
+fn all(operation: &'static str, answers: Replies) -> Result<Vec<Value>> {
     let answers: RedisResult<_> = answers.into_iter().collect();
     answers.map_err(|cause| convert(operation, cause))
 }

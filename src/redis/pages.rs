@@ -5,7 +5,7 @@
 
 use super::RedisLists;
 use super::error::failed;
-use super::link::Node;
+use super::reconnecting_client::Node;
 use super::records::{EVERY_HEAD, guest_of_head};
 use ::redis::cmd;
 use guestbook_core::GuestId;
@@ -20,9 +20,9 @@ const STEP: usize = 5000;
 
 /// The last scan, with its time.
 #[derive(Debug, Default)]
-pub(super) struct Pages(Mutex<Option<(Instant, Arc<[GuestId]>)>>);
+pub(super) struct ScanPages(Mutex<Option<(Instant, Arc<[GuestId]>)>>);
 
-impl Pages {
+impl ScanPages {
     fn kept(&self) -> Option<Arc<[GuestId]>> {
         let mut scan = self.lock();
         if scan.as_ref().is_some_and(|(at, _)| at.elapsed() > KEPT) {

@@ -1,7 +1,7 @@
 //! The parts of a URL, each checked and none repeated in an error.
 
 use super::error::failed;
-use super::url::{Credentials, RedisUrl, Trust};
+use super::url::{CertificateTrust, Credentials, RedisUrl};
 use guestbook_core::error::{Error, ErrorKind, Result};
 
 const PORT: u16 = 6379;
@@ -59,11 +59,15 @@ pub(super) fn db(path: &str) -> Result<u16> {
 }
 
 /// Whom the scheme and what follows the ? tell to believe.
-pub(super) fn trust(query: &str, has_tls: bool, is_anybody: bool) -> Result<Trust> {
+pub(super) fn certificate_trust(
+    query: &str,
+    has_tls: bool,
+    is_anybody: bool,
+) -> Result<CertificateTrust> {
     let mut trust = match (has_tls, is_anybody) {
-        (true, false) => Trust::Machine,
-        (true, true) => Trust::Anybody,
-        (false, false) => Trust::Plain,
+        (true, false) => CertificateTrust::Machine,
+        (true, true) => CertificateTrust::Anybody,
+        (false, false) => CertificateTrust::Plain,
         (false, true) => {
             return Err(invalid(
                 "only rediss:// can be insecure: redis:// always is",
@@ -77,11 +81,13 @@ pub(super) fn trust(query: &str, has_tls: bool, is_anybody: bool) -> Result<Trus
                     "`ca` and `insecure` are about TLS: write rediss://",
                 ));
             }
-            Some(("ca", file)) if !file.is_empty() && trust == Trust::Machine => {
-                Trust::File(decode(file)?.into())
+            Some(("ca", file)) if !file.is_empty() && trust == CertificateTrust::Machine => {
+                CertificateTrust::File(decode(file)?.into())
             }
-            Some(("insecure", "true")) if matches!(trust, Trust::Machine | Trust::Anybody) => {
-                Trust::Anybody
+            Some(("insecure", "true"))
+                if matches!(trust, CertificateTrust::Machine | CertificateTrust::Anybody) =>
+            {
+                CertificateTrust::Anybody
             }
             Some(("insecure", "false")) => trust,
             _ => {
@@ -124,7 +130,7 @@ pub(super) fn socket(rest: &str) -> Result<RedisUrl> {
         hosts: Vec::new(),
         socket: Some(decode(path)?.into()),
         is_cluster: false,
-        trust: Trust::Plain,
+        trust: CertificateTrust::Plain,
         credentials,
         db: number,
     })

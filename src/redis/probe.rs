@@ -3,7 +3,7 @@
 
 use super::RedisLists;
 use super::error::{convert, failed};
-use super::link::{Command, Node};
+use super::reconnecting_client::{Node, NodeCommand};
 use super::records::{decode_head, encode_item};
 use super::scripts::{APPLY, RANGE, STORED};
 use ::redis::{Cmd, RedisResult, Value, cmd};
@@ -69,12 +69,12 @@ impl Probed {
         }
     }
 
-    fn writes(&self) -> [Command; 2] {
+    fn writes(&self) -> [NodeCommand; 2] {
         [self.append(0, 0), self.append(1, 1)]
     }
 
     /// One item of the sequence `first`, to a list that begins at `from`.
-    fn append(&self, from: u64, first: u64) -> Command {
+    fn append(&self, from: u64, first: u64) -> NodeCommand {
         let item = Item {
             role: Role::System,
             content: Content::from_stored(""),
@@ -87,19 +87,19 @@ impl Probed {
         self.send(command)
     }
 
-    fn read(&self) -> Command {
+    fn read(&self) -> NodeCommand {
         self.send(RANGE.on(&self.keys))
     }
 
-    fn remove(&self) -> Command {
+    fn remove(&self) -> NodeCommand {
         let mut command = cmd("UNLINK");
         command.arg(&self.keys);
         self.send(command)
     }
 
-    fn send(&self, cmd: Cmd) -> Command {
+    fn send(&self, cmd: Cmd) -> NodeCommand {
         let node = self.node.clone();
-        Command { cmd, node }
+        NodeCommand { cmd, node }
     }
 }
 

@@ -5,7 +5,7 @@
 //! `?insecure=true` (or `#insecure`) verifies nothing. At a unix socket `redis+unix:///PATH[?db=DB&user=USER&pass=PASSWORD]` or
 //! `unix:///PATH…`. No error and no form of printing repeats a password.
 
-use super::parts::{credentials, db, host, invalid, odd, socket, trust};
+use super::parts::{certificate_trust, credentials, db, host, invalid, odd, socket};
 use guestbook_core::error::Result;
 use std::fmt;
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ pub struct RedisUrl {
     /// In the place of hosts.
     pub(super) socket: Option<PathBuf>,
     pub(super) is_cluster: bool,
-    pub(super) trust: Trust,
+    pub(super) trust: CertificateTrust,
     pub(super) credentials: Option<Credentials>,
     pub(super) db: u16,
 }
 
 /// Whose certificates are believed.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Trust {
+pub(super) enum CertificateTrust {
     /// No TLS.
     Plain,
     /// Those of the machine.
@@ -78,7 +78,7 @@ fn parse(rest: &str, has_tls: bool, is_cluster: bool) -> Result<RedisUrl> {
         hosts: hosts.split(',').map(host).collect::<Result<_>>()?,
         socket: None,
         is_cluster,
-        trust: trust(query, has_tls, is_anybody)?,
+        trust: certificate_trust(query, has_tls, is_anybody)?,
         credentials: user.map(credentials).transpose()?.flatten(),
         db: db(path)?,
     };
@@ -101,7 +101,11 @@ impl fmt::Display for RedisUrl {
                 db => write!(f, "?db={db}"),
             };
         }
-        let tls = if self.trust == Trust::Plain { "" } else { "s" };
+        let tls = if self.trust == CertificateTrust::Plain {
+            ""
+        } else {
+            "s"
+        };
         let cluster = if self.is_cluster { "+cluster" } else { "" };
         let host = |(name, port): &(String, u16)| match name.contains(':') {
             true => format!("[{name}]:{port}"),
@@ -113,9 +117,9 @@ impl fmt::Display for RedisUrl {
             write!(f, "/{}", self.db)?;
         }
         match &self.trust {
-            Trust::File(file) => write!(f, "?ca={}", file.display()),
-            Trust::Anybody => f.write_str("?insecure=true"),
-            Trust::Plain | Trust::Machine => Ok(()),
+            CertificateTrust::File(file) => write!(f, "?ca={}", file.display()),
+            CertificateTrust::Anybody => f.write_str("?insecure=true"),
+            CertificateTrust::Plain | CertificateTrust::Machine => Ok(()),
         }
     }
 }
@@ -142,7 +146,7 @@ mod tests {
         assert_eq!(url.hosts, [("cache".to_owned(), 6379)]);
         assert_eq!(
             (url.db, url.trust, url.is_cluster),
-            (0, Trust::Plain, false)
+            (0, CertificateTrust::Plain, false)
         );
         assert!(url.credentials.is_none());
     }

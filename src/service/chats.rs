@@ -5,13 +5,13 @@ use super::ingest::Operation;
 use super::read_limit::ReadPermit;
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
-use guestbook_storage::database::{ChatKey, Erased, Migrated, Page, PageStart};
+use guestbook_storage::database::{ChatKey, Erased, Migrated, PageRange, PageStart};
 use guestbook_storage::list_cache::{Item, LiveList};
 use std::time::Duration;
 
 /// A guest's live list.
 #[derive(Debug)]
-pub struct Session {
+pub struct LiveSession {
     /// The messages since the last silence longer than the TTL.
     pub items: Vec<Item>,
     /// How long the list still lives.
@@ -50,7 +50,7 @@ impl Service {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn session(&self, guest: &GuestId) -> Result<Option<Session>> {
+    pub async fn session(&self, guest: &GuestId) -> Result<Option<LiveSession>> {
         let now = self.now();
         let Some(row) = self.stores().outbox.list_row(guest, now).await? else {
             return Ok(None);
@@ -61,7 +61,7 @@ impl Service {
             _ => self.long_read_permit().await,
         };
         match self.listed_in_time(guest, now).await {
-            Ok(Some(items)) => Ok(Some(Session {
+            Ok(Some(items)) => Ok(Some(LiveSession {
                 items,
                 ttl,
                 source: self.0.parts.lists.name(),
@@ -71,7 +71,7 @@ impl Service {
             Err(cause) => {
                 tracing::warn!(step = "list", %guest, %cause, "the list is answered from the tables");
                 let items = self.session_from_tables(guest, row.window.from).await?;
-                Ok(Some(Session {
+                Ok(Some(LiveSession {
                     items,
                     ttl,
                     source: self.stores().backend.name(),
@@ -102,7 +102,7 @@ impl Service {
         if let Some(items) = self.listed_as_told(guest, now).await? {
             return Ok(items);
         }
-        self.mend_detached(guest).await?;
+        self.reconcile_detached(guest).await?;
         let lists = self.0.parts.lists.name();
         let behind = || {
             Error::new(
@@ -125,7 +125,7 @@ impl Service {
         if let Err(cause) = &list
             && cause.kind() == ErrorKind::Corrupt
         {
-            self.0.lists.doubt(guest.clone());
+            self.0.lists.mark_suspect(guest.clone());
         }
         let list = list?;
         let Some(row) = self.stores().outbox.list_row(guest, now).await? else {
@@ -137,9 +137,9 @@ impl Service {
     }
 
     /// Mends a list to the end, also when the client who asked goes away: half of it could bring back what was removed.
-    async fn mend_detached(&self, guest: &GuestId) -> Result<()> {
+    async fn reconcile_detached(&self, guest: &GuestId) -> Result<()> {
         let (service, guest) = (self.clone(), guest.clone());
-        let mending = tokio::spawn(async move { service.mend(&guest).await }).await;
+        let mending = tokio::spawn(async move { service.reconcile(&guest).await }).await;
         let ended = |cause| {
             Error::caused(
                 ErrorKind::Internal,
@@ -153,7 +153,7 @@ impl Service {
     }
 
     async fn session_from_tables(&self, guest: &GuestId, from: u64) -> Result<Vec<Item>> {
-        let page = Page {
+        let page = PageRange {
             limit: usize::try_from(i64::MAX).unwrap_or(usize::MAX),
             from: PageStart::At(from),
         };

@@ -35,7 +35,7 @@ pub(super) async fn background_loop(service: Service) {
     let Some(embedder) = embedder.filter(|embedder| embedder.inline().is_none()) else {
         return service.stopped().await; // there is nothing to do
     };
-    let mut patience = Patience::default();
+    let mut patience = RetryBackoff::default();
     loop {
         let rest = match round(&service, embedder.as_ref(), &mut patience).await {
             Ok(rest) => rest,
@@ -56,13 +56,13 @@ pub(super) async fn background_loop(service: Service) {
 }
 
 /// When a message that failed may be tried again.
-type Patience = HashMap<MessageId, Instant>;
+type RetryBackoff = HashMap<MessageId, Instant>;
 
 /// Goes once through everything that is pending and due; how long until something else is.
 async fn round(
     service: &Service,
     embedder: &dyn Embedder,
-    patience: &mut Patience,
+    patience: &mut RetryBackoff,
 ) -> Result<Option<Duration>> {
     let mut after = None;
     while service.embedder_problem().is_none() {
@@ -91,7 +91,7 @@ async fn ask_and_store(
     service: &Service,
     embedder: &dyn Embedder,
     due: Vec<Unembedded>,
-    patience: &mut Patience,
+    patience: &mut RetryBackoff,
 ) -> Result<()> {
     let settings = service.settings();
     let is_last = |one: &Unembedded| one.attempts + 1 >= settings.embed_attempts;
@@ -165,7 +165,7 @@ async fn ask(
 
 /// How far a recomputation has come.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Reembedding {
+pub struct ReembedProgress {
     /// Messages looked at.
     pub done: u64,
     /// Of these, messages that got no vector because the model failed.
@@ -195,7 +195,10 @@ impl Service {
     ///
     /// # Errors
     /// `Invalid` without an embedder; those of the database; a model that cannot be reached ends it with `Unavailable`.
-    pub async fn reembed(&self, mut progress: impl FnMut(Reembedding)) -> Result<Reembedding> {
+    pub async fn reembed(
+        &self,
+        mut progress: impl FnMut(ReembedProgress),
+    ) -> Result<ReembedProgress> {
         let embedder = self.0.parts.embedder.clone().ok_or_else(|| {
             let context = "the embedder is `none`; choose one with --embedder";
             Error::new(ErrorKind::Invalid, "service", "reembed", context)
@@ -204,9 +207,9 @@ impl Service {
             return Err(problem);
         }
         let vectors = &self.stores().vectors;
-        let mut state = Reembedding {
+        let mut state = ReembedProgress {
             total: vectors.vectors_missing_count(embedder.model()).await?,
-            ..Reembedding::default()
+            ..ReembedProgress::default()
         };
         let mut after = None;
         loop {

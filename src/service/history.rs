@@ -4,7 +4,9 @@ use super::Service;
 use super::read_limit::ReadPermit;
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{Conversation, Message, Timestamp};
-use guestbook_storage::database::{CacheVersion, ChatKey, History, MessageSize, Page, PageStart};
+use guestbook_storage::database::{
+    CacheVersion, ChatKey, History, MessageSize, PageRange, PageStart,
+};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -66,7 +68,7 @@ impl Service {
     /// # Errors
     /// Those of the database.
     pub async fn conversation(&self, chat: &ChatKey) -> Result<Option<HistoryPage>> {
-        let page = Page {
+        let page = PageRange {
             limit: 0,
             from: PageStart::At(0),
         };
@@ -85,7 +87,7 @@ impl Service {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn history(&self, chat: &ChatKey, page: Page) -> Result<Option<HistoryPage>> {
+    pub async fn history(&self, chat: &ChatKey, page: PageRange) -> Result<Option<HistoryPage>> {
         let began = Instant::now();
         let read = self.page(chat, page).await?;
         let found = read.as_ref().is_some_and(|page| page.bounds.is_some());
@@ -93,11 +95,11 @@ impl Service {
         Ok(read)
     }
 
-    async fn page(&self, chat: &ChatKey, page: Page) -> Result<Option<HistoryPage>> {
+    async fn page(&self, chat: &ChatKey, page: PageRange) -> Result<Option<HistoryPage>> {
         let permit = self.read_permit().await;
         let chats = &self.stores().chats;
         let limit = page.limit.min(ReadPermit::SHORT);
-        let first = Page { limit, ..page };
+        let first = PageRange { limit, ..page };
         let Some(read) = chats.history(chat, first, self.now()).await? else {
             return Ok(None);
         };
@@ -106,7 +108,7 @@ impl Service {
         if is_whole && bytes <= SHORT_BYTES {
             return Ok(Some(HistoryPage::of(self, read, permit)));
         }
-        let rest = Page {
+        let rest = PageRange {
             limit: page.limit - count,
             from: beyond(page.from, &read.messages),
         };
@@ -121,13 +123,13 @@ impl Service {
         }
         let read = match more.len() {
             0 => read,
-            limit => self.join(read, Page { limit, ..rest }).await?,
+            limit => self.join(read, PageRange { limit, ..rest }).await?,
         };
         Ok(Some(HistoryPage::of(self, read, permit)))
     }
 
     /// What was read, and the rest of a short page.
-    async fn join(&self, mut read: History, rest: Page) -> Result<History> {
+    async fn join(&self, mut read: History, rest: PageRange) -> Result<History> {
         let chat = ChatKey::Conversation(read.conversation.id);
         let chats = &self.stores().chats;
         // `None`: it was deleted meanwhile, and what was read stands.
@@ -248,7 +250,7 @@ impl HistoryPage {
     }
 
     async fn read(&self, first: u64, last: u64, count: usize) -> Result<Vec<Message>> {
-        let page = Page {
+        let page = PageRange {
             limit: count,
             from: PageStart::At(first),
         };

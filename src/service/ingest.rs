@@ -15,7 +15,7 @@ mod queue;
 
 pub(super) use dispatch::run;
 pub(super) use operation::Operation;
-pub use queue::{Fate, Waiting};
+pub use queue::{Fate, PendingGroups};
 pub(super) use queue::{Ingest, Queue};
 
 use super::Service;
@@ -26,9 +26,9 @@ use std::time::Instant;
 
 /// What became of one group of messages.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum GroupOutcome {
     /// Every message of it is stored.
-    Saved(Vec<Saved>),
+    Saved(Vec<SavedMessage>),
     /// Nothing of it is: see [`guestbook_storage::database::Outcome::Conflict`].
     Conflict {
         /// The place in the group.
@@ -42,7 +42,7 @@ pub enum Answer {
 
 /// A stored message and what each of its places says.
 #[derive(Clone, Debug)]
-pub struct Saved {
+pub struct SavedMessage {
     /// Where it is in the tables.
     pub recorded: Recorded,
     /// What to tell the client.
@@ -61,7 +61,7 @@ impl Service {
     ///
     /// # Errors
     /// `Busy` when the queue stays full for the admission time; nothing was stored then.
-    pub async fn store(&self, groups: Vec<Vec<NewMessage>>) -> Result<Vec<Answer>> {
+    pub async fn store(&self, groups: Vec<Vec<NewMessage>>) -> Result<Vec<GroupOutcome>> {
         self.enqueue(groups).await?.answer().await
     }
 
@@ -69,7 +69,7 @@ impl Service {
     ///
     /// # Errors
     /// As [`Self::store`].
-    pub async fn enqueue(&self, groups: Vec<Vec<NewMessage>>) -> Result<Waiting> {
+    pub async fn enqueue(&self, groups: Vec<Vec<NewMessage>>) -> Result<PendingGroups> {
         let began = Instant::now();
         let first =
             |group: &Vec<NewMessage>| group.first().map(|message| OwnerId::from(&message.guest));
@@ -86,7 +86,7 @@ impl Service {
         };
         let groups: Vec<Group> = groups.into_iter().map(entries).collect();
         let shards = self.queue_groups(groups).await?;
-        Ok(Waiting {
+        Ok(PendingGroups {
             service: self.clone(),
             owners,
             began,

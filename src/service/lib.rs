@@ -6,15 +6,14 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 
-mod bounded;
 mod chats;
 mod embedding;
 mod history;
 mod index;
 mod ingest;
-mod ledger;
+mod list_reconciler;
+mod list_sync_state;
 mod lists;
-mod mend;
 mod metrics;
 mod prompts;
 mod read_limit;
@@ -22,16 +21,17 @@ mod search;
 mod settings;
 mod supervisor;
 mod sweep;
+mod timeout_list_cache;
 pub mod verify;
 
-pub use chats::{Deleted, Session};
-pub use embedding::Reembedding;
+pub use chats::{Deleted, LiveSession};
+pub use embedding::ReembedProgress;
 pub use history::{Freshness, HistoryPage};
-pub use index::{Everything, IndexState, IndexStatus, Indexing, Overview};
-pub use ingest::{Answer, Fate, Saved, Waiting};
-pub use prompts::{FoundAnswer, Keep, Lookup};
+pub use index::{GlobalQuery, GlobalResults, IndexMode, IndexState, IndexStatus};
+pub use ingest::{Fate, GroupOutcome, PendingGroups, SavedMessage};
+pub use prompts::{PromptHit, PromptLookup, PromptPut};
 pub use read_limit::ReadPermit;
-pub use search::Unseen;
+pub use search::QueryEmbeddingError;
 pub use settings::carry_out;
 pub use supervisor::Essential;
 
@@ -46,7 +46,7 @@ use tokio::time::Instant;
 
 /// What the service works with.
 #[derive(Clone, Debug)]
-pub struct Parts {
+pub struct ServiceParts {
     /// The truth.
     pub database: Stores,
     /// The expiring lists.
@@ -73,7 +73,7 @@ pub struct Settings {
     /// How long any other call of the list store may take before it counts as failed.
     pub list_timeout: Duration,
     /// How often lists are made durable and noted as such.
-    pub settle_interval: Duration,
+    pub sync_mark_interval: Duration,
     /// How long verify waits before it looks again at something that looked wrong.
     pub verify_wait: Duration,
     /// How often expired lists and conversations are removed.
@@ -87,7 +87,7 @@ pub struct Settings {
     /// The wait after the first failed try; it doubles with each further one, to at most a minute.
     pub embed_backoff: Duration,
     /// When there is an index over every vector.
-    pub indexing: Indexing,
+    pub indexing: IndexMode,
 }
 
 impl Default for Settings {
@@ -99,20 +99,20 @@ impl Default for Settings {
             batch_bytes: 8 << 20,
             list_budget: Duration::from_millis(250),
             list_timeout: Duration::from_secs(4),
-            settle_interval: Duration::from_millis(200),
+            sync_mark_interval: Duration::from_millis(200),
             verify_wait: Duration::from_millis(250),
             sweep_interval: Duration::from_secs(30),
             prompt_ttl: Duration::from_secs(86_400),
             prompt_bytes: 256 << 20,
             embed_attempts: 8,
             embed_backoff: Duration::from_secs(1),
-            indexing: Indexing::default(),
+            indexing: IndexMode::default(),
         }
     }
 }
 
 /// Answers to prompts that wait to be written.
-type Answers = mpsc::Receiver<prompts::Waiting>;
+type Answers = mpsc::Receiver<prompts::PendingPut>;
 
 /// The running service. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -120,15 +120,15 @@ pub struct Service(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    parts: Parts,
+    parts: ServiceParts,
     settings: Settings,
     ingest: ingest::Ingest,
-    lists: ledger::Ledger,
+    lists: list_sync_state::ListSyncState,
     shared: settings::Shared,
-    metrics: metrics::Counters,
-    index: index::Index,
-    lookups: prompts::Lookups,
-    keeping: prompts::Keeping,
+    metrics: metrics::MetricsCounters,
+    index: index::VectorIndex,
+    lookups: prompts::LookupCounters,
+    keeping: prompts::PutQueue,
     read_limit: read_limit::ReadLimit,
     pending_vectors: tokio::sync::Notify,
     /// Set once, when the service is about to stop: what is on its way is finished, and nothing more of it is begun.
@@ -138,14 +138,14 @@ struct Inner {
 
 impl Service {
     /// Starts the service and its upkeep on the current runtime.
-    pub fn start(parts: Parts, settings: Settings) -> Self {
+    pub fn start(parts: ServiceParts, settings: Settings) -> Self {
         let (service, queue, answers) = Self::assemble(parts, settings);
         let of = || service.clone();
         service.run("watching", supervisor::watch_loop(of()));
         service.run("ingest", ingest::run(of(), queue));
-        service.run("settling", lists::settle_loop(of()));
+        service.run("settling", lists::mark_loop(of()));
         service.run("settings", settings::look_loop(of()));
-        service.run("mending", lists::mend_loop(of()));
+        service.run("mending", lists::reconcile_loop(of()));
         service.run("keeping", prompts::keep_loop(of(), answers));
         service.run("sweep", sweep::sweep_loop(of()));
         service.run("embedding", embedding::background_loop(of()));
@@ -154,24 +154,27 @@ impl Service {
     }
 
     /// The service without its upkeep: it reads and verifies, stores nothing, and mends only what it is told to.
-    pub fn inspect(parts: Parts, settings: Settings) -> Self {
+    pub fn inspect(parts: ServiceParts, settings: Settings) -> Self {
         Self::assemble(parts, settings).0
     }
 
-    fn assemble(mut parts: Parts, settings: Settings) -> (Self, ingest::Queue, Answers) {
-        parts.lists = Arc::new(bounded::Bounded::new(parts.lists, settings.list_timeout));
+    fn assemble(mut parts: ServiceParts, settings: Settings) -> (Self, ingest::Queue, Answers) {
+        parts.lists = Arc::new(timeout_list_cache::TimeoutListCache::new(
+            parts.lists,
+            settings.list_timeout,
+        ));
         let (ingest, queue) = ingest::Ingest::new(settings.queue, parts.database.chats.writers());
-        let (keeping, answers) = prompts::Keeping::new();
+        let (keeping, answers) = prompts::PutQueue::new();
         let (corpus, clock) = (Arc::clone(&parts.database.corpus), Arc::clone(&parts.clock));
         let service = Self(Arc::new(Inner {
             parts,
             settings,
             ingest,
-            lists: ledger::Ledger::default(),
+            lists: list_sync_state::ListSyncState::default(),
             shared: settings::Shared::default(),
-            metrics: metrics::Counters::default(),
-            index: index::Index::new(settings.indexing, corpus, clock),
-            lookups: prompts::Lookups::default(),
+            metrics: metrics::MetricsCounters::default(),
+            index: index::VectorIndex::new(settings.indexing, corpus, clock),
+            lookups: prompts::LookupCounters::default(),
             keeping,
             read_limit: read_limit::ReadLimit::default(),
             pending_vectors: tokio::sync::Notify::new(),
@@ -209,14 +212,14 @@ impl Service {
     /// The first failure on the way; the stores are closed all the same.
     pub async fn stop(&self) -> Result<()> {
         self.end_tasks().await;
-        let settled = self.settle().await;
+        let synced_ranges = self.mark_synced().await;
         let lists = self.0.parts.lists.close().await;
         let database = self.stores().backend.close().await;
-        settled.and(lists).and(database)
+        synced_ranges.and(lists).and(database)
     }
 
     /// What the service works with.
-    pub fn parts(&self) -> &Parts {
+    pub fn parts(&self) -> &ServiceParts {
         &self.0.parts
     }
 

@@ -18,21 +18,21 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Makes list writes durable and notes them, again and again.
-pub(super) async fn settle_loop(service: Service) {
-    while service.pause(service.settings().settle_interval).await {
-        let settled = service.settle_round().await;
-        if let Err(cause) = settled {
-            tracing::error!(step = "settle", %cause, "list writes could not be noted; they are tried again");
+pub(super) async fn mark_loop(service: Service) {
+    while service.pause(service.settings().sync_mark_interval).await {
+        let synced_ranges = service.mark_round().await;
+        if let Err(cause) = synced_ranges {
+            tracing::error!(step = "mark_synced", %cause, "list writes could not be noted; they are tried again");
         }
     }
 }
 
 /// Mends what the lists lack: at the start, whenever a list write has failed, and when the list store has lost lists.
-pub(super) async fn mend_loop(service: Service) {
+pub(super) async fn reconcile_loop(service: Service) {
     let mut wait = FIRST_WAIT;
     let mut compared = None;
     loop {
-        let again = match service.mend_all(compared).await {
+        let again = match service.reconcile_all(compared).await {
             Ok(incarnation) => {
                 compared = Some(incarnation);
                 wait = FIRST_WAIT;
@@ -82,14 +82,14 @@ impl Service {
     ///
     /// # Errors
     /// Those of the two stores; what could not be noted is found again by mending.
-    pub async fn settle(&self) -> Result<()> {
+    pub async fn mark_synced(&self) -> Result<()> {
         let _turn = self.0.lists.settling.lock().await;
         self.make_durable().await?;
         self.note_durable().await
     }
 
     /// One round of the interval: notes what no batch has carried since the last round, then makes the rest durable.
-    async fn settle_round(&self) -> Result<()> {
+    async fn mark_round(&self) -> Result<()> {
         let _turn = self.0.lists.settling.lock().await;
         self.note_durable().await?;
         self.make_durable().await
@@ -110,28 +110,28 @@ impl Service {
         self.0.lists.put_back_durable(applied);
         let removed = self.0.lists.still_removed(removed);
         if !removed.is_empty() {
-            self.stores().outbox.removals_settled(removed).await?;
+            self.stores().outbox.removals_done(removed).await?;
         }
         Ok(())
     }
 
     async fn note_durable(&self) -> Result<()> {
-        let settled = self.0.lists.take_durable(usize::MAX);
-        let tally = if settled.is_empty() {
+        let synced_ranges = self.0.lists.take_durable(usize::MAX);
+        let deltas = if synced_ranges.is_empty() {
             self.0.metrics.take_due()
         } else {
             self.0.metrics.take()
         };
-        if settled.is_empty() && tally.is_empty() {
+        if synced_ranges.is_empty() && deltas.is_empty() {
             return Ok(());
         }
         let outbox = &self.stores().outbox;
         let noted = outbox
-            .settle(settled.clone(), tally.clone(), self.now())
+            .mark_synced(synced_ranges.clone(), deltas.clone(), self.now())
             .await;
         if noted.is_err() {
-            self.0.lists.put_back_durable(settled);
-            self.0.metrics.put_back(tally);
+            self.0.lists.put_back_durable(synced_ranges);
+            self.0.metrics.put_back(deltas);
             self.note_fatal();
         }
         noted
@@ -141,7 +141,7 @@ impl Service {
     async fn begun_again(&self, guest: &GuestId) {
         let row = self.stores().outbox.list_row(guest, self.now()).await;
         if !matches!(row, Ok(None)) {
-            self.0.lists.doubt(guest.clone());
+            self.0.lists.mark_suspect(guest.clone());
         }
     }
 

@@ -1,7 +1,7 @@
 //! Counting reads and response times without a write transaction per request: they gather here and ride along with a batch.
 
 use guestbook_core::OwnerId;
-use guestbook_storage::database::{OwnerTime, Tally};
+use guestbook_storage::database::{CounterDeltas, OwnerTime};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,21 +11,21 @@ const GATHER: Duration = Duration::from_secs(1);
 
 /// What has been counted and not been written yet. Lost by a crash: at most about a second of it.
 #[derive(Debug, Default)]
-pub(super) struct Counters(Mutex<Gathering>);
+pub(super) struct MetricsCounters(Mutex<MetricsDeltas>);
 
 #[derive(Debug, Default)]
-struct Gathering {
-    tally: Tally,
+struct MetricsDeltas {
+    deltas: CounterDeltas,
     owners: HashMap<OwnerId, (u64, f64)>,
     since: Option<Instant>,
 }
 
-impl Counters {
+impl MetricsCounters {
     /// Counts a read and its time.
     pub(super) fn read(&self, found: bool, took: Duration) {
         self.with(|gathering| {
-            gathering.tally.hits += u64::from(found);
-            gathering.tally.misses += u64::from(!found);
+            gathering.deltas.hits += u64::from(found);
+            gathering.deltas.misses += u64::from(!found);
             gathering.time(took);
         });
     }
@@ -43,56 +43,56 @@ impl Counters {
     }
 
     /// What has gathered, if it has gathered long enough.
-    pub(super) fn take_due(&self) -> Tally {
+    pub(super) fn take_due(&self) -> CounterDeltas {
         self.with(|gathering| match gathering.since {
             Some(since) if since.elapsed() >= GATHER => gathering.take(),
-            _ => Tally::default(),
+            _ => CounterDeltas::default(),
         })
     }
 
     /// What has gathered so far.
-    pub(super) fn take(&self) -> Tally {
-        self.with(Gathering::take)
+    pub(super) fn take(&self) -> CounterDeltas {
+        self.with(MetricsDeltas::take)
     }
 
     /// Takes back what could not be written.
-    pub(super) fn put_back(&self, tally: Tally) {
+    pub(super) fn put_back(&self, deltas: CounterDeltas) {
         self.with(|gathering| {
             gathering.since.get_or_insert_with(Instant::now);
-            for time in &tally.owners {
+            for time in &deltas.owners {
                 let (requests, total_ms) = gathering.owners.entry(time.owner.clone()).or_default();
                 *requests += time.requests;
                 *total_ms += time.total_ms;
             }
-            gathering.tally.add(Tally {
+            gathering.deltas.add(CounterDeltas {
                 owners: Vec::new(),
-                ..tally
+                ..deltas
             });
         });
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut Gathering) -> R) -> R {
+    fn with<R>(&self, work: impl FnOnce(&mut MetricsDeltas) -> R) -> R {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Gathering {
+impl MetricsDeltas {
     fn time(&mut self, took: Duration) {
         self.since.get_or_insert_with(Instant::now);
-        self.tally.timed += 1;
-        self.tally.timed_ms += milliseconds(took);
+        self.deltas.timed += 1;
+        self.deltas.timed_ms += milliseconds(took);
     }
 
-    fn take(&mut self) -> Tally {
+    fn take(&mut self) -> CounterDeltas {
         self.since = None;
-        let mut tally = std::mem::take(&mut self.tally);
+        let mut deltas = std::mem::take(&mut self.deltas);
         let owner_time = |(owner, (requests, total_ms))| OwnerTime {
             owner,
             requests,
             total_ms,
         };
-        tally.owners = self.owners.drain().map(owner_time).collect();
-        tally
+        deltas.owners = self.owners.drain().map(owner_time).collect();
+        deltas
     }
 }
 

@@ -6,15 +6,15 @@
 mod keeping;
 mod lookups;
 
-pub(super) use keeping::{Keeping, Waiting, keep_loop};
-pub(super) use lookups::Lookups;
+pub(super) use keeping::{PendingPut, PutQueue, keep_loop};
+pub(super) use lookups::LookupCounters;
 
 use super::Service;
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{
-    Content, GuestId, OwnerId, PromptKey, PromptSetting, Scope, Vector, same_question,
+    Content, GuestId, OwnerId, PromptKey, PromptScope, PromptSetting, Vector, same_question,
 };
-use guestbook_storage::database::{KeptAnswer, NewAnswer, PromptStats};
+use guestbook_storage::database::{CacheEntry, NewCacheEntry, PromptStats};
 use std::time::Duration;
 
 /// Prompts of one setting that are compared by meaning: the most recently used. It bounds what a lookup costs.
@@ -26,7 +26,7 @@ const PAGE: usize = 256;
 
 /// A prompt that somebody wants an answer to.
 #[derive(Clone, Debug)]
-pub struct Lookup {
+pub struct PromptLookup {
     /// What it is asked of.
     pub setting: PromptSetting,
     /// The prompt.
@@ -37,7 +37,7 @@ pub struct Lookup {
     pub semantic: bool,
 }
 
-impl Lookup {
+impl PromptLookup {
     fn owner(&self) -> Option<OwnerId> {
         let guest = self.guest.as_ref().or(self.setting.scope.guest());
         guest.map(OwnerId::from)
@@ -46,16 +46,16 @@ impl Lookup {
 
 /// An answer, and why it is one.
 #[derive(Clone, Debug)]
-pub struct FoundAnswer {
+pub struct PromptHit {
     /// The answer.
-    pub answer: KeptAnswer,
+    pub answer: CacheEntry,
     /// The cosine of the two prompts, where they are not the same.
     pub score: Option<f32>,
 }
 
 /// An answer that somebody has and wants to be kept.
 #[derive(Clone, Debug)]
-pub struct Keep {
+pub struct PromptPut {
     /// What was asked, and of what.
     pub setting: PromptSetting,
     /// The prompt.
@@ -79,12 +79,12 @@ impl Service {
     ///
     /// # Errors
     /// `Invalid` when other prompts are to be compared and the model of the vectors cannot do that; those of the database.
-    pub async fn lookup(&self, lookup: &Lookup) -> Result<Option<FoundAnswer>> {
+    pub async fn lookup(&self, lookup: &PromptLookup) -> Result<Option<PromptHit>> {
         let threshold = self.threshold(lookup.semantic)?;
         let key = PromptKey::new(lookup.setting.clone(), lookup.prompt.as_str());
         let exact = self.answer_at(key).await?;
         let found = match (exact, threshold) {
-            (Some(answer), _) => Some(FoundAnswer {
+            (Some(answer), _) => Some(PromptHit {
                 answer,
                 score: None,
             }),
@@ -96,13 +96,13 @@ impl Service {
         Ok(found)
     }
 
-    async fn answer_at(&self, key: PromptKey) -> Result<Option<KeptAnswer>> {
+    async fn answer_at(&self, key: PromptKey) -> Result<Option<CacheEntry>> {
         let found = self.stores().prompts.prompts_find(&[key], self.now()).await;
         Ok(found?.pop().flatten())
     }
 
     /// The answer to the nearest prompt that asks the same.
-    async fn similar(&self, lookup: &Lookup, threshold: f32) -> Result<Option<FoundAnswer>> {
+    async fn similar(&self, lookup: &PromptLookup, threshold: f32) -> Result<Option<PromptHit>> {
         let prompt = lookup.prompt.as_str();
         let Some(vector) = self.prompt_vector(prompt).await else {
             return Ok(None);
@@ -129,7 +129,7 @@ impl Service {
         // Put since it was looked for, it is the very prompt that was asked.
         let is_exact = key == PromptKey::new(setting.clone(), prompt);
         let answer = self.answer_at(key).await?;
-        Ok(answer.map(|answer| FoundAnswer {
+        Ok(answer.map(|answer| PromptHit {
             answer,
             score: (!is_exact).then_some(score),
         }))
@@ -173,7 +173,7 @@ impl Service {
     ///
     /// # Errors
     /// As [`Self::lookup`]; `Busy` when too many wait.
-    pub async fn keep(&self, keep: Keep) -> Result<NewAnswer> {
+    pub async fn keep(&self, keep: PromptPut) -> Result<NewCacheEntry> {
         self.threshold(keep.semantic)?;
         let vector = match (&self.0.parts.embedder, keep.semantic) {
             (Some(embedder), true) => {
@@ -183,7 +183,7 @@ impl Service {
             _ => None,
         };
         let most = self.settings().prompt_ttl;
-        let answer = NewAnswer {
+        let answer = NewCacheEntry {
             key: PromptKey::new(keep.setting, keep.prompt.as_str()),
             prompt: keep.prompt,
             response: keep.response,
@@ -201,7 +201,7 @@ impl Service {
     ///
     /// # Errors
     /// Those of the database; some may have been removed then.
-    pub async fn forget(&self, scope: Option<&Scope>) -> Result<u64> {
+    pub async fn forget(&self, scope: Option<&PromptScope>) -> Result<u64> {
         let (prompts, mut removed) = (&self.stores().prompts, 0);
         loop {
             let page = prompts.prompts_remove(scope, PAGE).await?;

@@ -2,10 +2,12 @@
 
 use super::Service;
 use guestbook_core::error::Result;
-use guestbook_core::{Budget, Filters, Findings, GuestId, K, ModelId, SearchText, Vector, Words};
+use guestbook_core::{
+    ContextBudget, Filters, GuestId, Limit, ModelId, SearchResults, SearchText, Vector, Words,
+};
 use guestbook_embed::{EmbedError, Embedder};
 use guestbook_storage::database::{
-    Context, ContextRequest, SearchRequest, SearchScope, Sought, WordsRequest,
+    Context, ContextRequest, SearchQuery, SearchRequest, SearchScope, WordsRequest,
 };
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ const MODEL_TIME: Duration = Duration::from_secs(3);
 
 /// Why a text cannot be looked for by its meaning. Each says what to do instead.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Unseen {
+pub enum QueryEmbeddingError {
     /// There is no model.
     #[error(
         "messages are found by meaning only where there is an embedder, and this server runs with --embedder none; use \
@@ -39,12 +41,12 @@ impl Service {
     ///
     /// # Errors
     /// [`Unseen`].
-    pub async fn meaning(
+    pub async fn embed_query(
         &self,
         text: &SearchText,
-    ) -> std::result::Result<(ModelId, Vector), Unseen> {
+    ) -> std::result::Result<(ModelId, Vector), QueryEmbeddingError> {
         let embedder = self.0.parts.embedder.as_deref();
-        let embedder = embedder.ok_or(Unseen::NoEmbedder)?;
+        let embedder = embedder.ok_or(QueryEmbeddingError::NoEmbedder)?;
         let seen = match embedder.inline() {
             Some(inline) => inline.embed_now(text.as_str()),
             None => ask(embedder, text).await?,
@@ -52,9 +54,9 @@ impl Service {
         let model = embedder.model().clone();
         match seen {
             Ok(Some(vector)) => Ok((model, vector)),
-            Ok(None) => Err(Unseen::Nothing(model)),
-            Err(EmbedError::Permanent { cause }) => Err(Unseen::Refused(cause)),
-            Err(EmbedError::Transient { cause, .. }) => Err(Unseen::Unanswered(cause)),
+            Ok(None) => Err(QueryEmbeddingError::Nothing(model)),
+            Err(EmbedError::Permanent { cause }) => Err(QueryEmbeddingError::Refused(cause)),
+            Err(EmbedError::Transient { cause, .. }) => Err(QueryEmbeddingError::Unanswered(cause)),
         }
     }
 
@@ -62,7 +64,12 @@ impl Service {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn search(&self, scope: SearchScope, sought: Sought, k: K) -> Result<Findings> {
+    pub async fn search(
+        &self,
+        scope: SearchScope,
+        sought: SearchQuery,
+        k: Limit,
+    ) -> Result<SearchResults> {
         let now = self.now();
         let asked = SearchRequest {
             scope,
@@ -77,7 +84,12 @@ impl Service {
     ///
     /// # Errors
     /// `Conflict` where no index over words is kept; those of the database.
-    pub async fn search_words(&self, words: Words, k: K, filters: Filters) -> Result<Findings> {
+    pub async fn search_words(
+        &self,
+        words: Words,
+        k: Limit,
+        filters: Filters,
+    ) -> Result<SearchResults> {
         let now = self.now();
         let asked = WordsRequest {
             words,
@@ -95,7 +107,7 @@ impl Service {
     pub async fn context_for_model(
         &self,
         guest: GuestId,
-        budget: Budget,
+        budget: ContextBudget,
         about: Option<(ModelId, Vector)>,
     ) -> Result<Option<Context>> {
         let now = self.now();
@@ -113,10 +125,10 @@ impl Service {
 async fn ask(
     embedder: &dyn Embedder,
     text: &SearchText,
-) -> std::result::Result<std::result::Result<Option<Vector>, EmbedError>, Unseen> {
+) -> std::result::Result<std::result::Result<Option<Vector>, EmbedError>, QueryEmbeddingError> {
     let asked = tokio::time::timeout(MODEL_TIME, embedder.embed_next(text.as_str())).await;
     asked.map_err(|_| {
         let late = format!("not within {} s", MODEL_TIME.as_secs());
-        Unseen::Unanswered(late)
+        QueryEmbeddingError::Unanswered(late)
     })
 }

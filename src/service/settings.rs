@@ -1,7 +1,7 @@
 //! Settings that are stored with the data: what a change of them means for the lists and chats that are there, and finding
 //! out what another node has changed.
 
-use super::{Parts, Service};
+use super::{Service, ServiceParts};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_failpoint as failpoint;
 use guestbook_storage::database::StoredSettings;
@@ -29,7 +29,7 @@ pub(super) struct Shared {
 ///
 /// # Errors
 /// The first failure of a store; what is left is done by the next call.
-pub async fn carry_out(parts: &Parts, go_on: impl Fn() -> bool) -> Result<u64> {
+pub async fn carry_out(parts: &ServiceParts, go_on: impl Fn() -> bool) -> Result<u64> {
     let (database, mut done) = (&parts.database, 0);
     while go_on() && database.settings.retain_some(PAGE).await? {}
     while go_on() {

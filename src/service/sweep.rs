@@ -16,7 +16,7 @@ const LEAP: Duration = Duration::from_secs(60);
 const DOUBT: Duration = Duration::from_secs(3600);
 
 pub(super) async fn sweep_loop(service: Service) {
-    let mut clock = Believed::new(service.now(), Instant::now());
+    let mut clock = ClockGuard::new(service.now(), Instant::now());
     while service.pause(service.settings().sweep_interval).await {
         let now = clock.see(service.now(), Instant::now());
         if let Err(cause) = service.sweep_at(now).await {
@@ -37,7 +37,7 @@ impl Service {
 
     async fn sweep_at(&self, now: Timestamp) -> Result<()> {
         let swept = self.remove_expired(now).await;
-        // Also after a failure, and when nothing had expired: a debt that nobody was told of, such as the list of a chat that
+        // Also after a failure, and when nothing had expired: an outbox entry that nobody was told of, such as the list of a chat that
         // its guest's next message has ended, is paid now at the latest.
         self.0.lists.wake();
         swept
@@ -60,18 +60,18 @@ impl Service {
                 "conversations past the retention were removed"
             );
         }
-        let mut lapsed = 0;
+        let mut expired = 0;
         loop {
             let found = database.outbox.lapse(now, SWEEP_PAGE).await?;
-            lapsed += found;
+            expired += found;
             if found < SWEEP_PAGE {
                 break;
             }
         }
         while lists.sweep(now, SWEEP_PAGE).await? == SWEEP_PAGE {}
         self.remove_answers(now).await?;
-        if lapsed > 0 {
-            tracing::info!(lists = lapsed, "expired lists were removed");
+        if expired > 0 {
+            tracing::info!(lists = expired, "expired lists were removed");
         }
         Ok(())
     }
@@ -96,19 +96,19 @@ impl Service {
 
 /// The present as far as the sweep believes it: the clock, unless it has just leapt ahead of the time that has passed.
 #[derive(Debug)]
-struct Believed {
+struct ClockGuard {
     /// A moment that was believed, and when that was.
     shown: Timestamp,
     at: Instant,
-    doubted_since: Option<Instant>,
+    suspect_since: Option<Instant>,
 }
 
-impl Believed {
+impl ClockGuard {
     fn new(shown: Timestamp, at: Instant) -> Self {
         Self {
             shown,
             at,
-            doubted_since: None,
+            suspect_since: None,
         }
     }
 
@@ -117,14 +117,14 @@ impl Believed {
         let expected = self.shown.plus(at.duration_since(self.at));
         let ahead = expected.until(shown);
         if ahead > LEAP {
-            let since = *self.doubted_since.get_or_insert_with(|| {
+            let since = *self.suspect_since.get_or_insert_with(|| {
                 tracing::warn!(ahead_ms = rounded_ms(ahead), "the clock has leapt ahead; for an hour nothing is removed that expired by the leap");
                 at
             });
             if at.duration_since(since) < DOUBT {
                 return expected;
             }
-        } else if self.doubted_since.is_some() {
+        } else if self.suspect_since.is_some() {
             tracing::info!("the clock is right again");
         }
         *self = Self::new(shown, at);
@@ -144,7 +144,7 @@ mod tests {
             |seconds| Timestamp::from_ms((NOON + seconds) * 1000),
             Instant::now(),
         );
-        let mut clock = Believed::new(noon(0), began);
+        let mut clock = ClockGuard::new(noon(0), began);
         let see = |&(shown, passed): &(i64, u64)| {
             let at = began + Duration::from_secs(passed);
             clock.see(noon(shown), at).ms() / 1000 - NOON

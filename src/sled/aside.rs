@@ -17,12 +17,12 @@ const FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// Why a store is not used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Why {
+enum RejectionReason {
     Damaged,
     Unknown,
 }
 
-impl Why {
+impl RejectionReason {
     fn word(self) -> &'static str {
         match self {
             Self::Damaged => ".bad-",
@@ -33,7 +33,7 @@ impl Why {
 
 /// Moves a damaged store out of the way, beside where it was; its new place.
 pub(super) fn set_aside(path: &Path, cause: &Error) -> Result<PathBuf> {
-    let moved = move_away(path, Why::Damaged)?;
+    let moved = move_away(path, RejectionReason::Damaged)?;
     tracing::error!(
         %cause,
         store = %path.display(),
@@ -46,7 +46,7 @@ pub(super) fn set_aside(path: &Path, cause: &Error) -> Result<PathBuf> {
 
 /// Moves a store out of the way that holds lists of other tables than these.
 pub(super) fn set_unknown_aside(path: &Path) -> Result<PathBuf> {
-    let moved = move_away(path, Why::Unknown)?;
+    let moved = move_away(path, RejectionReason::Unknown)?;
     tracing::error!(
         store = %path.display(),
         set_aside = %moved.display(),
@@ -65,7 +65,7 @@ pub(super) fn remove_unknown(path: &Path) {
         let when = NaiveDateTime::parse_from_str(when, FORMAT);
         when.is_ok_and(|when| now - when.and_utc() >= UNKNOWN_KEPT)
     };
-    for ((when, _), old) in all(path, Why::Unknown) {
+    for ((when, _), old) in all(path, RejectionReason::Unknown) {
         if is_over(&when) {
             remove(
                 &old,
@@ -77,12 +77,12 @@ pub(super) fn remove_unknown(path: &Path) {
 
 /// Takes from others what they may do with the stores that were set aside.
 pub(super) fn keep_private(path: &Path) {
-    let aside = [Why::Damaged, Why::Unknown].map(|why| all(path, why));
+    let aside = [RejectionReason::Damaged, RejectionReason::Unknown].map(|why| all(path, why));
     let folders = aside.into_iter().flatten().map(|(_, folder)| folder);
     tighten(folders.flat_map(|folder| files_below(&folder)));
 }
 
-fn move_away(path: &Path, why: Why) -> Result<PathBuf> {
+fn move_away(path: &Path, why: RejectionReason) -> Result<PathBuf> {
     let moved = free_name(path, why, Utc::now());
     let context = || format!("moving {} away failed", path.display());
     let failed = |io| Error::caused(ErrorKind::Unavailable, NAME, "open", context(), io);
@@ -95,7 +95,7 @@ fn move_away(path: &Path, why: Why) -> Result<PathBuf> {
 
 /// Removes all but the newest of the damaged stores. What is left over after a failure goes next time.
 fn remove_older(path: &Path, newest: &Path) {
-    let mut older = all(path, Why::Damaged);
+    let mut older = all(path, RejectionReason::Damaged);
     older.retain(|(_, other)| other != newest);
     older.sort_unstable();
     for (_, old) in older.iter().rev().skip(KEPT_ASIDE - 1) {
@@ -117,7 +117,7 @@ fn remove(store: &Path, why: &str) {
 }
 
 /// The stores that were set aside for this reason: when, the number among those of the same second, and where.
-fn all(path: &Path, why: Why) -> Vec<((String, u32), PathBuf)> {
+fn all(path: &Path, why: RejectionReason) -> Vec<((String, u32), PathBuf)> {
     let Ok(entries) = fs::read_dir(parent(path)) else {
         return Vec::new();
     };
@@ -129,7 +129,7 @@ fn all(path: &Path, why: Why) -> Vec<((String, u32), PathBuf)> {
 }
 
 /// When a store was set aside, and its number among those of the same second; `None` for any other path.
-fn set_aside_when(path: &Path, other: &Path, why: Why) -> Option<(String, u32)> {
+fn set_aside_when(path: &Path, other: &Path, why: RejectionReason) -> Option<(String, u32)> {
     let name = path.file_name()?.to_str()?;
     let rest = other.file_name()?.to_str()?.strip_prefix(name)?;
     let suffix = rest.strip_prefix(why.word())?;
@@ -142,7 +142,7 @@ fn set_aside_when(path: &Path, other: &Path, why: Why) -> Option<(String, u32)> 
 }
 
 /// `<name>.bad-<UTC time>`, with a number when there is one already.
-fn free_name(path: &Path, why: Why, now: DateTime<Utc>) -> PathBuf {
+fn free_name(path: &Path, why: RejectionReason, now: DateTime<Utc>) -> PathBuf {
     let (word, now) = (why.word(), now.format(FORMAT));
     let named = |suffix: String| {
         let mut name = path.file_name().unwrap_or_default().to_owned();

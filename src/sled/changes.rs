@@ -8,7 +8,7 @@
 //! sled's transactions would do this too. Each of them makes sled write what it has, twice, wait for the disk, and wake every
 //! thread it has: that was nearly half of what a list cost.
 
-use super::fault::Outcome;
+use super::fault::SledResult;
 use super::keys;
 use super::records::{StoredHead, decode_head, encode_head, encode_item};
 use guestbook_core::{GuestId, Timestamp};
@@ -29,13 +29,13 @@ pub(super) struct Trees {
 }
 
 /// What has been changed. The worker's thread is the only writer, so nothing changes between a read and the write after it.
-pub(super) struct Changes<'a> {
+pub(super) struct ChangeSet<'a> {
     trees: &'a Trees,
     /// Whether anything was written.
     pub(super) has_written: bool,
 }
 
-impl<'a> Changes<'a> {
+impl<'a> ChangeSet<'a> {
     /// No change yet.
     pub(super) fn new(trees: &'a Trees) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Appends, as `ListCache::apply` describes it.
-    pub(super) fn append(&mut self, append: &Append) -> Outcome<Applied> {
+    pub(super) fn append(&mut self, append: &Append) -> SledResult<Applied> {
         let stored = self.head(&append.guest)?;
         let (end, first) = (end_of(append), append.first);
         match stored.filter(|stored| stored.head.origin == append.origin) {
@@ -64,7 +64,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Makes a list exactly these items.
-    pub(super) fn replace(&mut self, list: &Append) -> Outcome<()> {
+    pub(super) fn replace(&mut self, list: &Append) -> SledResult<()> {
         let reaches_further = |old: Head| {
             (old.origin, old.from) == (list.origin, list.first) && old.next > end_of(list)
         };
@@ -89,7 +89,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Removes everything a guest has, also what a damaged head does not know of; whether there was a head.
-    pub(super) fn remove(&mut self, guest: &GuestId) -> Outcome<bool> {
+    pub(super) fn remove(&mut self, guest: &GuestId) -> SledResult<bool> {
         let head = self.trees.heads.remove(keys::head(guest))?;
         self.has_written |= head.is_some();
         self.remove_items(keys::all_items(guest))?;
@@ -100,7 +100,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Gives a list another expiry, unless it is of another origin or has gone on since.
-    pub(super) fn retime(&mut self, new: &NewLife) -> Outcome<()> {
+    pub(super) fn retime(&mut self, new: &NewLife) -> SledResult<()> {
         let Some(stored) = self.head(&new.guest)? else {
             return Ok(());
         };
@@ -117,7 +117,7 @@ impl<'a> Changes<'a> {
 
     /// Settles a due entry of the expiry tree: removes the list, or re-arms one that lives longer than was planned. Whether
     /// a list was removed.
-    pub(super) fn settle(&mut self, entry: &[u8], now: Timestamp) -> Outcome<bool> {
+    pub(super) fn expire_entry(&mut self, entry: &[u8], now: Timestamp) -> SledResult<bool> {
         let mut existed = false;
         if let Some((at, guest)) = keys::waiting(entry) {
             match self.head(&guest)? {
@@ -135,7 +135,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Adds what a list does not have yet, and drops what its window has left behind.
-    fn extend(&mut self, append: &Append, stored: &StoredHead) -> Outcome<Applied> {
+    fn extend(&mut self, append: &Append, stored: &StoredHead) -> SledResult<Applied> {
         let old = stored.head;
         let next = old.next.max(end_of(append));
         let from = old.from.max(append.from).min(next);
@@ -168,7 +168,7 @@ impl<'a> Changes<'a> {
     }
 
     /// The head of a guest. One that cannot be read counts as none: the caller then rebuilds the list.
-    fn head(&self, guest: &GuestId) -> Outcome<Option<StoredHead>> {
+    fn head(&self, guest: &GuestId) -> SledResult<Option<StoredHead>> {
         let record = self.trees.heads.get(keys::head(guest))?;
         Ok(record.and_then(|record| read_head(guest, &record)))
     }
@@ -180,7 +180,7 @@ impl<'a> Changes<'a> {
         guest: &GuestId,
         head: Head,
         indexed_at: Option<Timestamp>,
-    ) -> Outcome<()> {
+    ) -> SledResult<()> {
         let early_enough = indexed_at.filter(|&at| at <= head.expires_at);
         let stored = StoredHead {
             head,
@@ -199,7 +199,7 @@ impl<'a> Changes<'a> {
         }
     }
 
-    fn put_item(&mut self, guest: &GuestId, sequence: u64, item: &Item) -> Outcome<()> {
+    fn put_item(&mut self, guest: &GuestId, sequence: u64, item: &Item) -> SledResult<()> {
         let record = encode_item(item)?;
         for (chunk, piece) in (0_u16..).zip(record.chunks(VALUE_BYTES)) {
             let key = keys::item(guest, sequence, chunk);
@@ -209,7 +209,7 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    fn remove_items(&mut self, range: Range<Vec<u8>>) -> Outcome<()> {
+    fn remove_items(&mut self, range: Range<Vec<u8>>) -> SledResult<()> {
         for key in self.trees.items.range(range).keys() {
             self.trees.items.remove(key?)?;
             self.has_written = true;
@@ -217,7 +217,7 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    fn disarm(&mut self, entry: &[u8]) -> Outcome<()> {
+    fn disarm(&mut self, entry: &[u8]) -> SledResult<()> {
         self.has_written |= self.trees.expiry.remove(entry)?.is_some();
         Ok(())
     }

@@ -10,11 +10,11 @@ const UNCONFIRMED: &str =
     "the disk did not do what it was asked, so that the list store cannot be trusted any more";
 
 /// The result of everything below the traits.
-pub(super) type Outcome<T> = std::result::Result<T, Fault>;
+pub(super) type SledResult<T> = std::result::Result<T, SledFault>;
 
 /// A failure, as it was found.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum SledFault {
     /// sled refused.
     Sled(sled::Error),
     /// The operating system refused something that we asked of it ourselves.
@@ -36,7 +36,7 @@ pub(super) enum Fault {
 
 /// What is to be done with the open store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Remedy {
+pub(super) enum Recovery {
     /// Nothing: it is sound.
     Keep,
     /// Let go of it and open it again: sled keeps failing after its first I/O error, also when the disk has room again.
@@ -45,34 +45,34 @@ pub(super) enum Remedy {
     SetAside,
 }
 
-impl From<sled::Error> for Fault {
+impl From<sled::Error> for SledFault {
     fn from(cause: sled::Error) -> Self {
         Self::Sled(cause)
     }
 }
 
-impl Fault {
+impl SledFault {
     /// What is to be done with the store it happened in.
-    pub(super) fn remedy(&self) -> Remedy {
+    pub(super) fn remedy(&self) -> Recovery {
         match self {
-            Self::Record(_) | Self::Unwritable(_) | Self::Reopened => Remedy::Keep,
-            Self::Io(..) => Remedy::Reopen,
+            Self::Record(_) | Self::Unwritable(_) | Self::Reopened => Recovery::Keep,
+            Self::Io(..) => Recovery::Reopen,
             Self::Sled(sled::Error::Io(cause)) if comes_from_content(cause.kind()) => {
-                Remedy::SetAside
+                Recovery::SetAside
             }
-            Self::Unsynced(_) => Remedy::SetAside,
-            Self::Sled(sled::Error::Io(cause)) if is_failed_disk(cause) => Remedy::SetAside,
-            Self::Sled(sled::Error::Io(_)) => Remedy::Reopen,
-            Self::Sled(sled::Error::ReportableBug(text)) if is_dead_pool(text) => Remedy::Reopen,
-            Self::Sled(_) | Self::Forgotten => Remedy::SetAside,
-            Self::Panic(text) if names_an_os_error(text) => Remedy::Reopen,
-            Self::Panic(_) => Remedy::SetAside,
+            Self::Unsynced(_) => Recovery::SetAside,
+            Self::Sled(sled::Error::Io(cause)) if is_failed_disk(cause) => Recovery::SetAside,
+            Self::Sled(sled::Error::Io(_)) => Recovery::Reopen,
+            Self::Sled(sled::Error::ReportableBug(text)) if is_dead_pool(text) => Recovery::Reopen,
+            Self::Sled(_) | Self::Forgotten => Recovery::SetAside,
+            Self::Panic(text) if names_an_os_error(text) => Recovery::Reopen,
+            Self::Panic(_) => Recovery::SetAside,
         }
     }
 
     /// Whether the content of the files is the cause, and not the machine around them.
     pub(super) fn is_damage(&self) -> bool {
-        self.remedy() == Remedy::SetAside
+        self.remedy() == Recovery::SetAside
     }
 
     /// The failure as the rest of the program knows it. The only conversion there is.
@@ -193,77 +193,77 @@ fn explain(cause: &io::Error) -> (ErrorKind, &'static str) {
 mod tests {
     use super::*;
 
-    fn sled_io(kind: io::ErrorKind) -> Fault {
-        Fault::Sled(sled::Error::Io(kind.into()))
+    fn sled_io(kind: io::ErrorKind) -> SledFault {
+        SledFault::Sled(sled::Error::Io(kind.into()))
     }
 
     #[test]
     fn only_damage_is_set_aside() {
-        let damage = || Fault::Sled(sled::Error::Corruption { at: None, bt: () });
-        let bug = |text: &str| Fault::Sled(sled::Error::ReportableBug(text.into()));
+        let damage = || SledFault::Sled(sled::Error::Corruption { at: None, bt: () });
+        let bug = |text: &str| SledFault::Sled(sled::Error::ReportableBug(text.into()));
         let cases = [
-            (damage(), Remedy::SetAside, ErrorKind::Corrupt),
-            (bug("lost page"), Remedy::SetAside, ErrorKind::Corrupt),
+            (damage(), Recovery::SetAside, ErrorKind::Corrupt),
+            (bug("lost page"), Recovery::SetAside, ErrorKind::Corrupt),
             (
                 bug("IO thread unexpectedly panicked"),
-                Remedy::Reopen,
+                Recovery::Reopen,
                 ErrorKind::Unavailable,
             ),
             (
-                Fault::Panic("index out of bounds".into()),
-                Remedy::SetAside,
+                SledFault::Panic("index out of bounds".into()),
+                Recovery::SetAside,
                 ErrorKind::Corrupt,
             ),
             (
-                Fault::Panic("called unwrap: Io(Os { code: 28, kind: StorageFull })".into()),
-                Remedy::Reopen,
+                SledFault::Panic("called unwrap: Io(Os { code: 28, kind: StorageFull })".into()),
+                Recovery::Reopen,
                 ErrorKind::Unavailable,
             ),
             (
                 sled_io(io::ErrorKind::StorageFull),
-                Remedy::Reopen,
+                Recovery::Reopen,
                 ErrorKind::Full,
             ),
             (
                 sled_io(io::ErrorKind::PermissionDenied),
-                Remedy::Reopen,
+                Recovery::Reopen,
                 ErrorKind::Unavailable,
             ),
             (
                 sled_io(io::ErrorKind::UnexpectedEof),
-                Remedy::SetAside,
+                Recovery::SetAside,
                 ErrorKind::Corrupt,
             ),
             (
-                Fault::Sled(sled::Error::Io(io::Error::from_raw_os_error(5))),
-                Remedy::SetAside,
+                SledFault::Sled(sled::Error::Io(io::Error::from_raw_os_error(5))),
+                Recovery::SetAside,
                 ErrorKind::Unavailable,
             ),
             (
-                Fault::Sled(sled::Error::Io(io::Error::from_raw_os_error(5)).clone()),
-                Remedy::SetAside,
+                SledFault::Sled(sled::Error::Io(io::Error::from_raw_os_error(5)).clone()),
+                Recovery::SetAside,
                 ErrorKind::Unavailable,
             ),
             (
-                Fault::Panic("unwrap: Io(Os { code: 5, kind: Uncategorized })".into()),
-                Remedy::SetAside,
+                SledFault::Panic("unwrap: Io(Os { code: 5, kind: Uncategorized })".into()),
+                Recovery::SetAside,
                 ErrorKind::Corrupt,
             ),
             (
-                Fault::Unsynced(io::Error::from_raw_os_error(5)),
-                Remedy::SetAside,
+                SledFault::Unsynced(io::Error::from_raw_os_error(5)),
+                Recovery::SetAside,
                 ErrorKind::Unavailable,
             ),
-            (Fault::Reopened, Remedy::Keep, ErrorKind::Unavailable),
-            (Fault::Forgotten, Remedy::SetAside, ErrorKind::Corrupt),
+            (SledFault::Reopened, Recovery::Keep, ErrorKind::Unavailable),
+            (SledFault::Forgotten, Recovery::SetAside, ErrorKind::Corrupt),
             (
-                Fault::Record("crc".into()),
-                Remedy::Keep,
+                SledFault::Record("crc".into()),
+                Recovery::Keep,
                 ErrorKind::Corrupt,
             ),
             (
-                Fault::Unwritable("long".into()),
-                Remedy::Keep,
+                SledFault::Unwritable("long".into()),
+                Recovery::Keep,
                 ErrorKind::Invalid,
             ),
         ];
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_held_lock_says_what_to_do() {
         let cause = io::Error::other("could not acquire lock on \"db\"");
-        let error = Fault::Sled(sled::Error::Io(cause)).into_error("open");
+        let error = SledFault::Sled(sled::Error::Io(cause)).into_error("open");
         assert!(
             error.to_string().contains("stop the other process"),
             "{error}"

@@ -5,25 +5,25 @@
 //! an older one shows in its heads.
 
 use super::aside;
-use super::fault::{Fault, NAME, Outcome, Remedy};
-use super::lists::Lists;
-use super::open::{self, NotOpened};
+use super::fault::{NAME, Recovery, SledFault, SledResult};
+use super::lists::SledStore;
+use super::open::{self, OpenFailure};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A store that may at times not be open. Lives on the worker's thread.
 #[derive(Debug)]
-pub(super) struct Guarded {
+pub(super) struct SupervisedStore {
     path: PathBuf,
-    state: State,
+    state: StoreState,
     set_aside_at: Option<Instant>,
-    pauses: Pauses,
+    pauses: ReopenBackoff,
 }
 
 /// How long a store stays closed before it is opened again.
 #[derive(Clone, Copy, Debug)]
-struct Pauses {
+struct ReopenBackoff {
     /// sled fails for good after one I/O error, so each try costs a whole open.
     after_io_error: Duration,
     /// Each damage leaves a directory behind; a fault that comes back at once must not fill the disk with them.
@@ -31,8 +31,8 @@ struct Pauses {
 }
 
 #[derive(Debug)]
-enum State {
-    Open(Lists),
+enum StoreState {
+    Open(SledStore),
     /// Calls fail with `cause` until `retry_at`.
     Failed {
         cause: Error,
@@ -40,24 +40,24 @@ enum State {
     },
 }
 
-impl Guarded {
+impl SupervisedStore {
     /// Guards a store that was just opened.
-    pub(super) fn new(path: PathBuf, lists: Lists) -> Self {
-        Self::in_state(path, State::Open(lists))
+    pub(super) fn new(path: PathBuf, lists: SledStore) -> Self {
+        Self::in_state(path, StoreState::Open(lists))
     }
 
     /// Guards a store that could not be opened for now; it is tried again.
     pub(super) fn closed(path: PathBuf, cause: Error) -> Self {
         let retry_at = Instant::now();
-        Self::in_state(path, State::Failed { cause, retry_at })
+        Self::in_state(path, StoreState::Failed { cause, retry_at })
     }
 
-    fn in_state(path: PathBuf, state: State) -> Self {
+    fn in_state(path: PathBuf, state: StoreState) -> Self {
         Self {
             path,
             state,
             set_aside_at: None,
-            pauses: Pauses {
+            pauses: ReopenBackoff {
                 after_io_error: Duration::from_secs(1),
                 after_damage: Duration::from_secs(60),
             },
@@ -68,7 +68,7 @@ impl Guarded {
     pub(super) fn run<R>(
         &mut self,
         operation: &'static str,
-        work: impl FnOnce(&mut Lists) -> Outcome<R>,
+        work: impl FnOnce(&mut SledStore) -> SledResult<R>,
     ) -> Result<R> {
         let lists = self.lists()?;
         // What a panic leaves half done is never used: the store is opened again or set aside.
@@ -76,15 +76,15 @@ impl Guarded {
     }
 
     /// The open store, opened again when its time has come.
-    fn lists(&mut self) -> Result<&mut Lists> {
-        if let State::Failed { retry_at, .. } = self.state
+    fn lists(&mut self) -> Result<&mut SledStore> {
+        if let StoreState::Failed { retry_at, .. } = self.state
             && Instant::now() >= retry_at
         {
             self.reopen();
         }
         match &mut self.state {
-            State::Open(lists) => Ok(lists),
-            State::Failed { cause, .. } => Err(cause.clone()),
+            StoreState::Open(lists) => Ok(lists),
+            StoreState::Failed { cause, .. } => Err(cause.clone()),
         }
     }
 
@@ -95,7 +95,7 @@ impl Guarded {
                 if opened.set_aside.is_some() {
                     self.set_aside_at = Some(Instant::now());
                 }
-                self.state = State::Open(opened.lists.in_place_of_another());
+                self.state = StoreState::Open(opened.lists.in_place_of_another());
             }
             Err(failure) => {
                 tracing::warn!(cause = %failure.cause, "the list store could not be opened again");
@@ -104,7 +104,7 @@ impl Guarded {
         }
     }
 
-    fn stay_closed(&mut self, failure: NotOpened) {
+    fn stay_closed(&mut self, failure: OpenFailure) {
         if failure.after_setting_aside {
             self.set_aside_at = Some(Instant::now());
             return self.fail(failure.cause, self.pauses.after_damage);
@@ -112,16 +112,16 @@ impl Guarded {
         self.fail(failure.cause, self.pauses.after_io_error);
     }
 
-    fn recover(&mut self, operation: &'static str, fault: Fault) -> Error {
+    fn recover(&mut self, operation: &'static str, fault: SledFault) -> Error {
         let remedy = fault.remedy();
         let error = fault.into_error(operation);
         match remedy {
-            Remedy::Keep => {}
-            Remedy::Reopen => {
+            Recovery::Keep => {}
+            Recovery::Reopen => {
                 tracing::error!(cause = %error, "the list store failed and is opened again soon");
                 self.fail(error.clone(), self.pauses.after_io_error);
             }
-            Remedy::SetAside => self.begin_anew(&error),
+            Recovery::SetAside => self.begin_anew(&error),
         }
         error
     }
@@ -139,7 +139,7 @@ impl Guarded {
             return self.fail(cause, self.pauses.after_io_error);
         }
         match open::open(&self.path) {
-            Ok(opened) => self.state = State::Open(opened.lists.in_place_of_another()),
+            Ok(opened) => self.state = StoreState::Open(opened.lists.in_place_of_another()),
             Err(failure) => self.stay_closed(failure),
         }
     }
@@ -147,26 +147,26 @@ impl Guarded {
     /// Lets go of the store; calls fail with `cause` until it is opened again.
     fn fail(&mut self, cause: Error, pause: Duration) {
         let retry_at = Instant::now() + pause;
-        let failed = State::Failed { cause, retry_at };
-        if let State::Open(broken) = std::mem::replace(&mut self.state, failed) {
+        let failed = StoreState::Failed { cause, retry_at };
+        if let StoreState::Open(broken) = std::mem::replace(&mut self.state, failed) {
             open::abandon(broken);
         }
     }
 }
 
 /// What was written is flushed, and the store can be opened by others afterwards.
-impl Drop for Guarded {
+impl Drop for SupervisedStore {
     fn drop(&mut self) {
-        if !matches!(self.state, State::Open(_)) {
+        if !matches!(self.state, StoreState::Open(_)) {
             return;
         }
-        if let Err(cause) = self.run("close", Lists::flush) {
+        if let Err(cause) = self.run("close", SledStore::flush) {
             tracing::error!(%cause, "the last flush of the list store failed");
         }
         let cause = Error::new(ErrorKind::Unavailable, NAME, "close", "closed");
         let retry_at = Instant::now();
-        let closed = State::Failed { cause, retry_at };
-        if let State::Open(lists) = std::mem::replace(&mut self.state, closed) {
+        let closed = StoreState::Failed { cause, retry_at };
+        if let StoreState::Open(lists) = std::mem::replace(&mut self.state, closed) {
             drop(lists);
             open::wait_until_free(&self.path);
         }
@@ -181,34 +181,34 @@ mod tests {
     use std::io;
     use tempfile::TempDir;
 
-    fn a_store(pauses: Pauses) -> (TempDir, Guarded) {
+    fn a_store(pauses: ReopenBackoff) -> (TempDir, SupervisedStore) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lists");
         let opened = open::open(&path).unwrap();
-        let mut guarded = Guarded::new(path, opened.lists);
+        let mut guarded = SupervisedStore::new(path, opened.lists);
         guarded.pauses = pauses;
         (folder, guarded)
     }
 
-    fn pauses(seconds: u64) -> Pauses {
-        Pauses {
+    fn pauses(seconds: u64) -> ReopenBackoff {
+        ReopenBackoff {
             after_io_error: Duration::from_secs(seconds),
             after_damage: Duration::from_secs(seconds),
         }
     }
 
-    fn fail_with(guarded: &mut Guarded, kind: io::ErrorKind) -> Error {
-        let fault = || Fault::Sled(sled::Error::Io(kind.into()));
+    fn fail_with(guarded: &mut SupervisedStore, kind: io::ErrorKind) -> Error {
+        let fault = || SledFault::Sled(sled::Error::Io(kind.into()));
         guarded.run::<()>("apply", |_| Err(fault())).unwrap_err()
     }
 
-    fn panic_in(guarded: &mut Guarded) -> Error {
+    fn panic_in(guarded: &mut SupervisedStore) -> Error {
         guarded
             .run::<()>("range", |_| panic!("torn page"))
             .unwrap_err()
     }
 
-    fn guests(guarded: &mut Guarded) -> Result<Vec<GuestId>> {
+    fn guests(guarded: &mut SupervisedStore) -> Result<Vec<GuestId>> {
         guarded.run("guests", |lists| lists.guests(None, 10))
     }
 
@@ -242,7 +242,8 @@ mod tests {
             .unwrap();
         fail_with(&mut guarded, io::ErrorKind::StorageFull);
         open::wait_until_free(&guarded.path);
-        let flush = |guarded: &mut Guarded| guarded.run("flush", |lists| lists.begin_flush());
+        let flush =
+            |guarded: &mut SupervisedStore| guarded.run("flush", |lists| lists.begin_flush());
         let error = flush(&mut guarded).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         flush(&mut guarded).unwrap();
@@ -266,7 +267,7 @@ mod tests {
     fn a_store_whose_fsync_failed_is_set_aside() {
         let (folder, mut guarded) = a_store(pauses(3_600));
         let cause = io::Error::from_raw_os_error(5);
-        let error = guarded.run::<()>("flush", |_| Err(Fault::Unsynced(cause)));
+        let error = guarded.run::<()>("flush", |_| Err(SledFault::Unsynced(cause)));
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(bad_stores(&folder), 1);
         assert!(guests(&mut guarded).unwrap().is_empty());
@@ -278,7 +279,7 @@ mod tests {
         fail_with(&mut guarded, io::ErrorKind::StorageFull);
         let later = guests(&mut guarded).unwrap_err();
         assert_eq!(later.kind(), ErrorKind::Full);
-        assert!(matches!(guarded.state, State::Failed { .. }));
+        assert!(matches!(guarded.state, StoreState::Failed { .. }));
     }
 
     #[test]
@@ -288,7 +289,7 @@ mod tests {
         guarded
             .run("replace", |lists| lists.replace(&list))
             .unwrap();
-        let incarnation = |guarded: &mut Guarded| {
+        let incarnation = |guarded: &mut SupervisedStore| {
             guarded
                 .run("incarnation", |lists| Ok(lists.incarnation()))
                 .unwrap()
@@ -325,7 +326,7 @@ mod tests {
     #[test]
     fn an_unreadable_record_is_no_reason_to_drop_the_store() {
         let (folder, mut guarded) = a_store(pauses(3_600));
-        let error = guarded.run::<()>("range", |_| Err(Fault::Record("crc".into())));
+        let error = guarded.run::<()>("range", |_| Err(SledFault::Record("crc".into())));
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Corrupt);
         assert!(guests(&mut guarded).is_ok());
         assert_eq!(bad_stores(&folder), 0);

@@ -17,6 +17,8 @@
 
 mod aside;
 mod changes;
+#[cfg(test)]
+mod crash_tests;
 mod fault;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -30,19 +32,17 @@ mod open;
 mod records;
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod torn;
 
 use async_trait::async_trait;
-use fault::{Fault, NAME, Outcome};
-use guard::Guarded;
+use fault::{NAME, SledFault, SledResult};
+use guard::SupervisedStore;
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{GuestId, Timestamp};
 use guestbook_storage::list_cache::{Append, Applied, Head, LiveList, NewLife};
 use guestbook_storage::private::{files_below, tighten};
 use guestbook_storage::worker::{Poison, Worker};
-use guestbook_storage::{Durability, ListCache, Promise, Stats, Storage};
-use lists::Lists;
+use guestbook_storage::{Durability, DurabilityReport, ListCache, Stats, Storage};
+use lists::SledStore;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ const QUEUE: usize = 256;
 pub struct SledLists {
     path: PathBuf,
     set_aside: Option<PathBuf>,
-    worker: Worker<Guarded>,
+    worker: Worker<SupervisedStore>,
     closed: AtomicBool,
 }
 
@@ -91,7 +91,10 @@ impl SledLists {
         Self::start(path, guarded(path)?)
     }
 
-    fn start(path: &Path, (guarded, set_aside): (Guarded, Option<PathBuf>)) -> Result<Self> {
+    fn start(
+        path: &Path,
+        (guarded, set_aside): (SupervisedStore, Option<PathBuf>),
+    ) -> Result<Self> {
         tighten(files_below(path));
         aside::keep_private(path);
         Ok(Self {
@@ -110,26 +113,26 @@ impl SledLists {
     async fn call<R: Send + 'static>(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&mut Lists) -> Outcome<R> + Send + 'static,
+        work: impl FnOnce(&mut SledStore) -> SledResult<R> + Send + 'static,
     ) -> Result<R> {
-        let job = move |guarded: &mut Guarded| guarded.run(operation, work);
+        let job = move |guarded: &mut SupervisedStore| guarded.run(operation, work);
         self.worker.call(operation, job).await
     }
 }
 
 /// The store, and where a damaged one is that was found in its place.
-fn guarded(path: &Path) -> Result<(Guarded, Option<PathBuf>)> {
+fn guarded(path: &Path) -> Result<(SupervisedStore, Option<PathBuf>)> {
     match open::open(path) {
         Ok(opened) => Ok((
-            Guarded::new(path.to_owned(), opened.lists),
+            SupervisedStore::new(path.to_owned(), opened.lists),
             opened.set_aside,
         )),
         // As when it becomes full later: messages are saved, and the lists follow when there is room again.
-        Err(open::NotOpened { cause, .. }) if cause.kind() == ErrorKind::Full => {
+        Err(open::OpenFailure { cause, .. }) if cause.kind() == ErrorKind::Full => {
             tracing::error!(%cause, "the list store cannot be opened yet; messages are saved and their lists follow later");
-            Ok((Guarded::closed(path.to_owned(), cause), None))
+            Ok((SupervisedStore::closed(path.to_owned(), cause), None))
         }
-        Err(open::NotOpened { cause, .. }) => Err(cause),
+        Err(open::OpenFailure { cause, .. }) => Err(cause),
     }
 }
 
@@ -154,8 +157,11 @@ impl Storage for SledLists {
     }
 
     /// Whoever flushes decides when; the service does it some times a second.
-    async fn durability(&self) -> Result<Promise> {
-        Ok(Promise::new(Durability::Normal, "fsync after the answer"))
+    async fn durability(&self) -> Result<DurabilityReport> {
+        Ok(DurabilityReport::new(
+            Durability::Normal,
+            "fsync after the answer",
+        ))
     }
 
     async fn stats(&self) -> Result<Stats> {
@@ -164,12 +170,12 @@ impl Storage for SledLists {
 
     /// The wait for the disk is not on the store's thread: appends go on meanwhile.
     async fn flush(&self) -> Result<()> {
-        let Some(flush) = self.call("flush", Lists::begin_flush).await? else {
+        let Some(flush) = self.call("flush", SledStore::begin_flush).await? else {
             return Ok(());
         };
         let waiting = tokio::task::spawn_blocking(move || flush.sync().map(|()| flush)).await;
         let ended = |cause| {
-            Err(Fault::Io(
+            Err(SledFault::Io(
                 "the wait for the disk ended",
                 io::Error::other(cause),
             ))
@@ -230,7 +236,7 @@ impl ListCache for SledLists {
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize> {
         let path = self.path.clone();
-        let sweep = move |lists: &mut Lists| {
+        let sweep = move |lists: &mut SledStore| {
             aside::remove_unknown(&path);
             lists.sweep(now, limit)
         };

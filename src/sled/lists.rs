@@ -1,14 +1,14 @@
 //! The open store: what the lists can do, on the worker's thread.
 
-use super::changes::{Changes, Trees, read_head};
-use super::fault::{Fault, Outcome};
+use super::changes::{ChangeSet, Trees, read_head};
+use super::fault::{SledFault, SledResult};
 use super::keys;
 use super::records::{StoredHead, decode_head, decode_item};
 use guestbook_core::{GuestId, Timestamp};
 use guestbook_storage::Stats;
 use guestbook_storage::list_cache::{Append, Applied, Head, Item, LiveList, NewLife};
 use guestbook_storage::path::parent;
-use guestbook_storage::probe::Probe;
+use guestbook_storage::probe::LastProbe;
 use sled::{Db, Tree};
 use std::fs::{self, File};
 use std::ops::{Bound, Range};
@@ -21,7 +21,7 @@ const SWEEP_AT_ONCE: usize = 64;
 
 /// An open store. Its owner is the only one that reads or writes it.
 #[derive(Debug)]
-pub(super) struct Lists {
+pub(super) struct SledStore {
     path: PathBuf,
     db: Db,
     pub(super) trees: Trees,
@@ -35,13 +35,13 @@ pub(super) struct Lists {
     /// Set after a failure, until a flush was refused for it: whoever asks for one may mean writes of an earlier opening.
     may_lack_earlier_writes: bool,
     /// Whether the store could be written when that was tried last.
-    probe: Probe,
+    probe: LastProbe,
 }
 
-impl Lists {
+impl SledStore {
     /// Takes over a database that was just opened, and reads the first heads, so that gross damage is found now. Finding it in
     /// the others is left to whoever compares them with the tables: reading half a million of them was most of a start.
-    pub(super) fn start(path: &Path, db: Db) -> Outcome<Self> {
+    pub(super) fn start(path: &Path, db: Db) -> SledResult<Self> {
         let trees = Trees {
             items: db.open_tree("items")?,
             heads: db.open_tree("heads")?,
@@ -62,7 +62,7 @@ impl Lists {
             written: 1, // opening may have written too
             synced: 0,
             may_lack_earlier_writes: false,
-            probe: Probe::default(),
+            probe: LastProbe::default(),
         };
         store.sync_names()?;
         store.flush()?;
@@ -81,7 +81,7 @@ impl Lists {
     }
 
     /// Whether it holds lists of other tables than those of this epoch, as far as the first heads tell.
-    pub(super) fn are_of_others(&self, epoch: Uuid) -> Outcome<bool> {
+    pub(super) fn are_of_others(&self, epoch: Uuid) -> SledResult<bool> {
         for head in self.trees.heads.iter().take(HEADS_READ_AT_START) {
             let others = decode_head(&head?.1).is_ok_and(|it| it.head.origin.epoch != epoch);
             if others {
@@ -92,10 +92,10 @@ impl Lists {
     }
 
     /// Reads something small from the store, and tries to write: what has failed once fails then.
-    pub(super) fn check(&mut self) -> Outcome<()> {
+    pub(super) fn check(&mut self) -> SledResult<()> {
         self.db.context.global_error()?;
         if self.meta.get(keys::INCARNATION)?.is_none() {
-            return Err(Fault::Record("the store has lost its id".into()));
+            return Err(SledFault::Record("the store has lost its id".into()));
         }
         if self.probe.last().is_none() {
             self.meta.insert(keys::PROBE, &[])?;
@@ -105,7 +105,7 @@ impl Lists {
     }
 
     /// The number of lists, which takes reading every head, and what the store takes on disk.
-    pub(super) fn stats(&self) -> Outcome<Stats> {
+    pub(super) fn stats(&self) -> SledResult<Stats> {
         let mut heads = self.trees.heads.iter();
         Ok(Stats {
             entries: heads.try_fold(0, |count, head| head.map(|_| count + 1))?,
@@ -114,23 +114,23 @@ impl Lists {
     }
 
     /// The heads of these guests.
-    pub(super) fn heads(&self, guests: &[GuestId]) -> Outcome<Vec<Option<Head>>> {
+    pub(super) fn heads(&self, guests: &[GuestId]) -> SledResult<Vec<Option<Head>>> {
         let heads = guests.iter().map(|guest| self.head(guest));
         heads.map(|head| Ok(head?.map(|it| it.head))).collect()
     }
 
     /// Appends; see `ListCache::apply`.
-    pub(super) fn apply(&mut self, appends: &[Append]) -> Outcome<Vec<Applied>> {
+    pub(super) fn apply(&mut self, appends: &[Append]) -> SledResult<Vec<Applied>> {
         self.change(|changes| appends.iter().map(|it| changes.append(it)).collect())
     }
 
     /// Makes a list exactly these items.
-    pub(super) fn replace(&mut self, list: &Append) -> Outcome<()> {
+    pub(super) fn replace(&mut self, list: &Append) -> SledResult<()> {
         self.change(|changes| changes.replace(list))
     }
 
     /// Removes lists.
-    pub(super) fn remove(&mut self, guests: &[GuestId]) -> Outcome<()> {
+    pub(super) fn remove(&mut self, guests: &[GuestId]) -> SledResult<()> {
         self.change(|changes| {
             let mut removed = guests.iter().map(|guest| changes.remove(guest));
             removed.try_for_each(|existed| existed.map(drop))
@@ -138,12 +138,12 @@ impl Lists {
     }
 
     /// Gives lists another expiry; see `ListCache::retime`.
-    pub(super) fn retime(&mut self, lists: &[NewLife]) -> Outcome<()> {
+    pub(super) fn retime(&mut self, lists: &[NewLife]) -> SledResult<()> {
         self.change(|changes| lists.iter().try_for_each(|new| changes.retime(new)))
     }
 
     /// The list of a guest that has not expired at `now`.
-    pub(super) fn range(&self, guest: &GuestId, now: Timestamp) -> Outcome<Option<LiveList>> {
+    pub(super) fn range(&self, guest: &GuestId, now: Timestamp) -> SledResult<Option<LiveList>> {
         let live = self.head(guest)?.map(|stored| stored.head);
         let Some(head) = live.filter(|head| head.expires_at > now) else {
             return Ok(None);
@@ -152,12 +152,12 @@ impl Lists {
         let items = (head.from..)
             .zip(&records)
             .map(|(sequence, record)| read_item(guest, sequence, record))
-            .collect::<Outcome<_>>()?;
+            .collect::<SledResult<_>>()?;
         Ok(Some(LiveList { head, items }))
     }
 
     /// Removes what is due, and re-arms what lives longer than was planned.
-    pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> Outcome<usize> {
+    pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> SledResult<usize> {
         let mut removed = 0;
         while removed < limit {
             let most = SWEEP_AT_ONCE.min(limit - removed);
@@ -168,7 +168,7 @@ impl Lists {
             }
             removed += self.change(|changes| {
                 entries.iter().try_fold(0, |count, entry| {
-                    Ok(count + usize::from(changes.settle(entry, now)?))
+                    Ok(count + usize::from(changes.expire_entry(entry, now)?))
                 })
             })?;
         }
@@ -176,7 +176,7 @@ impl Lists {
     }
 
     /// The guests that have a list, in ascending order.
-    pub(super) fn guests(&self, after: Option<&GuestId>, limit: usize) -> Outcome<Vec<GuestId>> {
+    pub(super) fn guests(&self, after: Option<&GuestId>, limit: usize) -> SledResult<Vec<GuestId>> {
         let start = after.map_or(Bound::Unbounded, |guest| Bound::Excluded(keys::head(guest)));
         let heads = self
             .trees
@@ -191,7 +191,7 @@ impl Lists {
     }
 
     /// Returns once everything written since the store was opened survives a power cut.
-    pub(super) fn flush(&mut self) -> Outcome<()> {
+    pub(super) fn flush(&mut self) -> SledResult<()> {
         let Some(flush) = self.hand_over()? else {
             return Ok(());
         };
@@ -201,15 +201,15 @@ impl Lists {
 
     /// Hands everything written to the kernel; what is left is to wait for the disk, which needs no hold on the store.
     /// `None` when there is nothing to wait for.
-    pub(super) fn begin_flush(&mut self) -> Outcome<Option<Flush>> {
+    pub(super) fn begin_flush(&mut self) -> SledResult<Option<Flush>> {
         if std::mem::take(&mut self.may_lack_earlier_writes) {
-            return Err(Fault::Reopened);
+            return Err(SledFault::Reopened);
         }
         self.hand_over()
     }
 
     /// sled's own flush does not wait for the disk: it only asks the kernel to begin writing.
-    fn hand_over(&mut self) -> Outcome<Option<Flush>> {
+    fn hand_over(&mut self) -> SledResult<Option<Flush>> {
         if self.synced == self.written {
             return Ok(None);
         }
@@ -222,32 +222,35 @@ impl Lists {
     }
 
     /// Notes a flush that has reached the disk, if it was of this store and not of one before it.
-    pub(super) fn end_flush(&mut self, flush: &Flush) -> Outcome<()> {
+    pub(super) fn end_flush(&mut self, flush: &Flush) -> SledResult<()> {
         if flush.opening != self.opening {
-            return Err(Fault::Reopened);
+            return Err(SledFault::Reopened);
         }
         self.synced = self.synced.max(flush.written);
         Ok(())
     }
 
     /// What was written before a failure counts as written.
-    fn change<R>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> Outcome<R>) -> Outcome<R> {
-        let mut changes = Changes::new(&self.trees);
+    fn change<R>(
+        &mut self,
+        work: impl FnOnce(&mut ChangeSet<'_>) -> SledResult<R>,
+    ) -> SledResult<R> {
+        let mut changes = ChangeSet::new(&self.trees);
         let answer = work(&mut changes);
         self.written += u64::from(changes.has_written);
         answer
     }
 
-    fn head(&self, guest: &GuestId) -> Outcome<Option<StoredHead>> {
+    fn head(&self, guest: &GuestId) -> SledResult<Option<StoredHead>> {
         let record = self.trees.heads.get(keys::head(guest))?;
         Ok(record.and_then(|record| read_head(guest, &record)))
     }
 
     /// The records of consecutive items, each put together from its pieces. A missing last piece is left to the checksum.
-    fn records(&self, guest: &GuestId, sequences: Range<u64>) -> Outcome<Vec<Vec<u8>>> {
+    fn records(&self, guest: &GuestId, sequences: Range<u64>) -> SledResult<Vec<Vec<u8>>> {
         let mut records: Vec<Vec<u8>> = Vec::new();
         let mut pieces = 0;
-        let hole = |at: u64| Fault::Record(format!("list of {guest}: item {at} is not whole"));
+        let hole = |at: u64| SledFault::Record(format!("list of {guest}: item {at} is not whole"));
         for entry in self
             .trees
             .items
@@ -278,7 +281,7 @@ impl Lists {
     }
 
     /// The name of a new file survives a power cut only when its directory is synced.
-    fn sync_names(&self) -> Outcome<()> {
+    fn sync_names(&self) -> SledResult<()> {
         sync(&self.path.join("conf"))?;
         sync(&self.path.join("blobs"))?;
         sync(&self.path)?;
@@ -296,15 +299,15 @@ pub(super) struct Flush {
 
 impl Flush {
     /// Waits for the disk.
-    pub(super) fn sync(&self) -> Outcome<()> {
+    pub(super) fn sync(&self) -> SledResult<()> {
         self.sync_blobs()?;
         sync(&self.path.join("db"))
     }
 
     /// Pages too large for the file have files of their own; with values of at most 4,000 bytes there are none.
-    fn sync_blobs(&self) -> Outcome<()> {
+    fn sync_blobs(&self) -> SledResult<()> {
         let folder = self.path.join("blobs");
-        let failed = |cause| Fault::Io("reading the blobs failed", cause);
+        let failed = |cause| SledFault::Io("reading the blobs failed", cause);
         let mut found = false;
         for blob in fs::read_dir(&folder).map_err(failed)? {
             found = true;
@@ -314,10 +317,10 @@ impl Flush {
     }
 }
 
-fn incarnation(db: &Db, meta: &Tree) -> Outcome<Uuid> {
+fn incarnation(db: &Db, meta: &Tree) -> SledResult<Uuid> {
     match meta.get(keys::INCARNATION)? {
-        Some(bytes) => Uuid::from_slice(&bytes).map_err(|_| Fault::Forgotten),
-        None if db.was_recovered() => Err(Fault::Forgotten),
+        Some(bytes) => Uuid::from_slice(&bytes).map_err(|_| SledFault::Forgotten),
+        None if db.was_recovered() => Err(SledFault::Forgotten),
         None => {
             let id = Uuid::new_v4();
             meta.insert(keys::INCARNATION, id.as_bytes())?;
@@ -326,13 +329,13 @@ fn incarnation(db: &Db, meta: &Tree) -> Outcome<Uuid> {
     }
 }
 
-fn read_item(guest: &GuestId, sequence: u64, record: &[u8]) -> Outcome<Item> {
+fn read_item(guest: &GuestId, sequence: u64, record: &[u8]) -> SledResult<Item> {
     decode_item(record)
-        .map_err(|reason| Fault::Record(format!("list of {guest}: item {sequence}: {reason}")))
+        .map_err(|reason| SledFault::Record(format!("list of {guest}: item {sequence}: {reason}")))
 }
 
-fn sync(path: &Path) -> Outcome<()> {
-    let failed = |cause| Fault::Io("a file of the store cannot be opened", cause);
+fn sync(path: &Path) -> SledResult<()> {
+    let failed = |cause| SledFault::Io("a file of the store cannot be opened", cause);
     let file = File::open(path).map_err(failed)?;
-    file.sync_all().map_err(Fault::Unsynced)
+    file.sync_all().map_err(SledFault::Unsynced)
 }

@@ -1,8 +1,8 @@
 //! Random calls, on the store and on a model that fits on a page; and records that were damaged without sled noticing.
 
-use super::fault::Fault;
+use super::fault::SledFault;
 use super::keys;
-use super::lists::Lists;
+use super::lists::SledStore;
 use super::testing::{append, items, open_lists, origin};
 use guestbook_core::{Content, GuestId, Role, Timestamp};
 use guestbook_storage::list_cache::{Append, Applied, Head, Item, LiveList};
@@ -118,7 +118,7 @@ fn apply(model: &mut Model, append: &Append) -> Applied {
     Applied::AlreadyThere
 }
 
-fn check_call(lists: &mut Lists, model: &mut Model, call: &Call) {
+fn check_call(lists: &mut SledStore, model: &mut Model, call: &Call) {
     match call {
         Call::Apply(appends) => {
             let expected: Vec<_> = appends.iter().map(|it| apply(model, it)).collect();
@@ -155,7 +155,7 @@ fn check_call(lists: &mut Lists, model: &mut Model, call: &Call) {
     }
 }
 
-fn check_state(lists: &Lists, model: &Model) {
+fn check_state(lists: &SledStore, model: &Model) {
     for name in GUESTS {
         let guest = guest(name);
         assert_eq!(
@@ -254,11 +254,11 @@ fn an_item_that_is_not_whole_is_corrupt_and_replace_mends_it() {
         lists.replace(&list).unwrap();
         lists.damage_item(&keys::item(&list.guest, sequence, chunk), None);
         let error = lists.range(&list.guest, early()).unwrap_err();
-        assert!(matches!(error, Fault::Record(_)), "{sequence} {chunk}");
+        assert!(matches!(error, SledFault::Record(_)), "{sequence} {chunk}");
         lists.replace(&list).unwrap();
         lists.damage_item(&keys::item(&list.guest, sequence, chunk), Some(b"torn"));
         let error = lists.range(&list.guest, early()).unwrap_err();
-        assert!(matches!(error, Fault::Record(_)), "{sequence} {chunk}");
+        assert!(matches!(error, SledFault::Record(_)), "{sequence} {chunk}");
     }
     lists.replace(&list).unwrap();
     let read = lists.range(&list.guest, early()).unwrap().unwrap();
@@ -276,5 +276,5 @@ fn a_flush_with_nothing_to_do_touches_no_file() {
     lists.apply(&[append("g", 0..1)]).unwrap();
     lists.flush().unwrap();
     lists.apply(&[append("g", 1..2)]).unwrap();
-    assert!(matches!(lists.flush().unwrap_err(), Fault::Io(..)));
+    assert!(matches!(lists.flush().unwrap_err(), SledFault::Io(..)));
 }

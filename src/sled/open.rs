@@ -4,8 +4,8 @@
 //! error for a person: moving it away would take it from its owner.
 
 use super::aside::set_aside;
-use super::fault::{Fault, NAME, Outcome};
-use super::lists::Lists;
+use super::fault::{NAME, SledFault, SledResult};
+use super::lists::SledStore;
 use guestbook_core::error::panic_text;
 use guestbook_core::error::{Error, ErrorKind, Result};
 use std::fs::{OpenOptions, TryLockError};
@@ -22,23 +22,23 @@ const RELEASE_POLL: Duration = Duration::from_millis(1);
 
 /// A store that was opened.
 #[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) lists: Lists,
+pub(super) struct OpenedStore {
+    pub(super) lists: SledStore,
     /// Where the damaged store that was found in its place is now.
     pub(super) set_aside: Option<PathBuf>,
 }
 
 /// A store that could not be opened.
 #[derive(Debug)]
-pub(super) struct NotOpened {
+pub(super) struct OpenFailure {
     pub(super) cause: Error,
     /// A damaged store was moved away, and the new one fails as well.
     pub(super) after_setting_aside: bool,
 }
 
 /// Opens or creates the store; a damaged one is moved aside and replaced by an empty one.
-pub(super) fn open(path: &Path) -> std::result::Result<Opened, NotOpened> {
-    let not_opened = |cause| NotOpened {
+pub(super) fn open(path: &Path) -> std::result::Result<OpenedStore, OpenFailure> {
+    let not_opened = |cause| OpenFailure {
         cause,
         after_setting_aside: false,
     };
@@ -50,7 +50,7 @@ pub(super) fn open(path: &Path) -> std::result::Result<Opened, NotOpened> {
     check_place(path).map_err(not_opened)?;
     let fault = match attempt(path) {
         Ok(lists) => {
-            return Ok(Opened {
+            return Ok(OpenedStore {
                 lists,
                 set_aside: None,
             });
@@ -65,23 +65,23 @@ pub(super) fn open(path: &Path) -> std::result::Result<Opened, NotOpened> {
     begin_anew(path, &error)
 }
 
-fn begin_anew(path: &Path, cause: &Error) -> std::result::Result<Opened, NotOpened> {
-    let moved = set_aside(path, cause).map_err(|cause| NotOpened {
+fn begin_anew(path: &Path, cause: &Error) -> std::result::Result<OpenedStore, OpenFailure> {
+    let moved = set_aside(path, cause).map_err(|cause| OpenFailure {
         cause,
         after_setting_aside: false,
     })?;
-    let lists = attempt(path).map_err(|fault| NotOpened {
+    let lists = attempt(path).map_err(|fault| OpenFailure {
         cause: located(path, fault),
         after_setting_aside: true,
     })?;
-    Ok(Opened {
+    Ok(OpenedStore {
         lists,
         set_aside: Some(moved),
     })
 }
 
 /// The failure with where it happened, which whoever is to do something about it has to know.
-fn located(path: &Path, fault: Fault) -> Error {
+fn located(path: &Path, fault: SledFault) -> Error {
     let error = fault.into_error("open");
     let told = error.to_string();
     let what = told.strip_prefix("sled open: ").unwrap_or(&told);
@@ -90,9 +90,9 @@ fn located(path: &Path, fault: Fault) -> Error {
 }
 
 /// Runs `work` with a panic in it as a fault.
-pub(super) fn caught<R>(work: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
+pub(super) fn caught<R>(work: impl FnOnce() -> SledResult<R>) -> SledResult<R> {
     let outcome = catch_unwind(AssertUnwindSafe(work));
-    outcome.unwrap_or_else(|panic| Err(Fault::Panic(panic_text(panic.as_ref()).to_owned())))
+    outcome.unwrap_or_else(|panic| Err(SledFault::Panic(panic_text(panic.as_ref()).to_owned())))
 }
 
 /// Drops a broken store on a thread of its own: sled writes what it still has when it is dropped, which may panic or, after
@@ -112,7 +112,7 @@ pub(super) fn wait_until_free(path: &Path) {
     }
 }
 
-fn attempt(path: &Path) -> Outcome<Lists> {
+fn attempt(path: &Path) -> SledResult<SledStore> {
     // Without sled's flusher thread: it only logs a failed fsync, and once it has panicked a drop waits for it for ever.
     let config = sled::Config::new()
         .path(path)
@@ -121,10 +121,10 @@ fn attempt(path: &Path) -> Outcome<Lists> {
     let held_data = path.join("db").metadata().is_ok_and(|file| file.len() > 0);
     let db = caught(|| Ok(config.open()?))?;
     if held_data && !db.was_recovered() {
-        return Err(Fault::Forgotten);
+        return Err(SledFault::Forgotten);
     }
     // The handle stays out here, so that it is not dropped while a panic unwinds: a second panic would abort the process.
-    let lists = caught(|| Lists::start(path, db.clone()));
+    let lists = caught(|| SledStore::start(path, db.clone()));
     if lists.is_err() {
         abandon(db);
     }
@@ -148,7 +148,7 @@ fn check_place(path: &Path) -> Result<()> {
         )),
         Err(cause) => Err(located(
             path,
-            Fault::Io("opening the list store failed", cause),
+            SledFault::Io("opening the list store failed", cause),
         )),
     }
 }

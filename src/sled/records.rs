@@ -3,7 +3,7 @@
 //! A record is a version byte, the payload in bincode and a CRC-32 over both. bincode cannot read an older shape of a struct,
 //! so **a changed payload needs a new version byte**, and a test that reads the old one.
 
-use super::fault::{Fault, Outcome};
+use super::fault::{SledFault, SledResult};
 use bincode::Options;
 use guestbook_core::{Content, ConversationId, Role, Timestamp};
 use guestbook_storage::list_cache::{Head, Item, Origin};
@@ -43,7 +43,7 @@ struct HeadV1 {
 }
 
 /// The record of an item.
-pub(super) fn encode_item(item: &Item) -> Outcome<Vec<u8>> {
+pub(super) fn encode_item(item: &Item) -> SledResult<Vec<u8>> {
     let payload = ItemV1 {
         role: item.role.code(),
         timestamp_ms: item.timestamp.ms(),
@@ -63,7 +63,7 @@ pub(super) fn decode_item(record: &[u8]) -> Result<Item, &'static str> {
 }
 
 /// The record of a head.
-pub(super) fn encode_head(stored: &StoredHead) -> Outcome<Vec<u8>> {
+pub(super) fn encode_head(stored: &StoredHead) -> SledResult<Vec<u8>> {
     let payload = HeadV1 {
         epoch: *stored.head.origin.epoch.as_bytes(),
         conversation: *stored.head.origin.conversation.0.as_bytes(),
@@ -103,11 +103,11 @@ fn options() -> impl Options {
         .reject_trailing_bytes()
 }
 
-fn seal(version: u8, payload: &impl Serialize) -> Outcome<Vec<u8>> {
+fn seal(version: u8, payload: &impl Serialize) -> SledResult<Vec<u8>> {
     let mut record = vec![version];
     options()
         .serialize_into(&mut record, payload)
-        .map_err(|cause| Fault::Unwritable(cause.to_string()))?;
+        .map_err(|cause| SledFault::Unwritable(cause.to_string()))?;
     let crc = crc32fast::hash(&record);
     record.extend_from_slice(&crc.to_le_bytes());
     Ok(record)

@@ -1,7 +1,7 @@
 //! What the unit tests of this backend share.
 
 use super::keys;
-use super::lists::Lists;
+use super::lists::SledStore;
 use guestbook_core::{Content, ConversationId, GuestId, Role, Timestamp};
 use guestbook_storage::list_cache::{Append, Item, Origin};
 use std::ops::Range;
@@ -38,13 +38,13 @@ pub(super) fn append(name: &str, sequences: Range<u64>) -> Append {
     }
 }
 
-pub(super) fn open_lists() -> (TempDir, Lists) {
+pub(super) fn open_lists() -> (TempDir, SledStore) {
     let folder = tempfile::tempdir().unwrap();
     let opened = super::open::open(&folder.path().join("lists")).unwrap();
     (folder, opened.lists)
 }
 
-impl Lists {
+impl SledStore {
     pub(super) fn expiry_entries(&self) -> usize {
         self.trees.expiry.len()
     }

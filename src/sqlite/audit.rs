@@ -9,8 +9,8 @@ use guestbook_core::{
     content_hash, tokens,
 };
 use guestbook_storage::database::{
-    Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, TableSettings, UsageAudit,
+    Audit, AuditScope, AuditedMessage, ConversationAudit, ConversationAuditPage, FoundMapping,
+    FoundVector, MetricsAudit, Orphan, Repair, TableSettings, UsageAudit,
 };
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
@@ -26,9 +26,15 @@ const ORPHANAGES: [(&str, &str); 5] = [
 
 #[async_trait]
 impl Audit for SqliteDatabase {
-    async fn dossiers(&self, scope: AuditScope, messages: usize) -> Result<DossierPage> {
-        self.read("dossiers", move |tx| dossiers(tx, &scope, messages))
-            .await
+    async fn conversation_audits(
+        &self,
+        scope: AuditScope,
+        messages: usize,
+    ) -> Result<ConversationAuditPage> {
+        self.read("dossiers", move |tx| {
+            conversation_audits(tx, &scope, messages)
+        })
+        .await
     }
 
     async fn usage_audits(&self, after: Option<&OwnerId>, limit: usize) -> Result<Vec<UsageAudit>> {
@@ -109,41 +115,41 @@ impl Audit for SqliteDatabase {
     }
 }
 
-fn dossiers(
+fn conversation_audits(
     tx: &Transaction<'_>,
     scope: &AuditScope,
     limit: usize,
-) -> rusqlite::Result<DossierPage> {
+) -> rusqlite::Result<ConversationAuditPage> {
     let (statement, key, pages) = match scope {
         AuditScope::AllAfter(after) => {
             let after = after.map(|id| id.to_string()).unwrap_or_default();
-            (sql::DOSSIERS_AFTER, after, true)
+            (sql::AUDITS_AFTER, after, true)
         }
-        AuditScope::Guest(guest) => (sql::DOSSIERS_OF_GUEST, guest.as_str().to_owned(), false),
-        AuditScope::Conversation(id) => (sql::DOSSIER_BY_ID, id.to_string(), false),
+        AuditScope::Guest(guest) => (sql::AUDITS_OF_GUEST, guest.as_str().to_owned(), false),
+        AuditScope::Conversation(id) => (sql::AUDIT_BY_ID, id.to_string(), false),
     };
     let mut select = tx.prepare_cached(statement)?;
     let mut found = select.query([key])?;
-    let (mut dossiers, mut read) = (Vec::new(), 0);
+    let (mut conversation_audits, mut read) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
         let conversation = rows::conversation(row)?;
         let id = conversation.id;
         let messages = audited(tx, id)?;
         read += messages.len().max(1);
-        dossiers.push(Dossier {
+        conversation_audits.push(ConversationAudit {
             conversation,
             window: rows::window(row, 11)?,
             messages,
         });
         if pages && read >= limit {
-            return Ok(DossierPage {
-                dossiers,
+            return Ok(ConversationAuditPage {
+                conversation_audits,
                 next: Some(id),
             });
         }
     }
-    Ok(DossierPage {
-        dossiers,
+    Ok(ConversationAuditPage {
+        conversation_audits,
         next: None,
     })
 }

@@ -7,9 +7,9 @@
 //! A restored database gets a new epoch and forgets which list store it knew, so that lists of any other history, wherever
 //! they are, are rebuilt and never continued.
 
-use super::check::{Stop, quick_check, stopped};
+use super::atomic_file::{AtomicFile, COMPANIONS, beside};
+use super::check::{StopFlag, quick_check, stopped};
 use super::error::{convert, convert_at};
-use super::partial::{COMPANIONS, Partial, beside};
 use super::{NAME, open, sql};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use rusqlite::backup::{Backup, StepResult};
@@ -29,7 +29,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// How far a copy is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum CopyProgress {
     /// Bytes that are copied, of how many.
     Copying {
         /// Copied so far.
@@ -42,16 +42,16 @@ pub enum Step {
 }
 
 /// Whoever watches a copy being made.
-pub struct Watch {
+pub struct CopyObserver {
     /// Is told of each step.
-    pub report: Box<dyn FnMut(Step) + Send>,
+    pub report: Box<dyn FnMut(CopyProgress) + Send>,
     /// Ends it before its end; nothing is left of it then.
-    pub stop: Stop,
+    pub stop: StopFlag,
 }
 
 /// What a copy holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Copied {
+pub struct CopySummary {
     /// Messages.
     pub messages: u64,
     /// Conversations, of guests and users.
@@ -64,14 +64,14 @@ pub struct Copied {
 ///
 /// # Errors
 /// `Conflict` when `target` is there already, `Full`, `Corrupt` when the copy does not pass SQLite's quick check.
-pub fn save(database: &Path, target: &Path, watch: &mut Watch) -> Result<Copied> {
+pub fn save(database: &Path, target: &Path, watch: &mut CopyObserver) -> Result<CopySummary> {
     let mut from = open::visitor(database)?;
     require_ours(SAVE, database, &from)?;
-    let partial = Partial::begin(SAVE, target)?;
+    let partial = AtomicFile::begin(SAVE, target)?;
     let mut to = connect(&partial, SAVE)?;
     copy(&mut from, &mut to, &partial, watch)?;
     drop(from); // the write-ahead log need not wait for the check
-    let copied = settle(to, &partial, watch, SAVE)?;
+    let copied = finish_copy(to, &partial, watch, SAVE)?;
     partial.finish()?;
     Ok(copied)
 }
@@ -81,24 +81,24 @@ pub fn save(database: &Path, target: &Path, watch: &mut Watch) -> Result<Copied>
 /// # Errors
 /// `Conflict` when there is a database already, `Invalid` when `backup` is no whole Guestbook database, `Unsupported` when
 /// it is of a newer version, `Corrupt` when it does not pass SQLite's quick check, `Full`.
-pub fn restore(backup: &Path, database: &Path, watch: &mut Watch) -> Result<Copied> {
+pub fn restore(backup: &Path, database: &Path, watch: &mut CopyObserver) -> Result<CopySummary> {
     refuse_database(database)?;
     let mut from = open_backup(backup)?;
-    let partial = Partial::begin(RESTORE, database)?;
+    let partial = AtomicFile::begin(RESTORE, database)?;
     copy_bytes(&mut from, &partial, backup, watch)?;
     require_alone(backup)?;
     let mut to = connect(&partial, RESTORE)?;
     require_ours(RESTORE, backup, &to)?;
     open::require_known(&mut to)?;
     begin_anew(&mut to).map_err(convert_at(RESTORE, database))?;
-    let copied = settle(to, &partial, watch, RESTORE)?;
+    let copied = finish_copy(to, &partial, watch, RESTORE)?;
     partial.finish()?;
     Ok(copied)
 }
 
 /// A connection to a file that nobody else has and that is thrown away when anything goes wrong: it needs no journal, and is
 /// made durable in the end, once.
-fn connect(partial: &Partial, operation: &'static str) -> Result<Connection> {
+fn connect(partial: &AtomicFile, operation: &'static str) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = open::connect(operation, partial.path(), flags)?;
     partial.require_ours()?;
@@ -111,8 +111,8 @@ fn connect(partial: &Partial, operation: &'static str) -> Result<Connection> {
 fn copy(
     from: &mut Connection,
     to: &mut Connection,
-    partial: &Partial,
-    watch: &mut Watch,
+    partial: &AtomicFile,
+    watch: &mut CopyObserver,
 ) -> Result<()> {
     let moment = from.transaction().map_err(convert(SAVE))?;
     let page: u64 = moment
@@ -125,7 +125,7 @@ fn copy(
         let progress = backup.progress();
         let bytes = |pages: i32| u64::try_from(pages).unwrap_or_default() * page;
         let total = bytes(progress.pagecount);
-        (watch.report)(Step::Copying {
+        (watch.report)(CopyProgress::Copying {
             done: total - bytes(progress.remaining),
             total,
         });
@@ -141,7 +141,12 @@ fn copy(
     }
 }
 
-fn copy_bytes(from: &mut File, partial: &Partial, backup: &Path, watch: &mut Watch) -> Result<()> {
+fn copy_bytes(
+    from: &mut File,
+    partial: &AtomicFile,
+    backup: &Path,
+    watch: &mut CopyObserver,
+) -> Result<()> {
     let unread = |cause| unreadable(backup, cause);
     let total = from.metadata().map_err(unread)?.len();
     let (mut buffer, mut done) = (vec![0; STEP_BYTES], 0);
@@ -155,7 +160,7 @@ fn copy_bytes(from: &mut File, partial: &Partial, backup: &Path, watch: &mut Wat
             .write_all(&buffer[..count])
             .map_err(|cause| partial.unwritable(cause))?;
         done += count as u64;
-        (watch.report)(Step::Copying { done, total });
+        (watch.report)(CopyProgress::Copying { done, total });
         if watch.stop.is_asked() {
             return Err(stopped(RESTORE));
         }
@@ -172,13 +177,13 @@ fn begin_anew(to: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Checks what was copied and closes it: one plain file, without a write-ahead log.
-fn settle(
+fn finish_copy(
     mut to: Connection,
-    partial: &Partial,
-    watch: &mut Watch,
+    partial: &AtomicFile,
+    watch: &mut CopyObserver,
     operation: &'static str,
-) -> Result<Copied> {
-    (watch.report)(Step::Checking);
+) -> Result<CopySummary> {
+    (watch.report)(CopyProgress::Checking);
     quick_check(&mut to, &watch.stop)?;
     let count = |statement| to.query_row(statement, [], |row| row.get::<_, u64>(0));
     let run = || {
@@ -193,7 +198,7 @@ fn settle(
     to.close()
         .map_err(|(_, cause)| convert_at(operation, partial.path())(cause))?;
     let found = partial.file().metadata();
-    Ok(Copied {
+    Ok(CopySummary {
         messages,
         conversations,
         bytes: found.map_err(|cause| partial.unwritable(cause))?.len(),

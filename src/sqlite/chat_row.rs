@@ -25,7 +25,7 @@ pub(super) fn load(
             message_count: row.get(3)?,
             total_tokens: row.get(4)?,
             window: rows::window(row, 6)?,
-            lapsed: false,
+            expired: false,
             counted: Usage::default(),
             first: None,
         };
@@ -103,7 +103,7 @@ pub(super) fn write(
         ];
         tx.prepare_cached(sql::CHAT_UPDATE)?.execute(row)?;
     }
-    if chat.lapsed {
+    if chat.expired {
         tx.prepare_cached(sql::MAPPINGS_UNSYNC)?
             .execute(params![id, from])?;
     }

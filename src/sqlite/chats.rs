@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
 use guestbook_storage::database::{
-    Batch, CacheVersion, ChatKey, Chats, Erased, History, MessageSize, Migrated, Outcome, Page,
-    PageStart, Tally,
+    Batch, CacheVersion, ChatKey, Chats, CounterDeltas, Erased, History, MessageSize, Migrated,
+    Outcome, PageRange, PageStart,
 };
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::sync::Arc;
@@ -26,7 +26,12 @@ impl Chats for SqliteDatabase {
         self.record_batch(batch).await
     }
 
-    async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>> {
+    async fn history(
+        &self,
+        chat: &ChatKey,
+        page: PageRange,
+        now: Timestamp,
+    ) -> Result<Option<History>> {
         let (chat, versions) = (chat.clone(), self.versions.clone());
         self.read("history", move |tx| {
             let version = versions.at_read(); // before the first statement, with which the view of the read begins
@@ -47,7 +52,7 @@ impl Chats for SqliteDatabase {
     async fn message_sizes(
         &self,
         conversation: ConversationId,
-        page: Page,
+        page: PageRange,
     ) -> Result<Vec<MessageSize>> {
         self.read("message_sizes", move |tx| {
             let statements = [sql::MESSAGE_SIZES_UP, sql::MESSAGE_SIZES_DOWN];
@@ -136,7 +141,7 @@ fn of_page<R>(
     tx: &Transaction<'_>,
     [up, down]: [&str; 2],
     conversation: ConversationId,
-    page: Page,
+    page: PageRange,
     read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<R>,
 ) -> rusqlite::Result<Vec<R>> {
     let (statement, bound) = match page.from {
@@ -217,7 +222,7 @@ fn expired(
     select.query_map(params![Time(now), limit], read)?.collect()
 }
 
-/// Removes a guest's conversation and everything that hangs on it, and leaves its list as a debt.
+/// Removes a guest's conversation and everything that hangs on it, and leaves its list as an outbox entry.
 pub(super) fn erase_conversation(
     tx: &Transaction<'_>,
     id: ConversationId,
@@ -239,7 +244,7 @@ pub(super) fn erase_conversation(
     tx.prepare_cached(sql::REMOVAL_ADD)?
         .execute(params![owner.as_str(), Time(at)])?;
     let fewer = i64::try_from(messages).unwrap_or(i64::MAX);
-    outbox::count(tx, at, -fewer, 0, &Tally::default())?;
+    outbox::count(tx, at, -fewer, 0, &CounterDeltas::default())?;
     Ok(Erased {
         conversations,
         messages,
@@ -260,7 +265,7 @@ fn erase_usage(
     if !owns_as_user(tx, owner)? {
         return Ok(tx.execute(sql::ERASE_USAGE, [owner.as_str()])? as u64);
     }
-    subtract_usage(tx, owner, &Share::of(tx, id)?, at)?;
+    subtract_usage(tx, owner, &MigratedUsage::of(tx, id)?, at)?;
     Ok(0)
 }
 
@@ -279,7 +284,7 @@ fn owns_as_user(tx: &Transaction<'_>, owner: &OwnerId) -> rusqlite::Result<bool>
 fn subtract_usage(
     tx: &Transaction<'_>,
     owner: &OwnerId,
-    share: &Share,
+    share: &MigratedUsage,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     let row = params![
@@ -293,13 +298,13 @@ fn subtract_usage(
 }
 
 /// What one conversation has counted for its owner.
-struct Share {
+struct MigratedUsage {
     messages: u64,
     input: u64,
     output: u64,
 }
 
-impl Share {
+impl MigratedUsage {
     fn of(tx: &Transaction<'_>, id: ConversationId) -> rusqlite::Result<Self> {
         tx.query_row(sql::COUNT_MESSAGES, [Id(id.0)], |row| {
             Ok(Self {
@@ -322,7 +327,7 @@ fn migrate(
         log_migration(tx, guest, user, at, Migrated::default(), None)?;
         return Ok(Migrated::default());
     };
-    let share = Share::of(tx, id)?;
+    let share = MigratedUsage::of(tx, id)?;
     migrate_usage(tx, guest, user, &share, at)?;
     guestbook_failpoint::reach("migrate.mid");
     tx.execute(sql::MIGRATE_CONVERSATION, params![Id(id.0), user.as_str()])?;
@@ -341,7 +346,7 @@ fn migrate_usage(
     tx: &Transaction<'_>,
     guest: &GuestId,
     user: &OwnerId,
-    share: &Share,
+    share: &MigratedUsage,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     let owner = OwnerId::from(guest);

@@ -4,8 +4,8 @@
 //! SQLite's quick check reads every page and follows every tree: it finds pages that are torn, swapped or overwritten. It
 //! does not know what a message said; the hash chain does, and `guestbook verify` follows it.
 
+use super::atomic_file::beside;
 use super::error::{convert, convert_at, is_fatal};
-use super::partial::beside;
 use super::{NAME, open, sql};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::rounded_ms;
@@ -26,9 +26,9 @@ const STOP_LOOKED_AT: i32 = 10_000;
 
 /// Ends work on another thread when it is asked to.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct StopFlag(Arc<AtomicBool>);
 
-impl Stop {
+impl StopFlag {
     /// Asks whoever works to give up.
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
@@ -41,7 +41,7 @@ impl Stop {
 
 /// What is known of the file before it is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Trust {
+pub(super) enum FileState {
     /// The last process closed it.
     Clean,
     /// The last process was ended in the middle: its write-ahead log is still there.
@@ -50,7 +50,7 @@ pub(super) enum Trust {
     Damaged,
 }
 
-impl Trust {
+impl FileState {
     /// To be asked before the file is opened, which takes in the write-ahead log.
     pub(super) fn of(path: &Path) -> Self {
         let log = std::fs::metadata(beside(path, "-wal"));
@@ -64,7 +64,7 @@ impl Trust {
     }
 
     /// Checks the file now unless it may be checked later; whether it has to be.
-    pub(super) fn settle(self, path: &Path, connection: &mut Connection) -> Result<bool> {
+    pub(super) fn check_now(self, path: &Path, connection: &mut Connection) -> Result<bool> {
         let size: u64 = connection
             .query_row(sql::SIZE, [], |row| row.get(0))
             .map_err(convert_at(CHECK, path))?;
@@ -73,7 +73,7 @@ impl Trust {
             Self::Unclean if size > CHECKED_FIRST => Ok(true),
             Self::Unclean | Self::Damaged => {
                 let began = Instant::now();
-                quick_check(connection, &Stop::default()).inspect_err(|cause| {
+                quick_check(connection, &StopFlag::default()).inspect_err(|cause| {
                     if cause.kind() == ErrorKind::Corrupt {
                         distrust(path, cause);
                     }
@@ -107,7 +107,7 @@ fn mark(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// `Corrupt` with the first thing that is wrong; `Unavailable` when it was stopped.
-pub(super) fn quick_check(connection: &mut Connection, stop: &Stop) -> Result<()> {
+pub(super) fn quick_check(connection: &mut Connection, stop: &StopFlag) -> Result<()> {
     let asked = stop.clone();
     connection
         .progress_handler(STOP_LOOKED_AT, Some(move || asked.is_asked()))
@@ -144,15 +144,15 @@ fn damaged(verdict: &str) -> Error {
 
 /// A check on a thread of its own, with a connection of its own.
 #[derive(Debug)]
-pub(super) struct Background {
-    stop: Stop,
+pub(super) struct BackgroundCheck {
+    stop: StopFlag,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Background {
+impl BackgroundCheck {
     /// Begins to check the file; damage poisons the store.
     pub(super) fn start(path: &Path, poison: Poison) -> Result<Self> {
-        let (mut connection, stop) = (open::reader(path)?, Stop::default());
+        let (mut connection, stop) = (open::reader(path)?, StopFlag::default());
         let (asked, held) = (stop.clone(), poison.clone());
         let check = move || {
             tracing::info!("the last stop was not clean: the database is being checked");

@@ -17,9 +17,9 @@ const JOURNAL_PAGES: c_int = 4_000;
 
 /// The error of the last checkpoint, until it is taken.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Checkpoints(Arc<Mutex<Option<rusqlite::Error>>>);
+pub(super) struct CheckpointErrors(Arc<Mutex<Option<rusqlite::Error>>>);
 
-impl Checkpoints {
+impl CheckpointErrors {
     /// Takes the checkpoints of a connection over.
     pub(super) fn of(connection: &mut Connection) -> rusqlite::Result<Self> {
         Self::every(connection, JOURNAL_PAGES)
@@ -59,7 +59,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guestbook.db");
         let mut connection = open::writer(&path, Durability::Full).unwrap().connection;
-        let checkpoints = Checkpoints::every(&mut connection, 1).unwrap();
+        let checkpoints = CheckpointErrors::every(&mut connection, 1).unwrap();
         let size = || path.metadata().unwrap().len();
         let before = size();
         let big = "INSERT INTO guestbook_meta VALUES ('big', hex(zeroblob(100000)))";

@@ -5,7 +5,9 @@ use super::{SqliteDatabase, rows, sql};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, MessageId, ModelId, Role, Timestamp, Vector};
-use guestbook_storage::database::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
+use guestbook_storage::database::{
+    Candidate, CandidateRequest, IndexedVector, IndexedVectorPage, VectorSource,
+};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 /// The limit of a page as the cursor sees it: fewer rows than asked for are the last ones.
@@ -14,10 +16,10 @@ fn page_of(
     after: &str,
     limit: usize,
     model: &str,
-) -> rusqlite::Result<IndexablePage> {
+) -> rusqlite::Result<IndexedVectorPage> {
     let mut select = tx.prepare_cached(sql::INDEXABLE)?;
     let mut found = select.query(params![after, limit, model])?;
-    let (mut page, mut looked_at) = (IndexablePage::default(), 0);
+    let (mut page, mut looked_at) = (IndexedVectorPage::default(), 0);
     while let Some(row) = found.next()? {
         looked_at += 1;
         if looked_at == limit {
@@ -29,13 +31,13 @@ fn page_of(
 }
 
 #[async_trait]
-impl Corpus for SqliteDatabase {
+impl VectorSource for SqliteDatabase {
     async fn indexable(
         &self,
         model: &ModelId,
         after: Option<MessageId>,
         limit: usize,
-    ) -> Result<IndexablePage> {
+    ) -> Result<IndexedVectorPage> {
         let model = model.clone();
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         self.read("indexable", move |tx| {
@@ -44,7 +46,11 @@ impl Corpus for SqliteDatabase {
         .await
     }
 
-    async fn indexable_of(&self, model: &ModelId, ids: Vec<MessageId>) -> Result<Vec<Indexable>> {
+    async fn indexable_of(
+        &self,
+        model: &ModelId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<IndexedVector>> {
         let model = model.clone();
         self.read("indexable_of", move |tx| {
             let mut select = tx.prepare_cached(sql::INDEXABLE_OF)?;
@@ -72,7 +78,7 @@ impl Corpus for SqliteDatabase {
     async fn candidates(
         &self,
         model: &ModelId,
-        proposal: Proposal,
+        proposal: CandidateRequest,
         now: Timestamp,
     ) -> Result<Vec<Candidate>> {
         let model = model.clone();
@@ -94,11 +100,11 @@ impl Corpus for SqliteDatabase {
 }
 
 /// `None` where there is no vector of the model, or a damaged one: verify tells of it.
-fn indexable(row: &Row<'_>) -> rusqlite::Result<Option<Indexable>> {
+fn indexable(row: &Row<'_>) -> rusqlite::Result<Option<IndexedVector>> {
     let Some(vector) = vector(row, 1)? else {
         return Ok(None);
     };
-    Ok(Some(Indexable {
+    Ok(Some(IndexedVector {
         id: MessageId(row.get::<_, Id>(0)?.0),
         role: Role::parse(row.get_ref(2)?.as_str()?).map_err(|_| rows::unreadable(2, "role"))?,
         sent_at: row.get::<_, Time>(3)?.0,
@@ -111,7 +117,7 @@ fn vector(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Vector>> {
     Ok(bytes.and_then(|bytes| Vector::from_bytes(bytes).ok()))
 }
 
-fn candidate(row: &Row<'_>, proposal: &Proposal) -> rusqlite::Result<Option<Candidate>> {
+fn candidate(row: &Row<'_>, proposal: &CandidateRequest) -> rusqlite::Result<Option<Candidate>> {
     let platform = row.get_ref(9)?.as_str()?;
     let is_wanted = proposal
         .platform

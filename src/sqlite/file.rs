@@ -9,7 +9,7 @@
 //! watched by its path. The lock here is of another kind (`flock`), which neither sees nor disturbs SQLite's.
 
 use super::NAME;
-use super::partial::{COMPANIONS, beside};
+use super::atomic_file::{COMPANIONS, beside};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_storage::path::advice;
 use guestbook_storage::path::parent;
@@ -135,7 +135,7 @@ impl DatabaseFile {
     }
 
     /// Fails while the file has another name than the one it was opened by.
-    pub(super) fn require_undoubted(&self) -> Result<()> {
+    pub(super) fn require_unsuspected(&self) -> Result<()> {
         let doubt = self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
         doubt.clone().map_or(Ok(()), Err)
     }
@@ -345,7 +345,7 @@ mod tests {
         file.inspect().unwrap();
         std::fs::hard_link(&path, &other).unwrap();
         file.inspect().unwrap();
-        let doubt = file.require_undoubted().unwrap_err();
+        let doubt = file.require_unsuspected().unwrap_err();
         assert!(doubt.context().contains("2 names"), "{doubt}");
         std::fs::remove_file(&path).unwrap();
         let gone = file.require_in_place().unwrap_err();
@@ -355,7 +355,7 @@ mod tests {
         assert!(gone.context().contains("another file"), "{gone}");
         std::fs::rename(&other, &path).unwrap();
         file.inspect().unwrap();
-        file.require_undoubted().unwrap();
+        file.require_unsuspected().unwrap();
     }
 
     #[test]

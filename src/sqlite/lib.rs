@@ -5,28 +5,28 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 
+mod atomic_file;
 mod audit;
 mod backup;
 mod cache_version;
-mod changed;
+mod change_hook;
 mod chat_row;
 mod chats;
 mod check;
 mod checkpoint;
 mod corpus;
+mod data_version;
 mod error;
 mod file;
 mod lookups;
 mod open;
 mod outbox;
-mod outside;
-mod partial;
-#[cfg(test)]
-mod plans;
 mod probe;
 mod prompt_read_cache;
 mod prompts;
 mod query;
+#[cfg(test)]
+mod query_plan_tests;
 mod record;
 mod rows;
 mod search;
@@ -39,23 +39,23 @@ mod upgrades;
 mod vectors;
 mod writer;
 
-pub use backup::{Copied, Step, Watch, restore, save};
-pub use check::Stop;
+pub use backup::{CopyObserver, CopyProgress, CopySummary, restore, save};
+pub use check::StopFlag;
 pub use query::query;
 pub use settings::stored_settings;
 
 use async_trait::async_trait;
 use cache_version::CacheVersions;
-use check::Background;
-use checkpoint::Checkpoints;
+use check::BackgroundCheck;
+use checkpoint::CheckpointErrors;
 use error::convert;
 use file::DatabaseFile;
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_storage::database::TableSettings;
-use guestbook_storage::probe::Probe;
+use guestbook_storage::probe::LastProbe;
 use guestbook_storage::worker::{Poison, Worker};
-use guestbook_storage::{Durability, Promise, Stats, Storage};
-use open::Opened;
+use guestbook_storage::{Durability, DurabilityReport, Stats, Storage};
+use open::OpenedFile;
 use prompt_read_cache::PromptReadCache;
 use rusqlite::{Connection, Transaction};
 use std::path::{Path, PathBuf};
@@ -86,15 +86,15 @@ pub struct SqliteDatabase {
     /// Answers to prompts that were read lately.
     prompt_cache: PromptReadCache,
     /// Lookups of answers that wait for a reading thread.
-    lookups: lookups::Lookups,
+    lookups: lookups::LookupBatcher,
     /// When each conversation was changed last.
     versions: CacheVersions,
     /// Tells when another process has written, or has taken the file away.
-    _lookout: outside::Lookout,
+    _lookout: data_version::DataVersionWatcher,
     /// Whether there is an index over words.
     text_index: AtomicBool,
     /// Under way after a stop that was not clean.
-    check: Option<Background>,
+    check: Option<BackgroundCheck>,
 }
 
 impl SqliteDatabase {
@@ -114,9 +114,9 @@ impl SqliteDatabase {
     pub fn open_for(durability: Durability, path: &Path, settings: TableSettings) -> Result<Self> {
         let mut opened = open::writer(path, durability)?;
         open::require_writable(path, &mut opened.connection)?;
-        let _ = partial::remove_leftovers(opened.file.path()); // of a restore that was ended
+        let _ = atomic_file::remove_leftovers(opened.file.path()); // of a restore that was ended
         settings::note(&mut opened.connection, &settings)?;
-        text::settle(&mut opened.connection, settings.text_index)?;
+        text::apply_wanted(&mut opened.connection, settings.text_index)?;
         Self::start(path, settings, opened)
     }
 
@@ -129,11 +129,11 @@ impl SqliteDatabase {
         Self::start(path, settings, open::inspector(path)?)
     }
 
-    fn start(named: &Path, settings: TableSettings, opened: Opened) -> Result<Self> {
+    fn start(named: &Path, settings: TableSettings, opened: OpenedFile) -> Result<Self> {
         // In this order, so that after a failure here the file is let go of last.
         let (file, mut connection) = (Arc::new(opened.file), opened.connection);
         let path = file.path().to_owned();
-        let checkpoints = Checkpoints::of(&mut connection).map_err(convert("open"))?;
+        let checkpoints = CheckpointErrors::of(&mut connection).map_err(convert("open"))?;
         let threads = std::thread::available_parallelism()
             .map_or(2, usize::from)
             .clamp(2, 8);
@@ -142,15 +142,18 @@ impl SqliteDatabase {
             .collect::<Result<_>>()?;
         let poison = Poison::default();
         let check = match opened.is_unchecked {
-            true => Some(Background::start(&path, poison.clone())?),
+            true => Some(BackgroundCheck::start(&path, poison.clone())?),
             false => None,
         };
         let text_index = AtomicBool::new(settings.text_index);
         let prompt_cache = PromptReadCache::default();
-        let (changed, versions) = (changed::Changed::default(), CacheVersions::default());
+        let (changed, versions) = (
+            change_hook::ChangedRows::default(),
+            CacheVersions::default(),
+        );
         let watching = changed.watch(&mut connection);
         watching.map_err(convert("open"))?;
-        let outside = outside::Outside::of(&connection).map_err(convert("open"))?;
+        let outside = data_version::DataVersion::of(&connection).map_err(convert("open"))?;
         let writer = Writer {
             changed,
             outside,
@@ -163,7 +166,7 @@ impl SqliteDatabase {
             poison: poison.clone(),
             full: None,
             file: Arc::clone(&file),
-            probe: Probe::default(),
+            probe: LastProbe::default(),
         };
         let file = Arc::downgrade(&file);
         let writer = Worker::spawn(NAME, "writer", WRITER_QUEUE, poison.clone(), vec![writer])?;
@@ -174,12 +177,16 @@ impl SqliteDatabase {
             epoch: opened.epoch,
             durability: opened.durability,
             poison: poison.clone(),
-            _lookout: outside::Lookout::start(&writer, file.clone(), poison.clone())?,
+            _lookout: data_version::DataVersionWatcher::start(
+                &writer,
+                file.clone(),
+                poison.clone(),
+            )?,
             file,
             writer,
             readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
             prompt_cache,
-            lookups: lookups::Lookups::default(),
+            lookups: lookups::LookupBatcher::default(),
             versions,
             text_index,
             check,
@@ -243,7 +250,7 @@ impl Storage for SqliteDatabase {
     async fn health(&self) -> Result<()> {
         self.writer.call("health", Writer::try_to_write).await?;
         if let Some(file) = self.file.upgrade() {
-            file.require_undoubted()?;
+            file.require_unsuspected()?;
         }
         self.read("health", |tx| tx.query_row(sql::SIZE, [], |_| Ok(())))
             .await
@@ -253,12 +260,12 @@ impl Storage for SqliteDatabase {
         self.poison.check().err()
     }
 
-    async fn durability(&self) -> Result<Promise> {
+    async fn durability(&self) -> Result<DurabilityReport> {
         let settings = match self.durability {
             Durability::Full => "synchronous=FULL",
             _ => "synchronous=NORMAL",
         };
-        Ok(Promise::new(self.durability, settings))
+        Ok(DurabilityReport::new(self.durability, settings))
     }
 
     async fn stats(&self) -> Result<Stats> {

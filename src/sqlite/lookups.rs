@@ -11,7 +11,7 @@ use super::rows::Time;
 use super::sql;
 use guestbook_core::error::Result;
 use guestbook_core::{Content, Digest, PromptKey, Timestamp};
-use guestbook_storage::database::KeptAnswer;
+use guestbook_storage::database::CacheEntry;
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,47 +23,47 @@ pub(super) const OPERATION: &str = "prompts_find";
 const AT_ONCE: usize = 8;
 
 /// A key and the id that is made of it.
-pub(super) type Sought = (Uuid, PromptKey);
+pub(super) type LookupKey = (Uuid, PromptKey);
 /// An answer for each key.
-pub(super) type Answers = Result<Vec<Option<KeptAnswer>>>;
+pub(super) type LookupResults = Result<Vec<Option<CacheEntry>>>;
 /// For each key the answer, and the number of its row.
-type Found = Result<Vec<Option<(i64, KeptAnswer)>>>;
+type FoundRows = Result<Vec<Option<(i64, CacheEntry)>>>;
 
 /// Those that wait. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lookups(Arc<Mutex<VecDeque<Asked>>>);
+pub(super) struct LookupBatcher(Arc<Mutex<VecDeque<PendingLookup>>>);
 
 /// A lookup that waits.
 #[derive(Debug)]
-struct Asked {
-    sought: Vec<Sought>,
+struct PendingLookup {
+    sought: Vec<LookupKey>,
     /// Answers must be good at this time.
     now: Timestamp,
-    reply: oneshot::Sender<Answers>,
+    reply: oneshot::Sender<LookupResults>,
 }
 
-impl Lookups {
+impl LookupBatcher {
     /// Waits in line. The turn must be queued at once: others rely on it.
     pub(super) fn wait(
         &self,
-        sought: Vec<Sought>,
+        sought: Vec<LookupKey>,
         now: Timestamp,
-    ) -> (oneshot::Receiver<Answers>, Turn) {
+    ) -> (oneshot::Receiver<LookupResults>, LookupTurn) {
         let (reply, answers) = oneshot::channel();
-        self.line().push_back(Asked { sought, now, reply });
-        (answers, Turn(Some(self.clone())))
+        self.line().push_back(PendingLookup { sought, now, reply });
+        (answers, LookupTurn(Some(self.clone())))
     }
 
-    fn line(&self) -> MutexGuard<'_, VecDeque<Asked>> {
+    fn line(&self) -> MutexGuard<'_, VecDeque<PendingLookup>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A turn, until it has come.
 #[derive(Debug)]
-pub(super) struct Turn(Option<Lookups>);
+pub(super) struct LookupTurn(Option<LookupBatcher>);
 
-impl Turn {
+impl LookupTurn {
     /// Answers those who have waited longest, if another turn has not done so.
     pub(super) fn run(mut self, connection: &mut Connection, cache: &PromptReadCache) {
         let Some(lookups) = self.0.take() else { return };
@@ -79,7 +79,7 @@ impl Turn {
 }
 
 /// Where it never comes, because the store is poisoned or its threads have ended, nobody may wait for it any longer.
-impl Drop for Turn {
+impl Drop for LookupTurn {
     fn drop(&mut self) {
         if let Some(lookups) = self.0.take() {
             let waiting = std::mem::take(&mut *lookups.line());
@@ -89,14 +89,14 @@ impl Drop for Turn {
 }
 
 /// Nobody is told before all have been read: who is told wakes, and takes the processor from those who are not.
-fn answer(connection: &mut Connection, cache: &PromptReadCache, together: Vec<Asked>) {
+fn answer(connection: &mut Connection, cache: &PromptReadCache, together: Vec<PendingLookup>) {
     let version = cache.at_read(); // before the first statement, with which the view of the read begins
     let found = read(connection, &together)
         .unwrap_or_else(|cause| vec![Err(convert(OPERATION)(cause)); together.len()]);
     let mut replies = Vec::with_capacity(together.len());
     for (asked, found) in together.into_iter().zip(found) {
         let keys = asked.sought.into_iter().map(|(_, key)| key);
-        let hold = |(key, found): (PromptKey, Option<(i64, KeptAnswer)>)| {
+        let hold = |(key, found): (PromptKey, Option<(i64, CacheEntry)>)| {
             let (row, answer) = found?;
             cache.insert(Entry {
                 version: version.of(row),
@@ -115,10 +115,13 @@ fn answer(connection: &mut Connection, cache: &PromptReadCache, together: Vec<As
 }
 
 /// In one read transaction, which begins after all of them were asked. What is wrong with a row concerns only who asked for it.
-fn read(connection: &mut Connection, together: &[Asked]) -> rusqlite::Result<Vec<Found>> {
+fn read(
+    connection: &mut Connection,
+    together: &[PendingLookup],
+) -> rusqlite::Result<Vec<FoundRows>> {
     let transaction = connection.transaction()?;
     let mut select = transaction.prepare_cached(sql::PROMPT_FIND)?;
-    let mut of_one = |asked: &Asked| {
+    let mut of_one = |asked: &PendingLookup| {
         let each = asked.sought.iter();
         let found = each.map(|sought| find(&mut select, sought, asked.now));
         let found = found.collect::<rusqlite::Result<Vec<_>>>();
@@ -133,9 +136,9 @@ fn read(connection: &mut Connection, together: &[Asked]) -> rusqlite::Result<Vec
 /// The answer at a key that is good at `now`, and the number of its row.
 fn find(
     select: &mut Statement<'_>,
-    (id, key): &Sought,
+    (id, key): &LookupKey,
     now: Timestamp,
-) -> rusqlite::Result<Option<(i64, KeptAnswer)>> {
+) -> rusqlite::Result<Option<(i64, CacheEntry)>> {
     let mut text = Uuid::encode_buffer();
     let read = |row: &Row<'_>| {
         if !is_at(row, key)? {
@@ -144,7 +147,7 @@ fn find(
         Ok(Some((row.get(0)?, kept(row, *id)?)))
     };
     let found = select.query_row([&*id.as_hyphenated().encode_lower(&mut text)], read);
-    let good = |(_, answer): &(i64, KeptAnswer)| answer.expires_at > now;
+    let good = |(_, answer): &(i64, CacheEntry)| answer.expires_at > now;
     Ok(found.optional()?.flatten().filter(good))
 }
 
@@ -156,8 +159,8 @@ fn is_at(row: &Row<'_>, key: &PromptKey) -> rusqlite::Result<bool> {
         && Digest::from_hex(prompt.as_str()?) == Some(key.prompt_hash))
 }
 
-fn kept(row: &Row<'_>, id: Uuid) -> rusqlite::Result<KeptAnswer> {
-    Ok(KeptAnswer {
+fn kept(row: &Row<'_>, id: Uuid) -> rusqlite::Result<CacheEntry> {
+    Ok(CacheEntry {
         id,
         prompt: Content::from_stored(row.get_ref(4)?.as_str()?),
         response: Content::from_stored(row.get_ref(5)?.as_str()?),
@@ -179,7 +182,7 @@ mod tests {
     use guestbook_storage::Durability;
     use rusqlite::params;
 
-    fn sought(number: usize) -> Vec<Sought> {
+    fn sought(number: usize) -> Vec<LookupKey> {
         let key = key(&number.to_string());
         vec![(key.id(), key)]
     }
@@ -209,7 +212,7 @@ mod tests {
         let mut connection = open::writer(&path, Durability::Full).unwrap().connection;
         let count = AT_ONCE + 2;
         (0..count).for_each(|number| put(&connection, number, GOOD));
-        let (cache, lookups) = (PromptReadCache::default(), Lookups::default());
+        let (cache, lookups) = (PromptReadCache::default(), LookupBatcher::default());
         let now = Timestamp::parse(GOOD.1).unwrap();
         let waiting = (0..count).map(|number| lookups.wait(sought(number), now));
         let (mut answers, turns): (Vec<_>, Vec<_>) = waiting.unzip();
@@ -233,7 +236,7 @@ mod tests {
         put(&connection, 0, GOOD);
         put(&connection, 1, ("tenant:t", "yesterday"));
         put(&connection, 2, ("tenant:other", GOOD.1));
-        let (cache, lookups) = (PromptReadCache::default(), Lookups::default());
+        let (cache, lookups) = (PromptReadCache::default(), LookupBatcher::default());
         let now = Timestamp::parse(GOOD.1).unwrap();
         let end = Timestamp::from_ms(now.ms() + 1000);
         let asked = [(0, now), (1, now), (2, now), (0, end), (3, now)];
@@ -251,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_turn_that_never_comes_tells_whoever_waits() {
-        let (lookups, now) = (Lookups::default(), Timestamp::from_ms(0));
+        let (lookups, now) = (LookupBatcher::default(), Timestamp::from_ms(0));
         let (mut first, turn) = lookups.wait(sought(0), now);
         let (mut second, _other) = lookups.wait(sought(1), now);
         drop(turn);

@@ -1,6 +1,6 @@
 //! Opening the file: settings, migrations, and what the database knows of itself.
 
-use super::check::Trust;
+use super::check::FileState;
 use super::error::{self, convert, convert_at};
 use super::file::DatabaseFile;
 use super::{NAME, file, sql, text};
@@ -40,7 +40,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
 
 /// The connection that writes, and what is known of its content.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenedFile {
     pub(super) connection: Connection,
     pub(super) epoch: Uuid,
     /// What a commit on this connection outlives.
@@ -52,19 +52,19 @@ pub(super) struct Opened {
 }
 
 /// Opens the connection that writes.
-pub(super) fn writer(path: &Path, durability: Durability) -> Result<Opened> {
+pub(super) fn writer(path: &Path, durability: Durability) -> Result<OpenedFile> {
     take(path, durability, false)
 }
 
 /// As [`writer`], also of a file that can only be read: what is there can be looked at.
-pub(super) fn inspector(path: &Path) -> Result<Opened> {
+pub(super) fn inspector(path: &Path) -> Result<OpenedFile> {
     take(path, Durability::Full, true) // what is mended is mended for good
 }
 
-fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<Opened> {
+fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<OpenedFile> {
     let file = DatabaseFile::take(path, may_be_read_only)?;
     let path = file.path();
-    let trust = Trust::of(path);
+    let trust = FileState::of(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(OPEN, path, flags)?;
     let auto_vacuum = connection.query_row(sql::AUTO_VACUUM, [], |row| row.get::<_, i64>(0));
@@ -74,8 +74,8 @@ fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<O
             .execute_batch(sql::SET_AUTO_VACUUM)
             .map_err(convert_at(OPEN, path))?;
     }
-    settle(path, &connection, durability)?;
-    let is_unchecked = trust.settle(path, &mut connection)?;
+    apply_pragmas(path, &connection, durability)?;
+    let is_unchecked = trust.check_now(path, &mut connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     text::register(&connection).map_err(convert_at(OPEN, path))?;
     let migrated = migrate(&mut connection)?;
@@ -89,7 +89,7 @@ fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<O
     let epoch = epoch(&connection).map_err(convert_at(OPEN, path))?;
     file.keep_private(); // now that it is known to be ours
     file.watch_companions();
-    Ok(Opened {
+    Ok(OpenedFile {
         connection,
         file,
         epoch,
@@ -152,7 +152,7 @@ pub(super) fn connect(
 }
 
 /// Has SQLite keep the file as it must be kept, and asks whether it does: what it cannot do it leaves, and says nothing.
-fn settle(path: &Path, connection: &Connection, durability: Durability) -> Result<()> {
+fn apply_pragmas(path: &Path, connection: &Connection, durability: Durability) -> Result<()> {
     let failed = convert_at(OPEN, path);
     let journal = connection.query_row(sql::JOURNAL_WAL, [], |row| row.get::<_, String>(0));
     let journal = journal.map_err(&failed)?;
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_have_a_journal_of_its_kind_is_refused() {
         let memory = Connection::open_in_memory().unwrap();
-        let refused = settle(Path::new("g.db"), &memory, Durability::Full).unwrap_err();
+        let refused = apply_pragmas(Path::new("g.db"), &memory, Durability::Full).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
         assert!(refused.context().contains("has memory and 2"), "{refused}");
     }

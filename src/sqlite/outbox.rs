@@ -5,7 +5,9 @@ use super::{SqliteDatabase, rows, sql};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, GuestId, Timestamp};
-use guestbook_storage::database::{ListDebt, ListRow, Outbox, OwnerTime, Settled, Tally};
+use guestbook_storage::database::{
+    CounterDeltas, ListRow, Outbox, OutboxEntry, OwnerTime, SyncedRange,
+};
 use rusqlite::types::Type;
 use rusqlite::{Error, OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
@@ -16,22 +18,22 @@ impl Outbox for SqliteDatabase {
         self.epoch
     }
 
-    async fn list_debts(
+    async fn outbox_entries(
         &self,
         after: Option<ConversationId>,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<ListDebt>> {
-        self.read("list_debts", move |tx| {
+    ) -> Result<Vec<OutboxEntry>> {
+        self.read("outbox_entries", move |tx| {
             let mut removals = tx.prepare_cached(sql::REMOVALS)?;
-            let gone = removals.query_map([limit], |row| guest(row, 0).map(ListDebt::Gone))?;
-            let mut debts = gone.collect::<rusqlite::Result<Vec<_>>>()?;
-            let mut behind = tx.prepare_cached(sql::LIST_DEBTS)?;
-            let left = limit.saturating_sub(debts.len());
+            let gone = removals.query_map([limit], |row| guest(row, 0).map(OutboxEntry::Gone))?;
+            let mut outbox_entries = gone.collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut behind = tx.prepare_cached(sql::OUTBOX_ENTRIES)?;
+            let left = limit.saturating_sub(outbox_entries.len());
             for row in behind.query_map(params![cursor(after), Time(now), left], list_row)? {
-                debts.push(ListDebt::Behind(row?));
+                outbox_entries.push(OutboxEntry::Behind(row?));
             }
-            Ok(debts)
+            Ok(outbox_entries)
         })
         .await
     }
@@ -61,21 +63,26 @@ impl Outbox for SqliteDatabase {
         .await
     }
 
-    async fn settle(&self, settled: Vec<Settled>, tally: Tally, at: Timestamp) -> Result<()> {
-        self.write("settle", move |tx, _| {
-            settle(tx, &settled, &tally.owners, at)?;
-            if tally.is_empty() {
+    async fn mark_synced(
+        &self,
+        synced_ranges: Vec<SyncedRange>,
+        deltas: CounterDeltas,
+        at: Timestamp,
+    ) -> Result<()> {
+        self.write("mark_synced", move |tx, _| {
+            write_sync_marks(tx, &synced_ranges, &deltas.owners, at)?;
+            if deltas.is_empty() {
                 Ok(())
             } else {
-                count(tx, at, 0, 0, &tally)
+                count(tx, at, 0, 0, &deltas)
             }
         })
         .await
     }
 
-    async fn removals_settled(&self, guests: Vec<GuestId>) -> Result<()> {
+    async fn removals_done(&self, guests: Vec<GuestId>) -> Result<()> {
         self.write("removals_settled", move |tx, _| {
-            let mut remove = tx.prepare_cached(sql::REMOVAL_SETTLE)?;
+            let mut remove = tx.prepare_cached(sql::REMOVAL_DONE)?;
             guests
                 .iter()
                 .try_for_each(|guest| remove.execute([guest.as_str()]).map(drop))
@@ -85,16 +92,16 @@ impl Outbox for SqliteDatabase {
 
     async fn lapse(&self, now: Timestamp, limit: usize) -> Result<usize> {
         let due = self.read("lapse", move |tx| {
-            let mut lapsed = tx.prepare_cached(sql::LISTS_LAPSED)?;
-            let ids = lapsed.query_map(params![Time(now), limit], |row| row.get::<_, Id>(0))?;
+            let mut expired = tx.prepare_cached(sql::LISTS_EXPIRED)?;
+            let ids = expired.query_map(params![Time(now), limit], |row| row.get::<_, Id>(0))?;
             ids.collect::<rusqlite::Result<Vec<_>>>()
         });
         if due.await?.is_empty() {
             return Ok(0); // nothing to do is the common case, and must not cost a commit
         }
         self.write("lapse", move |tx, _| {
-            let mut lapsed = tx.prepare_cached(sql::LISTS_LAPSED)?;
-            let ids = lapsed.query_map(params![Time(now), limit], |row| row.get::<_, Id>(0))?;
+            let mut expired = tx.prepare_cached(sql::LISTS_EXPIRED)?;
+            let ids = expired.query_map(params![Time(now), limit], |row| row.get::<_, Id>(0))?;
             let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
             for id in &ids {
                 tx.prepare_cached(sql::LIST_LAPSE)?.execute([id])?;
@@ -129,14 +136,14 @@ impl Outbox for SqliteDatabase {
 }
 
 /// Marks what is durable in the lists, and adds to the owners' response times.
-pub(super) fn settle(
+pub(super) fn write_sync_marks(
     tx: &Transaction<'_>,
-    settled: &[Settled],
+    synced_ranges: &[SyncedRange],
     owners: &[OwnerTime],
     at: Timestamp,
 ) -> rusqlite::Result<()> {
-    for done in settled {
-        settle_list(tx, done, at)?;
+    for done in synced_ranges {
+        mark_list_synced(tx, done, at)?;
     }
     for time in owners {
         let row = params![time.owner.as_str(), time.requests, time.total_ms];
@@ -145,10 +152,14 @@ pub(super) fn settle(
     Ok(())
 }
 
-/// A conversation that has lapsed, been migrated or erased meanwhile takes no mark, and a message that fell out of the
+/// A conversation that has expired, been migrated or erased meanwhile takes no mark, and a message that fell out of the
 /// window neither: `is_synced` must never claim what the list does not have. A list has no holes, so everything before
 /// what is noted is there as well, also when its own note was lost with the process that held it.
-fn settle_list(tx: &Transaction<'_>, done: &Settled, at: Timestamp) -> rusqlite::Result<()> {
+fn mark_list_synced(
+    tx: &Transaction<'_>,
+    done: &SyncedRange,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
     let id = Id(done.conversation.0);
     let read = |row: &Row<'_>| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?));
     let mut find = tx.prepare_cached(sql::LIST_SYNCED)?;
@@ -159,36 +170,36 @@ fn settle_list(tx: &Transaction<'_>, done: &Settled, at: Timestamp) -> rusqlite:
     let unnoted = from.max(synced);
     if unnoted < first {
         let row = params![id, unnoted, first, Time(at)];
-        tx.prepare_cached(sql::MAPPINGS_SETTLE)?.execute(row)?;
+        tx.prepare_cached(sql::MAPPINGS_MARK_SYNCED)?.execute(row)?;
     }
     let outside = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
     for message in done.messages.iter().skip(outside) {
         let row = params![Id(message.0), Time(at)];
-        tx.prepare_cached(sql::MAPPING_SETTLE)?.execute(row)?;
+        tx.prepare_cached(sql::MAPPING_MARK_SYNCED)?.execute(row)?;
     }
-    tx.prepare_cached(sql::LIST_SETTLE)?
+    tx.prepare_cached(sql::LIST_MARK_SYNCED)?
         .execute(params![id, done.next])?;
     Ok(())
 }
 
-/// Adds to the hour's row: `entries` messages more or fewer, `misses` stored messages beside what the tally holds.
+/// Adds to the hour's row: `entries` messages more or fewer, `misses` stored messages beside what the counter deltas hold.
 pub(super) fn count(
     tx: &Transaction<'_>,
     at: Timestamp,
     entries: i64,
     misses: i64,
-    tally: &Tally,
+    deltas: &CounterDeltas,
 ) -> rusqlite::Result<()> {
-    let misses = misses + i64::try_from(tally.misses).unwrap_or(i64::MAX);
+    let misses = misses + i64::try_from(deltas.misses).unwrap_or(i64::MAX);
     let hour = Time(at.hour());
     let row = params![
         Id(Uuid::now_v7()),
         hour,
         entries,
-        tally.hits,
+        deltas.hits,
         misses,
-        tally.timed,
-        tally.timed_ms
+        deltas.timed,
+        deltas.timed_ms
     ];
     tx.prepare_cached(sql::METRICS_ADD)?.execute(row)?;
     if entries != 0 {

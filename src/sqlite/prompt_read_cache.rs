@@ -6,7 +6,7 @@
 
 use super::cache_version::{CacheVersions, ReadVersion};
 use guestbook_core::{PromptKey, Timestamp};
-use guestbook_storage::database::{CacheVersion, KeptAnswer};
+use guestbook_storage::database::{CacheEntry, CacheVersion};
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use std::hash::RandomState;
@@ -33,7 +33,7 @@ pub(super) struct PromptReadCache {
 pub(super) struct Entry {
     pub(super) version: CacheVersion,
     pub(super) key: PromptKey,
-    pub(super) answer: KeptAnswer,
+    pub(super) answer: CacheEntry,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Default for PromptReadCache {
 
 impl PromptReadCache {
     /// The answer at a key, if it is here and good at `now`.
-    pub(super) fn find(&self, key: &PromptKey, id: Uuid, now: Timestamp) -> Option<KeptAnswer> {
+    pub(super) fn find(&self, key: &PromptKey, id: Uuid, now: Timestamp) -> Option<CacheEntry> {
         let entry = self.entries.get(&id)?;
         if !self.versions.is_fresh(&entry.version) {
             self.entries
@@ -91,12 +91,12 @@ impl PromptReadCache {
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 pub(super) mod tests {
     use super::*;
-    use guestbook_core::{Content, PromptSetting, Scope, content_hash};
+    use guestbook_core::{Content, PromptScope, PromptSetting, content_hash};
 
     /// The key of a prompt, all else being the same.
     pub(crate) fn key(prompt: &str) -> PromptKey {
         let setting = PromptSetting {
-            scope: Scope::Tenant("t".into()),
+            scope: PromptScope::Tenant("t".into()),
             model: "m".into(),
             temperature: None,
             max_tokens: None,
@@ -105,8 +105,8 @@ pub(super) mod tests {
         PromptKey::new(setting, prompt)
     }
 
-    fn answer(prompt: &str, length: usize) -> KeptAnswer {
-        KeptAnswer {
+    fn answer(prompt: &str, length: usize) -> CacheEntry {
+        CacheEntry {
             id: key(prompt).id(),
             prompt: Content::from_stored(prompt),
             response: Content::from_stored(&"x".repeat(length)),

@@ -1,16 +1,16 @@
 //! Answers to prompts that were asked before. Whatever is written here is only a cache, so no commit waits for the disk; only
 //! erasing a guest does, with the rest of the guest.
 
-use super::lookups::{Answers, OPERATION, Sought};
+use super::lookups::{LookupKey, LookupResults, OPERATION};
 use super::rows::{Id, Time};
 use super::{SqliteDatabase, outbox, sql};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{
-    Content, ModelId, PromptKey, PromptSetting, Scope, Timestamp, Vector, content_hash,
+    Content, ModelId, PromptKey, PromptScope, PromptSetting, Timestamp, Vector, content_hash,
 };
 use guestbook_storage::database::{
-    KeptAnswer, NearPrompt, NewAnswer, PromptStats, PromptTally, Prompts, Tally,
+    CacheEntry, CounterDeltas, LookupTotals, NearPrompt, NewCacheEntry, PromptStats, Prompts,
 };
 use rusqlite::types::Type;
 use rusqlite::{Row, Transaction, params};
@@ -21,7 +21,7 @@ impl Prompts for SqliteDatabase {
         &self,
         keys: &[PromptKey],
         now: Timestamp,
-    ) -> Result<Vec<Option<KeptAnswer>>> {
+    ) -> Result<Vec<Option<CacheEntry>>> {
         let (mut found, mut places, mut cold) = (Vec::with_capacity(keys.len()), vec![], vec![]);
         for (at, key) in keys.iter().enumerate() {
             let id = key.id();
@@ -66,7 +66,7 @@ impl Prompts for SqliteDatabase {
         .await
     }
 
-    async fn prompts_put(&self, answers: Vec<NewAnswer>, at: Timestamp) -> Result<()> {
+    async fn prompts_put(&self, answers: Vec<NewCacheEntry>, at: Timestamp) -> Result<()> {
         self.write_lightly("prompts_put", move |tx| {
             let mut put = tx.prepare_cached(sql::PROMPT_PUT)?;
             answers.iter().try_for_each(|answer| {
@@ -98,8 +98,8 @@ impl Prompts for SqliteDatabase {
         .await
     }
 
-    async fn prompts_remove(&self, scope: Option<&Scope>, limit: usize) -> Result<usize> {
-        let scope = scope.map(Scope::to_string);
+    async fn prompts_remove(&self, scope: Option<&PromptScope>, limit: usize) -> Result<usize> {
+        let scope = scope.map(PromptScope::to_string);
         // What is removed on purpose must not come back after a power cut.
         self.write("prompts_remove", move |tx, _| match scope {
             Some(scope) => tx
@@ -129,8 +129,8 @@ impl Prompts for SqliteDatabase {
         self.prompts_delete("prompts_evict", beyond.await?).await
     }
 
-    async fn prompts_tally(&self, tally: PromptTally, at: Timestamp) -> Result<()> {
-        self.write_lightly("prompts_tally", move |tx| count(tx, &tally, at))
+    async fn lookup_totals(&self, deltas: LookupTotals, at: Timestamp) -> Result<()> {
+        self.write_lightly("prompts_tally", move |tx| count(tx, &deltas, at))
             .await
     }
 
@@ -163,7 +163,7 @@ impl Prompts for SqliteDatabase {
 
 impl SqliteDatabase {
     /// The answers at these keys, read together with what others look up meanwhile.
-    async fn look_up(&self, sought: Vec<Sought>, now: Timestamp) -> Answers {
+    async fn look_up(&self, sought: Vec<LookupKey>, now: Timestamp) -> LookupResults {
         let place = self.readers.reserve(OPERATION).await?;
         let (answers, turn) = self.lookups.wait(sought, now); // nothing may keep the turn from being queued
         let cache = self.prompt_cache.clone();
@@ -189,15 +189,15 @@ pub(super) fn erase(tx: &Transaction<'_>, guest: &str) -> rusqlite::Result<u64> 
     Ok(tx.prepare_cached(sql::PROMPTS_ERASE)?.execute([scope])? as u64)
 }
 
-fn count(tx: &Transaction<'_>, tally: &PromptTally, at: Timestamp) -> rusqlite::Result<()> {
+fn count(tx: &Transaction<'_>, deltas: &LookupTotals, at: Timestamp) -> rusqlite::Result<()> {
     let mut given = tx.prepare_cached(sql::PROMPT_GIVEN)?;
     let mut used = tx.prepare_cached(sql::PROMPT_USED)?;
-    for one in &tally.given {
+    for one in &deltas.given {
         given.execute(params![Id(one.id), one.hits])?;
         used.execute(params![Id(one.id), Time(one.last)])?;
     }
     let mut lookups = tx.prepare_cached(sql::USAGE_LOOKUPS)?;
-    for one in &tally.owners {
+    for one in &deltas.owners {
         let counts = &one.counts;
         lookups.execute(params![
             one.owner.as_str(),
@@ -206,18 +206,18 @@ fn count(tx: &Transaction<'_>, tally: &PromptTally, at: Timestamp) -> rusqlite::
             counts.tokens_saved
         ])?;
     }
-    let reads = Tally {
-        hits: tally.hits,
-        misses: tally.misses,
-        ..Tally::default()
+    let reads = CounterDeltas {
+        hits: deltas.hits,
+        misses: deltas.misses,
+        ..CounterDeltas::default()
     };
     outbox::count(tx, at, 0, 0, &reads)?;
     let row = params![
         Time(at.hour()),
-        tally.hits,
-        tally.misses,
-        tally.tokens_saved,
-        tally.saved_ms
+        deltas.hits,
+        deltas.misses,
+        deltas.tokens_saved,
+        deltas.saved_ms
     ];
     tx.prepare_cached(sql::METRICS_LOOKUPS)?.execute(row)?;
     Ok(())

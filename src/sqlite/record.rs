@@ -18,7 +18,7 @@ use uuid::Uuid;
 impl SqliteDatabase {
     pub(super) async fn record_batch(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>> {
         self.write("record", move |tx, settings| {
-            outbox::settle(tx, &batch.settled, &batch.tally.owners, batch.at)?;
+            outbox::write_sync_marks(tx, &batch.synced_ranges, &batch.deltas.owners, batch.at)?;
             let conversations = read_conversations(tx, &batch)?;
             let stored = stored_ids::read(tx, &batch, &conversations)?;
             // Here, because rows of the chats that were just removed may be given again.
@@ -34,8 +34,8 @@ impl SqliteDatabase {
             if let Some(last) = last.filter(|_| count > 0) {
                 text::take_in(tx, last)?;
             }
-            if count > 0 || !batch.tally.is_empty() {
-                outbox::count(tx, batch.at, count, count, &batch.tally)?;
+            if count > 0 || !batch.deltas.is_empty() {
+                outbox::count(tx, batch.at, count, count, &batch.deltas)?;
             }
             Ok(plan.outcomes)
         })

@@ -5,38 +5,39 @@ use super::{NAME, SqliteDatabase, chats, sql, text};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{
-    Best, Budget, Chosen, Conversation, ConversationId, Findings, Hit, Message, ModelId, Outline,
-    Place, Reach, Role, Score, Timestamp, Words, choose,
+    ContextBudget, Conversation, ConversationId, Hit, Message, MessagePosition, MessageSummary,
+    ModelId, Role, Score, SearchResults, SelectedMessage, SelectionRange, Timestamp, TopK, Words,
+    choose,
 };
 use guestbook_storage::database::{
-    ChatKey, Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope,
-    Sought, WordsRequest, no_text_index,
+    ChatKey, Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchQuery, SearchRequest,
+    SearchScope, WordsRequest, no_text_index,
 };
-use guestbook_storage::scan::{Scan, Scanned};
+use guestbook_storage::scan::{ScanResults, VectorScan};
 use rusqlite::{Row, Transaction, params};
 use std::sync::atomic::Ordering;
 
 #[async_trait]
 impl Search for SqliteDatabase {
-    async fn search(&self, asked: SearchRequest) -> Result<Findings> {
+    async fn search(&self, asked: SearchRequest) -> Result<SearchResults> {
         self.read("search", move |tx| {
             let chats = conversations(tx, &asked.scope, asked.now)?;
             match &asked.sought {
-                Sought::Meaning { model, vector } => {
-                    let mut scan = Scan::new(vector, asked.k.get());
+                SearchQuery::Meaning { model, vector } => {
+                    let mut scan = VectorScan::new(vector, asked.k.get());
                     for chat in &chats {
                         let statement = sql::VECTORS_OF_CONVERSATION;
                         compare(tx, statement, chat.id, model, &mut scan, |_| Ok(()))?;
                     }
                     by_meaning(tx, scan.end())
                 }
-                Sought::Text(words) => by_words(tx, &chats, words, asked.k.get()),
+                SearchQuery::Text(words) => by_words(tx, &chats, words, asked.k.get()),
             }
         })
         .await
     }
 
-    async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
+    async fn search_words(&self, asked: WordsRequest) -> Result<SearchResults> {
         if !self.text_index.load(Ordering::Relaxed) {
             return Err(no_text_index(NAME));
         }
@@ -75,13 +76,13 @@ fn compare(
     statement: &str,
     conversation: ConversationId,
     model: &ModelId,
-    scan: &mut Scan,
+    scan: &mut VectorScan,
     mut also: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut select = tx.prepare_cached(statement)?;
     let mut found = select.query(params![Id(conversation.0), model.as_str()])?;
     while let Some(row) = found.next()? {
-        let place = Place {
+        let place = MessagePosition {
             conversation,
             sequence: row.get(0)?,
         };
@@ -91,13 +92,13 @@ fn compare(
     Ok(())
 }
 
-fn by_meaning(tx: &Transaction<'_>, scanned: Scanned) -> rusqlite::Result<Findings> {
+fn by_meaning(tx: &Transaction<'_>, scanned: ScanResults) -> rusqlite::Result<SearchResults> {
     let mut hits = Vec::with_capacity(scanned.best.len());
     for (score, place) in scanned.best {
         let message = message(tx, place)?;
         hits.push(Hit::new(place.conversation, message, score));
     }
-    Ok(Findings {
+    Ok(SearchResults {
         hits,
         searched: scanned.searched,
         of: scanned.of,
@@ -110,9 +111,9 @@ fn by_words(
     chats: &[Conversation],
     words: &Words,
     wanted: usize,
-) -> rusqlite::Result<Findings> {
+) -> rusqlite::Result<SearchResults> {
     let of = chats.iter().map(|chat| chat.message_count).sum();
-    let mut best = Best::of(wanted);
+    let mut best = TopK::of(wanted);
     let mut select = tx.prepare_cached(sql::MESSAGES_DOWN)?;
     for chat in chats {
         let mut found = select.query(params![Id(chat.id.0), i64::MAX, i64::MAX])?;
@@ -121,18 +122,18 @@ fn by_words(
         {
             if words.are_all_in(row.get_ref(3)?.as_str()?) {
                 let sequence = row.get(1)?;
-                best.offer(Place {
+                best.offer(MessagePosition {
                     conversation: chat.id,
                     sequence,
                 });
             }
         }
     }
-    let hit = |place: Place| {
+    let hit = |place: MessagePosition| {
         let message = message(tx, place)?;
         Ok(Hit::new(place.conversation, message, Score::FULL))
     };
-    Ok(Findings {
+    Ok(SearchResults {
         hits: best
             .into_sorted()
             .into_iter()
@@ -154,7 +155,7 @@ fn context(
         None => newest(tx, conversation, asked.budget)?,
         Some((model, vector)) => {
             let mut outline = Vec::new();
-            let mut scan = Scan::new(vector, RELEVANT);
+            let mut scan = VectorScan::new(vector, RELEVANT);
             let statement = sql::MESSAGES_WITH_VECTORS;
             compare(tx, statement, conversation, model, &mut scan, |row| {
                 outline.push(sketch(row, 2)?);
@@ -167,9 +168,9 @@ fn context(
         }
     };
     let chosen = choose(asked.budget, &outline, &relevant);
-    let read = |chosen: Chosen| {
+    let read = |chosen: SelectedMessage| {
         let sequence = chosen.sequence;
-        let place = Place {
+        let place = MessagePosition {
             conversation,
             sequence,
         };
@@ -188,12 +189,12 @@ fn context(
 fn newest(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-    budget: Budget,
-) -> rusqlite::Result<Vec<Outline>> {
+    budget: ContextBudget,
+) -> rusqlite::Result<Vec<MessageSummary>> {
     let mut select = tx.prepare_cached(sql::MESSAGES_SKETCHED)?;
     let mut found = select.query(params![Id(conversation.0), i64::MAX, i64::MAX])?;
     let mut outline = Vec::new();
-    let mut reach = Reach::of(budget);
+    let mut reach = SelectionRange::of(budget);
     while let Some(row) = found.next()? {
         let message = sketch(row, 1)?;
         outline.push(message);
@@ -206,9 +207,9 @@ fn newest(
 }
 
 /// The sequence is the first column; role, tokens and bytes are those from `from` on.
-fn sketch(row: &Row<'_>, from: usize) -> rusqlite::Result<Outline> {
+fn sketch(row: &Row<'_>, from: usize) -> rusqlite::Result<MessageSummary> {
     let role = row.get_ref(from)?.as_str()?;
-    Ok(Outline {
+    Ok(MessageSummary {
         sequence: row.get(0)?,
         role: Role::parse(role).map_err(|_| rows::unreadable(from, "role"))?,
         tokens: row.get(from + 1)?,
@@ -217,7 +218,7 @@ fn sketch(row: &Row<'_>, from: usize) -> rusqlite::Result<Outline> {
 }
 
 /// A message that was seen in the same snapshot.
-pub(super) fn message(tx: &Transaction<'_>, place: Place) -> rusqlite::Result<Message> {
+pub(super) fn message(tx: &Transaction<'_>, place: MessagePosition) -> rusqlite::Result<Message> {
     let mut select = tx.prepare_cached(sql::MESSAGES_UP)?;
     select.query_row(
         params![Id(place.conversation.0), place.sequence, 1],

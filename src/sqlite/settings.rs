@@ -9,7 +9,8 @@ use guestbook_core::error::Result;
 use guestbook_core::{Clock, ConversationId, SystemClock, Timestamp, Ttl};
 use guestbook_storage::database::settings::{Meta, RETIMED_AT, RETIMING};
 use guestbook_storage::database::{
-    Persisted, PersistedSettings, RetimePage, Retimed, SettingsStore, StoredSettings, TableSettings,
+    Persisted, PersistedSettings, ReschedulePage, RescheduledLists, SettingsStore, StoredSettings,
+    TableSettings,
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::path::Path;
@@ -100,7 +101,7 @@ impl Writer {
                 ..settings.clone()
             })
         })?;
-        text::settle(&mut self.connection, settings.text_index)?;
+        text::apply_wanted(&mut self.connection, settings.text_index)?;
         self.settings = Arc::new(settings);
         Ok(())
     }
@@ -137,7 +138,11 @@ impl SettingsStore for SqliteDatabase {
         Ok(false)
     }
 
-    async fn lists_to_retime(&self, now: Timestamp, limit: usize) -> Result<Option<RetimePage>> {
+    async fn lists_to_retime(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Option<ReschedulePage>> {
         self.read("lists_to_retime", move |tx| {
             let stored = read(tx)?;
             let (Some(retiming), Some(held)) = (stored.retiming, stored.held) else {
@@ -149,7 +154,7 @@ impl SettingsStore for SqliteDatabase {
                 retimed(row, held.list_ttl)
             })?;
             let lists = lists.collect::<rusqlite::Result<_>>()?;
-            Ok(Some(RetimePage {
+            Ok(Some(ReschedulePage {
                 lists,
                 at: now,
                 version: stored.version,
@@ -158,13 +163,13 @@ impl SettingsStore for SqliteDatabase {
         .await
     }
 
-    async fn note_retimed(&self, page: RetimePage) -> Result<()> {
+    async fn note_retimed(&self, page: ReschedulePage) -> Result<()> {
         self.write("note_retimed", move |tx, _| note_retimed(tx, &page))
             .await
     }
 }
 
-fn note_retimed(tx: &Transaction<'_>, page: &RetimePage) -> rusqlite::Result<()> {
+fn note_retimed(tx: &Transaction<'_>, page: &ReschedulePage) -> rusqlite::Result<()> {
     let stored = read(tx)?;
     if stored.version != page.version {
         return Ok(());
@@ -191,8 +196,8 @@ fn note_retimed(tx: &Transaction<'_>, page: &RetimePage) -> rusqlite::Result<()>
     .map(drop)
 }
 
-fn retimed(row: &Row<'_>, ttl: Ttl) -> rusqlite::Result<Retimed> {
-    Ok(Retimed {
+fn retimed(row: &Row<'_>, ttl: Ttl) -> rusqlite::Result<RescheduledLists> {
+    Ok(RescheduledLists {
         guest: guest(row, 0)?,
         conversation: ConversationId(row.get::<_, Id>(1)?.0),
         next: row.get(2)?,

@@ -163,15 +163,15 @@ pub(super) const METRICS_CARRY: &str =
 
 pub(super) const LIST_SYNCED: &str = "SELECT list_from, list_synced FROM conversation_cache
     WHERE id = ?1 AND list_expires_at IS NOT NULL AND message_count >= ?2";
-pub(super) const LIST_SETTLE: &str =
+pub(super) const LIST_MARK_SYNCED: &str =
     "UPDATE conversation_cache SET list_synced = ?2 WHERE id = ?1 AND list_synced < ?2";
-pub(super) const MAPPING_SETTLE: &str = "UPDATE cache_content_mapping SET is_synced = 1, last_synced_at = ?2 WHERE id = ?1 AND is_synced = 0";
-pub(super) const MAPPINGS_SETTLE: &str = "UPDATE cache_content_mapping SET is_synced = 1, last_synced_at = ?4
+pub(super) const MAPPING_MARK_SYNCED: &str = "UPDATE cache_content_mapping SET is_synced = 1, last_synced_at = ?2 WHERE id = ?1 AND is_synced = 0";
+pub(super) const MAPPINGS_MARK_SYNCED: &str = "UPDATE cache_content_mapping SET is_synced = 1, last_synced_at = ?4
     WHERE is_synced = 0 AND id IN
         (SELECT id FROM message_cache WHERE conversation_id = ?1 AND sequence >= ?2 AND sequence < ?3)";
 pub(super) const MAPPINGS_UNSYNC: &str = "UPDATE cache_content_mapping SET is_synced = 0
     WHERE is_synced = 1 AND id IN (SELECT id FROM message_cache WHERE conversation_id = ?1 AND sequence < ?2)";
-pub(super) const LIST_DEBTS: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
+pub(super) const OUTBOX_ENTRIES: &str = "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache INDEXED BY conversation_list_debt
     WHERE list_synced < message_count AND list_expires_at IS NOT NULL AND list_expires_at > ?2 AND id > ?1 AND platform = 'guest'
         AND (expires_at IS NULL OR expires_at > ?2)
@@ -184,7 +184,7 @@ pub(super) const LIST_ROW: &str =
     "SELECT user_id, id, list_from, list_expires_at, message_count, list_synced
     FROM conversation_cache WHERE user_id = ?1 AND platform = 'guest' AND list_expires_at > ?2
         AND (expires_at IS NULL OR expires_at > ?2)";
-pub(super) const LISTS_LAPSED: &str =
+pub(super) const LISTS_EXPIRED: &str =
     "SELECT id FROM conversation_cache WHERE list_expires_at <= ?1
     ORDER BY list_expires_at LIMIT ?2";
 pub(super) const LIST_LAPSE: &str =
@@ -192,7 +192,7 @@ pub(super) const LIST_LAPSE: &str =
 pub(super) const REMOVALS: &str = "SELECT guest_id FROM list_removals ORDER BY guest_id LIMIT ?1";
 pub(super) const REMOVAL_ADD: &str =
     "INSERT OR IGNORE INTO list_removals (guest_id, requested_at) VALUES (?1, ?2)";
-pub(super) const REMOVAL_SETTLE: &str = "DELETE FROM list_removals WHERE guest_id = ?1";
+pub(super) const REMOVAL_DONE: &str = "DELETE FROM list_removals WHERE guest_id = ?1";
 
 // Reading.
 
@@ -306,16 +306,16 @@ pub(super) const NOTE_DELETE: &str = "DELETE FROM embedding_notes WHERE message_
 
 // Audit.
 
-pub(super) const DOSSIERS_AFTER: &str =
+pub(super) const AUDITS_AFTER: &str =
     "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at, list_from, list_expires_at
     FROM conversation_cache WHERE id > ?1 ORDER BY id";
-pub(super) const DOSSIERS_OF_GUEST: &str =
+pub(super) const AUDITS_OF_GUEST: &str =
     "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at, list_from, list_expires_at
     FROM conversation_cache WHERE (user_id = ?1 AND platform = 'guest')
         OR (session_id = ?1 AND platform = 'authenticated') ORDER BY id";
-pub(super) const DOSSIER_BY_ID: &str =
+pub(super) const AUDIT_BY_ID: &str =
     "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at, list_from, list_expires_at
     FROM conversation_cache WHERE id = ?1";

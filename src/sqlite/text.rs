@@ -10,7 +10,8 @@ use super::search::message;
 use super::sql;
 use guestbook_core::error::Result;
 use guestbook_core::{
-    Best, ConversationId, Findings, Hit, Place, Platform, Role, Score, Timestamp, indexed,
+    ConversationId, Hit, MessagePosition, Platform, Role, Score, SearchResults, Timestamp, TopK,
+    indexed,
 };
 use guestbook_storage::database::WordsRequest;
 use rusqlite::functions::FunctionFlags;
@@ -40,7 +41,7 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Makes the index and fills it, goes on with filling it where that was cut short, or removes it; writes nothing where that
 /// is done.
-pub(super) fn settle(connection: &mut Connection, wanted: bool) -> Result<()> {
+pub(super) fn apply_wanted(connection: &mut Connection, wanted: bool) -> Result<()> {
     let run = |connection: &mut Connection| {
         let form = noted(connection, FORM_KEY)?;
         match (wanted, form.as_deref()) {
@@ -124,9 +125,12 @@ pub(super) fn take_in(tx: &Transaction<'_>, after: i64) -> rusqlite::Result<()> 
 }
 
 /// The newest messages that have all words.
-pub(super) fn search(tx: &Transaction<'_>, asked: &WordsRequest) -> rusqlite::Result<Findings> {
+pub(super) fn search(
+    tx: &Transaction<'_>,
+    asked: &WordsRequest,
+) -> rusqlite::Result<SearchResults> {
     let of = tx.query_row(sql::ENTRIES, [], |row| row.get(0))?;
-    let mut best: Best<(Timestamp, Place)> = Best::new(asked.k);
+    let mut best: TopK<(Timestamp, MessagePosition)> = TopK::new(asked.k);
     let mut select = tx.prepare_cached(sql::TEXT_PROPOSED)?;
     let mut found = select.query(params![phrase(asked), Time(asked.now)])?;
     while let Some(row) = found.next()? {
@@ -135,19 +139,19 @@ pub(super) fn search(tx: &Transaction<'_>, asked: &WordsRequest) -> rusqlite::Re
             break; // everything that is left was stored before
         }
         if is_hit(row, asked)? {
-            let place = Place {
+            let place = MessagePosition {
                 conversation: ConversationId(row.get::<_, Id>(4)?.0),
                 sequence: row.get(5)?,
             };
             best.offer((stored, place));
         }
     }
-    let hit = |(_, place): (Timestamp, Place)| {
+    let hit = |(_, place): (Timestamp, MessagePosition)| {
         let message = message(tx, place)?;
         Ok(Hit::new(place.conversation, message, Score::FULL))
     };
     let hits: rusqlite::Result<_> = best.into_sorted().into_iter().map(hit).collect();
-    Ok(Findings {
+    Ok(SearchResults {
         hits: hits?,
         searched: of,
         of,
@@ -212,7 +216,7 @@ mod tests {
             let left = Arc::new(AtomicI64::new(allowed));
             let refuses = move || left.fetch_sub(1, Ordering::SeqCst) <= 0;
             connection.commit_hook(Some(refuses)).unwrap();
-            if settle(&mut connection, true).is_ok() {
+            if apply_wanted(&mut connection, true).is_ok() {
                 assert_eq!(found(&connection), (MESSAGES, MESSAGES));
                 break;
             }
@@ -230,12 +234,12 @@ mod tests {
             connection.query_row(count, [], |row| row.get(0)).unwrap()
         };
         let before = schema(&connection);
-        settle(&mut connection, true).unwrap();
+        apply_wanted(&mut connection, true).unwrap();
         assert!(schema(&connection) > before);
-        settle(&mut connection, false).unwrap();
+        apply_wanted(&mut connection, false).unwrap();
         assert_eq!(schema(&connection), before);
         connection.execute(SEED, [1]).unwrap();
-        settle(&mut connection, true).unwrap();
+        apply_wanted(&mut connection, true).unwrap();
         assert_eq!(found(&connection), (1, 1));
         connection.execute("DELETE FROM message_cache", []).unwrap();
         assert_eq!(found(&connection), (0, 0));
@@ -245,13 +249,13 @@ mod tests {
     fn an_index_of_another_form_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let mut connection = connection(&folder.path().join("guestbook.db"));
-        settle(&mut connection, true).unwrap();
+        apply_wanted(&mut connection, true).unwrap();
         connection.execute(SEED, [2]).unwrap();
         connection.execute("DELETE FROM message_words", []).unwrap();
-        settle(&mut connection, true).unwrap();
+        apply_wanted(&mut connection, true).unwrap();
         assert_eq!(found(&connection), (0, 0), "nothing is to be done");
         connection.execute(sql::META_PUT, [FORM_KEY, "0"]).unwrap();
-        settle(&mut connection, true).unwrap();
+        apply_wanted(&mut connection, true).unwrap();
         assert_eq!(found(&connection), (2, 2));
     }
 
@@ -261,12 +265,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut connection = connection(&folder.path().join("guestbook.db"));
         for is_on in [false, true] {
-            settle(&mut connection, true).unwrap();
+            apply_wanted(&mut connection, true).unwrap();
             let trigger = "CREATE TRIGGER message_words_added AFTER INSERT ON message_cache BEGIN
                 INSERT INTO message_words (rowid, words) VALUES (new.rowid, guestbook_words(new.content)); END";
             connection.execute_batch(trigger).unwrap();
             connection.execute(sql::META_PUT, [FORM_KEY, "1"]).unwrap();
-            settle(&mut connection, is_on).unwrap();
+            apply_wanted(&mut connection, is_on).unwrap();
             connection.execute("DELETE FROM message_cache", []).unwrap();
             connection.execute(SEED, [1]).unwrap();
         }

@@ -8,7 +8,7 @@ use guestbook_core::{
 };
 use guestbook_storage::Chats;
 use guestbook_storage::database::{
-    Batch, ChatKey, Embedding, Entry, Group, Outcome, Page, PageStart, TableSettings,
+    Batch, ChatKey, Embedding, Entry, Group, Outcome, PageRange, PageStart, TableSettings,
 };
 use rusqlite::{Connection, params};
 use std::path::Path;
@@ -85,7 +85,7 @@ async fn assert_goes_on(path: &Path, id: MessageId) {
     };
     assert!(first[0].replayed.is_some());
     assert!(matches!(outcomes[1], Outcome::Conflict { .. }));
-    let page = Page {
+    let page = PageRange {
         limit: 9,
         from: PageStart::At(0),
     };

@@ -1,15 +1,15 @@
 //! The one connection that writes: transactions, and what a commit has to have come true before it is told.
 
 use super::cache_version::CacheVersions;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::CheckpointErrors;
 use super::error::{self, convert};
 use super::file::DatabaseFile;
-use super::{NAME, changed, outside, sql};
+use super::{NAME, change_hook, data_version, sql};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_failpoint as failpoint;
 use guestbook_storage::Durability;
 use guestbook_storage::database::TableSettings;
-use guestbook_storage::probe::Probe;
+use guestbook_storage::probe::LastProbe;
 use guestbook_storage::worker::Poison;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use std::sync::Arc;
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) durability: Durability,
-    pub(super) checkpoints: Checkpoints,
+    pub(super) checkpoints: CheckpointErrors,
     pub(super) settings: Arc<TableSettings>,
     pub(super) poison: Poison,
-    pub(super) changed: changed::Changed,
+    pub(super) changed: change_hook::ChangedRows,
     /// Of conversations.
     pub(super) versions: CacheVersions,
     /// Of answers to prompts.
     pub(super) prompt_versions: CacheVersions,
-    pub(super) outside: outside::Outside,
+    pub(super) outside: data_version::DataVersion,
     /// The last failure for want of room. Only a write that changes something shows that there is room again.
     pub(super) full: Option<Error>,
     /// Whether the file could be written when that was tried last.
-    pub(super) probe: Probe,
+    pub(super) probe: LastProbe,
     /// Last, so that it is let go of after the connection.
     pub(super) file: Arc<DatabaseFile>,
 }

@@ -3,7 +3,7 @@
 use crate::Fixture;
 use crate::words::*;
 use guestbook_core::{ConversationId, Role, Timestamp, Ttl, Usage, Window};
-use guestbook_storage::database::{AuditScope, Batch, Repair, Tally, UsageAudit};
+use guestbook_storage::database::{AuditScope, Batch, CounterDeltas, Repair, UsageAudit};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -13,14 +13,21 @@ impl Fixture {
     }
 }
 
-pub async fn a_dossier_holds_the_rows_as_they_are(f: &Fixture) {
+pub async fn a_conversation_audit_holds_the_rows_as_they_are(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
-    let dossier = f.dossier(said[0].conversation).await;
-    assert_eq!(dossier.conversation, f.conversation("g1", noon()).await);
-    assert_eq!(dossier.window, said[2].window);
-    let sequences: Vec<_> = dossier.messages.iter().map(|m| m.sequence).collect();
+    let conversation_audit = f.conversation_audit(said[0].conversation).await;
+    assert_eq!(
+        conversation_audit.conversation,
+        f.conversation("g1", noon()).await
+    );
+    assert_eq!(conversation_audit.window, said[2].window);
+    let sequences: Vec<_> = conversation_audit
+        .messages
+        .iter()
+        .map(|m| m.sequence)
+        .collect();
     assert_eq!(sequences, [0, 1, 2]);
-    for (message, recorded) in dossier.messages.iter().zip(&said) {
+    for (message, recorded) in conversation_audit.messages.iter().zip(&said) {
         assert_eq!(message.id, recorded.id);
         assert_eq!(message.role, Some(Role::User));
         assert_eq!(message.stored_hash, Some(message.found_hash));
@@ -30,7 +37,7 @@ pub async fn a_dossier_holds_the_rows_as_they_are(f: &Fixture) {
     }
 }
 
-pub async fn dossiers_come_page_by_page_each_whole(f: &Fixture) {
+pub async fn conversation_audits_come_page_by_page_each_whole(f: &Fixture) {
     let mut begun = Vec::new();
     for (i, n) in [3, 1, 5, 2, 2].into_iter().enumerate() {
         begun.push(f.chatter(noon(), &format!("g{i}"), n).await[0].conversation);
@@ -39,15 +46,20 @@ pub async fn dossiers_come_page_by_page_each_whole(f: &Fixture) {
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let scope = AuditScope::AllAfter(after);
-        let page = f.database.audit.dossiers(scope, 4).await.unwrap();
-        let counts = page.dossiers.iter().map(|d| d.messages.len());
+        let page = f
+            .database
+            .audit
+            .conversation_audits(scope, 4)
+            .await
+            .unwrap();
+        let counts = page.conversation_audits.iter().map(|d| d.messages.len());
         let before_last: usize = counts.rev().skip(1).sum();
         assert!(before_last < 4, "a page goes on after it is full");
-        for dossier in &page.dossiers {
-            let count = dossier.messages.len() as u64;
-            assert_eq!(dossier.conversation.message_count, count);
+        for conversation_audit in &page.conversation_audits {
+            let count = conversation_audit.messages.len() as u64;
+            assert_eq!(conversation_audit.conversation.message_count, count);
         }
-        seen.extend(page.dossiers.iter().map(|d| d.conversation.id));
+        seen.extend(page.conversation_audits.iter().map(|d| d.conversation.id));
         after = page.next;
         if after.is_none() {
             break;
@@ -64,18 +76,21 @@ pub async fn it_is_known_how_the_tables_are_served(f: &Fixture) {
     assert_eq!(served.model, model("first").to_string());
 }
 
-pub async fn a_guests_dossiers_include_those_a_user_owns_by_now(f: &Fixture) {
+pub async fn a_guests_conversation_audits_include_those_a_user_owns_by_now(f: &Fixture) {
     let first = f.say(noon(), "g1", "hello").await;
     f.migrate(at(1), "g1", "u1").await;
     let second = f.say(at(2), "g1", "hello again").await;
     f.say(at(2), "g2", "someone else").await;
-    let dossiers = f.dossiers(AuditScope::Guest(guest("g1"))).await;
-    let ids: Vec<_> = dossiers.iter().map(|d| d.conversation.id).collect();
+    let conversation_audits = f.conversation_audits(AuditScope::Guest(guest("g1"))).await;
+    let ids: Vec<_> = conversation_audits
+        .iter()
+        .map(|d| d.conversation.id)
+        .collect();
     let mut expected = [first.conversation, second.conversation];
     expected.sort();
     assert_eq!(ids, expected);
     let nobody = AuditScope::Guest(guest("nobody"));
-    assert!(f.dossiers(nobody).await.is_empty());
+    assert!(f.conversation_audits(nobody).await.is_empty());
 }
 
 pub async fn usage_audits_are_everyone_in_order(f: &Fixture) {
@@ -165,24 +180,27 @@ pub async fn metrics_count_by_utc_hour(f: &Fixture) {
     assert_eq!(metrics.requests, 3);
 }
 
-pub async fn reads_are_counted_once_wherever_they_ride(f: &Fixture) {
-    let riding = Batch {
-        tally: reads(3, 2),
+pub async fn reads_are_counted_once_wherever_they_deferred(f: &Fixture) {
+    let deferred = Batch {
+        deltas: reads(3, 2),
         ..Arc::unwrap_or_clone(batch(noon(), vec![group([repeatable(1, "g1", "hello")])]))
     };
-    f.database.chats.record(Arc::new(riding)).await.unwrap();
+    f.database.chats.record(Arc::new(deferred)).await.unwrap();
     let requests = async || f.database.audit.metrics_audit().await.unwrap().requests;
     assert_eq!(requests().await, 6);
     let next_hour = noon().plus(HOUR);
-    let alone = f.database.outbox.settle(Vec::new(), reads(4, 0), next_hour);
+    let alone = f
+        .database
+        .outbox
+        .mark_synced(Vec::new(), reads(4, 0), next_hour);
     alone.await.unwrap();
     assert_eq!(requests().await, 10);
-    let timed = Tally {
+    let timed = CounterDeltas {
         timed: 9,
         timed_ms: 4.5,
-        ..Tally::default()
+        ..CounterDeltas::default()
     };
-    let timed = f.database.outbox.settle(Vec::new(), timed, next_hour);
+    let timed = f.database.outbox.mark_synced(Vec::new(), timed, next_hour);
     timed.await.unwrap();
     let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!(metrics.requests, 10, "a timing is not a request");
@@ -192,7 +210,7 @@ pub async fn reads_are_counted_once_wherever_they_ride(f: &Fixture) {
 pub async fn counters_are_mended(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
     let conversation = said[0].conversation;
-    let hash = f.dossier(conversation).await.conversation.hash;
+    let hash = f.conversation_audit(conversation).await.conversation.hash;
     let counters = |message_count, total_tokens| Repair::Counters {
         conversation,
         hash: hash.clone(),
@@ -200,7 +218,7 @@ pub async fn counters_are_mended(f: &Fixture) {
         total_tokens,
     };
     f.repair(counters(30, 90), at(5)).await;
-    let row = f.dossier(conversation).await.conversation;
+    let row = f.conversation_audit(conversation).await.conversation;
     assert_eq!((row.message_count, row.total_tokens), (30, 90));
     f.repair(counters(3, 9), at(6)).await;
     let row = f.conversation("g1", at(6)).await;
@@ -219,11 +237,11 @@ pub async fn a_window_is_mended(f: &Fixture) {
     for window in [Some(window), None, said[2].window] {
         let repair = Repair::Window {
             conversation,
-            hash: f.dossier(conversation).await.conversation.hash,
+            hash: f.conversation_audit(conversation).await.conversation.hash,
             window,
         };
         f.repair(repair, at(5)).await;
-        assert_eq!(f.dossier(conversation).await.window, window);
+        assert_eq!(f.conversation_audit(conversation).await.window, window);
         let row = f
             .database
             .outbox
@@ -316,7 +334,11 @@ pub async fn what_is_gone_is_not_brought_back_by_a_repair(f: &Fixture) {
     ];
     f.database.audit.repair(repairs, at(2)).await.unwrap();
     assert_eq!(f.history("g1", at(2)).await, None);
-    assert!(f.dossiers(AuditScope::AllAfter(None)).await.is_empty());
+    assert!(
+        f.conversation_audits(AuditScope::AllAfter(None))
+            .await
+            .is_empty()
+    );
     assert!(f.database.audit.orphans(ALL).await.unwrap().is_empty());
 }
 
@@ -324,7 +346,7 @@ pub async fn a_busy_life_leaves_no_orphans(f: &Fixture) {
     for i in 0..6 {
         let name = format!("g{i}");
         let said = f.chatter(at(i), &name, 4).await;
-        f.settle(at(9), &said).await;
+        f.mark_synced(at(9), &said).await;
     }
     f.erase(at(20), "g0").await;
     for (from, to) in [("g1", "u1"), ("g2", "u1"), ("g3", "g3")] {

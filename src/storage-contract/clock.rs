@@ -12,7 +12,10 @@ pub async fn a_clock_set_back_takes_no_promise_back(f: &Fixture) {
     let promised = ahead.window.unwrap();
     let back = f.say(noon(), "g1", "and now").await;
     assert_eq!((back.sequence, back.window), (1, Some(promised)));
-    assert_eq!(f.dossier(back.conversation).await.window, Some(promised));
+    assert_eq!(
+        f.conversation_audit(back.conversation).await.window,
+        Some(promised)
+    );
     // From when the right time has caught up, each message prolongs the list again.
     let later = f.say(noon().plus(HOUR * 2), "g1", "later").await;
     let window = Window {
@@ -38,7 +41,10 @@ pub async fn a_clock_that_was_far_ahead_binds_for_one_ttl_more(f: &Fixture) {
         expires_at: at(1).plus(TTL * 2),
     };
     assert_eq!(back.window, Some(window));
-    assert_eq!(f.dossier(back.conversation).await.window, Some(window));
+    assert_eq!(
+        f.conversation_audit(back.conversation).await.window,
+        Some(window)
+    );
 }
 
 pub async fn messages_keep_their_order_whatever_their_ids_and_times(f: &Fixture) {

@@ -4,7 +4,7 @@ use crate::Fixture;
 use crate::words::*;
 use guestbook_core::{MessageId, Platform, Role, Timestamp};
 use guestbook_storage::database::{
-    Candidate, Embedding, Indexable, Proposal, Recorded, VectorOutcome, VectorUpdate,
+    Candidate, CandidateRequest, Embedding, IndexedVector, Recorded, VectorOutcome, VectorUpdate,
 };
 
 impl Fixture {
@@ -31,8 +31,8 @@ impl Fixture {
         updated.await.unwrap();
     }
 
-    /// Every page of a walk.
-    async fn walk(&self, limit: usize) -> Vec<Indexable> {
+    /// Every page of a full scan.
+    async fn full_scan(&self, limit: usize) -> Vec<IndexedVector> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let page = self
@@ -50,7 +50,7 @@ impl Fixture {
     }
 
     async fn proposed(&self, now: Timestamp, ids: &[u128]) -> Vec<MessageId> {
-        let proposal = Proposal {
+        let proposal = CandidateRequest {
             ids: ids.iter().map(|n| id(*n)).collect(),
             platform: None,
             limit: ALL,
@@ -59,7 +59,7 @@ impl Fixture {
         found.iter().map(|found| found.message.id).collect()
     }
 
-    async fn candidates(&self, now: Timestamp, proposal: Proposal) -> Vec<Candidate> {
+    async fn candidates(&self, now: Timestamp, proposal: CandidateRequest) -> Vec<Candidate> {
         let first = model("first");
         let asked = self.database.corpus.candidates(&first, proposal, now);
         asked.await.unwrap()
@@ -74,7 +74,7 @@ impl Fixture {
     }
 }
 
-fn ids(rows: &[Indexable]) -> Vec<MessageId> {
+fn ids(rows: &[IndexedVector]) -> Vec<MessageId> {
     rows.iter().map(|row| row.id).collect()
 }
 
@@ -86,7 +86,11 @@ pub async fn every_vector_of_a_model_comes_once_in_order_whatever_the_page(f: &F
         .await;
     f.replace("second", 2).await;
     for limit in [1, 2, 3, ALL] {
-        assert_eq!(ids(&f.walk(limit).await), [1, 5, 7, 9].map(id), "{limit}");
+        assert_eq!(
+            ids(&f.full_scan(limit).await),
+            [1, 5, 7, 9].map(id),
+            "{limit}"
+        );
     }
 }
 
@@ -96,13 +100,13 @@ pub async fn an_indexable_row_is_what_was_stored(f: &Fixture) {
     message.sent_at = at(77);
     f.keep(at(0), with(message, Embedding::Vector(vector(4))))
         .await;
-    let row = Indexable {
+    let row = IndexedVector {
         id: id(4),
         role: Role::Tool,
         sent_at: at(77),
         vector: vector(4),
     };
-    assert_eq!(f.walk(ALL).await, std::slice::from_ref(&row));
+    assert_eq!(f.full_scan(ALL).await, std::slice::from_ref(&row));
     let asked = vec![id(4), id(5)];
     let found = f
         .database
@@ -119,7 +123,7 @@ pub async fn what_is_deleted_is_indexed_no_more(f: &Fixture) {
     f.indexed(at(0), 1, "g1").await;
     f.indexed(at(0), 2, "g2").await;
     f.erase(at(1), "g1").await;
-    assert_eq!(ids(&f.walk(ALL).await), [id(2)]);
+    assert_eq!(ids(&f.full_scan(ALL).await), [id(2)]);
     assert_eq!(f.proposed(at(2), &[1, 2]).await, [id(2)]);
 }
 
@@ -129,7 +133,7 @@ pub async fn candidates_come_in_the_order_of_the_proposal_with_everything(f: &Fi
     }
     let recorded = f.indexed(at(0), 8, "g2").await;
     assert_eq!(f.proposed(at(1), &[3, 8, 17, 1]).await, [3, 8, 1].map(id));
-    let proposal = Proposal {
+    let proposal = CandidateRequest {
         ids: [8, 3].map(id).to_vec(),
         platform: None,
         limit: 1,
@@ -151,7 +155,7 @@ pub async fn candidates_are_of_the_platform_that_is_asked_for(f: &Fixture) {
         .await
         .unwrap();
     for (platform, expected) in [(Platform::Authenticated, 1), (Platform::Guest, 2)] {
-        let proposal = Proposal {
+        let proposal = CandidateRequest {
             ids: [2, 1].map(id).to_vec(),
             platform: Some(platform),
             limit: 1,

@@ -92,7 +92,7 @@ pub async fn a_page_is_current_no_more_when_retention_has_removed_its_chat(f: &F
 
 pub async fn a_page_stays_current_while_others_write(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
-    f.settle(noon(), &said).await;
+    f.mark_synced(noon(), &said).await;
     let held = f.held("g1").await;
     f.chatter(noon(), "g2", 3).await;
     f.migrate(noon(), "g2", "u1").await;
@@ -100,7 +100,7 @@ pub async fn a_page_stays_current_while_others_write(f: &Fixture) {
     f.erase(noon(), "g3").await;
     f.database
         .outbox
-        .settle(Vec::new(), reads(3, 1), noon())
+        .mark_synced(Vec::new(), reads(3, 1), noon())
         .await
         .unwrap();
     f.database.chats.expire(noon(), ALL).await.unwrap();

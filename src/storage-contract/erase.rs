@@ -3,7 +3,7 @@
 use crate::Fixture;
 use crate::words::*;
 use guestbook_core::{Role, RowState};
-use guestbook_storage::database::{AuditScope, Embedding, Erased, ListDebt};
+use guestbook_storage::database::{AuditScope, Embedding, Erased, OutboxEntry};
 
 pub async fn erase_leaves_nothing_and_repeats_as_zeros(f: &Fixture) {
     let said = f.chatter(at(0), "g1", 3).await;
@@ -25,7 +25,7 @@ pub async fn erase_leaves_nothing_and_repeats_as_zeros(f: &Fixture) {
     assert_eq!(erased, expected);
     assert_eq!(f.history("g1", at(6)).await, None);
     let scope = AuditScope::Conversation(said[0].conversation);
-    assert!(f.dossiers(scope).await.is_empty());
+    assert!(f.conversation_audits(scope).await.is_empty());
     assert_eq!(f.usage("g1").await.row, None);
     assert!(f.database.audit.orphans(ALL).await.unwrap().is_empty());
     let again = f.erase(at(7), "g1").await;
@@ -37,7 +37,7 @@ pub async fn erase_leaves_nothing_and_repeats_as_zeros(f: &Fixture) {
 pub async fn erase_of_an_unknown_guest_is_zeros_and_owes_nothing(f: &Fixture) {
     let erased = f.erase(noon(), "nobody").await;
     assert_eq!(erased, Erased::default());
-    assert!(f.debts(noon()).await.is_empty());
+    assert!(f.outbox_entries(noon()).await.is_empty());
 }
 
 pub async fn an_erased_guest_begins_anew(f: &Fixture) {
@@ -55,25 +55,29 @@ pub async fn an_erased_guest_begins_anew(f: &Fixture) {
 pub async fn erase_owes_the_removal_of_the_list(f: &Fixture) {
     f.say(at(0), "g1", "hello").await;
     f.erase(at(1), "g1").await;
-    let gone = vec![ListDebt::Gone(guest("g1"))];
-    assert_eq!(f.debts(at(1)).await, gone);
-    assert_eq!(f.debts(at(1)).await, gone, "a debt stays until it is paid");
+    let gone = vec![OutboxEntry::Gone(guest("g1"))];
+    assert_eq!(f.outbox_entries(at(1)).await, gone);
+    assert_eq!(
+        f.outbox_entries(at(1)).await,
+        gone,
+        "a debt stays until it is paid"
+    );
     let paid = f
         .database
         .outbox
-        .removals_settled(vec![guest("g1"), guest("g2")]);
+        .removals_done(vec![guest("g1"), guest("g2")]);
     paid.await.unwrap();
-    assert!(f.debts(at(1)).await.is_empty());
+    assert!(f.outbox_entries(at(1)).await.is_empty());
 }
 
 pub async fn a_new_message_does_not_pay_a_removal(f: &Fixture) {
     f.say(at(0), "g1", "hello").await;
     f.erase(at(1), "g1").await;
     f.say(at(2), "g1", "hello again").await;
-    let debts = f.debts(at(2)).await;
-    assert_eq!(debts[0], ListDebt::Gone(guest("g1")));
-    assert!(matches!(&debts[1], ListDebt::Behind(row) if row.guest == guest("g1")));
-    assert_eq!(debts.len(), 2);
+    let outbox_entries = f.outbox_entries(at(2)).await;
+    assert_eq!(outbox_entries[0], OutboxEntry::Gone(guest("g1")));
+    assert!(matches!(&outbox_entries[1], OutboxEntry::Behind(row) if row.guest == guest("g1")));
+    assert_eq!(outbox_entries.len(), 2);
 }
 
 pub async fn erase_spares_what_the_same_id_owns_as_a_user(f: &Fixture) {

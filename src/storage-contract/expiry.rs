@@ -43,18 +43,21 @@ pub async fn a_silence_of_the_ttl_starts_the_list_anew(f: &Fixture) {
         expires_at: expiry.plus(TTL),
     };
     assert_eq!(after.window, Some(window));
-    assert_eq!(f.dossier(after.conversation).await.window, Some(window));
+    assert_eq!(
+        f.conversation_audit(after.conversation).await.window,
+        Some(window)
+    );
 }
 
 pub async fn a_list_begun_anew_has_lost_the_older_messages(f: &Fixture) {
     let said = f.chatter(at(0), "g1", 2).await;
-    f.settle(at(2), &said).await;
+    f.mark_synced(at(2), &said).await;
     let after = f.say(at(1).plus(TTL), "g1", "I am back").await;
     assert!(f.synced(after.conversation).await.is_empty());
     // A write to the old list, noted late, speaks of a list that is gone.
-    f.settle(after.window.unwrap().expires_at, &said).await;
+    f.mark_synced(after.window.unwrap().expires_at, &said).await;
     assert!(f.synced(after.conversation).await.is_empty());
-    f.settle(at(1).plus(TTL), std::slice::from_ref(&after))
+    f.mark_synced(at(1).plus(TTL), std::slice::from_ref(&after))
         .await;
     assert_eq!(f.synced(after.conversation).await, [2]);
 }
@@ -64,9 +67,9 @@ pub async fn a_list_is_live_until_its_expiry_and_not_at_it(f: &Fixture) {
     let expiry = said.window.unwrap().expires_at;
     let just_before = noon().plus(TTL - INSTANT);
     assert!(f.list_row("g1", just_before).await.is_some());
-    assert_eq!(f.debts(just_before).await.len(), 1);
+    assert_eq!(f.outbox_entries(just_before).await.len(), 1);
     assert_eq!(f.list_row("g1", expiry).await, None);
-    assert!(f.debts(expiry).await.is_empty());
+    assert!(f.outbox_entries(expiry).await.is_empty());
     let rows = f
         .database
         .outbox
@@ -77,28 +80,28 @@ pub async fn a_list_is_live_until_its_expiry_and_not_at_it(f: &Fixture) {
     assert!(f.history("g1", expiry).await.is_some(), "the chat stays");
 }
 
-pub async fn a_lapsed_list_is_no_longer_synced(f: &Fixture) {
+pub async fn a_expired_list_is_no_longer_synced(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
-    f.settle(at(3), &said).await;
+    f.mark_synced(at(3), &said).await;
     let expiry = said[2].window.unwrap().expires_at;
     let conversation = said[0].conversation;
     assert_eq!(f.database.outbox.lapse(at(3), ALL).await.unwrap(), 0);
     assert_eq!(f.synced(conversation).await, [0, 1, 2]);
     assert_eq!(f.database.outbox.lapse(expiry, ALL).await.unwrap(), 1);
     assert!(f.synced(conversation).await.is_empty());
-    assert_eq!(f.dossier(conversation).await.window, None);
+    assert_eq!(f.conversation_audit(conversation).await.window, None);
     assert_eq!(f.database.outbox.lapse(expiry, ALL).await.unwrap(), 0);
-    f.settle(expiry, &said).await;
+    f.mark_synced(expiry, &said).await;
     assert!(f.synced(conversation).await.is_empty());
 }
 
-pub async fn a_lapsed_list_begins_anew_with_the_next_message(f: &Fixture) {
+pub async fn a_expired_list_begins_anew_with_the_next_message(f: &Fixture) {
     let first = f.say(noon(), "g1", "hello").await;
     let expiry = first.window.unwrap().expires_at;
     f.database.outbox.lapse(expiry, ALL).await.unwrap();
     let next = f.say(expiry, "g1", "again").await;
     assert_eq!(next.window.unwrap().from, 1);
-    assert_eq!(f.debts(expiry).await.len(), 1);
+    assert_eq!(f.outbox_entries(expiry).await.len(), 1);
 }
 
 pub async fn lapse_takes_at_most_what_it_is_asked_for(f: &Fixture) {
@@ -120,7 +123,7 @@ pub async fn a_replay_tells_what_its_list_has_now(f: &Fixture) {
     };
     let first = f.keep(noon(), plain(repeatable(1, "g1", "hello"))).await;
     assert_eq!(replay(at(1)).await, Some(ListState::Pending));
-    f.settle(at(2), &[first]).await;
+    f.mark_synced(at(2), &[first]).await;
     assert_eq!(replay(at(3)).await, Some(ListState::Stored));
     // A replay is no new message: it does not prolong the list.
     let expiry = noon().plus(TTL);

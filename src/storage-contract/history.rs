@@ -3,13 +3,13 @@
 use crate::Fixture;
 use crate::words::*;
 use guestbook_core::{ConversationId, Metadata, Platform, Role};
-use guestbook_storage::database::{ChatKey, MessageSize, Page, PageStart};
+use guestbook_storage::database::{ChatKey, MessageSize, PageRange, PageStart};
 use uuid::Uuid;
 
 pub async fn an_unknown_chat_has_no_history(f: &Fixture) {
     assert_eq!(f.history("nobody", noon()).await, None);
     let key = ChatKey::Conversation(ConversationId(Uuid::now_v7()));
-    let page = Page {
+    let page = PageRange {
         limit: 10,
         from: PageStart::At(0),
     };
@@ -43,7 +43,7 @@ pub async fn a_chat_is_read_by_guest_and_by_conversation(f: &Fixture) {
     f.chatter(noon(), "g1", 3).await;
     let by_guest = f.history("g1", noon()).await.unwrap();
     let key = ChatKey::Conversation(by_guest.conversation.id);
-    let page = Page {
+    let page = PageRange {
         limit: ALL,
         from: PageStart::At(0),
     };
@@ -69,7 +69,7 @@ pub async fn the_sizes_of_a_page_are_those_of_its_messages(f: &Fixture) {
         (PageStart::At(4), 3),
         (PageStart::At(0), 0),
     ] {
-        let page = Page { limit, from };
+        let page = PageRange { limit, from };
         let key = ChatKey::Conversation(id);
         let read = f.database.chats.history(&key, page, noon()).await.unwrap();
         let expected: Vec<_> = read
@@ -81,7 +81,7 @@ pub async fn the_sizes_of_a_page_are_those_of_its_messages(f: &Fixture) {
         let sizes = f.database.chats.message_sizes(id, page).await.unwrap();
         assert_eq!(sizes, expected, "{page:?}");
     }
-    let page = Page {
+    let page = PageRange {
         limit: 10,
         from: PageStart::At(0),
     };

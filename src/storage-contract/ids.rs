@@ -3,10 +3,11 @@
 use crate::Fixture;
 use crate::words::*;
 use guestbook_core::{
-    Budget, ClientId, K, MessageId, NewMessage, Role, SearchText, Timestamp, Words,
+    ClientId, ContextBudget, Limit, MessageId, NewMessage, Role, SearchText, Timestamp, Words,
 };
 use guestbook_storage::database::{
-    ChatKey, ContextRequest, Outcome, Page, PageStart, Recorded, SearchRequest, SearchScope, Sought,
+    ChatKey, ContextRequest, Outcome, PageRange, PageStart, Recorded, SearchQuery, SearchRequest,
+    SearchScope,
 };
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -295,7 +296,7 @@ pub async fn every_reader_is_shown_the_id_that_was_sent(f: &Fixture) {
     let said = f.keep_one(at(0), sent("m1", "g1", "a word")).await;
     let key = ChatKey::Conversation(said.conversation);
     for from in [PageStart::At(0), PageStart::Below(9)] {
-        let page = Page { limit: 9, from };
+        let page = PageRange { limit: 9, from };
         let read = f.database.chats.history(&key, page, at(1)).await;
         let message = only(read.unwrap().unwrap().messages);
         assert_eq!(message.external_id.as_deref(), Some("m1"));
@@ -303,8 +304,8 @@ pub async fn every_reader_is_shown_the_id_that_was_sent(f: &Fixture) {
     let text = SearchText::parse("q", "word").unwrap();
     let asked = SearchRequest {
         scope: SearchScope::Guest(guest("g1")),
-        sought: Sought::Text(Words::of("q", &text).unwrap()),
-        k: K::default(),
+        sought: SearchQuery::Text(Words::of("q", &text).unwrap()),
+        k: Limit::default(),
         now: at(1),
     };
     let hit = only(f.database.search.search(asked).await.unwrap().hits);
@@ -314,7 +315,7 @@ pub async fn every_reader_is_shown_the_id_that_was_sent(f: &Fixture) {
     );
     let asked = ContextRequest {
         guest: guest("g1"),
-        budget: Budget::new(9, None).unwrap(),
+        budget: ContextBudget::new(9, None).unwrap(),
         about: None,
         now: at(1),
     };

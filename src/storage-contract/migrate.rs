@@ -3,7 +3,7 @@
 use crate::Fixture;
 use crate::words::*;
 use guestbook_core::{Platform, Role, RowState, Usage};
-use guestbook_storage::database::{AuditScope, ListDebt, Migrated, UsageAudit};
+use guestbook_storage::database::{AuditScope, Migrated, OutboxEntry, UsageAudit};
 
 pub async fn a_migrated_chat_is_the_users(f: &Fixture) {
     let said = f.chatter(at(0), "g1", 3).await;
@@ -18,8 +18,11 @@ pub async fn a_migrated_chat_is_the_users(f: &Fixture) {
     expected.owner = owner("u1");
     expected.platform = Platform::Authenticated;
     assert_eq!(conversation, expected);
-    let dossier = f.dossier(said[0].conversation).await;
-    assert_eq!((dossier.window, dossier.messages.len()), (None, 3));
+    let conversation_audit = f.conversation_audit(said[0].conversation).await;
+    assert_eq!(
+        (conversation_audit.window, conversation_audit.messages.len()),
+        (None, 3)
+    );
 }
 
 pub async fn migrating_again_is_zeros(f: &Fixture) {
@@ -89,10 +92,10 @@ pub async fn migrating_a_guest_who_is_also_a_user_takes_only_the_guests_part(f: 
 
 pub async fn migrated_mappings_change_owner_and_are_not_synced(f: &Fixture) {
     let said = f.chatter(at(0), "g1", 2).await;
-    f.settle(at(2), &said).await;
+    f.mark_synced(at(2), &said).await;
     assert_eq!(f.synced(said[0].conversation).await, [0, 1]);
     f.migrate(at(3), "g1", "u1").await;
-    for message in f.dossier(said[0].conversation).await.messages {
+    for message in f.conversation_audit(said[0].conversation).await.messages {
         let mapping = message.mapping.unwrap();
         assert_eq!((mapping.owner, mapping.is_synced), (owner("u1"), false));
     }
@@ -101,7 +104,10 @@ pub async fn migrated_mappings_change_owner_and_are_not_synced(f: &Fixture) {
 pub async fn a_migrated_list_is_owed_its_removal_and_nothing_else(f: &Fixture) {
     let said = f.chatter(at(0), "g1", 2).await;
     f.migrate(at(3), "g1", "u1").await;
-    assert_eq!(f.debts(at(3)).await, [ListDebt::Gone(guest("g1"))]);
+    assert_eq!(
+        f.outbox_entries(at(3)).await,
+        [OutboxEntry::Gone(guest("g1"))]
+    );
     let row = f
         .database
         .outbox
@@ -110,7 +116,7 @@ pub async fn a_migrated_list_is_owed_its_removal_and_nothing_else(f: &Fixture) {
         .unwrap();
     assert_eq!(row, None);
     // A list write that is noted late does not make a user's message synced.
-    f.settle(at(4), &said).await;
+    f.mark_synced(at(4), &said).await;
     assert!(f.synced(said[0].conversation).await.is_empty());
 }
 
@@ -122,7 +128,7 @@ pub async fn a_migrated_guest_begins_anew(f: &Fixture) {
     assert_eq!(after.sequence, 0);
     assert_eq!(after.conversation_row, RowState::Created);
     assert_eq!(after.usage_row, RowState::Created);
-    let begun = f.dossiers(AuditScope::Guest(guest("g1"))).await;
+    let begun = f.conversation_audits(AuditScope::Guest(guest("g1"))).await;
     assert_eq!(begun.len(), 2, "both were begun by this guest");
 }
 

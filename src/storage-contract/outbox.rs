@@ -1,41 +1,41 @@
-//! Laws of the debts to the lists.
+//! Laws of the outbox entries.
 
 use crate::Fixture;
 use crate::words::*;
-use guestbook_storage::database::{Batch, ListDebt, ListRow};
+use guestbook_storage::database::{Batch, ListRow, OutboxEntry};
 use std::sync::Arc;
 use uuid::Uuid;
 
-fn behind(debt: &ListDebt) -> &ListRow {
-    match debt {
-        ListDebt::Behind(row) => row,
-        ListDebt::Gone(guest) => panic!("not behind, but gone: {guest}"),
+fn behind(outbox_entry: &OutboxEntry) -> &ListRow {
+    match outbox_entry {
+        OutboxEntry::Behind(row) => row,
+        OutboxEntry::Gone(guest) => panic!("not behind, but gone: {guest}"),
     }
 }
 
-pub async fn is_synced_only_after_settle(f: &Fixture) {
+pub async fn is_synced_only_after_mark_synced(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
     let conversation = said[0].conversation;
     assert!(f.synced(conversation).await.is_empty());
-    f.settle(at(3), &said[..2]).await;
+    f.mark_synced(at(3), &said[..2]).await;
     assert_eq!(f.synced(conversation).await, [0, 1]);
-    f.settle(at(4), &said).await;
+    f.mark_synced(at(4), &said).await;
     assert_eq!(f.synced(conversation).await, [0, 1, 2]);
 }
 
-pub async fn what_is_settled_rides_on_a_batch(f: &Fixture) {
+pub async fn what_is_synced_ranges_rides_on_a_batch(f: &Fixture) {
     let first = f.say(at(0), "g1", "one").await;
     let groups = vec![group([repeatable(1, "g1", "two")])];
     let carrying = Batch {
-        settled: vec![settled(&first)],
+        synced_ranges: vec![synced_ranges(&first)],
         ..Arc::unwrap_or_clone(batch(at(1), groups))
     };
     f.database.chats.record(Arc::new(carrying)).await.unwrap();
     assert_eq!(f.synced(first.conversation).await, [0]);
-    assert_eq!(behind(&only(f.debts(at(1)).await)).next, 2);
+    assert_eq!(behind(&only(f.outbox_entries(at(1)).await)).next, 2);
 }
 
-pub async fn a_debt_stands_until_everything_is_settled(f: &Fixture) {
+pub async fn a_outbox_entry_stands_until_everything_is_synced_ranges(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
     let row = ListRow {
         guest: guest("g1"),
@@ -44,20 +44,23 @@ pub async fn a_debt_stands_until_everything_is_settled(f: &Fixture) {
         next: 3,
         synced: 0,
     };
-    assert_eq!(f.debts(at(3)).await, [ListDebt::Behind(row.clone())]);
-    f.settle(at(3), &said[..2]).await;
+    assert_eq!(
+        f.outbox_entries(at(3)).await,
+        [OutboxEntry::Behind(row.clone())]
+    );
+    f.mark_synced(at(3), &said[..2]).await;
     let row = ListRow { synced: 2, ..row };
-    assert_eq!(f.debts(at(3)).await, [ListDebt::Behind(row)]);
-    f.settle(at(3), &said).await;
-    assert!(f.debts(at(3)).await.is_empty());
-    // An older note that comes late does not bring the debt back.
-    f.settle(at(3), &said[..1]).await;
-    assert!(f.debts(at(3)).await.is_empty());
+    assert_eq!(f.outbox_entries(at(3)).await, [OutboxEntry::Behind(row)]);
+    f.mark_synced(at(3), &said).await;
+    assert!(f.outbox_entries(at(3)).await.is_empty());
+    // An older note that comes late does not bring the outbox entry back.
+    f.mark_synced(at(3), &said[..1]).await;
+    assert!(f.outbox_entries(at(3)).await.is_empty());
     f.say(at(4), "g1", "more").await;
-    assert_eq!(f.debts(at(4)).await.len(), 1);
+    assert_eq!(f.outbox_entries(at(4)).await.len(), 1);
 }
 
-pub async fn debts_come_page_by_page_in_order(f: &Fixture) {
+pub async fn outbox_entries_come_page_by_page_in_order(f: &Fixture) {
     let mut owing = Vec::new();
     for i in 0..7 {
         owing.push(f.say(noon(), &format!("g{i}"), "hello").await.conversation);
@@ -68,13 +71,16 @@ pub async fn debts_come_page_by_page_in_order(f: &Fixture) {
         let page = f
             .database
             .outbox
-            .list_debts(after, noon(), 3)
+            .outbox_entries(after, noon(), 3)
             .await
             .unwrap();
         assert!(page.len() <= 3);
         let Some(last) = page.last() else { break };
         after = Some(behind(last).conversation);
-        seen.extend(page.iter().map(|debt| behind(debt).conversation));
+        seen.extend(
+            page.iter()
+                .map(|outbox_entry| behind(outbox_entry).conversation),
+        );
     }
     assert_eq!(seen, owing);
 }
@@ -85,11 +91,16 @@ pub async fn removals_come_first_and_count_for_the_limit(f: &Fixture) {
     }
     f.erase(at(1), "g3").await;
     f.migrate(at(1), "g4", "u1").await;
-    let page = f.database.outbox.list_debts(None, at(1), 3).await.unwrap();
+    let page = f
+        .database
+        .outbox
+        .outbox_entries(None, at(1), 3)
+        .await
+        .unwrap();
     assert_eq!(page.len(), 3);
-    assert!(page[..2].contains(&ListDebt::Gone(guest("g3"))));
-    assert!(page[..2].contains(&ListDebt::Gone(guest("g4"))));
-    assert!(matches!(page[2], ListDebt::Behind(_)));
+    assert!(page[..2].contains(&OutboxEntry::Gone(guest("g3"))));
+    assert!(page[..2].contains(&OutboxEntry::Gone(guest("g4"))));
+    assert!(matches!(page[2], OutboxEntry::Behind(_)));
 }
 
 pub async fn list_rows_are_every_live_list_in_order(f: &Fixture) {
@@ -139,10 +150,10 @@ pub async fn the_epoch_stays(f: &Fixture) {
     assert!(!epoch.is_nil());
 }
 
-pub async fn what_is_settled_includes_everything_before_it(f: &Fixture) {
+pub async fn what_is_synced_ranges_includes_everything_before_it(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
     // The notes of the first two were lost with the process that held them.
-    f.settle(at(4), &said[2..]).await;
+    f.mark_synced(at(4), &said[2..]).await;
     assert_eq!(f.synced(said[0].conversation).await, [0, 1, 2]);
-    assert!(f.debts(at(4)).await.is_empty());
+    assert!(f.outbox_entries(at(4)).await.is_empty());
 }

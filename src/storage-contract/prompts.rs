@@ -2,15 +2,15 @@
 
 use crate::Fixture;
 use crate::words::*;
-use guestbook_core::{PromptKey, PromptSetting, Scope, Timestamp, content_hash};
+use guestbook_core::{PromptKey, PromptScope, PromptSetting, Timestamp, content_hash};
 use guestbook_storage::database::{
-    Embedding, Given, KeptAnswer, LookupCounts, Migrated, NewAnswer, OwnerLookups, PromptStats,
-    PromptTally,
+    CacheEntry, CacheHits, Embedding, LookupCounts, LookupTotals, Migrated, NewCacheEntry,
+    OwnerLookups, PromptStats,
 };
 
 pub fn setting(scope: &str) -> PromptSetting {
     PromptSetting {
-        scope: Scope::parse(scope).unwrap(),
+        scope: PromptScope::parse(scope).unwrap(),
         model: "model".into(),
         temperature: Some(0.2),
         max_tokens: Some(64),
@@ -23,8 +23,8 @@ pub fn key(scope: &str, prompt: &str) -> PromptKey {
 }
 
 /// An answer of 10 bytes and no vector, good for an hour after noon.
-fn answer(scope: &str, prompt: &str) -> NewAnswer {
-    NewAnswer {
+fn answer(scope: &str, prompt: &str) -> NewCacheEntry {
+    NewCacheEntry {
         key: key(scope, prompt),
         prompt: content(prompt),
         response: content(&format!("{prompt:.<width$}", width = 10 - prompt.len())),
@@ -36,15 +36,15 @@ fn answer(scope: &str, prompt: &str) -> NewAnswer {
     }
 }
 
-fn with_vector(scope: &str, prompt: &str, seed: u8) -> NewAnswer {
-    NewAnswer {
+fn with_vector(scope: &str, prompt: &str, seed: u8) -> NewCacheEntry {
+    NewCacheEntry {
         vector: Some((model("first"), vector(seed))),
         ..answer(scope, prompt)
     }
 }
 
 impl Fixture {
-    async fn put(&self, at: Timestamp, answers: impl IntoIterator<Item = NewAnswer>) {
+    async fn put(&self, at: Timestamp, answers: impl IntoIterator<Item = NewCacheEntry>) {
         let answers = answers.into_iter().collect();
         self.database
             .prompts
@@ -53,7 +53,7 @@ impl Fixture {
             .unwrap();
     }
 
-    async fn find(&self, key: PromptKey, now: Timestamp) -> Option<KeptAnswer> {
+    async fn find(&self, key: PromptKey, now: Timestamp) -> Option<CacheEntry> {
         let found = self.database.prompts.prompts_find(&[key], now).await;
         only(found.unwrap())
     }
@@ -84,29 +84,29 @@ impl Fixture {
         self.database.prompts.prompts_stats(now).await.unwrap()
     }
 
-    async fn tally(&self, tally: PromptTally, at: Timestamp) {
+    async fn deltas(&self, deltas: LookupTotals, at: Timestamp) {
         self.database
             .prompts
-            .prompts_tally(tally, at)
+            .lookup_totals(deltas, at)
             .await
             .unwrap();
     }
 }
 
-fn given(scope: &str, prompt: &str, hits: u64, last: Timestamp) -> PromptTally {
-    PromptTally {
+fn given(scope: &str, prompt: &str, hits: u64, last: Timestamp) -> LookupTotals {
+    LookupTotals {
         hits,
-        given: vec![Given {
+        given: vec![CacheHits {
             id: key(scope, prompt).id(),
             hits,
             last,
         }],
-        ..PromptTally::default()
+        ..LookupTotals::default()
     }
 }
 
-fn lookups(name: &str, hits: u64, misses: u64, tokens_saved: u64) -> PromptTally {
-    PromptTally {
+fn lookups(name: &str, hits: u64, misses: u64, tokens_saved: u64) -> LookupTotals {
+    LookupTotals {
         hits,
         misses,
         tokens_saved,
@@ -128,7 +128,7 @@ pub async fn an_answer_comes_back_as_it_was_kept(f: &Fixture) {
     let mut new = with_vector("tenant:t", "ask", 1);
     new.prompt = content("  ask\n");
     f.put(at(0), [new]).await;
-    let expected = KeptAnswer {
+    let expected = CacheEntry {
         id: key("tenant:t", "ask").id(),
         prompt: content("  ask\n"),
         response: content("ask...."),
@@ -166,8 +166,8 @@ pub async fn an_answer_never_leaves_its_scope_its_context_or_its_setting(f: &Fix
     f.put(at(0), [with_vector("tenant:t", "ask", 1)]).await;
     assert!(f.has("tenant:t", "ask").await);
     let change: [fn(&mut PromptSetting); 8] = [
-        |it| it.scope = Scope::parse("tenant:T").unwrap(),
-        |it| it.scope = Scope::parse("guest:t").unwrap(),
+        |it| it.scope = PromptScope::parse("tenant:T").unwrap(),
+        |it| it.scope = PromptScope::parse("guest:t").unwrap(),
         |it| it.context_hash = content_hash("you are rude"),
         |it| it.model = "model2".into(),
         |it| it.temperature = Some(0.3),
@@ -202,7 +202,7 @@ pub async fn settings_that_are_not_given_are_found_as_such(f: &Fixture) {
 pub async fn a_later_answer_takes_the_place_and_keeps_the_hits(f: &Fixture) {
     f.put(at(0), [answer("tenant:t", "ask")]).await;
     assert!(f.has("tenant:t", "ask").await);
-    f.tally(given("tenant:t", "ask", 3, at(1)), at(1)).await;
+    f.deltas(given("tenant:t", "ask", 3, at(1)), at(1)).await;
     let counted = f.find(key("tenant:t", "ask"), at(1)).await.unwrap();
     assert_eq!(counted.hits, 3);
     let [mut second, mut third] = [with_vector("tenant:t", "ask", 1), answer("tenant:t", "ask")];
@@ -265,7 +265,7 @@ pub async fn near_prompts_are_of_one_model_the_last_used_first(f: &Fixture) {
     let mut other = with_vector("tenant:t", "d", 1);
     other.vector = Some((model("second"), vector(1)));
     f.put(at(3), [other, answer("tenant:t", "e")]).await;
-    f.tally(given("tenant:t", "a", 1, at(9)), at(9)).await;
+    f.deltas(given("tenant:t", "a", 1, at(9)), at(9)).await;
     let here = setting("tenant:t");
     assert_eq!(f.near(&here, "first", ALL).await, ["a", "c", "b"]);
     assert_eq!(f.near(&here, "first", 2).await, ["a", "c"]);
@@ -283,7 +283,7 @@ pub async fn the_least_recently_used_are_evicted(f: &Fixture) {
         f.has("tenant:t", "b").await,
         "also one that was looked up before"
     );
-    f.tally(given("tenant:t", "a", 1, at(9)), at(9)).await;
+    f.deltas(given("tenant:t", "a", 1, at(9)), at(9)).await;
     let each = f.prompt_stats(at(9)).await.bytes / 4;
     assert_eq!(each, 10);
     let evict = |bytes, limit| f.database.prompts.prompts_evict(bytes, limit);
@@ -306,8 +306,8 @@ pub async fn the_least_recently_used_are_evicted(f: &Fixture) {
 pub async fn a_use_noted_late_does_not_make_an_answer_older(f: &Fixture) {
     f.put(at(5), [answer("tenant:t", "a"), answer("tenant:t", "b")])
         .await;
-    f.tally(given("tenant:t", "b", 1, at(8)), at(8)).await;
-    f.tally(given("tenant:t", "b", 1, at(1)), at(9)).await;
+    f.deltas(given("tenant:t", "b", 1, at(8)), at(8)).await;
+    f.deltas(given("tenant:t", "b", 1, at(1)), at(9)).await;
     assert_eq!(f.database.prompts.prompts_evict(10, ALL).await.unwrap(), 1);
     let found = f.find(key("tenant:t", "b"), at(9)).await.unwrap();
     assert_eq!(found.hits, 2);
@@ -323,7 +323,7 @@ pub async fn a_scope_is_removed_and_no_other(f: &Fixture) {
         f.has("tenant:t", "a").await,
         "also one that was looked up before"
     );
-    let scope = Scope::parse("tenant:t").unwrap();
+    let scope = PromptScope::parse("tenant:t").unwrap();
     for expected in [2, 1, 0] {
         let removed = f.database.prompts.prompts_remove(Some(&scope), 2).await;
         assert_eq!(removed.unwrap(), expected);
@@ -367,9 +367,9 @@ pub async fn a_guest_without_a_chat_who_becomes_a_user_leaves_no_answers(f: &Fix
 
 pub async fn lookups_are_counted_for_their_owner_and_the_sums_stay_right(f: &Fixture) {
     f.chatter(at(0), "g1", 2).await;
-    f.tally(lookups("g1", 3, 1, 21), at(5)).await;
-    f.tally(lookups("g1", 0, 2, 0), at(6)).await;
-    f.tally(lookups("nobody", 1, 1, 7), at(6)).await;
+    f.deltas(lookups("g1", 3, 1, 21), at(5)).await;
+    f.deltas(lookups("g1", 0, 2, 0), at(6)).await;
+    f.deltas(lookups("nobody", 1, 1, 7), at(6)).await;
     let row = f.usage_row("g1").await;
     assert_eq!(row.total_requests, 2 + 3 + 3);
     assert_eq!((row.cache_hits, row.cache_misses), (3, 2 + 3));
@@ -391,8 +391,8 @@ pub async fn lookups_are_counted_for_their_owner_and_the_sums_stay_right(f: &Fix
 pub async fn lookups_go_with_the_guest_to_the_user(f: &Fixture) {
     f.say(at(0), "g1", "hello").await;
     f.say(at(0), "g2", "hello").await;
-    f.tally(lookups("g1", 2, 1, 10), at(1)).await;
-    f.tally(lookups("g2", 1, 4, 5), at(1)).await;
+    f.deltas(lookups("g1", 2, 1, 10), at(1)).await;
+    f.deltas(lookups("g2", 1, 4, 5), at(1)).await;
     f.migrate(at(2), "g1", "u1").await;
     f.migrate(at(3), "g2", "u1").await;
     let row = f.usage_row("u1").await;
@@ -406,7 +406,7 @@ pub async fn lookups_go_with_the_guest_to_the_user(f: &Fixture) {
 pub async fn a_repair_of_usage_keeps_the_lookups(f: &Fixture) {
     use guestbook_storage::database::Repair;
     f.chatter(at(0), "g1", 2).await;
-    f.tally(lookups("g1", 3, 1, 21), at(5)).await;
+    f.deltas(lookups("g1", 3, 1, 21), at(5)).await;
     let before = f.usage_row("g1").await;
     let repair = Repair::Usage(f.usage("g1").await);
     f.database

@@ -268,7 +268,7 @@ pub async fn an_unannounced_repetition_fails_the_whole_batch(f: &Fixture) {
         group([words("g3", Role::User, "innocent too")]),
     ];
     let tallied = Batch {
-        tally: reads(1, 1),
+        deltas: reads(1, 1),
         ..Arc::unwrap_or_clone(batch(at(1), groups))
     };
     let refused = f
@@ -357,7 +357,7 @@ pub async fn a_large_batch_is_stored_like_a_small_one(f: &Fixture) {
     let sequences: Vec<_> = recorded.iter().map(|r| r.sequence).collect();
     assert_eq!(sequences, (0..1000).collect::<Vec<_>>());
     assert_eq!(f.messages("g1", noon()).await.len(), 1000);
-    let dossier = only(f.dossiers(AuditScope::Guest(guest("g1"))).await);
-    assert_eq!(dossier.conversation.message_count, 1000);
+    let conversation_audit = only(f.conversation_audits(AuditScope::Guest(guest("g1"))).await);
+    assert_eq!(conversation_audit.conversation.message_count, 1000);
     f.assert_usage_adds_up().await;
 }

@@ -4,7 +4,7 @@ use crate::Fixture;
 pub use crate::search::what_retention_has_ended_is_not_found;
 use crate::words::*;
 use guestbook_core::RowState;
-use guestbook_storage::database::{ChatKey, Erased, ListDebt, Migrated, Page, PageStart};
+use guestbook_storage::database::{ChatKey, Erased, Migrated, OutboxEntry, PageRange, PageStart};
 use std::time::Duration;
 
 const INSTANT: Duration = Duration::from_millis(1);
@@ -26,7 +26,7 @@ pub async fn retention_hides_at_once_and_expire_removes(f: &Fixture) {
     assert!(f.history("g1", at(1).plus(KEPT - INSTANT)).await.is_some());
     assert_eq!(f.history("g1", end).await, None);
     let key = ChatKey::Conversation(said[0].conversation);
-    let page = Page {
+    let page = PageRange {
         limit: 1,
         from: PageStart::At(0),
     };
@@ -45,7 +45,10 @@ pub async fn retention_hides_at_once_and_expire_removes(f: &Fixture) {
     };
     assert_eq!(erased, expected);
     assert_eq!(f.usage("g1").await.row, None);
-    assert_eq!(f.debts(end).await, [ListDebt::Gone(guest("g1"))]);
+    assert_eq!(
+        f.outbox_entries(end).await,
+        [OutboxEntry::Gone(guest("g1"))]
+    );
     assert_eq!(f.database.audit.metrics_audit().await.unwrap().entries, 0);
     let again = f.database.chats.expire(end, ALL).await.unwrap();
     assert_eq!(again, Erased::default());
@@ -93,7 +96,10 @@ pub async fn a_message_after_the_end_begins_a_new_chat(f: &Fixture) {
     let metrics = f.database.audit.metrics_audit().await.unwrap();
     assert_eq!((metrics.entries, metrics.messages), (1, 1));
     // The old list is still owed its removal; the list's origin tells it from the new one.
-    assert_eq!(f.debts(end).await[0], ListDebt::Gone(guest("g1")));
+    assert_eq!(
+        f.outbox_entries(end).await[0],
+        OutboxEntry::Gone(guest("g1"))
+    );
 }
 
 pub async fn an_id_from_before_the_end_is_a_new_message(f: &Fixture) {

@@ -3,11 +3,11 @@
 use crate::Fixture;
 use crate::words::*;
 use guestbook_core::{
-    Budget, Findings, K, ModelId, NewMessage, Role, Score, SearchText, Timestamp, Vector, Why,
-    Words,
+    ContextBudget, InclusionReason, Limit, ModelId, NewMessage, Role, Score, SearchResults,
+    SearchText, Timestamp, Vector, Words,
 };
 use guestbook_storage::database::{
-    Context, ContextRequest, Embedding, Group, Recorded, SearchRequest, SearchScope, Sought,
+    Context, ContextRequest, Embedding, Group, Recorded, SearchQuery, SearchRequest, SearchScope,
     VectorOutcome, VectorUpdate,
 };
 
@@ -19,20 +19,20 @@ fn towards(degrees: u8) -> Vector {
     Vector::quantise(&components, DIMENSION).unwrap()
 }
 
-fn meaning(degrees: u8) -> Sought {
+fn query_vector(degrees: u8) -> SearchQuery {
     meaning_of(&model("first"), degrees)
 }
 
-fn meaning_of(model: &ModelId, degrees: u8) -> Sought {
-    Sought::Meaning {
+fn meaning_of(model: &ModelId, degrees: u8) -> SearchQuery {
+    SearchQuery::Meaning {
         model: model.clone(),
         vector: towards(degrees),
     }
 }
 
-fn text(words: &str) -> Sought {
+fn text(words: &str) -> SearchQuery {
     let text = SearchText::parse("q", words).unwrap();
-    Sought::Text(Words::of("q", &text).unwrap())
+    SearchQuery::Text(Words::of("q", &text).unwrap())
 }
 
 fn of_guest(name: &str) -> SearchScope {
@@ -43,7 +43,7 @@ fn of_user(name: &str) -> SearchScope {
     SearchScope::User(owner(name))
 }
 
-fn contents(findings: &Findings) -> Vec<&str> {
+fn contents(findings: &SearchResults) -> Vec<&str> {
     let hits = findings.hits.iter();
     hits.map(|hit| hit.content.as_str()).collect()
 }
@@ -61,20 +61,20 @@ impl Fixture {
     async fn search_at(
         &self,
         scope: SearchScope,
-        sought: Sought,
+        sought: SearchQuery,
         k: usize,
         now: Timestamp,
-    ) -> Findings {
+    ) -> SearchResults {
         let asked = SearchRequest {
             scope,
             sought,
-            k: K::new("k", k).unwrap(),
+            k: Limit::new("k", k).unwrap(),
             now,
         };
         self.database.search.search(asked).await.unwrap()
     }
 
-    async fn search(&self, scope: SearchScope, sought: Sought, k: usize) -> Findings {
+    async fn search(&self, scope: SearchScope, sought: SearchQuery, k: usize) -> SearchResults {
         self.search_at(scope, sought, k, noon()).await
     }
 
@@ -88,7 +88,7 @@ impl Fixture {
     ) -> Option<Context> {
         let asked = ContextRequest {
             guest: guest(name),
-            budget: Budget::new(tokens, recent).unwrap(),
+            budget: ContextBudget::new(tokens, recent).unwrap(),
             about: about.map(|degrees| (model("first"), towards(degrees))),
             now,
         };
@@ -117,14 +117,14 @@ pub async fn the_nearest_vectors_are_found_the_nearest_first(f: &Fixture) {
     ] {
         f.hint("g1", text, degrees).await;
     }
-    let found = f.search(of_guest("g1"), meaning(0), 3).await;
+    let found = f.search(of_guest("g1"), query_vector(0), 3).await;
     assert_eq!(contents(&found), ["nearest", "near", "middle"]);
     assert_eq!((found.searched, found.of), (5, 5));
     for (hit, degrees) in found.hits.iter().zip([2, 10, 40]) {
         let cosine = towards(0).cosine(&towards(degrees)).unwrap();
         assert_eq!(hit.score, Score::new(cosine), "{degrees}");
     }
-    let all = f.search(of_guest("g1"), meaning(0), 100).await;
+    let all = f.search(of_guest("g1"), query_vector(0), 100).await;
     assert_eq!(all.hits.len(), 5);
     assert_eq!(all.hits[..3], found.hits);
 }
@@ -136,7 +136,7 @@ pub async fn a_hit_is_the_message_as_it_was_stored(f: &Fixture) {
     let stored = f
         .keep(at(0), with(message, Embedding::Vector(towards(0))))
         .await;
-    for sought in [meaning(0), text("answer")] {
+    for sought in [query_vector(0), text("answer")] {
         let hit = only(f.search(of_guest("g1"), sought, 1).await.hits);
         assert_eq!(
             (hit.message, hit.conversation),
@@ -156,7 +156,7 @@ pub async fn of_equal_scores_the_newer_comes_first(f: &Fixture) {
         let entry = with(message, Embedding::Vector(towards(30)));
         f.keep(at(0), entry).await;
     }
-    for sought in [meaning(30), text("same")] {
+    for sought in [query_vector(30), text("same")] {
         let found = f.search(of_guest("g1"), sought, 3).await;
         assert_eq!(contents(&found), ["same 7", "same 3", "same 9"]);
     }
@@ -176,7 +176,7 @@ pub async fn vectors_of_other_models_are_never_compared(f: &Fixture) {
         .vectors
         .vectors_update(&second, vec![update], at(1));
     updated.await.unwrap();
-    let found = f.search(of_guest("g1"), meaning(0), 9).await;
+    let found = f.search(of_guest("g1"), query_vector(0), 9).await;
     assert_eq!(contents(&found), ["still of the first"]);
     assert_eq!((found.searched, found.of), (1, 2));
     let found = f.search(of_guest("g1"), meaning_of(&second, 0), 9).await;
@@ -194,7 +194,7 @@ pub async fn a_message_without_a_vector_is_counted_and_not_compared(f: &Fixture)
         let message = words("g1", Role::User, "has none");
         f.keep(at(0), with(message, embedding)).await;
     }
-    let found = f.search(of_guest("g1"), meaning(0), 9).await;
+    let found = f.search(of_guest("g1"), query_vector(0), 9).await;
     assert_eq!(contents(&found), ["has one"]);
     assert_eq!((found.searched, found.of), (1, 4));
     let found = f.search(of_guest("g1"), text("has"), 9).await;
@@ -230,15 +230,15 @@ pub async fn a_text_is_found_by_all_of_its_words(f: &Fixture) {
 pub async fn guests_and_users_find_their_own_only(f: &Fixture) {
     f.hint("g1", "of g1", 0).await;
     f.hint("g2", "of g2", 0).await;
-    for sought in [meaning(0), text("of")] {
+    for sought in [query_vector(0), text("of")] {
         let found = f.search(of_guest("g1"), sought.clone(), 9).await;
         assert_eq!(contents(&found), ["of g1"]);
         assert_eq!(found.of, 1);
         // A guest is no user, whatever its id.
         let found = f.search(of_user("g1"), sought.clone(), 9).await;
-        assert_eq!(found, Findings::default());
+        assert_eq!(found, SearchResults::default());
         let found = f.search(of_guest("nobody"), sought, 9).await;
-        assert_eq!(found, Findings::default());
+        assert_eq!(found, SearchResults::default());
     }
 }
 
@@ -251,7 +251,7 @@ pub async fn a_users_conversations_are_searched_together(f: &Fixture) {
     }
     f.hint("g9", "another user's", 0).await;
     f.migrate(at(1), "g9", "u2").await;
-    let found = f.search(of_user("u1"), meaning(0), 3).await;
+    let found = f.search(of_user("u1"), query_vector(0), 3).await;
     assert_eq!(contents(&found), ["first of 2", "first of 3", "first of 1"]);
     assert_eq!((found.searched, found.of), (6, 6));
     let found = f.search(of_user("u1"), text("of"), 3).await;
@@ -260,20 +260,20 @@ pub async fn a_users_conversations_are_searched_together(f: &Fixture) {
         ["second of 3", "first of 3", "second of 2"]
     );
     assert_eq!((found.searched, found.of), (6, 6));
-    let found = f.search(of_guest("g1"), meaning(0), 3).await;
-    assert_eq!(found, Findings::default());
+    let found = f.search(of_guest("g1"), query_vector(0), 3).await;
+    assert_eq!(found, SearchResults::default());
 }
 
 pub async fn what_was_erased_is_not_found_in_the_moment_after(f: &Fixture) {
     f.hint("g1", "a secret", 0).await;
     f.erase(at(1), "g1").await;
-    for sought in [meaning(0), text("secret")] {
+    for sought in [query_vector(0), text("secret")] {
         let found = f.search(of_guest("g1"), sought, 9).await;
-        assert_eq!(found, Findings::default());
+        assert_eq!(found, SearchResults::default());
     }
     assert_eq!(f.context_at("g1", 99, None, Some(0), at(1)).await, None);
     f.hint("g1", "a fresh start", 50).await;
-    let found = f.search(of_guest("g1"), meaning(0), 9).await;
+    let found = f.search(of_guest("g1"), query_vector(0), 9).await;
     assert_eq!(contents(&found), ["a fresh start"]);
     assert_eq!(f.context("g1", 99, None, None).await.messages.len(), 1);
 }
@@ -293,7 +293,7 @@ pub async fn a_long_chat_is_searched_to_its_beginning(f: &Fixture) {
         let entries = (thousand * 1000..(thousand + 1) * 1000).map(entry);
         f.record(at(0), vec![Group(entries.collect())]).await;
     }
-    let found = f.search(of_guest("g1"), meaning(0), 1).await;
+    let found = f.search(of_guest("g1"), query_vector(0), 1).await;
     assert_eq!(contents(&found), ["message 3 of many"]);
     assert_eq!((found.searched, found.of), (5000, 5000));
     let found = f.search(of_guest("g1"), text("many 7 message"), 9).await;
@@ -335,7 +335,7 @@ pub async fn a_context_is_the_newest_that_fits(f: &Fixture) {
         context
             .messages
             .iter()
-            .all(|one| one.why == Why::Recent && one.tokens == 4)
+            .all(|one| one.why == InclusionReason::Recent && one.tokens == 4)
     );
     assert_eq!((context.searched, context.of), (0, 0));
     assert_eq!(
@@ -356,7 +356,7 @@ pub async fn a_context_has_what_is_relevant_among_the_older(f: &Fixture) {
     assert_eq!(sequences(&context), [2, 3, 6, 7, 8, 9]);
     let why: Vec<_> = context.messages.iter().map(|one| one.why).collect();
     let score = |degrees| Score::new(towards(0).cosine(&towards(degrees)).unwrap());
-    let relevant = |degrees| Why::Relevant(score(degrees));
+    let relevant = |degrees| InclusionReason::Relevant(score(degrees));
     assert_eq!(
         why,
         [
@@ -364,8 +364,8 @@ pub async fn a_context_has_what_is_relevant_among_the_older(f: &Fixture) {
             relevant(5),
             relevant(20),
             relevant(20),
-            Why::Recent,
-            Why::Recent
+            InclusionReason::Recent,
+            InclusionReason::Recent
         ]
     );
     assert_eq!((context.searched, context.of), (10, 10));
@@ -380,11 +380,11 @@ pub async fn what_retention_has_ended_is_not_found(f: &Fixture) {
     f.hint("g1", "kept a week", 0).await;
     let end = at(0).plus(KEPT);
     let before = Timestamp::from_ms(end.ms() - 1);
-    for sought in [meaning(0), text("week")] {
+    for sought in [query_vector(0), text("week")] {
         let found = f.search_at(of_guest("g1"), sought.clone(), 9, before).await;
         assert_eq!(contents(&found), ["kept a week"]);
         let found = f.search_at(of_guest("g1"), sought, 9, end).await;
-        assert_eq!(found, Findings::default());
+        assert_eq!(found, SearchResults::default());
     }
     assert!(
         f.context_at("g1", 99, None, Some(0), before)

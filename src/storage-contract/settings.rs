@@ -3,7 +3,7 @@
 use crate::Fixture;
 use crate::words::*;
 use guestbook_core::{Timestamp, Ttl};
-use guestbook_storage::database::{Persisted, PersistedSettings, RetimePage, StoredSettings};
+use guestbook_storage::database::{Persisted, PersistedSettings, ReschedulePage, StoredSettings};
 use guestbook_storage::list_cache::{Append, NewLife, Origin};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Fixture {
         self.change(Persisted::ListTtl, to).await;
     }
 
-    async fn next_page(&self, now: Timestamp, limit: usize) -> Option<RetimePage> {
+    async fn next_page(&self, now: Timestamp, limit: usize) -> Option<ReschedulePage> {
         let asked = self.database.settings.lists_to_retime(now, limit).await;
         asked.unwrap()
     }
@@ -117,7 +117,7 @@ pub async fn a_longer_life_holds_for_every_live_list_and_brings_none_back(f: &Fi
 
 pub async fn a_shorter_life_ends_the_lists_that_are_older(f: &Fixture) {
     let old = f.say(noon(), "old", "hello").await;
-    f.settle(noon(), std::slice::from_ref(&old)).await;
+    f.mark_synced(noon(), std::slice::from_ref(&old)).await;
     let now = noon().plus(MINUTE);
     f.say(now, "young", "hello").await;
     f.live(MINUTE).await;

@@ -4,7 +4,7 @@ use crate::Fixture;
 use crate::words::*;
 use guestbook_core::error::{ErrorKind, Result};
 use guestbook_storage::Storage;
-use guestbook_storage::database::{AuditScope, ChatKey, Page, PageStart};
+use guestbook_storage::database::{AuditScope, ChatKey, PageRange, PageStart};
 use guestbook_storage::list_cache::{Append, Item, Origin};
 use std::sync::Arc;
 
@@ -43,21 +43,21 @@ pub async fn a_closed_database_refuses_everything(f: &Fixture) {
     database.backend.close().await.unwrap();
     refuses_as_a_store(&*database.backend).await;
     refused(database.chats.record(batch(noon(), Vec::new())).await);
-    let page = Page {
+    let page = PageRange {
         limit: 1,
         from: PageStart::At(0),
     };
     let key = ChatKey::Guest(guest("g1"));
     refused(database.chats.history(&key, page, noon()).await);
     refused(database.chats.erase(&guest("g1"), noon()).await);
-    refused(database.outbox.list_debts(None, noon(), 1).await);
+    refused(database.outbox.outbox_entries(None, noon(), 1).await);
     refused(database.outbox.lapse(noon(), 1).await);
     refused(database.vectors.vectors_pending(None, 1).await);
     let key = crate::prompts::key("guest:g1", "ask");
     refused(database.prompts.prompts_find(&[key], noon()).await);
     refused(database.prompts.prompts_put(Vec::new(), noon()).await);
     let everything = AuditScope::AllAfter(None);
-    refused(database.audit.dossiers(everything, 1).await);
+    refused(database.audit.conversation_audits(everything, 1).await);
     refused(database.audit.repair(Vec::new(), noon()).await);
 }
 

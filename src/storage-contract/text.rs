@@ -3,14 +3,14 @@
 use crate::Fixture;
 use crate::words::*;
 use guestbook_core::error::{ErrorKind, Result};
-use guestbook_core::{Filters, Findings, K, Platform, Role, SearchText, Timestamp, Words};
-use guestbook_storage::database::{Group, SearchRequest, SearchScope, Sought, WordsRequest};
+use guestbook_core::{Filters, Limit, Platform, Role, SearchResults, SearchText, Timestamp, Words};
+use guestbook_storage::database::{Group, SearchQuery, SearchRequest, SearchScope, WordsRequest};
 
 fn sought(words: &str) -> Words {
     Words::of("q", &SearchText::parse("q", words).unwrap()).unwrap()
 }
 
-fn contents(findings: &Findings) -> Vec<&str> {
+fn contents(findings: &SearchResults) -> Vec<&str> {
     let hits = findings.hits.iter();
     hits.map(|hit| hit.content.as_str()).collect()
 }
@@ -22,17 +22,17 @@ impl Fixture {
         k: usize,
         filters: Filters,
         now: Timestamp,
-    ) -> Result<Findings> {
+    ) -> Result<SearchResults> {
         let asked = WordsRequest {
             words: sought(words),
-            k: K::new("k", k).unwrap(),
+            k: Limit::new("k", k).unwrap(),
             filters,
             now,
         };
         self.database.search.search_words(asked).await
     }
 
-    async fn everywhere(&self, words: &str) -> Findings {
+    async fn everywhere(&self, words: &str) -> SearchResults {
         let found = self.ask(words, 100, Filters::default(), at(99)).await;
         found.unwrap()
     }
@@ -152,8 +152,8 @@ pub async fn words_are_the_same_as_within_a_chat(f: &Fixture) {
         };
         let within = SearchRequest {
             scope: SearchScope::Guest(guest("g1")),
-            sought: Sought::Text(sought),
-            k: K::new("k", 100).unwrap(),
+            sought: SearchQuery::Text(sought),
+            k: Limit::new("k", 100).unwrap(),
             now: at(99),
         };
         let within = f.database.search.search(within).await.unwrap();

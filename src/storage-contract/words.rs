@@ -6,9 +6,9 @@ use guestbook_core::{
     NewMessage, OwnerId, Role, Timestamp, Ttl, Usage, Vector,
 };
 use guestbook_storage::database::{
-    AuditScope, AuditedMessage, Batch, ChatKey, Dossier, Embedding, Entry, Erased, Group, History,
-    ListDebt, Migrated, Outcome, Page, PageStart, Recorded, Settled, TableSettings, Tally,
-    UsageAudit,
+    AuditScope, AuditedMessage, Batch, ChatKey, ConversationAudit, CounterDeltas, Embedding, Entry,
+    Erased, Group, History, Migrated, OutboxEntry, Outcome, PageRange, PageStart, Recorded,
+    SyncedRange, TableSettings, UsageAudit,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,11 +144,11 @@ pub fn batch(at: Timestamp, groups: Vec<Group>) -> Arc<Batch> {
 }
 
 /// Hits and misses of reads.
-pub fn reads(hits: u64, misses: u64) -> Tally {
-    Tally {
+pub fn reads(hits: u64, misses: u64) -> CounterDeltas {
+    CounterDeltas {
         hits,
         misses,
-        ..Tally::default()
+        ..CounterDeltas::default()
     }
 }
 
@@ -202,7 +202,7 @@ impl Fixture {
 
     pub async fn history(&self, name: &str, now: Timestamp) -> Option<History> {
         let key = ChatKey::Guest(guest(name));
-        let page = Page {
+        let page = PageRange {
             limit: ALL,
             from: PageStart::At(0),
         };
@@ -220,7 +220,7 @@ impl Fixture {
 
     pub async fn page(&self, name: &str, from: PageStart, limit: usize) -> Vec<u64> {
         let key = ChatKey::Guest(guest(name));
-        let page = Page { limit, from };
+        let page = PageRange { limit, from };
         let history = self
             .database
             .chats
@@ -231,25 +231,30 @@ impl Fixture {
         messages.iter().map(|message| message.sequence).collect()
     }
 
-    pub async fn dossiers(&self, scope: AuditScope) -> Vec<Dossier> {
-        let page = self.database.audit.dossiers(scope, ALL).await.unwrap();
-        page.dossiers
+    pub async fn conversation_audits(&self, scope: AuditScope) -> Vec<ConversationAudit> {
+        let page = self
+            .database
+            .audit
+            .conversation_audits(scope, ALL)
+            .await
+            .unwrap();
+        page.conversation_audits
     }
 
-    pub async fn dossier(&self, conversation: ConversationId) -> Dossier {
+    pub async fn conversation_audit(&self, conversation: ConversationId) -> ConversationAudit {
         let scope = AuditScope::Conversation(conversation);
-        only(self.dossiers(scope).await)
+        only(self.conversation_audits(scope).await)
     }
 
     pub async fn audited(&self, recorded: &Recorded) -> AuditedMessage {
-        let dossier = self.dossier(recorded.conversation).await;
-        let mut messages = dossier.messages.into_iter();
+        let conversation_audit = self.conversation_audit(recorded.conversation).await;
+        let mut messages = conversation_audit.messages.into_iter();
         messages.find(|m| m.id == recorded.id).unwrap()
     }
 
     /// Which sequences of a conversation its list is said to have.
     pub async fn synced(&self, conversation: ConversationId) -> Vec<u64> {
-        let messages = self.dossier(conversation).await.messages;
+        let messages = self.conversation_audit(conversation).await.messages;
         let synced = messages
             .iter()
             .filter(|m| m.mapping.as_ref().unwrap().is_synced);
@@ -271,28 +276,28 @@ impl Fixture {
         }
     }
 
-    pub async fn debts(&self, now: Timestamp) -> Vec<ListDebt> {
+    pub async fn outbox_entries(&self, now: Timestamp) -> Vec<OutboxEntry> {
         self.database
             .outbox
-            .list_debts(None, now, ALL)
+            .outbox_entries(None, now, ALL)
             .await
             .unwrap()
     }
 
     /// Notes that the list has these messages.
-    pub async fn settle(&self, at: Timestamp, recorded: &[Recorded]) {
-        let settled = recorded.iter().map(settled).collect();
+    pub async fn mark_synced(&self, at: Timestamp, recorded: &[Recorded]) {
+        let synced_ranges = recorded.iter().map(synced_ranges).collect();
         let database = &self.database;
         database
             .outbox
-            .settle(settled, Tally::default(), at)
+            .mark_synced(synced_ranges, CounterDeltas::default(), at)
             .await
             .unwrap();
     }
 }
 
-pub fn settled(recorded: &Recorded) -> Settled {
-    Settled {
+pub fn synced_ranges(recorded: &Recorded) -> SyncedRange {
+    SyncedRange {
         conversation: recorded.conversation,
         next: recorded.sequence + 1,
         messages: vec![recorded.id],

@@ -31,7 +31,7 @@ pub struct ConversationState {
     /// Which of them the session list has.
     pub window: Option<Window>,
     /// Set when the window began anew in this batch: earlier messages are no longer in the list.
-    pub lapsed: bool,
+    pub expired: bool,
     /// What the batch adds to the usage of its owner.
     pub counted: Usage,
     /// Where its first new message is among the outcomes: group, place in it.
@@ -62,7 +62,7 @@ impl ConversationState {
             message_count: 0,
             total_tokens: 0,
             window: None,
-            lapsed: false,
+            expired: false,
             counted: Usage::default(),
             first: None,
         }
@@ -72,7 +72,7 @@ impl ConversationState {
     pub fn written(self) -> Self {
         Self {
             is_new: false,
-            lapsed: false,
+            expired: false,
             counted: Usage::default(),
             first: None,
             ..self
@@ -87,7 +87,7 @@ impl ConversationState {
             self.has_user_message = Some(true);
         }
         let window = Window::advance(self.window, sequence, at, ttl);
-        self.lapsed |= window.from == sequence && sequence > 0;
+        self.expired |= window.from == sequence && sequence > 0;
         self.window = Some(window);
         self.hash = chain_link(
             self.hash,

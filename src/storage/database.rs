@@ -1,7 +1,7 @@
 //! The tables: the truth about every message.
 //!
 //! A database is [`Stores`], one trait for each concern, so that no part becomes a list of everything: the chats themselves in
-//! [`Chats`] here, the debts to the lists in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`Corpus`], finding in
+//! [`Chats`] here, the outbox entries in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`Corpus`], finding in
 //! [`Search`], answers to repeated prompts in [`Prompts`], the recount in [`Audit`].
 
 mod audit;
@@ -15,24 +15,24 @@ mod stores;
 mod vectors;
 
 pub use audit::{
-    Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, UsageAudit,
+    Audit, AuditScope, AuditedMessage, ConversationAudit, ConversationAuditPage, FoundMapping,
+    FoundVector, MetricsAudit, Orphan, Repair, UsageAudit,
 };
 pub use cache_version::CacheVersion;
-pub use corpus::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
-pub use outbox::{ListDebt, ListRow, Outbox, Settled};
+pub use corpus::{Candidate, CandidateRequest, IndexedVector, IndexedVectorPage, VectorSource};
+pub use outbox::{ListRow, Outbox, OutboxEntry, SyncedRange};
 pub use prompts::{
-    Given, KeptAnswer, LookupCounts, NearPrompt, NewAnswer, OwnerLookups, PromptStats, PromptTally,
-    Prompts,
+    CacheEntry, CacheHits, LookupCounts, LookupTotals, NearPrompt, NewCacheEntry, OwnerLookups,
+    PromptStats, Prompts,
 };
 pub use search::no_text_index;
 pub use search::{
-    Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
-    WordsRequest,
+    Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchQuery, SearchRequest,
+    SearchScope, WordsRequest,
 };
 pub use settings::{
-    Persisted, PersistedSettings, RetimePage, Retimed, Retiming, SettingsStore, Since,
-    StoredSettings, refused,
+    ListTtlChange, Persisted, PersistedSettings, ReschedulePage, RescheduledLists,
+    SettingsSnapshot, SettingsStore, StoredSettings, refused,
 };
 pub use stores::Stores;
 pub use vectors::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
@@ -69,9 +69,9 @@ pub struct Batch {
     /// Groups of messages; each is stored whole or not at all.
     pub groups: Vec<Group>,
     /// List writes of earlier batches that are now durable. They ride along, so that they cost no commit of their own.
-    pub settled: Vec<Settled>,
+    pub synced_ranges: Vec<SyncedRange>,
     /// Reads and timings since the last batch, riding along likewise.
-    pub tally: Tally,
+    pub deltas: CounterDeltas,
 }
 
 impl Batch {
@@ -124,7 +124,7 @@ impl Embedding {
 
 /// What `cache_metrics` counts besides stored messages.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally {
+pub struct CounterDeltas {
     /// Reads that found something.
     pub hits: u64,
     /// Reads that found nothing.
@@ -148,13 +148,13 @@ pub struct OwnerTime {
     pub total_ms: f64,
 }
 
-impl Tally {
+impl CounterDeltas {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.hits + self.misses + self.timed == 0
     }
 
-    /// Adds another tally to this one.
+    /// Adds another counter deltas to this one.
     pub fn add(&mut self, other: Self) {
         self.hits += other.hits;
         self.misses += other.misses;
@@ -213,7 +213,7 @@ pub enum ChatKey {
 
 /// Which messages of a conversation to read.
 #[derive(Clone, Copy, Debug)]
-pub struct Page {
+pub struct PageRange {
     /// At most so many.
     pub limit: usize,
     /// From which side.
@@ -312,13 +312,18 @@ pub trait Chats: std::fmt::Debug + Send + Sync {
     async fn record(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>>;
 
     /// A page of a conversation; `None` when there is none, or retention has ended it at `now`.
-    async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>>;
+    async fn history(
+        &self,
+        chat: &ChatKey,
+        page: PageRange,
+        now: Timestamp,
+    ) -> Result<Option<History>>;
 
     /// How large the messages of a page are, in order of sequence; their contents are not read. None where there is no conversation.
     async fn message_sizes(
         &self,
         conversation: ConversationId,
-        page: Page,
+        page: PageRange,
     ) -> Result<Vec<MessageSize>>;
 
     /// Whether nothing that was acknowledged has changed a conversation since a page of it was read. Never waits, and is false
@@ -335,11 +340,11 @@ pub trait Chats: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<Conversation>>;
 
     /// Removes every row of a guest, answers in the guest's own scope included, in one transaction and leaves the removal of
-    /// the list as a debt.
+    /// the list as an outbox entry.
     async fn erase(&self, guest: &GuestId, at: Timestamp) -> Result<Erased>;
 
     /// Makes a guest's chat a user's, in one transaction: conversation, counters, mappings, a `cache_migrations` row, and
-    /// the removal of the list as a debt. Answers in the guest's own scope go, also where there is no chat: a user has none.
+    /// the removal of the list as an outbox entry. Answers in the guest's own scope go, also where there is no chat: a user has none.
     async fn migrate(&self, guest: &GuestId, user: &OwnerId, at: Timestamp) -> Result<Migrated>;
 
     /// Writes the `cache_migrations` row of a migration that failed.

@@ -33,14 +33,14 @@ impl fmt::Display for Durability {
 
 /// What a backend promises of what it has acknowledged, as it is set now.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Promise {
+pub struct DurabilityReport {
     /// How much of it outlives what.
     pub durability: Durability,
     /// The settings behind it, in the backend's own words: `synchronous=FULL`.
     pub settings: String,
 }
 
-impl Promise {
+impl DurabilityReport {
     /// A promise and the settings behind it.
     pub fn new(durability: Durability, settings: impl Into<String>) -> Self {
         Self {

@@ -25,7 +25,7 @@ pub mod stored_ids;
 pub mod worker;
 
 pub use database::{Chats, Stores};
-pub use durability::{Durability, Promise};
+pub use durability::{Durability, DurabilityReport};
 pub use list_cache::ListCache;
 
 use async_trait::async_trait;
@@ -51,7 +51,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn fatal(&self) -> Option<Error>;
 
     /// What outlives which failure once it was acknowledged, as the backend is set at this moment.
-    async fn durability(&self) -> Result<Promise>;
+    async fn durability(&self) -> Result<DurabilityReport>;
 
     /// How much it holds.
     async fn stats(&self) -> Result<Stats>;

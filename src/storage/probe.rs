@@ -11,9 +11,9 @@ const BAD: Duration = Duration::from_millis(250);
 
 /// What became of the last probe.
 #[derive(Debug, Default)]
-pub struct Probe(Option<(Instant, Result<()>)>);
+pub struct LastProbe(Option<(Instant, Result<()>)>);
 
-impl Probe {
+impl LastProbe {
     /// The outcome of the last probe, if it was a moment ago.
     pub fn last(&self) -> Option<Result<()>> {
         let (at, outcome) = self.0.as_ref()?;
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn an_outcome_is_good_for_a_moment_and_a_failure_for_a_shorter_one() {
-        let mut probe = Probe::default();
+        let mut probe = LastProbe::default();
         assert!(probe.last().is_none());
         assert!(probe.note(Ok(())).is_ok());
         assert!(matches!(probe.last(), Some(Ok(()))));

@@ -1,36 +1,36 @@
 //! Comparing stored vectors with one that is sought, row by row: the same for every store of tables.
 
-use guestbook_core::{Best, Place, Probe, Score, Vector, square};
+use guestbook_core::{MessagePosition, QuantizedQuery, Score, TopK, Vector, square};
 
 /// A search by meaning while it goes through the rows.
 #[derive(Debug)]
-pub struct Scan {
-    probe: Probe,
+pub struct VectorScan {
+    probe: QuantizedQuery,
     /// The row at hand, as signed bytes.
     row: Vec<i8>,
-    best: Best<(Score, Place)>,
+    best: TopK<(Score, MessagePosition)>,
     searched: u64,
     of: u64,
 }
 
 /// What a scan found.
 #[derive(Debug)]
-pub struct Scanned {
+pub struct ScanResults {
     /// The best, the best first.
-    pub best: Vec<(Score, Place)>,
+    pub best: Vec<(Score, MessagePosition)>,
     /// Messages that were compared.
     pub searched: u64,
     /// Messages that were seen.
     pub of: u64,
 }
 
-impl Scan {
+impl VectorScan {
     /// A scan that keeps the `keep` best.
     pub fn new(sought: &Vector, keep: usize) -> Self {
         Self {
-            probe: Probe::new(sought),
+            probe: QuantizedQuery::new(sought),
             row: Vec::with_capacity(sought.dimension()),
-            best: Best::of(keep),
+            best: TopK::of(keep),
             searched: 0,
             of: 0,
         }
@@ -38,7 +38,7 @@ impl Scan {
 
     /// Looks at a message; `stored` is its vector of the model that is sought, if it has one. Bytes that are no vector of
     /// that model, which only damage can leave behind, are not compared.
-    pub fn see(&mut self, place: Place, stored: Option<&[u8]>) {
+    pub fn see(&mut self, place: MessagePosition, stored: Option<&[u8]>) {
         self.of += 1;
         let Some(stored) = stored else { return };
         self.row.clear();
@@ -55,8 +55,8 @@ impl Scan {
     }
 
     /// What was found.
-    pub fn end(self) -> Scanned {
-        Scanned {
+    pub fn end(self) -> ScanResults {
+        ScanResults {
             best: self.best.into_sorted(),
             searched: self.searched,
             of: self.of,

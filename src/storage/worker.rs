@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
-type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
+type WorkerJob<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// The reason why a store must not be used any more, shared by its threads and whoever holds its state. Set once.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ fn panicked(backend: &'static str, panic: &(dyn std::any::Any + Send)) -> Error 
 pub struct Worker<T> {
     backend: &'static str,
     /// Taken by `close`, after which no job can be sent.
-    jobs: Mutex<Option<mpsc::Sender<Job<T>>>>,
+    jobs: Mutex<Option<mpsc::Sender<WorkerJob<T>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     poison: Poison,
 }
@@ -76,7 +76,7 @@ impl<T: 'static> Worker<T> {
     where
         T: Send,
     {
-        let (jobs, waiting) = mpsc::channel::<Job<T>>(queue);
+        let (jobs, waiting) = mpsc::channel::<WorkerJob<T>>(queue);
         let waiting = Arc::new(Mutex::new(waiting));
         let start = |(index, state): (usize, T)| {
             let (waiting, held) = (Arc::clone(&waiting), poison.clone());
@@ -109,7 +109,7 @@ impl<T: 'static> Worker<T> {
     ) -> Result<R> {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs(operation)?;
-        let job: Job<T> = Box::new(move |state| {
+        let job: WorkerJob<T> = Box::new(move |state| {
             // The caller may have gone away; its answer has then nobody to go to.
             let _ = reply.send(work(state));
         });
@@ -119,19 +119,19 @@ impl<T: 'static> Worker<T> {
     }
 
     /// A place in the queue, if there is one now and the store can be used.
-    pub fn try_reserve(&self) -> Option<Slot<T>> {
+    pub fn try_reserve(&self) -> Option<QueuePermit<T>> {
         self.jobs("reserve")
             .ok()?
             .try_reserve_owned()
             .ok()
-            .map(Slot)
+            .map(QueuePermit)
     }
 
     /// A place in the queue, waited for.
-    pub async fn reserve(&self, operation: &'static str) -> Result<Slot<T>> {
+    pub async fn reserve(&self, operation: &'static str) -> Result<QueuePermit<T>> {
         let place = self.jobs(operation)?.reserve_owned().await;
         place
-            .map(Slot)
+            .map(QueuePermit)
             .map_err(|_| self.gone(operation, "its thread has ended"))
     }
 
@@ -146,7 +146,7 @@ impl<T: 'static> Worker<T> {
         })
     }
 
-    fn jobs(&self, operation: &'static str) -> Result<mpsc::Sender<Job<T>>> {
+    fn jobs(&self, operation: &'static str) -> Result<mpsc::Sender<WorkerJob<T>>> {
         self.poison.check()?;
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let jobs = jobs.clone();
@@ -184,9 +184,9 @@ impl<T: 'static> Worker<T> {
 }
 
 /// A place in the queue of a worker.
-pub struct Slot<T>(mpsc::OwnedPermit<Job<T>>);
+pub struct QueuePermit<T>(mpsc::OwnedPermit<WorkerJob<T>>);
 
-impl<T> Slot<T> {
+impl<T> QueuePermit<T> {
     /// Has `work` run in this place. It is dropped instead where the store is poisoned before its turn.
     pub fn run(self, work: impl FnOnce(&mut T) + Send + 'static) {
         drop(self.0.send(Box::new(work)));
@@ -204,7 +204,7 @@ impl<T> std::fmt::Debug for Worker<T> {
 fn run<T>(
     backend: &'static str,
     mut state: T,
-    waiting: &Mutex<mpsc::Receiver<Job<T>>>,
+    waiting: &Mutex<mpsc::Receiver<WorkerJob<T>>>,
     poison: &Poison,
 ) {
     loop {

@@ -5,9 +5,10 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail
 
-mod bodies;
+mod body_budget;
 mod chunks;
 mod crowd;
+mod drain;
 mod framing;
 mod heads;
 mod idle;
@@ -18,5 +19,4 @@ mod peak;
 mod row;
 mod slow;
 mod table;
-mod unread;
 mod wire;

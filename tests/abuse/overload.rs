@@ -143,7 +143,7 @@ async fn twice_the_load_it_can_carry_is_shed_with_503_and_grows_nothing() {
         "the memory grew"
     );
 
-    settles(taken, threads, files).await;
+    marks_synced(taken, threads, files).await;
     let saved = (carried.saved + count(&fates.saved)) * MESSAGES + WARMING;
     let stored = stored(&place);
     assert!(
@@ -390,7 +390,7 @@ fn median(numbers: &[u64]) -> u64 {
 }
 
 /// Connections and threads are given back.
-async fn settles(taken: Taken, threads: u64, files: usize) {
+async fn marks_synced(taken: Taken, threads: u64, files: usize) {
     let since = Instant::now();
     while taken.threads() > threads || taken.files() > files + 2 {
         assert!(

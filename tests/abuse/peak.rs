@@ -2,7 +2,7 @@
 //!
 //! Seen to fail: with the body held in pieces that are joined at its end, as it once was, it said `8388607 bytes took 14.6 MiB`.
 
-use crate::bodies::{LIMIT, chunked, of_size};
+use crate::body_budget::{LIMIT, chunked, of_size};
 use crate::row::{HELLO, post};
 use crate::wire::Wire;
 use guestbook_testkit::process::{Place, Running};

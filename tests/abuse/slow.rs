@@ -159,15 +159,15 @@ fn say(wire: &mut Wire) {
 }
 
 /// What others saw.
-struct Served {
+struct ServedClients {
     times: usize,
     amid_most: usize,
     slowest: Duration,
 }
 
 /// Good clients, each on a new connection; all of them must be served.
-fn others(address: SocketAddr, stop: &AtomicBool, crowd: &Crowd) -> Served {
-    let mut served = Served {
+fn others(address: SocketAddr, stop: &AtomicBool, crowd: &Crowd) -> ServedClients {
+    let mut served = ServedClients {
         times: 0,
         amid_most: 0,
         slowest: Duration::ZERO,

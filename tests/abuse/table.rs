@@ -8,7 +8,7 @@
 
 use crate::row::{After, Holds, Row, Then, post};
 use crate::wire::{Reply, Wire};
-use crate::{bodies, chunks, framing, heads, leaving, paths};
+use crate::{body_budget, chunks, framing, heads, leaving, paths};
 use guestbook_testkit::client::assert_problem;
 use guestbook_testkit::process::{Place, Running};
 use rusqlite::{Connection, OpenFlags};
@@ -66,7 +66,7 @@ fn all() -> Vec<Row> {
         chunks::rows(),
         heads::rows(),
         paths::rows(),
-        bodies::rows(),
+        body_budget::rows(),
         leaving::rows(),
     ];
     tables.concat()

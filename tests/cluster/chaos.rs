@@ -2,8 +2,8 @@
 //!
 //! `GUESTBOOK_TEST_SEED` repeats a run, `GUESTBOOK_TEST_ROUNDS` or `GUESTBOOK_TEST_LONG` make it longer.
 
-use crate::rig::{Rig, figure, stopped};
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, Plan, Talker, rounds};
+use crate::harness::{ClusterHarness, figure, stopped};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, Oracle, Plan, Talker, rounds};
 use guestbook_testkit::process::Running;
 use guestbook_testkit::servers::Proxy;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Both servers behind a bad network, and two nodes.
-struct Stage {
-    rig: Rig,
+struct ProxiedServers {
+    harness: ClusterHarness,
     to_postgres: Proxy,
     to_redis: Proxy,
 }
 
-impl Stage {
+impl ProxiedServers {
     fn node(&self) -> Running {
-        let database = self.to_postgres.before(&self.rig.database_url());
-        let cache = self.to_redis.before(&self.rig.redis.url());
-        self.rig.node_at(&database, &cache)
+        let database = self.to_postgres.before(&self.harness.database_url());
+        let cache = self.to_redis.before(&self.harness.redis.url());
+        self.harness.node_at(&database, &cache)
     }
 
     async fn postgres_fails(&self, way: u64, moment: Duration) {
-        let postgres = &self.rig.postgres;
+        let postgres = &self.harness.postgres;
         match way {
             0 => {
                 postgres.kill().await;
@@ -54,7 +54,7 @@ impl Stage {
     }
 
     async fn redis_fails(&self, way: u64, moment: Duration) {
-        let redis = &self.rig.redis;
+        let redis = &self.harness.redis;
         match way {
             0 => {
                 redis.kill().await;
@@ -80,8 +80,8 @@ impl Stage {
 }
 
 /// Guests who are deleted or sign up, until it is over.
-async fn come_and_go(ledger: Arc<Ledger>, nodes: Nodes, over: Arc<AtomicBool>) {
-    let mut talker = Talker::new(1000, &ledger, &nodes);
+async fn come_and_go(oracle: Arc<Oracle>, nodes: Nodes, over: Arc<AtomicBool>) {
+    let mut talker = Talker::new(1000, &oracle, &nodes);
     for round in 0.. {
         if over.load(Ordering::Relaxed) {
             return;
@@ -94,15 +94,15 @@ async fn come_and_go(ledger: Arc<Ledger>, nodes: Nodes, over: Arc<AtomicBool>) {
 async fn everything_fails_in_any_order() {
     let rounds = rounds(8, 60);
     let mut dice = Dice::thrown();
-    let rig = Rig::durable().await;
-    let stage = Stage {
-        to_postgres: Proxy::start(&rig.postgres.address()),
-        to_redis: Proxy::start(&rig.redis.address()),
-        rig,
+    let harness = ClusterHarness::durable().await;
+    let proxied = ProxiedServers {
+        to_postgres: Proxy::start(&harness.postgres.address()),
+        to_redis: Proxy::start(&harness.redis.address()),
+        harness,
     };
-    let mut nodes = [stage.node(), stage.node()];
-    let (ledger, places) = (
-        Arc::new(Ledger::default()),
+    let mut nodes = [proxied.node(), proxied.node()];
+    let (oracle, places) = (
+        Arc::new(Oracle::default()),
         Nodes::of(&[&nodes[0], &nodes[1]]),
     );
     let plan = Plan {
@@ -110,21 +110,21 @@ async fn everything_fails_in_any_order() {
         requests: 100_000,
         ..Plan::light()
     };
-    let load = Load::start(&ledger, &places, plan);
+    let load = Load::start(&oracle, &places, plan);
     let over = Arc::new(AtomicBool::new(false));
     let others = tokio::spawn(come_and_go(
-        Arc::clone(&ledger),
+        Arc::clone(&oracle),
         places.clone(),
         Arc::clone(&over),
     ));
     for round in 0..rounds {
-        ledger.progress(30).await;
+        oracle.progress(30).await;
         let (postgres, redis, node) = (dice.roll(6), dice.roll(6), dice.roll(4));
         let moments = [(); 3].map(|()| dice.between(Duration::ZERO, Duration::from_millis(400)));
         println!("round {round}: PostgreSQL {postgres} Redis {redis} node {node} {moments:?}");
         tokio::join!(
-            stage.postgres_fails(postgres, moments[0]),
-            stage.redis_fails(redis, moments[1]),
+            proxied.postgres_fails(postgres, moments[0]),
+            proxied.redis_fails(redis, moments[1]),
             async {
                 tokio::time::sleep(moments[2] / 2).await;
                 match node {
@@ -135,22 +135,22 @@ async fn everything_fails_in_any_order() {
             }
         );
         if node < 2 {
-            nodes[1] = stage.node();
+            nodes[1] = proxied.node();
             places.set(1, &nodes[1]);
         }
     }
     let since = Instant::now();
-    ledger.progress(30).await;
+    oracle.progress(30).await;
     over.store(true, Ordering::Relaxed);
     others.await.unwrap();
     load.finish().await;
-    ledger.until_listed(&stage.rig).await;
+    oracle.until_listed(&proxied.harness).await;
     figure(
         "everything in its place after the last failure",
         since.elapsed(),
     );
-    ledger
-        .assert_clean(&stage.rig, &[&nodes[0].client, &nodes[1].client])
+    oracle
+        .assert_clean(&proxied.harness, &[&nodes[0].client, &nodes[1].client])
         .await;
     nodes.into_iter().map(stopped).for_each(drop);
 }

@@ -1,8 +1,8 @@
-//! The ledger notices every fault that it is there to notice: otherwise it would find nothing wrong in any other test.
+//! The oracle notices every fault that it is there to notice: otherwise it would find nothing wrong in any other test.
 
-use crate::rig::{Rig, stopped};
+use crate::harness::{ClusterHarness, stopped};
 use guestbook_testkit::client::said;
-use guestbook_testkit::oracle::{KINDS, Ledger, Nodes, Talker};
+use guestbook_testkit::oracle::{KINDS, Nodes, Oracle, Talker};
 use std::sync::Arc;
 
 /// Six messages of each guest of one client.
@@ -34,22 +34,23 @@ const FAULTS: &str = "
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_is_noticed() {
-    let rig = Rig::fast().await;
-    let node = rig.node();
-    let ledger = Arc::new(Ledger::default());
-    let mut talker = Talker::new(0, &ledger, &Nodes::of(&[&node]));
+    let harness = ClusterHarness::fast().await;
+    let node = harness.node();
+    let oracle = Arc::new(Oracle::default());
+    let mut talker = Talker::new(0, &oracle, &Nodes::of(&[&node]));
     for step in 0..6 {
         for guest in GUESTS {
             talker.say(guest, step % 2 == 0).await;
         }
     }
-    ledger.assert_clean(&rig, &[&node.client]).await;
-    rig.psql(FAULTS).await;
+    oracle.assert_clean(&harness, &[&node.client]).await;
+    harness.psql(FAULTS).await;
     let other = r#"{"role":"user","content":"other words","timestamp":"2025-12-21T12:00:00Z"}"#;
-    rig.redis
+    harness
+        .redis
         .command(&["LSET", "guest:order", "0", other])
         .await;
-    let found = ledger.findings(&rig, &[&node.client]).await;
+    let found = oracle.findings(&harness, &[&node.client]).await;
     for kind in KINDS {
         assert!(found.count(kind) > 0, "{kind} goes unnoticed: {found}");
     }
@@ -62,12 +63,13 @@ async fn every_fault_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_that_counts_too_few_messages_is_a_500_that_says_how_to_mend_it() {
-    let rig = Rig::fast().await;
-    let node = rig.node();
+    let harness = ClusterHarness::fast().await;
+    let node = harness.node();
     for number in 0..3 {
         node.client.say("g1", &format!("{number}")).await;
     }
-    rig.psql("UPDATE conversation_cache SET message_count = 1")
+    harness
+        .psql("UPDATE conversation_cache SET message_count = 1")
         .await;
     let answer = node.client.message("g1", &said("user", "3")).await;
     let problem = answer.problem(500);

@@ -1,6 +1,6 @@
 //! A node warns of a server that could lose what was answered as saved.
 
-use crate::rig::{Rig, stopped};
+use crate::harness::{ClusterHarness, stopped};
 use guestbook_testkit::servers::{PostgresOptions, RedisOptions};
 
 /// The lines of a node's log that warn so, on a server with these settings.
@@ -9,8 +9,8 @@ async fn warnings(settings: &[&str]) -> Vec<String> {
         settings: settings.iter().map(|it| (*it).to_owned()).collect(),
         ..PostgresOptions::default()
     };
-    let rig = Rig::start(postgres, RedisOptions::default()).await;
-    let log = stopped(rig.node());
+    let harness = ClusterHarness::start(postgres, RedisOptions::default()).await;
+    let log = stopped(harness.node());
     let warns = |line: &&str| line.contains("WARN") && line.contains("can be lost");
     log.lines().filter(warns).map(str::to_owned).collect()
 }

@@ -1,6 +1,6 @@
 //! Ids that clients chose, on several nodes and over an upgrade of their database.
 
-use crate::rig::{Rig, stopped};
+use crate::harness::{ClusterHarness, stopped};
 use guestbook_testkit::client::{chat, said, with};
 use serde_json::{Value, json};
 
@@ -18,8 +18,8 @@ const NOT_YET: &str = "DROP FUNCTION guestbook_expect_unsent, guestbook_sent;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guests_on_two_nodes_may_send_the_same_ids_at_once() {
-    let rig = Rig::fast().await;
-    let (a, b) = (rig.node(), rig.node());
+    let harness = ClusterHarness::fast().await;
+    let (a, b) = (harness.node(), harness.node());
     const IDS: usize = 20;
     let guests = |name: &'static str| {
         let clients = [a.client.clone(), b.client.clone()];
@@ -63,8 +63,8 @@ async fn guests_on_two_nodes_may_send_the_same_ids_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_of_the_version_before_opens_with_what_is_in_it() {
-    let rig = Rig::fast().await;
-    let node = rig.node();
+    let harness = ClusterHarness::fast().await;
+    let node = harness.node();
     let by_id = node.client.message("g1", &named(1, "Hello")).await.ok();
     let path = chat("g1");
     let by_key = node
@@ -73,8 +73,8 @@ async fn a_database_of_the_version_before_opens_with_what_is_in_it() {
         .await
         .ok();
     stopped(node);
-    rig.postgres.psql(&rig.database, NOT_YET).await;
-    let node = rig.node();
+    harness.postgres.psql(&harness.database, NOT_YET).await;
+    let node = harness.node();
     let again = node.client.message("g1", &named(1, "Hello")).await.ok();
     assert_eq!(again, with(by_id, "replayed", json!(true)));
     let again = node

@@ -1,6 +1,6 @@
 //! The same load gives the same numbers, whatever the stores.
 
-use crate::rig::{Rig, stopped};
+use crate::harness::{ClusterHarness, stopped};
 use guestbook_testkit::client::{Client, chat, said, with};
 use guestbook_testkit::process::{Place, finish, stderr, stdout};
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ fn comparable(answer: Value) -> Value {
 }
 
 /// Until every guest's message is noted as listed.
-async fn settled(client: &Client, count: impl Fn(&str) -> String) {
+async fn synced_ranges(client: &Client, count: impl Fn(&str) -> String) {
     let unsynced =
         "SELECT count(*) FROM cache_content_mapping p JOIN usage_metrics u ON u.user_id = p.user_id
         WHERE u.tier = 'guest' AND NOT p.is_synced";
@@ -114,8 +114,8 @@ async fn settled(client: &Client, count: impl Fn(&str) -> String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_load_gives_the_same_numbers_on_every_store() {
     let place = Place::new();
-    let rig = Rig::fast().await;
-    let (small, large) = (place.serve(), rig.node());
+    let harness = ClusterHarness::fast().await;
+    let (small, large) = (place.serve(), harness.node());
     let (on_files, on_servers) = (load(&small.client).await, load(&large.client).await);
     for (file, server) in on_files.iter().zip(&on_servers) {
         assert_eq!(file, server);
@@ -129,14 +129,14 @@ async fn the_same_load_gives_the_same_numbers_on_every_store() {
     let in_file = |sql: &str| ask(place.command(&["sql", sql]));
     let on_server = |sql: &str| {
         let mut command = guestbook_testkit::process::guestbook(&["sql", sql]);
-        command.args(["--database-url", &rig.database_url()]);
+        command.args(["--database-url", &harness.database_url()]);
         ask(command)
     };
-    settled(&small.client, in_file).await;
-    settled(&large.client, on_server).await;
+    synced_ranges(&small.client, in_file).await;
+    synced_ranges(&large.client, on_server).await;
     let mut differing = Vec::new();
     for sql in COUNTS {
-        let told = [in_file(sql), on_server(sql), rig.psql(sql).await];
+        let told = [in_file(sql), on_server(sql), harness.psql(sql).await];
         if told[0] != told[1] || told[1] != told[2] {
             differing.push(format!("{sql}: {told:?}"));
         }
@@ -152,10 +152,10 @@ async fn the_same_load_gives_the_same_numbers_on_every_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sql_on_a_server_holds_no_more_of_a_huge_result_than_a_part() {
     use std::io::Read;
-    let rig = Rig::fast().await;
+    let harness = ClusterHarness::fast().await;
     let huge = "SELECT i, repeat(chr(27), 1000) FROM generate_series(1, 200000) AS i";
     let mut command = guestbook_testkit::process::guestbook(&["sql", huge]);
-    command.args(["--database-url", &rig.database_url()]);
+    command.args(["--database-url", &harness.database_url()]);
     let mut child = command
         .stdout(std::process::Stdio::piped())
         .spawn()

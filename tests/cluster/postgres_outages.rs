@@ -1,8 +1,8 @@
 //! The tables go away and come back.
 
-use crate::rig::{Rig, figure, stopped};
+use crate::harness::{ClusterHarness, figure, stopped};
 use guestbook_testkit::client::{Client, chat, said};
-use guestbook_testkit::oracle::{Ledger, Load, Nodes, Plan, Stores};
+use guestbook_testkit::oracle::{Load, Nodes, Oracle, Plan, Stores};
 use guestbook_testkit::process::{finish, stderr, stdout};
 use guestbook_testkit::servers::{PostgresOptions, Proxy, RedisOptions};
 use std::sync::Arc;
@@ -42,10 +42,10 @@ async fn assert_unavailable(client: &Client) -> Duration {
 }
 
 /// Until a write is answered as saved, and a read as well; how long it took.
-async fn until_served(client: &Client, ledger: &Ledger) -> Duration {
+async fn until_served(client: &Client, oracle: &Oracle) -> Duration {
     let since = Instant::now();
-    let saved = ledger.book().saved;
-    ledger
+    let saved = oracle.book().saved;
+    oracle
         .until("a message saved again", |book| book.saved > saved)
         .await;
     while client.get(&chat("guest-0")).await.status != 200 {
@@ -57,100 +57,105 @@ async fn until_served(client: &Client, ledger: &Ledger) -> Duration {
 /// It answers all the time, and takes no message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_takes_no_messages_of_this_user_is_not_ready() {
-    let rig = Rig::fast().await;
-    rig.psql("CREATE ROLE writer LOGIN; GRANT ALL ON SCHEMA public TO writer")
+    let harness = ClusterHarness::fast().await;
+    harness
+        .psql("CREATE ROLE writer LOGIN; GRANT ALL ON SCHEMA public TO writer")
         .await;
-    let url = rig.database_url().replace("//guestbook", "//writer");
-    let node = rig.node_at(&url, &rig.redis.url());
+    let url = harness.database_url().replace("//guestbook", "//writer");
+    let node = harness.node_at(&url, &harness.redis.url());
     assert_eq!(node.client.get("/readyz").await.status, 200);
-    rig.psql("REVOKE INSERT ON message_cache FROM writer").await;
+    harness
+        .psql("REVOKE INSERT ON message_cache FROM writer")
+        .await;
     assert_eq!(node.client.get("/readyz").await.status, 503);
-    rig.psql("GRANT INSERT ON message_cache TO writer").await;
+    harness
+        .psql("GRANT INSERT ON message_cache TO writer")
+        .await;
     assert_eq!(node.client.get("/readyz").await.status, 200);
     stopped(node);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_is_stopped_and_started() {
-    let rig = Rig::durable().await;
-    let node = rig.node();
-    let ledger = Arc::new(Ledger::default());
-    let load = Load::start(&ledger, &Nodes::of(&[&node]), Plan::light());
-    ledger.progress(100).await;
-    rig.postgres.stop().await;
+    let harness = ClusterHarness::durable().await;
+    let node = harness.node();
+    let oracle = Arc::new(Oracle::default());
+    let load = Load::start(&oracle, &Nodes::of(&[&node]), Plan::light());
+    oracle.progress(100).await;
+    harness.postgres.stop().await;
     let longest = assert_unavailable(&node.client).await;
     figure("the longest answer while PostgreSQL was down", longest);
-    rig.postgres.start_again().await;
+    harness.postgres.start_again().await;
     figure(
         "served again after PostgreSQL was started",
-        until_served(&node.client, &ledger).await,
+        until_served(&node.client, &oracle).await,
     );
-    ledger.progress(100).await;
+    oracle.progress(100).await;
     load.finish().await;
-    ledger.assert_clean(&rig, &[&node.client]).await;
+    oracle.assert_clean(&harness, &[&node.client]).await;
     stopped(node);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_is_killed_and_recovers() {
-    let rig = Rig::durable().await;
-    let node = rig.node();
-    let ledger = Arc::new(Ledger::default());
-    let load = Load::start(&ledger, &Nodes::of(&[&node]), Plan::light());
+    let harness = ClusterHarness::durable().await;
+    let node = harness.node();
+    let oracle = Arc::new(Oracle::default());
+    let load = Load::start(&oracle, &Nodes::of(&[&node]), Plan::light());
     for _ in 0..3 {
-        ledger.progress(60).await;
-        rig.postgres.kill().await;
-        rig.postgres.start_again().await;
+        oracle.progress(60).await;
+        harness.postgres.kill().await;
+        harness.postgres.start_again().await;
         figure(
             "served again after PostgreSQL had recovered",
-            until_served(&node.client, &ledger).await,
+            until_served(&node.client, &oracle).await,
         );
     }
-    ledger.progress(60).await;
+    oracle.progress(60).await;
     load.finish().await;
-    ledger.assert_clean(&rig, &[&node.client]).await;
+    oracle.assert_clean(&harness, &[&node.client]).await;
     stopped(node);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_hangs() {
-    let rig = Rig::durable().await;
-    let node = rig.node();
-    let ledger = Arc::new(Ledger::default());
-    let load = Load::start(&ledger, &Nodes::of(&[&node]), Plan::light());
+    let harness = ClusterHarness::durable().await;
+    let node = harness.node();
+    let oracle = Arc::new(Oracle::default());
+    let load = Load::start(&oracle, &Nodes::of(&[&node]), Plan::light());
     // Shorter and longer than a request may take.
     for seconds in [3, 7] {
-        ledger.progress(60).await;
-        rig.postgres.pause().await;
+        oracle.progress(60).await;
+        harness.postgres.pause().await;
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        rig.postgres.resume().await;
+        harness.postgres.resume().await;
         figure(
             "served again after PostgreSQL had hung",
-            until_served(&node.client, &ledger).await,
+            until_served(&node.client, &oracle).await,
         );
     }
-    ledger.progress(60).await;
+    oracle.progress(60).await;
     load.finish().await;
     figure(
         "the longest answer while PostgreSQL hung",
-        ledger.book().slowest,
+        oracle.book().slowest,
     );
-    ledger.assert_clean(&rig, &[&node.client]).await;
+    oracle.assert_clean(&harness, &[&node.client]).await;
     stopped(node);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_a_firewall_has_forgotten() {
-    let rig = Rig::fast().await;
-    let proxy = Proxy::start(&rig.postgres.address());
-    let node = rig.node_at(&proxy.before(&rig.database_url()), &rig.redis.url());
-    let ledger = Arc::new(Ledger::default());
+    let harness = ClusterHarness::fast().await;
+    let proxy = Proxy::start(&harness.postgres.address());
+    let node = harness.node_at(&proxy.before(&harness.database_url()), &harness.redis.url());
+    let oracle = Arc::new(Oracle::default());
     let plan = Plan {
         clients: 24,
         ..Plan::light()
     };
-    let load = Load::start(&ledger, &Nodes::of(&[&node]), plan);
-    ledger.progress(200).await;
+    let load = Load::start(&oracle, &Nodes::of(&[&node]), plan);
+    oracle.progress(200).await;
     // As many readers as it takes to have every connection of the pool.
     let since = Instant::now();
     while proxy.open() < 16 {
@@ -164,15 +169,15 @@ async fn connections_that_a_firewall_has_forgotten() {
     }
     let open = proxy.open();
     proxy.forget();
-    let served = until_served(&node.client, &ledger).await;
+    let served = until_served(&node.client, &oracle).await;
     figure(
         &format!("served again after {open} connections were forgotten"),
         served,
     );
     let since = Instant::now();
-    let unavailable = ledger.book().unavailable;
-    ledger.progress(600).await;
-    let unavailable = ledger.book().unavailable - unavailable;
+    let unavailable = oracle.book().unavailable;
+    oracle.progress(600).await;
+    let unavailable = oracle.book().unavailable - unavailable;
     figure(
         &format!("600 messages after that, with {unavailable} answers of 503"),
         since.elapsed(),
@@ -180,9 +185,9 @@ async fn connections_that_a_firewall_has_forgotten() {
     load.finish().await;
     figure(
         "the longest answer over forgotten connections",
-        ledger.book().slowest,
+        oracle.book().slowest,
     );
-    ledger.assert_clean(&rig, &[&node.client]).await;
+    oracle.assert_clean(&harness, &[&node.client]).await;
     stopped(node);
 }
 
@@ -192,9 +197,9 @@ async fn a_node_without_postgres_does_not_start_and_says_why_in_a_line() {
         password: Some("s3cret".into()),
         ..PostgresOptions::fast()
     };
-    let rig = Rig::start(options, RedisOptions::default()).await;
+    let harness = ClusterHarness::start(options, RedisOptions::default()).await;
     let refused = |url: &str| {
-        let command = rig.command("serve", url, &rig.redis.url());
+        let command = harness.command("serve", url, &harness.redis.url());
         let output = tokio::task::block_in_place(|| finish(command));
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
@@ -208,15 +213,15 @@ async fn a_node_without_postgres_does_not_start_and_says_why_in_a_line() {
         println!("said: {}", said.trim());
         said
     };
-    let url = rig.database_url();
+    let url = harness.database_url();
     let said = refused(&url.replace("s3cret", "wr0ng"));
     assert!(said.contains("password"), "{said}");
-    let said = refused(&url.replace(&rig.database, "nowhere"));
+    let said = refused(&url.replace(&harness.database, "nowhere"));
     assert!(said.contains("no such database"), "{said}");
-    rig.postgres.stop().await;
+    harness.postgres.stop().await;
     let said = refused(&url);
     assert!(said.contains("cannot be reached"), "{said}");
-    let (code, said) = rig.verify().await;
+    let (code, said) = harness.verify().await;
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("cannot be reached"), "{said}");
 }

@@ -1,18 +1,18 @@
 //! Roles that may not do what a node has to: the server's own words, and what to do.
 
-use crate::rig::{Rig, stopped};
+use crate::harness::{ClusterHarness, stopped};
 use guestbook_testkit::process::{finish, stderr};
 
 /// The URL of a role of its own.
-async fn role(rig: &Rig, name: &str) -> String {
+async fn role(harness: &ClusterHarness, name: &str) -> String {
     let create = format!("CREATE ROLE {name} LOGIN PASSWORD 'app'");
-    rig.psql(&create).await;
-    let address = rig.postgres.address();
-    format!("postgres://{name}:app@{address}/{}", rig.database)
+    harness.psql(&create).await;
+    let address = harness.postgres.address();
+    format!("postgres://{name}:app@{address}/{}", harness.database)
 }
 
-fn refused(rig: &Rig, url: &str) -> String {
-    let command = rig.command("serve", url, &rig.redis.url());
+fn refused(harness: &ClusterHarness, url: &str) -> String {
+    let command = harness.command("serve", url, &harness.redis.url());
     let output = tokio::task::block_in_place(|| finish(command));
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     let said = stderr(&output);
@@ -29,27 +29,31 @@ fn assert_says(said: &str, words: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_that_may_not_make_tables_is_told_the_grant() {
-    let rig = Rig::fast().await;
-    let url = role(&rig, "app").await;
-    rig.psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
-    let said = refused(&rig, &url);
+    let harness = ClusterHarness::fast().await;
+    let url = role(&harness, "app").await;
+    harness
+        .psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        .await;
+    let said = refused(&harness, &url);
     assert_says(
         &said,
         &["permission denied for schema public", "GRANT CREATE"],
     );
-    rig.psql("GRANT CREATE, USAGE ON SCHEMA public TO app")
+    harness
+        .psql("GRANT CREATE, USAGE ON SCHEMA public TO app")
         .await;
-    stopped(rig.node_at(&url, &rig.redis.url()));
+    stopped(harness.node_at(&url, &harness.redis.url()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_whose_tables_belong_to_another_is_told_whose_they_have_to_be() {
-    let rig = Rig::fast().await;
-    stopped(rig.node());
-    let url = role(&rig, "app").await;
-    rig.psql("GRANT CREATE, USAGE ON SCHEMA public TO app")
+    let harness = ClusterHarness::fast().await;
+    stopped(harness.node());
+    let url = role(&harness, "app").await;
+    harness
+        .psql("GRANT CREATE, USAGE ON SCHEMA public TO app")
         .await;
-    let said = refused(&rig, &url);
+    let said = refused(&harness, &url);
     assert_says(
         &said,
         &["permission denied for table", "ALTER TABLE", "--no-owner"],
@@ -58,27 +62,30 @@ async fn a_role_whose_tables_belong_to_another_is_told_whose_they_have_to_be() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_writes_is_called_read_only() {
-    let rig = Rig::fast().await;
-    let url = role(&rig, "app").await;
-    rig.psql("GRANT CREATE, USAGE ON SCHEMA public TO app")
+    let harness = ClusterHarness::fast().await;
+    let url = role(&harness, "app").await;
+    harness
+        .psql("GRANT CREATE, USAGE ON SCHEMA public TO app")
         .await;
-    rig.psql("ALTER ROLE app SET default_transaction_read_only = on")
+    harness
+        .psql("ALTER ROLE app SET default_transaction_read_only = on")
         .await;
-    let said = refused(&rig, &url);
+    let said = refused(&harness, &url);
     assert_says(&said, &["read-only", "address of the primary"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_of_a_newer_version_is_told_by_its_number_and_who_wrote_it() {
-    let rig = Rig::fast().await;
-    stopped(rig.node());
-    rig.psql(
+    let harness = ClusterHarness::fast().await;
+    stopped(harness.node());
+    harness.psql(
         "INSERT INTO refinery_schema_history VALUES (99, 'branches', '2027-01-01T00:00:00Z', '1')",
     )
     .await;
-    rig.psql("UPDATE guestbook_meta SET value = '9.9.9' WHERE key = 'schema_written_by'")
+    harness
+        .psql("UPDATE guestbook_meta SET value = '9.9.9' WHERE key = 'schema_written_by'")
         .await;
-    let said = refused(&rig, &rig.database_url());
+    let said = refused(&harness, &harness.database_url());
     for word in [
         "99 (branches)",
         "a newer version, guestbook 9.9.9, wrote them",

@@ -1,6 +1,6 @@
 //! A search over everything on one node, for what another one stores and deletes.
 
-use crate::rig::{Rig, figure, stopped};
+use crate::harness::{ClusterHarness, figure, stopped};
 use guestbook_testkit::client::{Client, chat};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ async fn contents(client: &Client, q: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_search_on_one_node_finds_what_another_stores_and_nothing_that_another_deletes() {
-    let rig = Rig::fast().await;
-    let (a, b) = (rig.node(), rig.node());
+    let harness = ClusterHarness::fast().await;
+    let (a, b) = (harness.node(), harness.node());
     assert_eq!(contents(&a.client, "hello").await, [""; 0]); // makes the index
     let said = "the last train to the mountains leaves at nine";
     b.client.say("g1", said).await;

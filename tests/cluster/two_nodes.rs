@@ -1,8 +1,8 @@
 //! Several nodes on the same stores.
 
-use crate::rig::{Rig, stopped};
+use crate::harness::{ClusterHarness, stopped};
 use guestbook_testkit::client::{Answer, chat, said};
-use guestbook_testkit::oracle::{Ledger, Load, Nodes, Plan, Talker};
+use guestbook_testkit::oracle::{Load, Nodes, Oracle, Plan, Talker};
 use guestbook_testkit::process::Running;
 use guestbook_testkit::servers::{PgBouncer, Proxy};
 use serde_json::json;
@@ -20,8 +20,8 @@ fn heavy() -> Plan {
 }
 
 /// Guests who come, are deleted or sign up, and come again.
-async fn come_and_go(ledger: Arc<Ledger>, nodes: Nodes) {
-    let mut talker = Talker::new(1000, &ledger, &nodes);
+async fn come_and_go(oracle: Arc<Oracle>, nodes: Nodes) {
+    let mut talker = Talker::new(1000, &oracle, &nodes);
     for round in 0..8 {
         talker.come_and_go(round).await;
     }
@@ -30,15 +30,15 @@ async fn come_and_go(ledger: Arc<Ledger>, nodes: Nodes) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_are_one_guestbook_also_when_one_is_killed() {
-    let rig = Rig::fast().await;
-    let (a, b) = (rig.node(), rig.node());
-    let (ledger, nodes) = (Arc::new(Ledger::default()), Nodes::of(&[&a, &b]));
+    let harness = ClusterHarness::fast().await;
+    let (a, b) = (harness.node(), harness.node());
+    let (oracle, nodes) = (Arc::new(Oracle::default()), Nodes::of(&[&a, &b]));
     let since = Instant::now();
-    let load = Load::start(&ledger, &nodes, heavy());
-    let others = tokio::spawn(come_and_go(Arc::clone(&ledger), nodes.clone()));
-    ledger.progress(1500).await;
+    let load = Load::start(&oracle, &nodes, heavy());
+    let others = tokio::spawn(come_and_go(Arc::clone(&oracle), nodes.clone()));
+    oracle.progress(1500).await;
     tokio::task::block_in_place(|| b.kill());
-    let b = rig.node();
+    let b = harness.node();
     nodes.set(1, &b);
     // A verification while messages come in by two ways finds nothing wrong either.
     for node in [&a, &b] {
@@ -49,15 +49,15 @@ async fn two_nodes_are_one_guestbook_also_when_one_is_killed() {
     others.await.unwrap();
     println!(
         "figure: {} messages from 64 clients over two nodes, one killed: {:.1?}",
-        ledger.book().saved,
+        oracle.book().saved,
         since.elapsed()
     );
     {
-        let book = ledger.book();
+        let book = oracle.book();
         assert_eq!(book.unavailable, 0, "a 503 without an outage: {book:?}");
         assert!(book.died > 0, "the kill hit nobody");
     }
-    ledger.assert_clean(&rig, &[&a.client, &b.client]).await;
+    oracle.assert_clean(&harness, &[&a.client, &b.client]).await;
     stopped(a);
     stopped(b);
 }
@@ -66,11 +66,11 @@ async fn two_nodes_are_one_guestbook_also_when_one_is_killed() {
 /// first try, which waited on the other node all the while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_that_was_given_up_is_not_done_later() {
-    let rig = Rig::fast().await;
-    let proxy = Proxy::start(&rig.postgres.address());
+    let harness = ClusterHarness::fast().await;
+    let proxy = Proxy::start(&harness.postgres.address());
     let (a, b) = (
-        rig.node_at(&proxy.before(&rig.database_url()), &rig.redis.url()),
-        rig.node(),
+        harness.node_at(&proxy.before(&harness.database_url()), &harness.redis.url()),
+        harness.node(),
     );
     for guest in ["leaver", "joiner"] {
         a.client.say(guest, "before").await;
@@ -111,8 +111,8 @@ async fn a_deletion_that_was_given_up_is_not_done_later() {
 /// A page read from one node is known to the other, and what that one stores is seen by the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_has_one_tag_on_both_nodes() {
-    let rig = Rig::fast().await;
-    let (a, b) = (rig.node(), rig.node());
+    let harness = ClusterHarness::fast().await;
+    let (a, b) = (harness.node(), harness.node());
     let path = chat("ada");
     let known = async |node: &Running, tag: &str| {
         let request = node.client.request("GET", &path);
@@ -137,22 +137,22 @@ async fn a_page_has_one_tag_on_both_nodes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_nodes_start_at_once_on_an_empty_database() {
-    let rig = Rig::fast().await;
-    ten_nodes(&rig, &rig.database_url()).await;
+    let harness = ClusterHarness::fast().await;
+    ten_nodes(&harness, &harness.database_url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_nodes_start_at_once_through_a_pool() {
-    let rig = Rig::fast().await;
-    let pool = PgBouncer::start(&rig.postgres.address()).await;
-    ten_nodes(&rig, &pool.url(&rig.database)).await;
+    let harness = ClusterHarness::fast().await;
+    let pool = PgBouncer::start(&harness.postgres.address()).await;
+    ten_nodes(&harness, &pool.url(&harness.database)).await;
 }
 
-async fn ten_nodes(rig: &Rig, database_url: &str) {
+async fn ten_nodes(harness: &ClusterHarness, database_url: &str) {
     let since = Instant::now();
     let starting: Vec<_> = (0..10)
         .map(|_| {
-            let mut command = rig.command("serve", database_url, &rig.redis.url());
+            let mut command = harness.command("serve", database_url, &harness.redis.url());
             command.args(["--database-connections", "4"]);
             tokio::task::spawn_blocking(|| Running::start(command))
         })
@@ -165,15 +165,15 @@ async fn ten_nodes(rig: &Rig, database_url: &str) {
         "figure: ten nodes on an empty database are up: {:.1?}",
         since.elapsed()
     );
-    let ledger = Arc::new(Ledger::default());
+    let oracle = Arc::new(Oracle::default());
     let places = Nodes::of(&nodes.iter().collect::<Vec<_>>());
-    let mut talker = Talker::new(0, &ledger, &places);
+    let mut talker = Talker::new(0, &oracle, &places);
     for step in 0..20 {
         talker.say("everywhere", step % 2 == 0).await;
     }
-    assert_eq!(ledger.book().saved, 20);
-    ledger
-        .assert_clean(rig, &[&nodes[0].client, &nodes[9].client])
+    assert_eq!(oracle.book().saved, 20);
+    oracle
+        .assert_clean(harness, &[&nodes[0].client, &nodes[9].client])
         .await;
     nodes.into_iter().map(stopped).for_each(drop);
 }

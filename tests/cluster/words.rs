@@ -1,6 +1,6 @@
 //! The index over words with several nodes: they make it at the same time, and one is killed while it stores.
 
-use crate::rig::{Rig, stopped};
+use crate::harness::{ClusterHarness, stopped};
 use guestbook_testkit::client::{Answer, Client, chat, json_body};
 use guestbook_testkit::process::Running;
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ const BEFORE: usize = 500;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A node that keeps the index.
-fn node(rig: &Rig) -> Running {
-    let mut command = rig.command("serve", &rig.database_url(), &rig.redis.url());
+fn node(harness: &ClusterHarness) -> Running {
+    let mut command = harness.command("serve", &harness.database_url(), &harness.redis.url());
     command.args(["--text-index", "on"]);
     Running::start(command)
 }
@@ -61,8 +61,8 @@ async fn talk(client: Client) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nodes_share_an_index_over_words_and_a_kill_takes_nothing_from_it() {
-    let rig = Rig::fast().await;
-    let seed = rig.node();
+    let harness = ClusterHarness::fast().await;
+    let seed = harness.node();
     for number in 0..BEFORE {
         let guest = format!("before-{}", number % 9);
         let content = format!("order b{number} has arrived");
@@ -70,11 +70,12 @@ async fn nodes_share_an_index_over_words_and_a_kill_takes_nothing_from_it() {
     }
     stopped(seed);
     // As a command leaves it that was killed before it had made the index.
-    rig.psql("UPDATE guestbook_meta SET value = 'on' WHERE key = 'text_index_wanted'")
+    harness
+        .psql("UPDATE guestbook_meta SET value = 'on' WHERE key = 'text_index_wanted'")
         .await;
     let (a, b) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| node(&rig));
-        (node(&rig), other.join().unwrap())
+        let other = scope.spawn(|| node(&harness));
+        (node(&harness), other.join().unwrap())
     });
     for client in [&a.client, &b.client] {
         ready(client).await;
@@ -97,7 +98,7 @@ async fn nodes_share_an_index_over_words_and_a_kill_takes_nothing_from_it() {
         let word = content.split(' ').nth(1).unwrap();
         assert_eq!(found(&a.client, word).await, [content.as_str()]);
     }
-    let b = tokio::task::block_in_place(|| node(&rig));
+    let b = tokio::task::block_in_place(|| node(&harness));
     let last = saved.last().unwrap();
     let word = last.split(' ').nth(1).unwrap();
     assert_eq!(found(&b.client, word).await, [last.as_str()]);

@@ -1,6 +1,6 @@
 //! Switching the index over words on and off, over what is stored already.
 
-use guestbook::core::{Filters, K, SearchText, Words};
+use guestbook::core::{Filters, Limit, SearchText, Words};
 #[cfg(feature = "postgres")]
 use guestbook::postgres::{PostgresDatabase, PostgresUrl};
 use guestbook::sqlite::SqliteDatabase;
@@ -26,7 +26,7 @@ async fn switched(open: impl AsyncFn(TableSettings) -> Stores) {
         fixture.say(at(n as u64), "g1", "more tea").await;
         let asked = WordsRequest {
             words: Words::of("q", &SearchText::parse("q", "tea").unwrap()).unwrap(),
-            k: K::default(),
+            k: Limit::default(),
             filters: Filters::default(),
             now: at(99),
         };

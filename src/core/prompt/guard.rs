@@ -6,7 +6,7 @@
 //! within a sentence. What is left to differ is politeness, the capital and the mark of a sentence, a few empty words and turns of
 //! phrase; and of these only the first two where a prompt holds more than prose, such as code. A false hit is worse than a miss.
 
-use super::words::{Joint, Meaning, Question, Word};
+use super::words::{ContentWord, PromptAnalysis, QuestionKind, WordRelation};
 
 /// A longer prompt is found by its very words only: one vector says too little of it.
 pub const MOST_WORDS: usize = 64;
@@ -20,7 +20,7 @@ pub fn same_question(one: &str, other: &str) -> bool {
     if !is_readable(one) || !is_readable(other) {
         return false;
     }
-    let (one, other) = (Meaning::of(one), Meaning::of(other));
+    let (one, other) = (PromptAnalysis::of(one), PromptAnalysis::of(other));
     if one.formal.is_some() || other.formal.is_some() {
         return is_the_same(&one, &other);
     }
@@ -30,13 +30,13 @@ pub fn same_question(one: &str, other: &str) -> bool {
 }
 
 /// More than prose: each word and sign counts, and where it stands.
-fn is_the_same(one: &Meaning, other: &Meaning) -> bool {
+fn is_the_same(one: &PromptAnalysis, other: &PromptAnalysis) -> bool {
     let has_word = |tokens: &[String]| {
         tokens
             .iter()
             .any(|token| token.chars().all(char::is_alphanumeric))
     };
-    let is_asked = !matches!(one.question, Question::None);
+    let is_asked = !matches!(one.question, QuestionKind::None);
     one.formal == other.formal
         && one.formal.as_deref().is_some_and(has_word)
         && (is_asked || one.is_marked == other.is_marked)
@@ -47,18 +47,19 @@ fn is_latin(c: char) -> bool {
     c.is_ascii() || ('\u{c0}'..='\u{24f}').contains(&c) || ('\u{1e00}'..='\u{1eff}').contains(&c)
 }
 
-fn asks_alike(one: &Meaning, other: &Meaning) -> bool {
+fn asks_alike(one: &PromptAnalysis, other: &PromptAnalysis) -> bool {
     match (&one.question, &other.question) {
         // `The payment went through` says what `the payment went through?` asks.
-        (Question::None, Question::None) => one.is_marked == other.is_marked,
+        (QuestionKind::None, QuestionKind::None) => one.is_marked == other.is_marked,
         // `The capital of France` asks what it is.
-        (Question::None, Question::Open("what")) | (Question::Open("what"), Question::None) => true,
+        (QuestionKind::None, QuestionKind::Open("what"))
+        | (QuestionKind::Open("what"), QuestionKind::None) => true,
         (one, other) => one == other,
     }
 }
 
 /// The same words in the same order, but for one compound that is told both ways: `refund policy`, `policy on refunds`.
-fn says_alike(one: &[Word], other: &[Word]) -> bool {
+fn says_alike(one: &[ContentWord], other: &[ContentWord]) -> bool {
     if one.len() != other.len() {
         return false;
     }
@@ -74,7 +75,8 @@ fn says_alike(one: &[Word], other: &[Word]) -> bool {
     let joints = (one[second].joint, other[second].joint);
     let is_compound = matches!(
         joints,
-        (Joint::Neighbours, Joint::Linked) | (Joint::Linked, Joint::Neighbours)
+        (WordRelation::Neighbours, WordRelation::Linked)
+            | (WordRelation::Linked, WordRelation::Neighbours)
     );
     second == first + 1 && differing.next().is_none() && is_swapped && is_compound
 }

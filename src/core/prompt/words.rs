@@ -8,7 +8,7 @@ use super::signs::Tokens;
 
 /// What kind of answer is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Question {
+pub(super) enum QuestionKind {
     /// Nothing is asked: a request, a statement, a topic.
     None,
     /// `who`, `what`, `when`, `where`, `why`, `which`, `whose`, `how`, `how many`.
@@ -19,8 +19,8 @@ pub(super) enum Question {
 
 /// A text taken apart.
 #[derive(Clone, Debug)]
-pub(super) struct Meaning {
-    pub(super) question: Question,
+pub(super) struct PromptAnalysis {
+    pub(super) question: QuestionKind,
     /// Whether it ends with a question mark that is more than politeness.
     pub(super) is_marked: bool,
     /// Words and signs as they were written, but for politeness, if it is more than prose: then each of them counts.
@@ -30,15 +30,15 @@ pub(super) struct Meaning {
 
 /// A word that counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Word {
+pub(super) struct ContentWord {
     pub(super) text: String,
     /// What stands between this word and the one before it: nothing, or a word such as `of`.
-    pub(super) joint: Joint,
+    pub(super) joint: WordRelation,
 }
 
 /// How two words that count hang together.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Joint {
+pub(super) enum WordRelation {
     /// They are neighbours: `refund policy`.
     Neighbours,
     /// Only `of`, `on`, `for` or `about`, and articles, stand between them: `policy on refunds`.
@@ -47,7 +47,7 @@ pub(super) enum Joint {
     Apart,
 }
 
-impl Meaning {
+impl PromptAnalysis {
     pub(super) fn of(text: &str) -> Self {
         let Tokens {
             all,
@@ -72,12 +72,12 @@ impl Meaning {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.question, Question::Open(_))
+        matches!(self.question, QuestionKind::Open(_))
     }
 
     /// What must be the same, in order. Endings are cut in open questions only: to cancel an order is not to cancel all of
     /// them.
-    pub(super) fn words(&self, is_open: bool) -> Vec<Word> {
+    pub(super) fn words(&self, is_open: bool) -> Vec<ContentWord> {
         words(&self.tokens, is_open)
     }
 }
@@ -131,7 +131,7 @@ fn is_meant(tokens: &[String]) -> bool {
 }
 
 /// What is asked; the word that asks it is taken out.
-fn question(tokens: &mut Vec<String>) -> Question {
+fn question(tokens: &mut Vec<String>) -> QuestionKind {
     let asks = |token: &String| OPEN.iter().find(|word| **word == token.as_str());
     if let Some((at, word)) = tokens
         .iter()
@@ -139,7 +139,7 @@ fn question(tokens: &mut Vec<String>) -> Question {
         .find_map(|(at, token)| Some((at, *asks(token)?)))
     {
         tokens.remove(at);
-        return Question::Open(word);
+        return QuestionKind::Open(word);
     }
     let first = tokens.first();
     let whether = WHETHER
@@ -148,28 +148,28 @@ fn question(tokens: &mut Vec<String>) -> Question {
     match whether {
         Some((_, kind)) => {
             tokens.remove(0);
-            Question::Whether(kind)
+            QuestionKind::Whether(kind)
         }
-        None => Question::None,
+        None => QuestionKind::None,
     }
 }
 
-fn words(tokens: &[String], is_open: bool) -> Vec<Word> {
-    let (mut words, mut joint) = (Vec::new(), Joint::Neighbours);
+fn words(tokens: &[String], is_open: bool) -> Vec<ContentWord> {
+    let (mut words, mut joint) = (Vec::new(), WordRelation::Neighbours);
     for token in tokens {
         if EMPTY.contains(&token.as_str()) {
             joint = match joint {
-                _ if LINKS.contains(&token.as_str()) => Joint::Linked,
-                Joint::Linked if ARTICLES.contains(&token.as_str()) => Joint::Linked,
-                _ => Joint::Apart,
+                _ if LINKS.contains(&token.as_str()) => WordRelation::Linked,
+                WordRelation::Linked if ARTICLES.contains(&token.as_str()) => WordRelation::Linked,
+                _ => WordRelation::Apart,
             };
             continue;
         }
-        words.push(Word {
+        words.push(ContentWord {
             text: counted(token, is_open),
             joint,
         });
-        joint = Joint::Neighbours;
+        joint = WordRelation::Neighbours;
     }
     words
 }

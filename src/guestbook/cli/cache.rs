@@ -1,11 +1,11 @@
 //! `guestbook cache`: what the answers to prompts were good for, and removing them.
 
-use super::asked::{Asked, here};
-use super::{Places, Refusal, remote};
+use super::data_source::{DataSource, here};
+use super::{CliError, StoreUrls, remote};
 use crate::config::{CacheAction, Cli};
 use crate::console;
-use guestbook_core::Scope;
-use guestbook_http::StatsAnswer;
+use guestbook_core::PromptScope;
+use guestbook_http::StatsResponse;
 use guestbook_service::Service;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 /// What stands for every scope, as over HTTP.
 const EVERY: &str = "*";
 
-pub(super) async fn run(cli: &Cli, action: &CacheAction) -> Result<ExitCode, Refusal> {
+pub(super) async fn run(cli: &Cli, action: &CacheAction) -> Result<ExitCode, CliError> {
     match action {
         CacheAction::Stats { json } => stats(cli, *json).await?,
         CacheAction::Clear { scope } => clear(cli, scope.as_deref()).await?,
@@ -21,13 +21,15 @@ pub(super) async fn run(cli: &Cli, action: &CacheAction) -> Result<ExitCode, Ref
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stats(cli: &Cli, json: bool) -> Result<(), Refusal> {
-    let places = Places::of(cli)?;
-    let stats = match Asked::of(&places)? {
-        Asked::Server(address) => remote::prompt_stats(cli, &address).await?,
-        Asked::Here(_folder) => here(cli, &places, async |service| service.prompt_stats().await)
-            .await
-            .map(StatsAnswer::from)?,
+async fn stats(cli: &Cli, json: bool) -> Result<(), CliError> {
+    let places = StoreUrls::of(cli)?;
+    let stats = match DataSource::of(&places)? {
+        DataSource::Server(address) => remote::prompt_stats(cli, &address).await?,
+        DataSource::Here(_folder) => {
+            here(cli, &places, async |service| service.prompt_stats().await)
+                .await
+                .map(StatsResponse::from)?
+        }
     };
     if json {
         let text = serde_json::to_string_pretty(&stats)
@@ -37,18 +39,18 @@ async fn stats(cli: &Cli, json: bool) -> Result<(), Refusal> {
     console::print(|out| show(out, &stats))
 }
 
-async fn clear(cli: &Cli, scope: Option<&str>) -> Result<(), Refusal> {
-    let parsed = scope.map(Scope::parse).transpose();
+async fn clear(cli: &Cli, scope: Option<&str>) -> Result<(), CliError> {
+    let parsed = scope.map(PromptScope::parse).transpose();
     let scope = parsed.map_err(|fault| format!("--scope: {fault}"))?;
-    let places = Places::of(cli)?;
-    let removed = match Asked::of(&places)? {
-        Asked::Server(address) => {
+    let places = StoreUrls::of(cli)?;
+    let removed = match DataSource::of(&places)? {
+        DataSource::Server(address) => {
             let named = scope
                 .as_ref()
-                .map_or_else(|| EVERY.to_owned(), Scope::to_string);
+                .map_or_else(|| EVERY.to_owned(), PromptScope::to_string);
             remote::forget(cli, &address, &named).await?
         }
-        Asked::Here(_folder) => {
+        DataSource::Here(_folder) => {
             let forget = async |service: &Service| service.forget(scope.as_ref()).await;
             here(cli, &places, forget).await?
         }
@@ -57,7 +59,7 @@ async fn clear(cli: &Cli, scope: Option<&str>) -> Result<(), Refusal> {
     console::print(|out| writeln!(out, "{removed} answers of {of} removed"))
 }
 
-fn show(out: &mut dyn Write, stats: &StatsAnswer) -> io::Result<()> {
+fn show(out: &mut dyn Write, stats: &StatsResponse) -> io::Result<()> {
     writeln!(
         out,
         "answers    {} in {} scopes, {} of them for similar prompts, too; {} have expired",

@@ -17,7 +17,7 @@ pub(super) struct DataDir {
 
 /// Why a folder cannot be ours.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(super) enum LockError {
     /// Another process has it; where that one listens, if it serves.
     InUse {
         folder: PathBuf,
@@ -29,10 +29,10 @@ pub(super) enum Taken {
 
 impl DataDir {
     /// Makes the folder if it is not there, and takes it.
-    pub(super) fn lock(folder: &Path) -> Result<Self, Taken> {
+    pub(super) fn lock(folder: &Path) -> Result<Self, LockError> {
         let unusable = |what: &str, cause: std::io::Error| {
             let (folder, next) = (folder.display(), guestbook_storage::path::advice(&cause));
-            Taken::Unusable(format!(
+            LockError::Unusable(format!(
                 "the data folder {folder} cannot be {what}: {cause}; {next} (--data-dir)"
             ))
         };
@@ -60,7 +60,7 @@ impl DataDir {
                 blank(&mut lock).map_err(|cause| unusable("written", cause))?;
                 Ok(Self { lock })
             }
-            Err(TryLockError::WouldBlock) => Err(Taken::InUse {
+            Err(TryLockError::WouldBlock) => Err(LockError::InUse {
                 folder: folder.to_owned(),
                 address: address(&mut lock),
             }),
@@ -106,7 +106,7 @@ fn address(lock: &mut File) -> Option<ServerAddress> {
     text.lines().nth(1)?.parse().ok()
 }
 
-impl std::fmt::Display for Taken {
+impl std::fmt::Display for LockError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::InUse { folder, address } => {

@@ -1,7 +1,7 @@
 //! Where `guestbook serve` listens: the sockets of a service manager, or what the settings say. All of it is taken before any data is
 //! opened.
 
-use super::Refusal;
+use super::CliError;
 use crate::config::Cli;
 use guestbook_http::{Listen, Listener, ServerAddress};
 use listenfd::ListenFd;
@@ -33,13 +33,13 @@ impl Inherited {
         }
     }
 
-    fn listeners(mut self) -> Result<Vec<Listener>, Refusal> {
+    fn listeners(mut self) -> Result<Vec<Listener>, CliError> {
         (0..self.sockets.len())
             .map(|index| self.listener(index))
             .collect()
     }
 
-    fn listener(&mut self, index: usize) -> Result<Listener, Refusal> {
+    fn listener(&mut self, index: usize) -> Result<Listener, CliError> {
         let unusable = |cause: io::Error| {
             let name = self.names.get(index).map_or("", String::as_str);
             format!(
@@ -60,7 +60,7 @@ impl Inherited {
 }
 
 /// Takes every place to listen.
-pub(super) async fn open(cli: &Cli, inherited: Inherited) -> Result<Vec<Listener>, Refusal> {
+pub(super) async fn open(cli: &Cli, inherited: Inherited) -> Result<Vec<Listener>, CliError> {
     let has_key = cli.serving.api_key.is_some();
     let inherited = inherited.listeners()?;
     if !inherited.is_empty() {
@@ -79,7 +79,7 @@ pub(super) async fn open(cli: &Cli, inherited: Inherited) -> Result<Vec<Listener
     Ok(listeners)
 }
 
-async fn take(place: &Listen, has_key: bool) -> Result<Vec<Listener>, Refusal> {
+async fn take(place: &Listen, has_key: bool) -> Result<Vec<Listener>, CliError> {
     let taken = |cause| format!("cannot listen on {place}: {cause}; choose another --listen");
     let addresses = match place {
         Listen::Unix(path) => return Ok(vec![Listener::bind_unix(path).map_err(taken)?]),
@@ -98,7 +98,7 @@ async fn take(place: &Listen, has_key: bool) -> Result<Vec<Listener>, Refusal> {
 }
 
 /// Every address of a name, each once.
-async fn resolved(name: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
+async fn resolved(name: &str, port: u16) -> Result<Vec<SocketAddr>, CliError> {
     let unknown = |cause: &dyn std::fmt::Display| {
         format!(
             "cannot listen on {name}:{port}: the name has no address: {cause}; choose another --listen"
@@ -161,7 +161,7 @@ fn is_not_here(cause: &io::Error) -> bool {
         || cause.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
-fn require_key_beyond_loopback(address: &ServerAddress, has_key: bool) -> Result<(), Refusal> {
+fn require_key_beyond_loopback(address: &ServerAddress, has_key: bool) -> Result<(), CliError> {
     if has_key || address.is_local() {
         return Ok(());
     }

@@ -7,11 +7,11 @@ use tokio::task::JoinHandle;
 
 /// Tells the manager of the service's life until it is dropped.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ManagerStatus {
     watchdog: Option<JoinHandle<()>>,
 }
 
-impl Told {
+impl ManagerStatus {
     /// It is being opened, which may take a while.
     pub(super) fn opening() {
         tell(&[NotifyState::Status("opening the stores")]);
@@ -36,7 +36,7 @@ impl Told {
     }
 }
 
-impl Drop for Told {
+impl Drop for ManagerStatus {
     fn drop(&mut self) {
         if let Some(watchdog) = &self.watchdog {
             watchdog.abort();

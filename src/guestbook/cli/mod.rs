@@ -1,11 +1,11 @@
 //! The commands, one file each, and what they share: the way from settings to open stores.
 
-mod asked;
 mod backup;
+mod backup_progress;
 mod bench;
 mod cache;
-mod copying;
 mod data_dir;
+mod data_source;
 mod listening;
 mod manager;
 mod persisted;
@@ -22,15 +22,16 @@ mod verify;
 use crate::config::{Cli, Command, LogFormat};
 use crate::console::{self, Form, Log};
 use crate::open::{
-    Access, CacheUrl, DatabaseUrl, Purpose, lists, lists_of, make_files_private, require_folder,
+    CacheUrl, DatabaseUrl, OpenMode, OpenOptions, lists, lists_of, make_files_private,
+    require_folder,
 };
 use data_dir::DataDir;
 use guestbook_core::error::Error;
 use guestbook_core::{Clock, ModelId, SystemClock};
-use guestbook_service::Parts;
+use guestbook_service::ServiceParts;
 use guestbook_storage::database::TableSettings;
 use guestbook_storage::{Durability, Stores};
-use persisted::Told;
+use persisted::GivenSettings;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ const REFUSED: u8 = 2;
 const FATAL: u8 = 70;
 
 /// Why a command could not be carried out: one line for a person, saying what to do next.
-type Refusal = String;
+type CliError = String;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> ExitCode {
@@ -106,13 +107,13 @@ fn form(format: LogFormat) -> Form {
 }
 
 /// Where both stores are, from flags and defaults.
-struct Places {
+struct StoreUrls {
     database: DatabaseUrl,
     cache: CacheUrl,
 }
 
-impl Places {
-    fn of(cli: &Cli) -> Result<Self, Refusal> {
+impl StoreUrls {
+    fn of(cli: &Cli) -> Result<Self, CliError> {
         let stores = &cli.stores;
         if stores.database_url.is_none() || stores.cache_url.is_none() {
             let folder = require_folder("--data-dir", &stores.data_dir);
@@ -131,7 +132,7 @@ impl Places {
     }
 
     /// Refuses to look at tables that are not there: new ones would be made, and nothing would be wrong with them.
-    fn require_tables(&self) -> Result<(), Refusal> {
+    fn require_tables(&self) -> Result<(), CliError> {
         match &self.database {
             DatabaseUrl::Sqlite(path) if !path.exists() => Err(format!(
                 "there is no database at {}; start `guestbook` once, or check --data-dir",
@@ -146,34 +147,39 @@ impl Places {
     }
 
     /// Makes sure that no other process works on the same files.
-    fn lock(&self) -> Result<Option<DataDir>, data_dir::Taken> {
+    fn lock(&self) -> Result<Option<DataDir>, data_dir::LockError> {
         let cache = || self.cache.folder().map(Path::to_owned);
         let folder = self.database.lock_folder().or_else(cache);
         folder.as_deref().map(DataDir::lock).transpose()
     }
 
     /// Opens both stores and the embedder.
-    async fn open(&self, cli: &Cli, purpose: Purpose) -> Result<Parts, Refusal> {
-        let told = Told::of(cli, self).await?;
+    async fn open(&self, cli: &Cli, purpose: OpenMode) -> Result<ServiceParts, CliError> {
+        let told = GivenSettings::of(cli, self).await?;
         let parts = self.open_as(cli, purpose, &told).await?;
-        if purpose == Purpose::Serve {
+        if purpose == OpenMode::Serve {
             told.note_embedder(&parts).await?;
         }
         Ok(parts)
     }
 
     /// As [`Self::open`], with these settings.
-    async fn open_as(&self, cli: &Cli, purpose: Purpose, told: &Told) -> Result<Parts, Refusal> {
+    async fn open_as(
+        &self,
+        cli: &Cli,
+        purpose: OpenMode,
+        told: &GivenSettings,
+    ) -> Result<ServiceParts, CliError> {
         let embedder = told.open_embedder()?;
         let model = embedder.as_ref().map(|embedder| embedder.model().clone());
         let database = self.open_database(cli, purpose, told, model).await?;
         let lists = match purpose {
-            Purpose::Serve => lists_of(&self.cache, &database).await,
-            Purpose::Inspect => lists(&self.cache).await,
+            OpenMode::Serve => lists_of(&self.cache, &database).await,
+            OpenMode::Inspect => lists(&self.cache).await,
         };
         let lists = lists.map_err(refusal)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Ok(Parts {
+        Ok(ServiceParts {
             database,
             lists,
             embedder,
@@ -184,10 +190,10 @@ impl Places {
     async fn open_database(
         &self,
         cli: &Cli,
-        purpose: Purpose,
-        told: &Told,
+        purpose: OpenMode,
+        told: &GivenSettings,
         model: Option<ModelId>,
-    ) -> Result<Stores, Refusal> {
+    ) -> Result<Stores, CliError> {
         let settings = TableSettings {
             list_ttl: told.list_ttl,
             retention: told.retention,
@@ -195,7 +201,7 @@ impl Places {
             cache_backend: self.cache.backend(),
             text_index: told.text_index,
         };
-        let access = Access {
+        let access = OpenOptions {
             connections: cli.stores.database_connections,
             durability: cli.stores.durability.unwrap_or_default(),
         };
@@ -205,7 +211,7 @@ impl Places {
 }
 
 /// A conflict of settings says what to do; other failures say what failed.
-fn refusal(error: Error) -> Refusal {
+fn refusal(error: Error) -> CliError {
     match error.backend() {
         "settings" => error.context().to_owned(),
         _ => error.to_string(),
@@ -216,7 +222,7 @@ fn refusal(error: Error) -> Refusal {
 fn require_file_for_durability(
     asked: Option<Durability>,
     database: &DatabaseUrl,
-) -> Result<(), Refusal> {
+) -> Result<(), CliError> {
     if asked.is_none() {
         return Ok(());
     }

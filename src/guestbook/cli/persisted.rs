@@ -1,7 +1,7 @@
 //! The settings that are stored with the data, as a process is to have them: on stores of its own by its flags, on shared
 //! ones by what is stored, and then a flag may only say the same.
 
-use super::{Places, Refusal};
+use super::{CliError, StoreUrls};
 use crate::config::{Cli, TextIndex, duration, retention};
 use crate::embedder::{BadSpec, EmbedderSpec};
 use crate::open::{are_shared, is_networked, stored_settings};
@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use guestbook_core::{Clock, SystemClock, Ttl};
 use guestbook_embed::Embedder;
 use guestbook_embed::openai::OpenAiOptions;
-use guestbook_service::Parts;
+use guestbook_service::ServiceParts;
 use guestbook_storage::database::{Persisted, PersistedSettings, refused};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const MODEL: &str = "text-embedding-3-small";
 const DIMENSION: usize = 1536;
 
 /// The settings of this process.
-pub(super) struct Told {
+pub(super) struct GivenSettings {
     pub(super) list_ttl: Ttl,
     pub(super) retention: Option<Duration>,
     pub(super) text_index: bool,
@@ -29,7 +29,7 @@ pub(super) struct Told {
     is_shared: bool,
 }
 
-impl Places {
+impl StoreUrls {
     /// Whether what is stored holds for other processes, too.
     pub(super) fn are_shared(&self) -> bool {
         are_shared(&self.database, &self.cache)
@@ -41,9 +41,9 @@ impl Places {
     }
 }
 
-impl Told {
+impl GivenSettings {
     /// What the flags say, and where they say nothing, what is stored for all nodes or the default.
-    pub(super) async fn of(cli: &Cli, places: &Places) -> Result<Self, Refusal> {
+    pub(super) async fn of(cli: &Cli, places: &StoreUrls) -> Result<Self, CliError> {
         let is_shared = places.are_shared();
         let held = match is_shared {
             true => {
@@ -111,7 +111,7 @@ impl Told {
         mut held: PersistedSettings,
         which: Persisted,
         value: &str,
-    ) -> Result<PersistedSettings, Refusal> {
+    ) -> Result<PersistedSettings, CliError> {
         let wrong = |cause: String| format!("{which} {value}: {cause}");
         match which {
             Persisted::ListTtl => held.list_ttl = Ttl(duration(value).map_err(wrong)?),
@@ -129,7 +129,7 @@ impl Told {
         Ok(held)
     }
 
-    fn as_stored(&self) -> Result<PersistedSettings, Refusal> {
+    fn as_stored(&self) -> Result<PersistedSettings, CliError> {
         let embedder = self.open_embedder()?;
         Ok(PersistedSettings {
             list_ttl: self.list_ttl,
@@ -140,7 +140,7 @@ impl Told {
         })
     }
 
-    pub(super) fn open_embedder(&self) -> Result<Option<Arc<dyn Embedder>>, Refusal> {
+    pub(super) fn open_embedder(&self) -> Result<Option<Arc<dyn Embedder>>, CliError> {
         let opened = crate::embedder::open(&self.spec, self.options.clone());
         opened.map_err(|cause| format!("--embedder {}: {cause}", self.spec))
     }
@@ -157,7 +157,7 @@ impl Told {
     }
 
     /// Lets other nodes know what opens the embedder, where nobody has said it yet.
-    pub(super) async fn note_embedder(&self, parts: &Parts) -> Result<(), Refusal> {
+    pub(super) async fn note_embedder(&self, parts: &ServiceParts) -> Result<(), CliError> {
         if !self.is_shared {
             return Ok(());
         }
@@ -182,7 +182,7 @@ impl Told {
     }
 
     /// That no flag says anything else than what is stored for all nodes.
-    fn require_agreement(&self, cli: &Cli) -> Result<(), Refusal> {
+    fn require_agreement(&self, cli: &Cli) -> Result<(), CliError> {
         let Some(held) = &self.held else {
             return Ok(());
         };

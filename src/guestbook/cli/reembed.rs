@@ -1,21 +1,21 @@
 //! `guestbook reembed`: vectors that are missing or of another model.
 
-use super::{MISSING, Places, Refusal};
+use super::{CliError, MISSING, StoreUrls};
 use crate::config::Cli;
 use crate::console;
-use crate::open::Purpose;
+use crate::open::OpenMode;
 use guestbook_service::Service;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 
 const BAR: &str = "{bar:30} {pos}/{len} messages  {per_sec}  {eta} left";
 
-pub(super) async fn run(cli: &Cli) -> Result<ExitCode, Refusal> {
-    let places = Places::of(cli)?;
+pub(super) async fn run(cli: &Cli) -> Result<ExitCode, CliError> {
+    let places = StoreUrls::of(cli)?;
     places.require_tables()?;
     let _folder = places.lock().map_err(|taken| taken.to_string())?;
     let service = Service::inspect(
-        places.open(cli, Purpose::Inspect).await?,
+        places.open(cli, OpenMode::Inspect).await?,
         cli.service_settings(),
     );
     let style = ProgressStyle::with_template(BAR)

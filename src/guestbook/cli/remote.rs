@@ -1,10 +1,10 @@
 //! Asking the guestbook that has the data folder, when it is not us.
 
-use super::Refusal;
-use super::search::{Found, Question};
+use super::CliError;
+use super::search::{SearchQuestion, SearchResponse};
 use crate::config::Cli;
-use guestbook_http::{ServerAddress, StatsAnswer};
-use guestbook_service::verify::Report;
+use guestbook_http::{ServerAddress, StatsResponse};
+use guestbook_service::verify::VerifyReport;
 use guestbook_storage::database::SearchScope;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
@@ -21,7 +21,7 @@ pub(super) async fn verify(
     address: &ServerAddress,
     guest: Option<&str>,
     repair: bool,
-) -> Result<Report, Refusal> {
+) -> Result<VerifyReport, CliError> {
     let url = match guest {
         Some(guest) => url(address, &["guest", "verify", guest])?,
         None => url(address, &["verify"])?,
@@ -34,8 +34,8 @@ pub(super) async fn verify(
 pub(super) async fn search(
     cli: &Cli,
     address: &ServerAddress,
-    question: &Question,
-) -> Result<Found, Refusal> {
+    question: &SearchQuestion,
+) -> Result<SearchResponse, CliError> {
     let mut url = match &question.scope {
         Some(SearchScope::Guest(guest)) => {
             url(address, &["guest", "chat", guest.as_str(), "search"])?
@@ -63,12 +63,12 @@ pub(super) async fn search(
 pub(super) async fn prompt_stats(
     cli: &Cli,
     address: &ServerAddress,
-) -> Result<StatsAnswer, Refusal> {
+) -> Result<StatsResponse, CliError> {
     ask(cli, address, Method::GET, url(address, &["cache"])?).await
 }
 
 #[derive(Deserialize)]
-struct Forgotten {
+struct ClearedResponse {
     deleted: u64,
 }
 
@@ -77,15 +77,15 @@ pub(super) async fn forget(
     cli: &Cli,
     address: &ServerAddress,
     scope: &str,
-) -> Result<u64, Refusal> {
+) -> Result<u64, CliError> {
     let mut url = url(address, &["cache"])?;
     url.query_pairs_mut().append_pair("scope", scope);
-    let forgotten: Forgotten = ask(cli, address, Method::DELETE, url).await?;
+    let forgotten: ClearedResponse = ask(cli, address, Method::DELETE, url).await?;
     Ok(forgotten.deleted)
 }
 
 /// `http://ADDRESS/v1/…`, each segment as it must be written there.
-fn url(address: &ServerAddress, segments: &[&str]) -> Result<Url, Refusal> {
+fn url(address: &ServerAddress, segments: &[&str]) -> Result<Url, CliError> {
     if let Some(dots) = segments
         .iter()
         .find(|segment| matches!(**segment, "." | ".."))
@@ -111,7 +111,7 @@ fn base(address: &ServerAddress) -> String {
 }
 
 /// Never through a proxy: the server is on this machine.
-fn client(address: &ServerAddress) -> Result<Client, Refusal> {
+fn client(address: &ServerAddress) -> Result<Client, CliError> {
     let builder = Client::builder().no_proxy();
     let builder = match address {
         ServerAddress::Tcp(_) => builder,
@@ -126,7 +126,7 @@ async fn ask<T: DeserializeOwned>(
     address: &ServerAddress,
     method: Method,
     url: Url,
-) -> Result<T, Refusal> {
+) -> Result<T, CliError> {
     ask_with(cli, address, method, url, |request| request).await
 }
 
@@ -136,7 +136,7 @@ async fn ask_with<T: DeserializeOwned>(
     method: Method,
     url: Url,
     with: impl FnOnce(RequestBuilder) -> RequestBuilder,
-) -> Result<T, Refusal> {
+) -> Result<T, CliError> {
     let client = client(address)?;
     let request = with(client.request(method, url));
     let request = match &cli.serving.api_key {
@@ -151,7 +151,7 @@ async fn ask_with<T: DeserializeOwned>(
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(failed)?;
-        Ok::<_, Refusal>((status, body))
+        Ok::<_, CliError>((status, body))
     };
     let (status, body) = tokio::select! {
         answered = answered => answered?,
@@ -168,7 +168,7 @@ async fn ask_with<T: DeserializeOwned>(
     }
     let unexpected = || {
         let text = match serde_json::from_slice(&body) {
-            Ok(Problem { detail }) => detail,
+            Ok(ProblemText { detail }) => detail,
             Err(_) => String::from_utf8_lossy(&body).into_owned(),
         };
         format!("the server on {address} answered {status}: {text}")
@@ -181,13 +181,13 @@ async fn ask_with<T: DeserializeOwned>(
 
 /// What of problem+json is for people.
 #[derive(Deserialize)]
-struct Problem {
+struct ProblemText {
     detail: String,
 }
 
 /// Why a server that was asked something is not waited for any longer. An answer may take as long as it likes, a recount takes
 /// minutes, but whoever works on one still says that it is there.
-async fn hangs(client: &Client, address: &ServerAddress) -> Refusal {
+async fn hangs(client: &Client, address: &ServerAddress) -> CliError {
     loop {
         tokio::time::sleep(ALIVE_WITHIN).await;
         if let Err(hangs) = require_alive(client, address).await {
@@ -196,7 +196,7 @@ async fn hangs(client: &Client, address: &ServerAddress) -> Refusal {
     }
 }
 
-async fn require_alive(client: &Client, address: &ServerAddress) -> Result<(), Refusal> {
+async fn require_alive(client: &Client, address: &ServerAddress) -> Result<(), CliError> {
     let health = client.get(format!("{}/health", base(address)));
     let asked = health.timeout(ALIVE_WITHIN).send().await;
     asked.map(drop).map_err(|cause| {

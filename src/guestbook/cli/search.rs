@@ -1,15 +1,16 @@
 //! `guestbook search`: which messages of a guest, of a user or of everyone answer best.
 
-use super::asked::{Asked, here};
+use super::data_source::{DataSource, here};
 use super::printed::is_command;
-use super::{MISSING, Places, Refusal, remote};
+use super::{CliError, MISSING, StoreUrls, remote};
 use crate::config::{Cli, SearchArgs};
 use crate::console;
 use guestbook_core::{
-    Findings, GuestId, Hit, InvalidField, K, ModelId, OwnerId, SearchMode, SearchText, Words,
+    GuestId, Hit, InvalidField, Limit, ModelId, OwnerId, SearchMode, SearchResults, SearchText,
+    Words,
 };
 use guestbook_service::Service;
-use guestbook_storage::database::{SearchScope, Sought};
+use guestbook_storage::database::{SearchQuery, SearchScope};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -21,17 +22,17 @@ const NO_INDEX: &str = "everything is searched by the index of a running server,
 const SHOWN: usize = 100;
 
 /// What is to be found, checked before anybody is asked.
-pub(super) struct Question {
+pub(super) struct SearchQuestion {
     /// `None`: everything.
     pub(super) scope: Option<SearchScope>,
     pub(super) text: SearchText,
     pub(super) mode: SearchMode,
-    pub(super) k: K,
+    pub(super) k: Limit,
 }
 
 /// The answer, as a server gives it.
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Found {
+pub(super) struct SearchResponse {
     /// How far the index over everything is, where that was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     index: Option<String>,
@@ -57,13 +58,13 @@ struct FoundMessage {
     score: f32,
 }
 
-pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusal> {
-    let question = Question::of(args)?;
+pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, CliError> {
+    let question = SearchQuestion::of(args)?;
     let is_one_chat = matches!(question.scope, Some(SearchScope::Guest(_)));
-    let places = Places::of(cli)?;
-    let found = match Asked::of(&places)? {
-        Asked::Server(address) => remote::search(cli, &address, &question).await?,
-        Asked::Here(_folder) => {
+    let places = StoreUrls::of(cli)?;
+    let found = match DataSource::of(&places)? {
+        DataSource::Server(address) => remote::search(cli, &address, &question).await?,
+        DataSource::Here(_folder) => {
             let scope = question.scope.clone().ok_or(NO_INDEX)?;
             let look = async |service: &Service| ask(service, scope, question).await;
             here(cli, &places, look).await?
@@ -82,8 +83,8 @@ pub(super) async fn run(cli: &Cli, args: &SearchArgs) -> Result<ExitCode, Refusa
     })
 }
 
-impl Question {
-    fn of(args: &SearchArgs) -> Result<Self, Refusal> {
+impl SearchQuestion {
+    fn of(args: &SearchArgs) -> Result<Self, CliError> {
         let fault = |fault: InvalidField| fault.to_string();
         let scope = match (&args.guest, &args.user) {
             (Some(guest), _) => {
@@ -101,30 +102,34 @@ impl Question {
             scope,
             text: SearchText::parse("TEXT", &args.text).map_err(fault)?,
             mode: args.mode,
-            k: K::new("--k", args.k).map_err(fault)?,
+            k: Limit::new("--k", args.k).map_err(fault)?,
         })
     }
 }
 
-async fn ask(service: &Service, scope: SearchScope, question: Question) -> Result<Found, Refusal> {
+async fn ask(
+    service: &Service,
+    scope: SearchScope,
+    question: SearchQuestion,
+) -> Result<SearchResponse, CliError> {
     let (model, sought) = match question.mode {
         SearchMode::Text => {
             let words = Words::of("TEXT", &question.text).map_err(|fault| fault.to_string())?;
-            (None, Sought::Text(words))
+            (None, SearchQuery::Text(words))
         }
         SearchMode::Meaning => {
-            let seen = service.meaning(&question.text).await;
+            let seen = service.embed_query(&question.text).await;
             let (model, vector) = seen.map_err(|unseen| format!("TEXT: {unseen}"))?;
-            (Some(model.clone()), Sought::Meaning { model, vector })
+            (Some(model.clone()), SearchQuery::Meaning { model, vector })
         }
     };
     let found = service.search(scope, sought, question.k).await;
     let found = found.map_err(|error| error.to_string())?;
-    Ok(Found::new(question.mode, model.as_ref(), found))
+    Ok(SearchResponse::new(question.mode, model.as_ref(), found))
 }
 
-impl Found {
-    fn new(mode: SearchMode, model: Option<&ModelId>, found: Findings) -> Self {
+impl SearchResponse {
+    fn new(mode: SearchMode, model: Option<&ModelId>, found: SearchResults) -> Self {
         Self {
             index: None,
             mode: mode.to_string(),
@@ -151,7 +156,7 @@ impl From<&Hit> for FoundMessage {
     }
 }
 
-fn show(out: &mut dyn Write, found: &Found, is_one_chat: bool) -> io::Result<()> {
+fn show(out: &mut dyn Write, found: &SearchResponse, is_one_chat: bool) -> io::Result<()> {
     for hit in &found.hits {
         let place = match is_one_chat {
             true => format!("#{}", hit.sequence),

@@ -1,15 +1,15 @@
 //! `guestbook serve`: opens everything, serves until it is told to stop, and leaves nothing half done.
 
 use super::listening::{self, Inherited};
-use super::manager::Told;
-use super::{FATAL, Places, Refusal};
+use super::manager::ManagerStatus;
+use super::{CliError, FATAL, StoreUrls};
 use crate::config::Cli;
 use crate::console;
-use crate::open::Purpose;
+use crate::open::OpenMode;
 use guestbook_core::error::{Error, ErrorKind};
-use guestbook_http::Server;
+use guestbook_http::HttpServer;
 use guestbook_http::ServerAddress;
-use guestbook_service::{Parts, Service, carry_out};
+use guestbook_service::{Service, ServiceParts, carry_out};
 use guestbook_storage::database::Persisted;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
@@ -22,17 +22,17 @@ const STOP_WITHIN: Duration = Duration::from_millis(8_500);
 /// When the process ends whatever hangs, also a thread that the runtime waits on: a moment before those 10 s are over.
 const END_WITHIN: Duration = Duration::from_millis(9_800);
 
-pub(super) async fn run(cli: &Cli, inherited: Inherited) -> Result<ExitCode, Refusal> {
+pub(super) async fn run(cli: &Cli, inherited: Inherited) -> Result<ExitCode, CliError> {
     raise_file_limit();
-    let places = Places::of(cli)?;
+    let places = StoreUrls::of(cli)?;
     let mut stop = StopSignals::new()?;
     heed_hangups()?;
     let listeners = listening::open(cli, inherited).await?;
-    Told::opening();
+    ManagerStatus::opening();
     let mut folder = places.lock().map_err(|taken| taken.to_string())?;
     let parts = tokio::select! {
         biased;
-        parts = places.open(cli, Purpose::Serve) => parts?,
+        parts = places.open(cli, OpenMode::Serve) => parts?,
         name = stop.received() => {
             tracing::info!(signal = name, "stopped before it had started; nothing was changed");
             return Ok(ExitCode::SUCCESS);
@@ -45,7 +45,7 @@ pub(super) async fn run(cli: &Cli, inherited: Inherited) -> Result<ExitCode, Ref
         tracing::error!(%cause, "the lists cannot be given the life that --list-ttl says yet; it is tried again");
     }
     let service = Service::start(parts, cli.service_settings());
-    let server = Server::start(listeners, service.clone(), cli.http_settings())
+    let server = HttpServer::start(listeners, service.clone(), cli.http_settings())
         .map_err(|cause| format!("cannot serve: {cause}"))?;
     if let Some(folder) = &mut folder
         && let Some(address) = listening::nearest(server.addresses())
@@ -54,7 +54,7 @@ pub(super) async fn run(cli: &Cli, inherited: Inherited) -> Result<ExitCode, Ref
         tracing::error!(%cause, "the lock file of the data folder cannot be written; other commands do not find this server");
     }
     console::announce(banner(cli, server.addresses(), service.parts()).await);
-    let told = Told::serving(&service, &in_words(server.addresses()));
+    let told = ManagerStatus::serving(&service, &in_words(server.addresses()));
     let fatal = tokio::select! {
         biased;
         fatal = service.fatal() => Some(fatal),
@@ -160,7 +160,7 @@ pub(super) struct StopSignals {
 }
 
 impl StopSignals {
-    pub(super) fn new() -> Result<Self, Refusal> {
+    pub(super) fn new() -> Result<Self, CliError> {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -175,7 +175,7 @@ impl StopSignals {
     }
 
     /// Writes the result of a command. As long as nobody takes it, the signals end the command all the same.
-    pub(super) async fn print(&mut self, text: String) -> Result<(), Refusal> {
+    pub(super) async fn print(&mut self, text: String) -> Result<(), CliError> {
         let write = move || console::print(|out| out.write_all(text.as_bytes()));
         tokio::select! {
             written = tokio::task::spawn_blocking(write) => {
@@ -186,13 +186,13 @@ impl StopSignals {
     }
 }
 
-fn listen(kind: SignalKind) -> Result<Signal, Refusal> {
+fn listen(kind: SignalKind) -> Result<Signal, CliError> {
     signal(kind).map_err(|cause| format!("signals cannot be handled: {cause}"))
 }
 
 /// Heeds SIGHUP, which would end the process otherwise: what rotates logs sends it to everything that has a log. Ours is whatever
 /// standard error was connected to, and whoever did that reopens it.
-fn heed_hangups() -> Result<(), Refusal> {
+fn heed_hangups() -> Result<(), CliError> {
     let mut hangups = listen(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
@@ -213,7 +213,7 @@ fn in_words(addresses: &[ServerAddress]) -> String {
 }
 
 /// Where what is, and a first request.
-async fn banner(cli: &Cli, addresses: &[ServerAddress], parts: &Parts) -> String {
+async fn banner(cli: &Cli, addresses: &[ServerAddress], parts: &ServiceParts) -> String {
     let stored = parts.database.settings.stored_settings().await.ok();
     let held = stored.and_then(|stored| stored.held);
     let value = |which| {

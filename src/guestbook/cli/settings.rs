@@ -1,12 +1,12 @@
 //! `guestbook settings`: the settings that are stored with the data, and changing one for all nodes.
 
-use super::persisted::Told;
-use super::{Places, Refusal, refusal};
+use super::persisted::GivenSettings;
+use super::{CliError, StoreUrls, refusal};
 use crate::config::{Cli, SettingName, SettingsAction};
 use crate::console;
-use crate::open::{self, Purpose, stored_settings};
+use crate::open::{self, OpenMode, stored_settings};
 use guestbook_core::{Clock, SystemClock};
-use guestbook_service::{Parts, carry_out};
+use guestbook_service::{ServiceParts, carry_out};
 use guestbook_storage::database::{Persisted, StoredSettings};
 use serde_json::json;
 use std::io::{self, Write};
@@ -17,8 +17,8 @@ pub(super) async fn run(
     cli: &Cli,
     action: Option<&SettingsAction>,
     json: bool,
-) -> Result<ExitCode, Refusal> {
-    let places = Places::of(cli)?;
+) -> Result<ExitCode, CliError> {
+    let places = StoreUrls::of(cli)?;
     places.require_tables()?;
     let stored = stored_settings(&places.database).await.map_err(refusal)?;
     match action {
@@ -46,11 +46,11 @@ impl From<SettingName> for Persisted {
 
 async fn set(
     cli: &Cli,
-    places: &Places,
+    places: &StoreUrls,
     stored: StoredSettings,
     which: Persisted,
     value: &str,
-) -> Result<(), Refusal> {
+) -> Result<(), CliError> {
     if !places.are_shared() {
         return Err(format!(
             "these tables and lists belong to one server, whose flag is the setting: start it with --{which} {value}"
@@ -62,9 +62,9 @@ async fn set(
             "no server has used these tables yet: start the first one with --{which} {value}"
         ));
     };
-    let told = Told::stored(cli, Some(held.clone()));
+    let told = GivenSettings::stored(cli, Some(held.clone()));
     let database = places
-        .open_database(cli, Purpose::Inspect, &told, None)
+        .open_database(cli, OpenMode::Inspect, &told, None)
         .await?;
     let before = held.value(which);
     let wanted = told.changed(held, which, value)?;
@@ -78,7 +78,7 @@ async fn set(
     changed.map_err(refusal)?;
     if places.have_common_lists() {
         let lists = open::lists(&places.cache).await.map_err(refusal)?;
-        let parts = Parts {
+        let parts = ServiceParts {
             database: database.clone(),
             lists,
             embedder: None,

@@ -2,7 +2,7 @@
 //! SQLite 3.51.3 two connections could damage the write-ahead log.
 
 use super::printed::Escaped;
-use super::{Places, Refusal};
+use super::{CliError, StoreUrls};
 use crate::config::Cli;
 use crate::console;
 use crate::open::query;
@@ -11,8 +11,8 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-pub(super) async fn run(cli: &Cli, statement: &str) -> Result<ExitCode, Refusal> {
-    let places = Places::of(cli)?;
+pub(super) async fn run(cli: &Cli, statement: &str) -> Result<ExitCode, CliError> {
+    let places = StoreUrls::of(cli)?;
     places.require_tables()?;
     let mut printer = Printer::default();
     let answered = query(&places.database, statement, &mut printer).await;

@@ -1,12 +1,12 @@
 //! `guestbook verify`: "why is nothing in that table?"
 
-use super::asked::{Asked, here};
-use super::{MISSING, Places, REFUSED, Refusal, remote};
+use super::data_source::{DataSource, here};
+use super::{CliError, MISSING, REFUSED, StoreUrls, remote};
 use crate::config::Cli;
 use crate::console;
 use guestbook_core::GuestId;
-use guestbook_service::verify::{Difference, Mode, Report, Scope};
-use guestbook_service::{Parts, Service};
+use guestbook_service::verify::{Difference, VerifyMode, VerifyReport, VerifyScope};
+use guestbook_service::{Service, ServiceParts};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -18,18 +18,22 @@ pub(super) async fn run(
     guest: Option<&str>,
     repair: bool,
     json: bool,
-) -> Result<ExitCode, Refusal> {
+) -> Result<ExitCode, CliError> {
     let scope = match guest {
-        Some(text) => {
-            Scope::Guest(GuestId::parse_stored(text).map_err(|fault| format!("--guest: {fault}"))?)
-        }
-        None => Scope::All,
+        Some(text) => VerifyScope::Guest(
+            GuestId::parse_stored(text).map_err(|fault| format!("--guest: {fault}"))?,
+        ),
+        None => VerifyScope::All,
     };
-    let places = Places::of(cli)?;
-    let report = match Asked::of(&places)? {
-        Asked::Server(address) => remote::verify(cli, &address, guest, repair).await?,
-        Asked::Here(_folder) => {
-            let mode = if repair { Mode::Repair } else { Mode::Look };
+    let places = StoreUrls::of(cli)?;
+    let report = match DataSource::of(&places)? {
+        DataSource::Server(address) => remote::verify(cli, &address, guest, repair).await?,
+        DataSource::Here(_folder) => {
+            let mode = if repair {
+                VerifyMode::Repair
+            } else {
+                VerifyMode::Look
+            };
             let look = async |service: &Service| {
                 require_model(cli, service).await?;
                 let report = service.verify(&scope, mode).await;
@@ -55,11 +59,11 @@ pub(super) async fn run(
 }
 
 /// By another model, vectors that are right would be wrong, and a repair would compute them anew.
-async fn require_model(cli: &Cli, service: &Service) -> Result<(), Refusal> {
+async fn require_model(cli: &Cli, service: &Service) -> Result<(), CliError> {
     if cli.embedding.embedder.is_some() {
         return Ok(());
     }
-    let Parts {
+    let ServiceParts {
         database, embedder, ..
     } = service.parts();
     let stored = database.settings.stored_settings().await;
@@ -76,7 +80,7 @@ async fn require_model(cli: &Cli, service: &Service) -> Result<(), Refusal> {
     }
 }
 
-fn show(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+fn show(out: &mut dyn Write, report: &VerifyReport) -> io::Result<()> {
     writeln!(out, "{:<24}{:>12}{:>12}   ", "table", "expected", "found")?;
     for table in &report.tables {
         let wrong = table.differences.len() as u64 + table.more_differences;

@@ -28,13 +28,13 @@ pub struct BenchArgs {
     pub connections: Vec<usize>,
     /// Writes to reads
     #[arg(long, default_value = "80:20", value_name = "W:R")]
-    pub mix: Mix,
+    pub mix: ReadWriteMix,
     /// The same seed is the same workload
     #[arg(long, default_value_t = 7, value_name = "N")]
     pub seed: u64,
     /// Over HTTP to a server of its own, or straight at the stores in this process
     #[arg(long, alias = "through", default_value = "http", value_name = "TARGET")]
-    pub target: Through,
+    pub target: BenchTarget,
     /// Percent of the throughput just found that is offered while latency is measured
     #[arg(long, alias = "load", default_value_t = 70, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
     pub load_percent: u8,
@@ -57,7 +57,7 @@ pub struct BenchArgs {
 
 /// Which way the bench takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Through {
+pub enum BenchTarget {
     /// Over HTTP to a server in a process of its own.
     Http,
     /// Straight at the stores, in this process.
@@ -66,14 +66,14 @@ pub enum Through {
 
 /// Writes to reads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Mix {
+pub struct ReadWriteMix {
     /// Parts that are writes.
     pub writes: u32,
     /// Parts that are reads.
     pub reads: u32,
 }
 
-impl FromStr for Mix {
+impl FromStr for ReadWriteMix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

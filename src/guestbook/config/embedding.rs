@@ -3,7 +3,7 @@
 use super::ranges::{ATTEMPTS, DIMENSIONS, count, duration};
 use crate::embedder::EmbedderSpec;
 use clap::{Args, ValueEnum};
-use guestbook_service::Indexing;
+use guestbook_service::IndexMode;
 use secrecy::SecretString;
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ pub enum SearchIndex {
     Off,
 }
 
-impl From<SearchIndex> for Indexing {
+impl From<SearchIndex> for IndexMode {
     fn from(when: SearchIndex) -> Self {
         match when {
             SearchIndex::Lazy => Self::Lazy,

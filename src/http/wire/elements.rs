@@ -29,13 +29,13 @@ impl<'a, const KEPT: usize> Elements<Line<'a>, KEPT> {
 
 impl<'de, const KEPT: usize> Deserialize<'de> for Elements<&'de str, KEPT> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Array)
+        deserializer.deserialize_seq(ArrayVisitor)
     }
 }
 
-struct Array<const KEPT: usize>;
+struct ArrayVisitor<const KEPT: usize>;
 
-impl<'de, const KEPT: usize> Visitor<'de> for Array<KEPT> {
+impl<'de, const KEPT: usize> Visitor<'de> for ArrayVisitor<KEPT> {
     type Value = Elements<&'de str, KEPT>;
 
     fn expecting(&self, words: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,14 +1,16 @@
 //! The JSON of what was found.
 
 use super::outgoing::ShownId;
-use guestbook_core::{Budget, Findings, GuestId, Hit, ModelId, Score, SearchMode, Why};
+use guestbook_core::{
+    ContextBudget, GuestId, Hit, InclusionReason, ModelId, Score, SearchMode, SearchResults,
+};
 use guestbook_storage::database::{Context, ContextMessage};
 use serde::Serialize;
 use uuid::Uuid;
 
 /// The answer to a search.
 #[derive(Serialize)]
-pub(crate) struct FoundAnswer<'a> {
+pub(crate) struct SearchResponse<'a> {
     mode: &'static str,
     /// Whose vectors were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -17,24 +19,28 @@ pub(crate) struct FoundAnswer<'a> {
     searched: u64,
     /// How many there are where it looked.
     of: u64,
-    hits: Vec<HitAnswer<'a>>,
+    hits: Vec<HitResponse<'a>>,
 }
 
-impl<'a> FoundAnswer<'a> {
-    pub(crate) fn new(mode: SearchMode, model: Option<&'a ModelId>, found: &'a Findings) -> Self {
+impl<'a> SearchResponse<'a> {
+    pub(crate) fn new(
+        mode: SearchMode,
+        model: Option<&'a ModelId>,
+        found: &'a SearchResults,
+    ) -> Self {
         Self {
             mode: mode.as_str(),
             model: model.map(ModelId::as_str),
             searched: found.searched,
             of: found.of,
-            hits: found.hits.iter().map(HitAnswer::from).collect(),
+            hits: found.hits.iter().map(HitResponse::from).collect(),
         }
     }
 }
 
 /// A message that was found.
 #[derive(Serialize)]
-pub(crate) struct HitAnswer<'a> {
+pub(crate) struct HitResponse<'a> {
     message_id: Uuid,
     /// The id that the client chose, where it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +53,7 @@ pub(crate) struct HitAnswer<'a> {
     score: f32,
 }
 
-impl<'a> From<&'a Hit> for HitAnswer<'a> {
+impl<'a> From<&'a Hit> for HitResponse<'a> {
     fn from(hit: &'a Hit) -> Self {
         Self {
             message_id: hit.message.0,
@@ -64,26 +70,26 @@ impl<'a> From<&'a Hit> for HitAnswer<'a> {
 
 /// What to send to a model.
 #[derive(Serialize)]
-pub(crate) struct ContextAnswer<'a> {
+pub(crate) struct ContextResponse<'a> {
     guest_id: &'a str,
     max_tokens: u64,
     /// What the messages have together.
     tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    compared: Option<ComparedAnswer<'a>>,
-    messages: Vec<ContextMessageAnswer<'a>>,
+    compared: Option<ComparedResponse<'a>>,
+    messages: Vec<ContextMessageResponse<'a>>,
 }
 
 /// In how much relevant messages were looked for.
 #[derive(Serialize)]
-struct ComparedAnswer<'a> {
+struct ComparedResponse<'a> {
     model: &'a str,
     searched: u64,
     of: u64,
 }
 
 #[derive(Serialize)]
-struct ContextMessageAnswer<'a> {
+struct ContextMessageResponse<'a> {
     role: &'static str,
     content: &'a str,
     timestamp: String,
@@ -95,11 +101,11 @@ struct ContextMessageAnswer<'a> {
     score: Option<f32>,
 }
 
-impl<'a> ContextAnswer<'a> {
+impl<'a> ContextResponse<'a> {
     /// `model` is given where a question was asked.
     pub(crate) fn new(
         guest: &'a GuestId,
-        budget: Budget,
+        budget: ContextBudget,
         model: Option<&'a str>,
         found: &'a Context,
     ) -> Self {
@@ -107,7 +113,7 @@ impl<'a> ContextAnswer<'a> {
             guest_id: guest.as_str(),
             max_tokens: budget.tokens,
             tokens: found.messages.iter().map(|one| one.tokens).sum(),
-            compared: model.map(|model| ComparedAnswer {
+            compared: model.map(|model| ComparedResponse {
                 model,
                 searched: found.searched,
                 of: found.of,
@@ -117,12 +123,12 @@ impl<'a> ContextAnswer<'a> {
     }
 }
 
-impl<'a> From<&'a ContextMessage> for ContextMessageAnswer<'a> {
+impl<'a> From<&'a ContextMessage> for ContextMessageResponse<'a> {
     fn from(one: &'a ContextMessage) -> Self {
         let message = &one.message;
         let (why, score) = match one.why {
-            Why::Recent => ("recent", None),
-            Why::Relevant(score) => ("relevant", Some(score)),
+            InclusionReason::Recent => ("recent", None),
+            InclusionReason::Relevant(score) => ("relevant", Some(score)),
         };
         Self {
             role: message.role.as_str(),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// A message as it comes in; every field is checked on its own.
 #[derive(Deserialize)]
-pub(crate) struct IncomingMessage<'a> {
+pub(crate) struct MessageRequest<'a> {
     #[serde(borrow)]
     guest_id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -29,14 +29,14 @@ pub(crate) struct IncomingMessage<'a> {
 
 /// `{"messages":[…]}`.
 #[derive(Deserialize)]
-pub(crate) struct IncomingBatch<'a> {
+pub(crate) struct BatchRequest<'a> {
     #[serde(borrow)]
     pub(crate) messages: Option<&'a RawValue>,
 }
 
 /// `{"authenticated_user_id":…}`.
 #[derive(Deserialize)]
-pub(crate) struct IncomingMigration<'a> {
+pub(crate) struct MigrationRequest<'a> {
     #[serde(borrow)]
     authenticated_user_id: Option<&'a RawValue>,
 }
@@ -86,7 +86,7 @@ fn shape(cause: &serde_json::Error) -> String {
     }
 }
 
-impl IncomingMessage<'_> {
+impl MessageRequest<'_> {
     /// The message for a guest whose id stands in the path.
     pub(crate) fn for_guest(
         &self,
@@ -143,7 +143,7 @@ impl IncomingMessage<'_> {
     }
 }
 
-impl IncomingMigration<'_> {
+impl MigrationRequest<'_> {
     /// The user to become.
     pub(crate) fn user(&self) -> Result<OwnerId, InvalidField> {
         let field = "authenticated_user_id";

@@ -1,9 +1,9 @@
 //! The JSON that goes out.
 
-use super::everything::IndexAnswer;
+use super::global_search::IndexResponse;
 use guestbook_core::error::Result as StoreResult;
 use guestbook_core::{Conversation, GuestId, ListState, Message, OwnerId};
-use guestbook_service::{Deleted, Saved, Session};
+use guestbook_service::{Deleted, LiveSession, SavedMessage};
 use guestbook_storage::database::Migrated;
 use guestbook_storage::list_cache::Item;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// The answer to a stored message.
 #[derive(Serialize)]
-pub(crate) struct SavedAnswer<'a> {
+pub(crate) struct SavedResponse<'a> {
     status: &'static str,
     guest_id: &'a str,
     message_id: Uuid,
@@ -22,13 +22,13 @@ pub(crate) struct SavedAnswer<'a> {
     conversation_id: Uuid,
     sequence: u64,
     stored_in: Vec<&'static str>,
-    receipt: ReceiptAnswer,
+    receipt: ReceiptResponse,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
 }
 
 #[derive(Serialize)]
-struct ReceiptAnswer {
+struct ReceiptResponse {
     list: &'static str,
     conversation: &'static str,
     message: &'static str,
@@ -38,10 +38,10 @@ struct ReceiptAnswer {
     metrics: &'static str,
 }
 
-impl<'a> SavedAnswer<'a> {
+impl<'a> SavedResponse<'a> {
     /// `lists` and `database` are the names of the two stores.
     pub(crate) fn new(
-        saved: &'a Saved,
+        saved: &'a SavedMessage,
         guest: &'a str,
         lists: &'static str,
         database: &'static str,
@@ -60,7 +60,7 @@ impl<'a> SavedAnswer<'a> {
                 .into_iter()
                 .chain([database])
                 .collect(),
-            receipt: ReceiptAnswer {
+            receipt: ReceiptResponse {
                 list: receipt.list.as_str(),
                 conversation: receipt.conversation.as_str(),
                 // One transaction: when the message is there, so are these.
@@ -94,7 +94,7 @@ impl<'a> From<&'a Message> for ShownId<'a> {
 
 /// A message in a history.
 #[derive(Serialize)]
-pub(crate) struct MessageAnswer<'a> {
+pub(crate) struct MessageResponse<'a> {
     role: &'static str,
     content: &'a str,
     timestamp: String,
@@ -104,7 +104,7 @@ pub(crate) struct MessageAnswer<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-impl<'a> From<&'a Message> for MessageAnswer<'a> {
+impl<'a> From<&'a Message> for MessageResponse<'a> {
     fn from(message: &'a Message) -> Self {
         let metadata = message.metadata.as_ref();
         Self {
@@ -121,24 +121,24 @@ impl<'a> From<&'a Message> for MessageAnswer<'a> {
 
 /// A guest's live list.
 #[derive(Serialize)]
-pub(crate) struct SessionAnswer<'a> {
+pub(crate) struct SessionResponse<'a> {
     guest_id: &'a str,
     key: String,
     ttl: u64,
     source: &'static str,
-    messages: Vec<ItemAnswer<'a>>,
+    messages: Vec<SessionItemResponse<'a>>,
 }
 
 #[derive(Serialize)]
-struct ItemAnswer<'a> {
+struct SessionItemResponse<'a> {
     role: &'static str,
     content: &'a str,
     timestamp: String,
 }
 
-impl<'a> SessionAnswer<'a> {
-    pub(crate) fn new(guest: &'a GuestId, session: &'a Session) -> Self {
-        let item = |item: &'a Item| ItemAnswer {
+impl<'a> SessionResponse<'a> {
+    pub(crate) fn new(guest: &'a GuestId, session: &'a LiveSession) -> Self {
+        let item = |item: &'a Item| SessionItemResponse {
             role: item.role.as_str(),
             content: item.content.as_str(),
             timestamp: item.timestamp.to_string(),
@@ -155,7 +155,7 @@ impl<'a> SessionAnswer<'a> {
 
 /// The answer to a deletion.
 #[derive(Serialize)]
-pub(crate) struct DeletedAnswer<'a> {
+pub(crate) struct DeletedResponse<'a> {
     status: &'static str,
     guest_id: &'a str,
     deleted_from: Vec<&'static str>,
@@ -172,7 +172,7 @@ struct DeletedRows {
     prompts: u64,
 }
 
-impl<'a> DeletedAnswer<'a> {
+impl<'a> DeletedResponse<'a> {
     pub(crate) fn new(guest: &'a str, deleted: Deleted) -> Self {
         let erased = deleted.erased;
         Self {
@@ -193,7 +193,7 @@ impl<'a> DeletedAnswer<'a> {
 
 /// The answer to a migration.
 #[derive(Serialize)]
-pub(crate) struct MigratedAnswer<'a> {
+pub(crate) struct MigratedResponse<'a> {
     status: &'static str,
     guest_id: &'a str,
     user_id: &'a str,
@@ -202,7 +202,7 @@ pub(crate) struct MigratedAnswer<'a> {
     message: String,
 }
 
-impl<'a> MigratedAnswer<'a> {
+impl<'a> MigratedResponse<'a> {
     pub(crate) fn new(guest: &'a GuestId, user: &'a OwnerId, migrated: Migrated) -> Self {
         let message = match migrated.conversations {
             0 => format!("Guest {guest} has nothing to migrate"),
@@ -224,7 +224,7 @@ impl<'a> MigratedAnswer<'a> {
 
 /// A conversation without its messages.
 #[derive(Serialize)]
-pub(crate) struct ConversationAnswer<'a> {
+pub(crate) struct ConversationResponse<'a> {
     id: Uuid,
     user_id: &'a str,
     session_id: &'a str,
@@ -238,7 +238,7 @@ pub(crate) struct ConversationAnswer<'a> {
     expires_at: Option<String>,
 }
 
-impl<'a> From<&'a Conversation> for ConversationAnswer<'a> {
+impl<'a> From<&'a Conversation> for ConversationResponse<'a> {
     fn from(conversation: &'a Conversation) -> Self {
         Self {
             id: conversation.id.0,
@@ -258,21 +258,21 @@ impl<'a> From<&'a Conversation> for ConversationAnswer<'a> {
 
 /// Whether the service can serve, and each of its parts.
 #[derive(Serialize)]
-pub(crate) struct ReadyAnswer {
+pub(crate) struct ReadyResponse {
     pub(crate) status: &'static str,
-    pub(crate) database: BackendAnswer,
-    pub(crate) lists: BackendAnswer,
+    pub(crate) database: BackendResponse,
+    pub(crate) lists: BackendResponse,
     pub(crate) embedder: Option<String>,
     /// Why it makes no vectors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) embedder_problem: Option<String>,
-    pub(crate) search_index: IndexAnswer,
+    pub(crate) search_index: IndexResponse,
     /// Lines of the log that nobody took.
     pub(crate) log_dropped: u64,
 }
 
 #[derive(Serialize)]
-pub(crate) struct BackendAnswer {
+pub(crate) struct BackendResponse {
     pub(crate) backend: &'static str,
     pub(crate) ok: bool,
     /// What a commit outlives, where it is known.
@@ -282,7 +282,7 @@ pub(crate) struct BackendAnswer {
     pub(crate) detail: Option<&'static str>,
 }
 
-impl BackendAnswer {
+impl BackendResponse {
     pub(crate) fn new(
         backend: &'static str,
         health: &StoreResult<()>,

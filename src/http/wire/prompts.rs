@@ -2,10 +2,10 @@
 
 use super::incoming::{present, text};
 use guestbook_core::{
-    Content, Digest, GuestId, InvalidField, PromptSetting, Scope, content_hash, tokens,
+    Content, Digest, GuestId, InvalidField, PromptScope, PromptSetting, content_hash, tokens,
 };
-use guestbook_service::{FoundAnswer, Keep, Lookup};
-use guestbook_storage::database::{NewAnswer, PromptStats};
+use guestbook_service::{PromptHit, PromptLookup, PromptPut};
+use guestbook_storage::database::{NewCacheEntry, PromptStats};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// A prompt and what it is asked of; every field is checked on its own.
 #[derive(Deserialize)]
-pub(crate) struct IncomingPrompt<'a> {
+pub(crate) struct LookupRequest<'a> {
     #[serde(borrow)]
     scope: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -36,7 +36,7 @@ pub(crate) struct IncomingPrompt<'a> {
 
 /// What a model said to a prompt.
 #[derive(Deserialize)]
-pub(crate) struct IncomingAnswer<'a> {
+pub(crate) struct PutRequest<'a> {
     #[serde(borrow)]
     response: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -49,9 +49,9 @@ pub(crate) struct IncomingAnswer<'a> {
     ttl: Option<&'a RawValue>,
 }
 
-impl IncomingPrompt<'_> {
+impl LookupRequest<'_> {
     /// The lookup that is asked for.
-    pub(crate) fn lookup(&self, content_limit: usize) -> Result<Lookup, InvalidField> {
+    pub(crate) fn lookup(&self, content_limit: usize) -> Result<PromptLookup, InvalidField> {
         let setting = self.setting()?;
         let guest = present(self.guest_id)
             .map(|raw| GuestId::parse(&text("guest_id", Some(raw))?))
@@ -62,7 +62,7 @@ impl IncomingPrompt<'_> {
                 "is another guest than that of `scope`, and would be given an answer of that one";
             return Err(InvalidField::new("guest_id", rule));
         }
-        Ok(Lookup {
+        Ok(PromptLookup {
             setting,
             prompt: content("prompt", self.prompt, content_limit)?,
             guest,
@@ -72,7 +72,7 @@ impl IncomingPrompt<'_> {
 
     fn setting(&self) -> Result<PromptSetting, InvalidField> {
         Ok(PromptSetting {
-            scope: Scope::parse(&text("scope", self.scope)?)?,
+            scope: PromptScope::parse(&text("scope", self.scope)?)?,
             model: PromptSetting::model(&text("model", self.model)?)?,
             temperature: number("temperature", self.temperature)?
                 .map(PromptSetting::temperature)
@@ -100,9 +100,13 @@ impl IncomingPrompt<'_> {
     }
 }
 
-impl IncomingAnswer<'_> {
+impl PutRequest<'_> {
     /// The answer to keep for a prompt.
-    pub(crate) fn keep(&self, asked: Lookup, content_limit: usize) -> Result<Keep, InvalidField> {
+    pub(crate) fn keep(
+        &self,
+        asked: PromptLookup,
+        content_limit: usize,
+    ) -> Result<PromptPut, InvalidField> {
         let response = content("response", self.response, content_limit)?;
         let generation_ms = number("generation_time", self.generation_time)?.unwrap_or(0.0);
         if !(0.0..=86_400_000.0).contains(&generation_ms) {
@@ -117,7 +121,7 @@ impl IncomingAnswer<'_> {
         if ttl == Some(0) {
             return Err(InvalidField::new("ttl", "must be at least 1 second"));
         }
-        Ok(Keep {
+        Ok(PromptPut {
             input_tokens: counted("input_tokens", self.input_tokens, &asked.prompt)?,
             output_tokens: counted("output_tokens", self.output_tokens, &response)?,
             setting: asked.setting,
@@ -159,17 +163,17 @@ fn whole(field: &str, raw: Option<&RawValue>) -> Result<Option<u32>, InvalidFiel
 
 /// The answer to a lookup.
 #[derive(Serialize)]
-pub(crate) struct LookupAnswer<'a> {
+pub(crate) struct LookupResponse<'a> {
     #[serde(rename = "match")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f32>,
     #[serde(flatten)]
-    found: Option<Found<'a>>,
+    found: Option<LookupHit<'a>>,
 }
 
 #[derive(Serialize)]
-struct Found<'a> {
+struct LookupHit<'a> {
     id: Uuid,
     prompt: &'a str,
     response: &'a str,
@@ -181,15 +185,15 @@ struct Found<'a> {
     expires_at: String,
 }
 
-impl<'a> LookupAnswer<'a> {
-    pub(crate) fn new(found: Option<&'a FoundAnswer>) -> Self {
+impl<'a> LookupResponse<'a> {
+    pub(crate) fn new(found: Option<&'a PromptHit>) -> Self {
         let score = found.and_then(|found| found.score);
         let kind = match (found, score) {
             (None, _) => "none",
             (Some(_), None) => "exact",
             (Some(_), Some(_)) => "semantic",
         };
-        let found = found.map(|FoundAnswer { answer, .. }| Found {
+        let found = found.map(|PromptHit { answer, .. }| LookupHit {
             id: answer.id,
             prompt: answer.prompt.as_str(),
             response: answer.response.as_str(),
@@ -206,7 +210,7 @@ impl<'a> LookupAnswer<'a> {
 
 /// The answer to an answer that was kept.
 #[derive(Serialize)]
-pub(crate) struct KeptAnswerAnswer {
+pub(crate) struct PutResponse {
     status: &'static str,
     id: Uuid,
     scope: String,
@@ -215,8 +219,8 @@ pub(crate) struct KeptAnswerAnswer {
     expires_at: String,
 }
 
-impl From<&NewAnswer> for KeptAnswerAnswer {
-    fn from(kept: &NewAnswer) -> Self {
+impl From<&NewCacheEntry> for PutResponse {
+    fn from(kept: &NewCacheEntry) -> Self {
         let setting = &kept.key.setting;
         Self {
             status: "kept",
@@ -231,7 +235,7 @@ impl From<&NewAnswer> for KeptAnswerAnswer {
 
 /// The answer to a removal.
 #[derive(Serialize)]
-pub(crate) struct ForgottenAnswer {
+pub(crate) struct DeletePromptsResponse {
     pub(crate) status: &'static str,
     pub(crate) scope: String,
     pub(crate) deleted: u64,
@@ -239,7 +243,7 @@ pub(crate) struct ForgottenAnswer {
 
 /// What the cache holds, and what it was good for, as `GET /v1/cache` says it.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct StatsAnswer {
+pub struct StatsResponse {
     /// Answers that are good.
     pub entries: u64,
     /// Answers that wait to be removed.
@@ -262,7 +266,7 @@ pub struct StatsAnswer {
     pub generation_time_saved: f64,
 }
 
-impl From<PromptStats> for StatsAnswer {
+impl From<PromptStats> for StatsResponse {
     fn from(stats: PromptStats) -> Self {
         Self {
             entries: stats.entries,

@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(config.get_application_name(), Some("mine"));
         assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(7)));
         let authority = Some(PathBuf::from("/ca.pem"));
-        assert_eq!(url.trust, super::super::Trust::Verified { authority });
+        assert_eq!(url.trust, super::super::TlsTrust::Verified { authority });
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(url.to_string(), "postgres://db:5432/chats");
         assert_eq!(url.config().get_user(), Some("me"));
         assert_eq!(url.config().get_password(), Some(&b"mine"[..]));
-        assert_eq!(url.trust, super::super::Trust::Plain);
+        assert_eq!(url.trust, super::super::TlsTrust::Plain);
     }
 
     #[test]

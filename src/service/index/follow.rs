@@ -1,17 +1,17 @@
-//! Makes the index and keeps it true: a walk over the tables, then what this node and others commit.
+//! Makes the index and keeps it true: a full scan over the tables, then what this node and others commit.
 
-use super::{Index, News};
+use super::{IndexEvent, VectorIndex};
 use crate::Service;
 use guestbook_core::error::Result;
 use guestbook_core::{MessageId, ModelId, Timestamp, rounded_ms};
-use guestbook_storage::database::Corpus;
+use guestbook_storage::database::VectorSource;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Rows of a page of a walk.
+/// Rows of a page of a full scan.
 const PAGE: usize = 2000;
 /// News taken in before anything else is looked at.
 const AT_ONCE: usize = 64;
@@ -24,9 +24,9 @@ const LATE: Duration = Duration::from_secs(30);
 /// Times of other nodes' vectors that are read at a time.
 const LOOK_PAGE: usize = 10_000;
 /// Where tables are shared, others remove messages, and may be later than [`LATE`].
-const WALK_EVERY: Duration = Duration::from_secs(3600);
-/// A walk for the sake of what is gone: not before this, and no larger a share of the time than one in so many.
-const WALK_AGAIN: Duration = Duration::from_secs(10);
+const FULL_SCAN_EVERY: Duration = Duration::from_secs(3600);
+/// A full scan for the sake of what is gone: not before this, and no larger a share of the time than one in so many.
+const FULL_SCAN_AGAIN: Duration = Duration::from_secs(10);
 const SHARE: u32 = 20;
 
 /// Follows the tables, until the service stops.
@@ -45,7 +45,7 @@ pub(crate) async fn follow_loop(service: Service) {
         _ = awake.wait_for(|awake| *awake) => {}
         () = service.stopped() => return,
     }
-    let mut follower = Follower::new(&service, heard, embedder.model().clone());
+    let mut follower = Indexer::new(&service, heard, embedder.model().clone());
     while !service.is_stopping() {
         if let Err(cause) = follower.step().await {
             service.note_fatal();
@@ -57,38 +57,38 @@ pub(crate) async fn follow_loop(service: Service) {
     }
 }
 
-struct Follower<'a> {
+struct Indexer<'a> {
     service: &'a Service,
-    index: &'a Index,
-    corpus: &'a dyn Corpus,
+    index: &'a VectorIndex,
+    corpus: &'a dyn VectorSource,
     model: ModelId,
-    heard: mpsc::Receiver<News>,
-    /// The number of the walk, which rows are marked with.
-    walk: u8,
-    walking: Option<Walking>,
-    /// Messages that were removed since the last walk began.
+    heard: mpsc::Receiver<IndexEvent>,
+    /// The number of the full scan, which rows are marked with.
+    full_scan: u8,
+    scanning: Option<FullScan>,
+    /// Messages that were removed since the last full scan began.
     removed: u64,
-    /// When the last walk ended, and how long it took.
+    /// When the last full scan ended, and how long it took.
     walked: (Instant, Duration),
-    looked: Looked,
+    looked: RecentVectors,
     counted: Instant,
 }
 
-/// A walk that is under way.
-struct Walking {
+/// A full scan that is under way.
+struct FullScan {
     after: Option<MessageId>,
     began: Instant,
 }
 
 /// What is known of the vectors that were stored within [`LATE`], here or elsewhere.
-struct Looked {
+struct RecentVectors {
     since: Timestamp,
     known: HashMap<MessageId, Timestamp>,
     due: Instant,
 }
 
-impl<'a> Follower<'a> {
-    fn new(service: &'a Service, heard: mpsc::Receiver<News>, model: ModelId) -> Self {
+impl<'a> Indexer<'a> {
+    fn new(service: &'a Service, heard: mpsc::Receiver<IndexEvent>, model: ModelId) -> Self {
         let now = Instant::now();
         Self {
             service,
@@ -96,14 +96,14 @@ impl<'a> Follower<'a> {
             corpus: &*service.0.index.corpus,
             model,
             heard,
-            walk: 1,
-            walking: Some(Walking {
+            full_scan: 1,
+            scanning: Some(FullScan {
                 after: None,
                 began: now,
             }),
             removed: 0,
             walked: (now, Duration::ZERO),
-            looked: Looked {
+            looked: RecentVectors {
                 since: before(service.now()),
                 known: HashMap::new(),
                 due: now,
@@ -134,10 +134,10 @@ impl<'a> Follower<'a> {
             self.index.of.store(of, Ordering::Relaxed);
             self.counted = Instant::now();
         }
-        if self.walking.is_some() {
+        if self.scanning.is_some() {
             return self.page().await;
         }
-        if self.is_walk_due() {
+        if self.is_full_scan_due() {
             self.begin();
             return Ok(());
         }
@@ -148,19 +148,19 @@ impl<'a> Follower<'a> {
         }
     }
 
-    async fn take_in(&mut self, news: News) -> Result<()> {
+    async fn take_in(&mut self, news: IndexEvent) -> Result<()> {
         match news {
-            News::Stored(at, stored) => {
+            IndexEvent::Stored(at, stored) => {
                 if self.corpus.is_shared() {
                     let known = stored.iter().map(|row| (row.id, at));
                     self.looked.known.extend(known);
                 }
                 let mut rows = self.index.rows();
-                stored.iter().for_each(|row| rows.put(row, self.walk));
+                stored.iter().for_each(|row| rows.put(row, self.full_scan));
             }
-            News::Changed(ids) => self.read_again(ids).await?,
-            News::Removed(messages) => self.removed += messages,
-            News::Asked(reply) => drop(reply.send(())), // whoever asked may have gone
+            IndexEvent::Changed(ids) => self.read_again(ids).await?,
+            IndexEvent::Removed(messages) => self.removed += messages,
+            IndexEvent::Asked(reply) => drop(reply.send(())), // whoever asked may have gone
         }
         Ok(())
     }
@@ -170,7 +170,7 @@ impl<'a> Follower<'a> {
         let found = match self.corpus.indexable_of(&self.model, ids.clone()).await {
             Ok(found) => found,
             Err(cause) => {
-                self.index.missed.store(true, Ordering::Release); // the walk will see them
+                self.index.missed.store(true, Ordering::Release); // the full scan will see them
                 return Err(cause);
             }
         };
@@ -179,7 +179,7 @@ impl<'a> Follower<'a> {
         for gone in ids.iter().filter(|id| !there.contains(id)) {
             rows.remove(*gone);
         }
-        found.iter().for_each(|row| rows.put(row, self.walk));
+        found.iter().for_each(|row| rows.put(row, self.full_scan));
         Ok(())
     }
 
@@ -210,12 +210,12 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    fn is_walk_due(&self) -> bool {
+    fn is_full_scan_due(&self) -> bool {
         let (ended, took) = self.walked;
         let rest = if self.removed > 0 {
-            WALK_AGAIN.max(took * SHARE)
+            FULL_SCAN_AGAIN.max(took * SHARE)
         } else if self.corpus.is_shared() {
-            WALK_EVERY
+            FULL_SCAN_EVERY
         } else {
             return false;
         };
@@ -223,30 +223,32 @@ impl<'a> Follower<'a> {
     }
 
     fn begin(&mut self) {
-        self.walk = self.walk.wrapping_add(1);
+        self.full_scan = self.full_scan.wrapping_add(1);
         self.removed = 0;
-        self.walking = Some(Walking {
+        self.scanning = Some(FullScan {
             after: None,
             began: Instant::now(),
         });
     }
 
-    /// One page of the walk.
+    /// One page of the full scan.
     async fn page(&mut self) -> Result<()> {
-        let Some(Walking { after, began }) = self.walking else {
+        let Some(FullScan { after, began }) = self.scanning else {
             return Ok(());
         };
         let page = self.corpus.indexable(&self.model, after, PAGE).await?;
         let mut rows = self.index.rows();
-        page.rows.iter().for_each(|row| rows.put(row, self.walk));
-        self.walking = page.next.map(|next| Walking {
+        page.rows
+            .iter()
+            .for_each(|row| rows.put(row, self.full_scan));
+        self.scanning = page.next.map(|next| FullScan {
             after: Some(next),
             began,
         });
-        if self.walking.is_some() {
+        if self.scanning.is_some() {
             return Ok(());
         }
-        let (gone, there) = (rows.remove_unseen(self.walk), rows.len());
+        let (gone, there) = (rows.remove_unseen(self.full_scan), rows.len());
         drop(rows);
         self.walked = (Instant::now(), began.elapsed());
         self.counted = Instant::now() - LOOK_EVERY;
@@ -276,9 +278,9 @@ fn before(now: Timestamp) -> Timestamp {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 mod tests {
-    use super::super::{Indexing, NEWS};
+    use super::super::{IndexMode, NEWS};
     use super::*;
-    use crate::{Parts, Settings};
+    use crate::{ServiceParts, Settings};
     use guestbook_core::{Content, GuestId, ManualClock, NewMessage, Role, Ttl, Vector};
     use guestbook_embed::table::StaticTable;
     use guestbook_storage::database::{Batch, Embedding, Entry, Group, Stores, TableSettings};
@@ -296,14 +298,14 @@ mod tests {
             cache_backend: "memory",
             text_index: false,
         };
-        let parts = Parts {
+        let parts = ServiceParts {
             database: Stores::of(Arc::new(MemoryDatabase::new(tables))),
             lists: Arc::new(MemoryLists::new()),
             embedder: Some(embedder),
             clock: Arc::new(ManualClock::new(Timestamp::from_ms(0))),
         };
         let settings = Settings {
-            indexing: Indexing::On,
+            indexing: IndexMode::On,
             ..Settings::default()
         };
         Service::inspect(parts, settings)
@@ -335,8 +337,8 @@ mod tests {
             .unwrap();
     }
 
-    async fn follow(follower: &mut Follower<'_>) -> usize {
-        while follower.walking.is_some()
+    async fn follow(follower: &mut Indexer<'_>) -> usize {
+        while follower.scanning.is_some()
             || !follower.heard.is_empty()
             || follower.index.missed.load(Ordering::Relaxed)
         {
@@ -345,14 +347,14 @@ mod tests {
         follower.index.rows().len()
     }
 
-    fn follower(service: &Service) -> Follower<'_> {
+    fn follower(service: &Service) -> Indexer<'_> {
         let heard = service.0.index.heard.lock().unwrap().take().unwrap();
         let model = service.parts().embedder.as_ref().unwrap().model().clone();
-        Follower::new(service, heard, model)
+        Indexer::new(service, heard, model)
     }
 
     #[tokio::test]
-    async fn what_the_index_was_not_told_of_is_found_by_walking_again() {
+    async fn what_the_index_was_not_told_of_is_found_by_scanning_again() {
         let service = service();
         record(&service, 3).await;
         let mut follower = follower(&service);
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_walk_of_many_pages_takes_in_everything_and_lets_go_of_what_is_gone() {
+    async fn a_full_scan_of_many_pages_takes_in_everything_and_lets_go_of_what_is_gone() {
         let (service, many) = (service(), PAGE as u128 * 2 + 1);
         record(&service, many).await;
         let mut follower = follower(&service);

@@ -1,10 +1,10 @@
 //! The index over every vector: in memory, derived from the tables, and never on the write path.
 //!
-//! A task of its own ([`follow`]) walks through the tables page by page, and is told afterwards what this node commits. What
+//! A task of its own ([`follow`]) scans through the tables page by page, and is told afterwards what this node commits. What
 //! other nodes store it looks for. The index only proposes: every message that it names is read from the tables before
 //! anybody sees it, so nothing that was deleted, has expired or is of another model is ever found.
 //!
-//! **Invariant:** telling the index never waits. Should it be told more than it can take, it walks again.
+//! **Invariant:** telling the index never waits. Should it be told more than it can take, it scans again.
 
 mod follow;
 mod rows;
@@ -12,23 +12,23 @@ mod scan;
 mod search;
 
 pub(super) use follow::follow_loop;
-pub use search::{Everything, Overview};
+pub use search::{GlobalQuery, GlobalResults};
 
 use super::Service;
 use guestbook_core::error::Result;
 use guestbook_core::{Clock, MessageId, Timestamp};
-use guestbook_storage::database::{Corpus, Embedding, Entry, Indexable, Recorded};
-use rows::Rows;
+use guestbook_storage::database::{Embedding, Entry, IndexedVector, Recorded, VectorSource};
+use rows::IndexRows;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-/// Batches the index may be behind before it walks again instead.
+/// Batches the index may be behind before it scans again instead.
 const NEWS: usize = 1024;
 
 /// When there is an index over everything: `--search-index`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Indexing {
+pub enum IndexMode {
     /// Never.
     Off,
     /// From the first search on: who never searches pays nothing.
@@ -77,9 +77,9 @@ pub struct IndexStatus {
 
 /// What the follower is told.
 #[derive(Debug)]
-enum News {
+enum IndexEvent {
     /// These were committed, at this time.
-    Stored(Timestamp, Vec<Indexable>),
+    Stored(Timestamp, Vec<IndexedVector>),
     /// The vectors of these may have changed, or be gone: the tables know.
     Changed(Vec<MessageId>),
     /// So many messages were removed, and it is not known which.
@@ -90,32 +90,36 @@ enum News {
 
 /// The index, as those see it who tell and ask.
 #[derive(Debug)]
-pub(super) struct Index {
-    indexing: Indexing,
-    corpus: Arc<dyn Corpus>,
+pub(super) struct VectorIndex {
+    indexing: IndexMode,
+    corpus: Arc<dyn VectorSource>,
     clock: Arc<dyn Clock>,
     awake: watch::Sender<bool>,
     /// Whether everything has been seen once.
     complete: watch::Sender<bool>,
-    rows: Mutex<Rows>,
+    rows: Mutex<IndexRows>,
     of: AtomicU64,
-    news: mpsc::Sender<News>,
+    news: mpsc::Sender<IndexEvent>,
     /// Taken by the follower.
-    heard: Mutex<Option<mpsc::Receiver<News>>>,
+    heard: Mutex<Option<mpsc::Receiver<IndexEvent>>>,
     /// News that there was no room for.
     missed: AtomicBool,
     /// One scan at a time: each uses every processor.
     scanning: Semaphore,
 }
 
-impl Index {
-    pub(super) fn new(indexing: Indexing, corpus: Arc<dyn Corpus>, clock: Arc<dyn Clock>) -> Self {
+impl VectorIndex {
+    pub(super) fn new(
+        indexing: IndexMode,
+        corpus: Arc<dyn VectorSource>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (news, heard) = mpsc::channel(NEWS);
         Self {
             indexing,
             corpus,
             clock,
-            awake: watch::channel(indexing == Indexing::On).0,
+            awake: watch::channel(indexing == IndexMode::On).0,
             complete: watch::channel(false).0,
             rows: Mutex::default(),
             of: AtomicU64::new(0),
@@ -135,23 +139,23 @@ impl Index {
         self.tell(|| {
             let new = recorded.filter(|(_, recorded)| recorded.replayed.is_none());
             let rows: Vec<_> = new.filter_map(|(entry, _)| indexable(entry)).collect();
-            (!rows.is_empty()).then_some(News::Stored(at, rows))
+            (!rows.is_empty()).then_some(IndexEvent::Stored(at, rows))
         });
     }
 
     /// Tells of messages whose model has been asked later.
     pub(super) fn updated(&self, ids: Vec<MessageId>) {
-        self.tell(|| (!ids.is_empty()).then_some(News::Changed(ids)));
+        self.tell(|| (!ids.is_empty()).then_some(IndexEvent::Changed(ids)));
     }
 
     /// Tells that messages are gone.
     pub(super) fn removed(&self, messages: u64) {
-        self.tell(|| (messages > 0).then_some(News::Removed(messages)));
+        self.tell(|| (messages > 0).then_some(IndexEvent::Removed(messages)));
     }
 
-    fn tell(&self, news: impl FnOnce() -> Option<News>) {
+    fn tell(&self, news: impl FnOnce() -> Option<IndexEvent>) {
         if !*self.awake.borrow() {
-            return; // the walk will see it
+            return; // the full scan will see it
         }
         if let Some(news) = news()
             && self.news.try_send(news).is_err()
@@ -160,13 +164,13 @@ impl Index {
         }
     }
 
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn rows(&self) -> MutexGuard<'_, IndexRows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn status(&self) -> IndexStatus {
         let state = match (self.indexing, *self.awake.borrow(), *self.complete.borrow()) {
-            (Indexing::Off, _, _) => IndexState::Off,
+            (IndexMode::Off, _, _) => IndexState::Off,
             (_, false, _) => IndexState::Lazy,
             (_, true, false) => IndexState::Building,
             (_, true, true) => IndexState::Ready,
@@ -191,16 +195,16 @@ impl Service {
     ///
     /// # Errors
     /// `Conflict` without an index; those of the database.
-    pub async fn search_everything(&self, asked: &Everything) -> Result<Overview> {
+    pub async fn search_everything(&self, asked: &GlobalQuery) -> Result<GlobalResults> {
         self.0.index.search(asked).await
     }
 }
 
-fn indexable(entry: &Entry) -> Option<Indexable> {
+fn indexable(entry: &Entry) -> Option<IndexedVector> {
     let Embedding::Vector(vector) = &entry.embedding else {
         return None;
     };
-    Some(Indexable {
+    Some(IndexedVector {
         id: entry.message.id,
         role: entry.message.role,
         sent_at: entry.message.sent_at,

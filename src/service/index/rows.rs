@@ -4,7 +4,7 @@
 //! where a scan still has it: neither waits for the other.
 
 use guestbook_core::{MessageId, Role, Timestamp, square};
-use guestbook_storage::database::Indexable;
+use guestbook_storage::database::IndexedVector;
 use hashbrown::HashTable;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -23,8 +23,8 @@ pub(super) struct Segment {
     pub(super) ids: Vec<MessageId>,
     pub(super) roles: Vec<Role>,
     pub(super) sent_at: Vec<Timestamp>,
-    /// The walk over the tables that saw the row last.
-    walks: Vec<u8>,
+    /// The full scan over the tables that saw the row last.
+    full_scans: Vec<u8>,
 }
 
 impl Segment {
@@ -36,27 +36,27 @@ impl Segment {
             ids: Vec::with_capacity(SEGMENT),
             roles: Vec::with_capacity(SEGMENT),
             sent_at: Vec::with_capacity(SEGMENT),
-            walks: Vec::with_capacity(SEGMENT),
+            full_scans: Vec::with_capacity(SEGMENT),
         }
     }
 
-    fn push(&mut self, row: &Indexable, walk: u8) {
+    fn push(&mut self, row: &IndexedVector, full_scan: u8) {
         let cells = row.vector.components();
         self.cells.extend_from_slice(cells);
         self.squares.push(squared(cells));
         self.ids.push(row.id);
         self.roles.push(row.role);
         self.sent_at.push(row.sent_at);
-        self.walks.push(walk);
+        self.full_scans.push(full_scan);
     }
 
-    fn set(&mut self, at: usize, row: &Indexable, walk: u8) {
+    fn set(&mut self, at: usize, row: &IndexedVector, full_scan: u8) {
         let cells = row.vector.components();
         self.cells[at * cells.len()..][..cells.len()].copy_from_slice(cells);
         self.squares[at] = squared(cells);
         self.roles[at] = row.role;
         self.sent_at[at] = row.sent_at;
-        self.walks[at] = walk;
+        self.full_scans[at] = full_scan;
     }
 
     /// Puts the last row of `from` into the place of a row.
@@ -68,7 +68,7 @@ impl Segment {
         self.ids[at] = from.ids[last];
         self.roles[at] = from.roles[last];
         self.sent_at[at] = from.sent_at[last];
-        self.walks[at] = from.walks[last];
+        self.full_scans[at] = from.full_scans[last];
     }
 
     fn pop(&mut self, dimension: usize) {
@@ -77,7 +77,7 @@ impl Segment {
         self.ids.pop();
         self.roles.pop();
         self.sent_at.pop();
-        self.walks.pop();
+        self.full_scans.pop();
     }
 }
 
@@ -88,7 +88,7 @@ fn squared(cells: &[i8]) -> u32 {
 
 /// Every row, and where the row of a message is.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct IndexRows {
     /// Cells of each row; that of the first row there is.
     dimension: usize,
     segments: Vec<Arc<Segment>>,
@@ -97,7 +97,7 @@ pub(super) struct Rows {
     hasher: RandomState,
 }
 
-impl Rows {
+impl IndexRows {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.places.len()
@@ -110,7 +110,7 @@ impl Rows {
 
     /// Adds a row, or puts it in the place of the one that its message has. A vector of another dimension is none of this
     /// model's and is passed over.
-    pub(super) fn put(&mut self, row: &Indexable, walk: u8) {
+    pub(super) fn put(&mut self, row: &IndexedVector, full_scan: u8) {
         if self.places.is_empty() {
             self.dimension = row.vector.dimension();
         }
@@ -118,7 +118,7 @@ impl Rows {
             return;
         }
         if let Some(place) = self.place(row.id) {
-            Arc::make_mut(&mut self.segments[place / SEGMENT]).set(place % SEGMENT, row, walk);
+            Arc::make_mut(&mut self.segments[place / SEGMENT]).set(place % SEGMENT, row, full_scan);
             return;
         }
         let place = self.len();
@@ -128,7 +128,7 @@ impl Rows {
         let Ok(number) = u32::try_from(place) else {
             return; // 4 billion rows do not fit into any memory
         };
-        Arc::make_mut(&mut self.segments[place / SEGMENT]).push(row, walk);
+        Arc::make_mut(&mut self.segments[place / SEGMENT]).push(row, full_scan);
         let (segments, hasher) = (&self.segments, &self.hasher);
         let hash = |id: MessageId| hasher.hash_one(id);
         let rehash = |place: &u32| hash(id_at(segments, *place));
@@ -163,11 +163,12 @@ impl Rows {
         }
     }
 
-    /// Removes every row that a walk has not seen; how many.
-    pub(super) fn remove_unseen(&mut self, walk: u8) -> usize {
+    /// Removes every row that a full scan has not seen; how many.
+    pub(super) fn remove_unseen(&mut self, full_scan: u8) -> usize {
         let unseen = self.segments.iter().flat_map(|segment| {
-            let rows = segment.ids.iter().zip(&segment.walks);
-            rows.filter(|(_, seen)| **seen != walk).map(|(id, _)| *id)
+            let rows = segment.ids.iter().zip(&segment.full_scans);
+            rows.filter(|(_, seen)| **seen != full_scan)
+                .map(|(id, _)| *id)
         });
         let unseen: Vec<_> = unseen.collect();
         for id in &unseen {
@@ -205,8 +206,8 @@ mod tests {
     use std::collections::BTreeMap;
     use uuid::Uuid;
 
-    fn row(id: u8, value: i8) -> Indexable {
-        Indexable {
+    fn row(id: u8, value: i8) -> IndexedVector {
+        IndexedVector {
             id: MessageId(Uuid::from_u128(id.into())),
             role: Role::ALL[usize::from(id) % 4],
             sent_at: Timestamp::from_ms(value.into()),
@@ -231,7 +232,7 @@ mod tests {
         all
     }
 
-    fn expected(row: &Indexable) -> (Vec<i8>, u32, Role, Timestamp) {
+    fn expected(row: &IndexedVector) -> (Vec<i8>, u32, Role, Timestamp) {
         let cells = row.vector.components();
         (cells.to_vec(), square(cells) as u32, row.role, row.sent_at)
     }
@@ -241,15 +242,15 @@ mod tests {
         fn rows_are_what_a_map_would_hold(
             steps in prop::collection::vec((0_u8..40, prop::option::weighted(0.7, -127_i8..=127)), 0..300),
         ) {
-            let (mut rows, mut model) = (Rows::default(), BTreeMap::new());
-            let mut walk = 0;
+            let (mut rows, mut model) = (IndexRows::default(), BTreeMap::new());
+            let mut full_scan = 0;
             for (step, (id, value)) in steps.into_iter().enumerate() {
                 let held = rows.segments(); // a scan has them, so every change must copy
                 let before = all(&held);
                 match value {
                     Some(value) => {
-                        rows.put(&row(id, value), walk);
-                        model.insert(row(id, value).id, (walk, row(id, value)));
+                        rows.put(&row(id, value), full_scan);
+                        model.insert(row(id, value).id, (full_scan, row(id, value)));
                     }
                     None => {
                         rows.remove(row(id, 0).id);
@@ -257,9 +258,9 @@ mod tests {
                     }
                 }
                 if step % 50 == 49 {
-                    walk += 1;
-                    rows.remove_unseen(walk - 1);
-                    model.retain(|_, (seen, _)| *seen == walk - 1);
+                    full_scan += 1;
+                    rows.remove_unseen(full_scan - 1);
+                    model.retain(|_, (seen, _)| *seen == full_scan - 1);
                 }
                 let told = model.iter().map(|(id, (_, row))| (*id, expected(row))).collect();
                 prop_assert_eq!(rows.len(), model.len());
@@ -271,11 +272,11 @@ mod tests {
 
     #[test]
     fn rows_fill_one_segment_after_the_other_and_leave_none_empty() {
-        let mut rows = Rows::default();
+        let mut rows = IndexRows::default();
         let id = |n: usize| MessageId(Uuid::from_u128(n as u128));
         for n in 0..=SEGMENT {
             rows.put(
-                &Indexable {
+                &IndexedVector {
                     id: id(n),
                     ..row(0, 5)
                 },
@@ -292,11 +293,11 @@ mod tests {
 
     #[test]
     fn a_vector_of_another_dimension_is_passed_over() {
-        let mut rows = Rows::default();
+        let mut rows = IndexRows::default();
         rows.put(&row(1, 1), 0);
         let longer = Vector::from_bytes(&[1, 2, 3, 4]).unwrap();
         rows.put(
-            &Indexable {
+            &IndexedVector {
                 vector: longer,
                 ..row(2, 1)
             },

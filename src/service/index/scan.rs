@@ -1,7 +1,7 @@
 //! The exact scan: every vector is compared, and the best are proposed.
 
 use super::rows::Segment;
-use guestbook_core::{Best, Filters, MessageId, Probe, Role, Score, Timestamp};
+use guestbook_core::{Filters, MessageId, QuantizedQuery, Role, Score, Timestamp, TopK};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,22 +15,22 @@ pub(super) type Scored = (Score, MessageId);
 
 /// What is looked for.
 #[derive(Clone, Debug)]
-pub(super) struct Scan {
-    pub(super) probe: Probe,
+pub(super) struct IndexScan {
+    pub(super) probe: QuantizedQuery,
     /// The platform is not asked for here: it may change, and the tables know it.
     pub(super) filters: Filters,
     /// How many are proposed at most.
     pub(super) depth: usize,
 }
 
-impl Scan {
+impl IndexScan {
     /// The best of all rows, the best first, on as many threads as there are processors.
     pub(super) fn run(&self, segments: &[Arc<Segment>]) -> Vec<Scored> {
         let rows: usize = segments.iter().map(|segment| segment.ids.len()).sum();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (rows / ROWS_PER_THREAD).clamp(1, processors);
         let next = AtomicUsize::new(0);
-        let mut best = Best::of(self.depth);
+        let mut best = TopK::of(self.depth);
         std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads)
                 .map(|_| scope.spawn(|| self.look_through(segments, &next)))
@@ -49,7 +49,7 @@ impl Scan {
 
     /// Takes one segment after the other, as long as there are any: a thread that has to share its processor takes fewer.
     fn look_through(&self, segments: &[Arc<Segment>], next: &AtomicUsize) -> Vec<Scored> {
-        let mut best = Best::of(self.depth);
+        let mut best = TopK::of(self.depth);
         let mut dots = vec![0; BLOCK];
         while let Some(segment) = segments.get(next.fetch_add(1, Ordering::Relaxed)) {
             let blocks = segment.cells.chunks(BLOCK * self.probe.dimension());
@@ -62,7 +62,7 @@ impl Scan {
         best.into_sorted()
     }
 
-    fn offer(&self, segment: &Segment, from: usize, dots: &[i64], best: &mut Best<Scored>) {
+    fn offer(&self, segment: &Segment, from: usize, dots: &[i64], best: &mut TopK<Scored>) {
         let mut bar = self.bar(best);
         let squares = &segment.squares[from..];
         for (at, (&dot, &square)) in dots.iter().zip(squares).enumerate() {
@@ -80,7 +80,7 @@ impl Scan {
     }
 
     /// What a score must reach to matter.
-    fn bar(&self, best: &Best<Scored>) -> f32 {
+    fn bar(&self, best: &TopK<Scored>) -> f32 {
         let least = best.least().map_or(-1.0, |(score, _)| score.get());
         self.filters
             .minimum
@@ -98,20 +98,20 @@ impl Scan {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 mod tests {
-    use super::super::rows::Rows;
+    use super::super::rows::IndexRows;
     use super::*;
     use guestbook_core::{Platform, Vector};
-    use guestbook_storage::database::Indexable;
+    use guestbook_storage::database::IndexedVector;
     use proptest::prelude::*;
     use uuid::Uuid;
 
-    fn rows() -> impl Strategy<Value = Vec<Indexable>> {
+    fn rows() -> impl Strategy<Value = Vec<IndexedVector>> {
         let row = (prop::collection::vec(-20_i8..=20, 5), 0_usize..4, 0_i64..50);
         prop::collection::vec(row, 1..200).prop_map(|rows| {
             let row = |(number, (mut cells, role, ms)): (usize, (Vec<i8>, usize, i64))| {
                 cells[0] = cells[0].max(1);
                 let bytes: Vec<u8> = cells.into_iter().map(i8::cast_unsigned).collect();
-                Indexable {
+                IndexedVector {
                     id: MessageId(Uuid::from_u128(number as u128)),
                     role: Role::ALL[role],
                     sent_at: Timestamp::from_ms(ms),
@@ -138,10 +138,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_scan_finds_what_sorting_everything_finds(all in rows(), filters in filters(), depth in 1_usize..30) {
-            let mut index = Rows::default();
+            let mut index = IndexRows::default();
             all.iter().for_each(|row| index.put(row, 0));
             let sought = &all[0].vector;
-            let scan = Scan { probe: Probe::new(sought), filters: filters.clone(), depth };
+            let scan = IndexScan { probe: QuantizedQuery::new(sought), filters: filters.clone(), depth };
             let mut expected: Vec<Scored> = all
                 .iter()
                 .filter(|row| filters.admits(row.role, Platform::Guest, row.sent_at))

@@ -1,10 +1,12 @@
 //! A search over everything: proposed by the index, read from the tables.
 
-use super::scan::{Scan, Scored};
-use super::{Index, IndexState, Indexing, News};
+use super::scan::{IndexScan, Scored};
+use super::{IndexEvent, IndexMode, IndexState, VectorIndex};
 use guestbook_core::error::{Error, ErrorKind, Result};
-use guestbook_core::{Filters, Findings, Hit, K, MessageId, ModelId, Probe, Score, Vector, square};
-use guestbook_storage::database::{Candidate, Proposal};
+use guestbook_core::{
+    Filters, Hit, Limit, MessageId, ModelId, QuantizedQuery, Score, SearchResults, Vector, square,
+};
+use guestbook_storage::database::{Candidate, CandidateRequest};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -22,29 +24,29 @@ const READ_TOGETHER: usize = 10_000;
 
 /// A search over everything, by meaning.
 #[derive(Clone, Debug)]
-pub struct Everything {
+pub struct GlobalQuery {
     /// Whose vectors are compared.
     pub model: ModelId,
     /// What is looked for.
     pub vector: Vector,
     /// How many hits at most.
-    pub k: K,
+    pub k: Limit,
     /// Which messages.
     pub filters: Filters,
 }
 
 /// What was found, and in what.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Overview {
+pub struct GlobalResults {
     /// The hits, and how many messages were searched.
-    pub findings: Findings,
+    pub findings: SearchResults,
     /// How far the index was.
     pub index: IndexState,
 }
 
-impl Index {
-    pub(super) async fn search(&self, asked: &Everything) -> Result<Overview> {
-        if self.indexing == Indexing::Off {
+impl VectorIndex {
+    pub(super) async fn search(&self, asked: &GlobalQuery) -> Result<GlobalResults> {
+        if self.indexing == IndexMode::Off {
             let context = "the index over all messages is off; start the server with --search-index lazy (or on)";
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -56,8 +58,8 @@ impl Index {
         self.wake().await;
         let hits = self.nearest(asked).await?;
         let status = self.status();
-        Ok(Overview {
-            findings: Findings {
+        Ok(GlobalResults {
+            findings: SearchResults {
                 hits,
                 searched: status.searched,
                 of: status.of,
@@ -74,14 +76,14 @@ impl Index {
             let _ = tokio::time::timeout(FIRST_WAIT, waiting).await; // late: the answer says how far it is
         }
         let (reply, heard) = oneshot::channel();
-        if self.news.try_send(News::Asked(reply)).is_ok() {
+        if self.news.try_send(IndexEvent::Asked(reply)).is_ok() {
             let _ = tokio::time::timeout(NEWS_WAIT, heard).await; // late: as above
         }
     }
 
-    async fn nearest(&self, asked: &Everything) -> Result<Vec<Hit>> {
-        let mut scan = Scan {
-            probe: Probe::new(&asked.vector),
+    async fn nearest(&self, asked: &GlobalQuery) -> Result<Vec<Hit>> {
+        let mut scan = IndexScan {
+            probe: QuantizedQuery::new(&asked.vector),
             filters: asked.filters.clone(),
             depth: PROPOSED.max(asked.k.get() * 4),
         };
@@ -96,7 +98,7 @@ impl Index {
                 if missing == 0 {
                     break;
                 }
-                let proposal = Proposal {
+                let proposal = CandidateRequest {
                     ids: ids.to_vec(),
                     platform: asked.filters.platform,
                     limit: missing,
@@ -111,7 +113,7 @@ impl Index {
         Ok(hits(found, &scan.probe, &asked.filters))
     }
 
-    async fn scan(&self, scan: &Scan) -> Result<Vec<Scored>> {
+    async fn scan(&self, scan: &IndexScan) -> Result<Vec<Scored>> {
         let ended = |_| {
             Error::new(
                 ErrorKind::Unavailable,
@@ -129,7 +131,11 @@ impl Index {
         })
     }
 
-    async fn read_proposed(&self, model: &ModelId, proposal: Proposal) -> Result<Vec<Candidate>> {
+    async fn read_proposed(
+        &self,
+        model: &ModelId,
+        proposal: CandidateRequest,
+    ) -> Result<Vec<Candidate>> {
         let (ids, limit) = (proposal.ids.clone(), proposal.limit);
         let is_complete = proposal.platform.is_none();
         let now = self.clock.now();
@@ -137,14 +143,14 @@ impl Index {
         if is_complete && found.len() < limit {
             let there: HashSet<MessageId> = found.iter().map(|it| it.message.id).collect();
             let gone: Vec<_> = ids.into_iter().filter(|id| !there.contains(id)).collect();
-            self.tell(|| (!gone.is_empty()).then_some(News::Changed(gone)));
+            self.tell(|| (!gone.is_empty()).then_some(IndexEvent::Changed(gone)));
         }
         Ok(found)
     }
 }
 
 /// By what the tables have, and in the order that all searches share.
-fn hits(found: Vec<Candidate>, probe: &Probe, filters: &Filters) -> Vec<Hit> {
+fn hits(found: Vec<Candidate>, probe: &QuantizedQuery, filters: &Filters) -> Vec<Hit> {
     let hit = |candidate: Candidate| {
         let cells = candidate.vector.components();
         let score = Score::new(probe.cosine(probe.dot(cells)?, square(cells)));

@@ -3,18 +3,18 @@
 use super::super::Service;
 use super::commit::Stored;
 use super::operation::Waiter;
-use super::{Answer, Erasure, Saved};
+use super::{Erasure, GroupOutcome, SavedMessage};
 use guestbook_core::error::{Error, Result};
 use guestbook_core::{ConversationId, GuestId, ListState, MessageId, Receipt};
 use guestbook_failpoint as failpoint;
-use guestbook_storage::database::{Entry, Erased, Migrated, Outcome, Recorded, Settled};
+use guestbook_storage::database::{Entry, Erased, Migrated, Outcome, Recorded, SyncedRange};
 use guestbook_storage::list_cache::{Append, Applied, Head, Item, Origin};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Who waits, and what for.
-pub(super) struct Replies(Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>);
+pub(super) struct Replies(Vec<(oneshot::Sender<Vec<GroupOutcome>>, Vec<GroupOutcome>)>);
 
 impl Replies {
     /// A client that went away changes nothing.
@@ -70,11 +70,15 @@ fn failed(service: &Service, step: &'static str, guest: &GuestId, cause: Error) 
 
 /// Applies a batch to the lists; the conversations whose list does not have their messages yet.
 async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
-    let (appends, settled) = appends(service, stored);
+    let (appends, synced_ranges) = appends(service, stored);
     if appends.is_empty() {
         return HashSet::new();
     }
-    let conversations = || settled.iter().map(|settled| settled.conversation);
+    let conversations = || {
+        synced_ranges
+            .iter()
+            .map(|synced_ranges| synced_ranges.conversation)
+    };
     if service.0.lists.is_suspended() {
         return conversations().collect();
     }
@@ -92,20 +96,22 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
         }
     };
     let mut pending = HashSet::new();
-    for ((settled, applied), append) in settled.into_iter().zip(applied).zip(appends.iter()) {
+    for ((synced_ranges, applied), append) in
+        synced_ranges.into_iter().zip(applied).zip(appends.iter())
+    {
         match applied {
             Applied::AlreadyThere if has_items(service, append).await != Some(true) => {
                 tracing::warn!(step = "list", guest = %append.guest, "the list seems to have other messages than the tables; it is being looked at");
-                pending.insert(settled.conversation);
-                service.0.lists.doubt(append.guest.clone());
+                pending.insert(synced_ranges.conversation);
+                service.0.lists.mark_suspect(append.guest.clone());
             }
             Applied::Stored | Applied::AlreadyThere => {
                 tracing::debug!(guest = %append.guest, items = append.items.len(), "[List] ✓ Appended to the list");
-                service.0.lists.note_applied(settled);
+                service.0.lists.note_applied(synced_ranges);
             }
             Applied::Gap => {
                 tracing::debug!(guest = %append.guest, "[List] the list lacks earlier messages; it is being rebuilt");
-                pending.insert(settled.conversation);
+                pending.insert(synced_ranges.conversation);
             }
         }
     }
@@ -168,10 +174,11 @@ async fn listed_again(service: &Service, stored: &Stored) -> HashSet<MessageId> 
 }
 
 /// One append per conversation, with what to note once it is durable. Replayed messages owe the list nothing.
-fn appends(service: &Service, stored: &Stored) -> (Vec<Append>, Vec<Settled>) {
+fn appends(service: &Service, stored: &Stored) -> (Vec<Append>, Vec<SyncedRange>) {
     let epoch = service.stores().outbox.epoch();
     let mut places: HashMap<ConversationId, usize> = HashMap::new();
-    let (mut appends, mut settled): (Vec<Append>, Vec<Settled>) = (Vec::new(), Vec::new());
+    let (mut appends, mut synced_ranges): (Vec<Append>, Vec<SyncedRange>) =
+        (Vec::new(), Vec::new());
     for (entry, recorded) in recorded(stored) {
         let Some(window) = recorded.window else {
             continue;
@@ -189,7 +196,7 @@ fn appends(service: &Service, stored: &Stored) -> (Vec<Append>, Vec<Settled>) {
                 expires_at: window.expires_at,
                 at: stored.batch.at,
             });
-            settled.push(Settled {
+            synced_ranges.push(SyncedRange {
                 conversation: recorded.conversation,
                 next: recorded.sequence,
                 messages: Vec::new(),
@@ -201,10 +208,10 @@ fn appends(service: &Service, stored: &Stored) -> (Vec<Append>, Vec<Settled>) {
             content: entry.message.content.clone(),
             timestamp: entry.message.sent_at,
         });
-        settled[place].next = recorded.sequence + 1;
-        settled[place].messages.push(recorded.id);
+        synced_ranges[place].next = recorded.sequence + 1;
+        synced_ranges[place].messages.push(recorded.id);
     }
-    (appends, settled)
+    (appends, synced_ranges)
 }
 
 fn recorded(stored: &Stored) -> impl Iterator<Item = (&Entry, &Recorded)> {
@@ -227,10 +234,10 @@ fn replies(
     let answer = |outcome| match outcome {
         Ok(Outcome::Stored(recorded)) => {
             let saved = recorded.into_iter().map(|one| saved(one, pending, listed));
-            Answer::Saved(saved.collect())
+            GroupOutcome::Saved(saved.collect())
         }
-        Ok(Outcome::Conflict { index, id }) => Answer::Conflict { index, id },
-        Err(cause) => Answer::Failed(cause),
+        Ok(Outcome::Conflict { index, id }) => GroupOutcome::Conflict { index, id },
+        Err(cause) => GroupOutcome::Failed(cause),
     };
     let reply = |waiter: Waiter| {
         let outcomes = outcomes.by_ref().take(waiter.groups);
@@ -243,7 +250,7 @@ fn saved(
     mut recorded: Recorded,
     pending: &HashSet<ConversationId>,
     listed: &HashSet<MessageId>,
-) -> Saved {
+) -> SavedMessage {
     if recorded.replayed.is_some() && listed.contains(&recorded.id) {
         recorded.replayed = Some(ListState::Stored);
     }
@@ -257,5 +264,5 @@ fn saved(
         embedding: recorded.embedding,
         usage: recorded.usage_row,
     };
-    Saved { recorded, receipt }
+    SavedMessage { recorded, receipt }
 }

@@ -28,8 +28,8 @@ pub(super) async fn store(service: &Service, pending: PendingBatch) -> Stored {
     let batch = Arc::new(Batch {
         at,
         groups: pending.groups,
-        settled: service.0.lists.take_durable(MARKS_PER_BATCH),
-        tally: service.0.metrics.take_due(),
+        synced_ranges: service.0.lists.take_durable(MARKS_PER_BATCH),
+        deltas: service.0.metrics.take_due(),
     });
     let began = Instant::now();
     let outcomes = match service.stores().chats.record(Arc::clone(&batch)).await {
@@ -93,8 +93,11 @@ async fn note_failed_migration(service: &Service, guest: &GuestId, user: &OwnerI
 /// Nothing of the batch is stored. Where the fault lies in a message, finds it, so that its neighbours do not suffer.
 async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes {
     service.note_fatal();
-    service.0.lists.put_back_durable(batch.settled.clone());
-    service.0.metrics.put_back(batch.tally.clone());
+    service
+        .0
+        .lists
+        .put_back_durable(batch.synced_ranges.clone());
+    service.0.metrics.put_back(batch.deltas.clone());
     if cause.kind() == ErrorKind::Full {
         return without_room(service, batch, &cause).await;
     }

@@ -2,7 +2,7 @@
 //! the operations of one shard, and so the messages of one guest, are done in the order in which they came.
 
 use super::super::{Service, Settings};
-use super::queue::{Arrival, Queue, Queued, Shard};
+use super::queue::{Arrival, Queue, QueuedOperation, Shard};
 use super::{Operation, apply, commit};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -161,9 +161,9 @@ struct Schedule {
     /// Batches the database can take now.
     idle: usize,
     numbered: u64,
-    ready: VecDeque<(u64, Queued)>,
+    ready: VecDeque<(u64, QueuedOperation)>,
     /// The shards that are under way, each with the operations that wait for it.
-    busy: HashMap<Shard, VecDeque<(u64, Queued)>>,
+    busy: HashMap<Shard, VecDeque<(u64, QueuedOperation)>>,
     /// The numbers of everything accepted and not done.
     outstanding: BTreeSet<u64>,
     /// Each with the number before which everything has to be done.

@@ -1,7 +1,7 @@
 //! What passes through the pipeline: queue, commit, apply, reply.
 
 use super::super::Settings;
-use super::{Answer, Erasure};
+use super::{Erasure, GroupOutcome};
 use guestbook_core::error::Result;
 use guestbook_core::{GuestId, OwnerId};
 use guestbook_storage::database::{Group, Migrated};
@@ -51,11 +51,11 @@ pub(super) struct Waiters {
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) groups: usize,
-    pub(super) reply: oneshot::Sender<Vec<Answer>>,
+    pub(super) reply: oneshot::Sender<Vec<GroupOutcome>>,
 }
 
 impl PendingBatch {
-    pub(super) fn new(groups: Vec<Group>, reply: oneshot::Sender<Vec<Answer>>) -> Self {
+    pub(super) fn new(groups: Vec<Group>, reply: oneshot::Sender<Vec<GroupOutcome>>) -> Self {
         let entries = || groups.iter().flat_map(|group| &group.0);
         let sizes = entries().map(|entry| entry.message.content.as_str().len());
         let first = Waiter {

@@ -4,7 +4,7 @@
 
 use super::super::Service;
 use super::operation::{ChatRequest, Operation, PendingBatch};
-use super::{Answer, busy, unanswered};
+use super::{GroupOutcome, busy, unanswered};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{GuestId, OwnerId};
 use guestbook_storage::database::Group;
@@ -38,14 +38,14 @@ pub(crate) struct Queue(pub(super) mpsc::UnboundedReceiver<Arrival>);
 
 #[derive(Debug)]
 pub(super) enum Arrival {
-    Operation(Queued),
+    Operation(QueuedOperation),
     /// Replied to when everything that arrived before is done.
     Barrier(oneshot::Sender<()>),
 }
 
 /// An operation in the queue, and the permits it holds until it is carried out.
 #[derive(Debug)]
-pub(super) struct Queued {
+pub(super) struct QueuedOperation {
     pub(super) shard: Shard,
     operation: Operation,
     permits: Option<OwnedSemaphorePermit>,
@@ -63,7 +63,7 @@ impl Claim {
     }
 }
 
-impl Queued {
+impl QueuedOperation {
     /// Whether it may be carried out; it cannot be taken back any more then.
     pub(super) fn begin(&self) -> bool {
         self.claim.take()
@@ -206,7 +206,7 @@ impl Admission {
     fn send(&mut self, shard: Shard, operation: Operation) -> Result<Arc<Claim>> {
         let claim = Arc::<Claim>::default();
         let wanted = operation.messages().min(self.permits.num_permits());
-        let queued = Queued {
+        let queued = QueuedOperation {
             shard,
             operation,
             permits: self.permits.split(wanted),
@@ -220,7 +220,7 @@ impl Admission {
 
 /// Messages in the queue, and where their answers will come.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct PendingGroups {
     pub(super) service: Service,
     pub(super) owners: Vec<OwnerId>,
     pub(super) began: Instant,
@@ -231,7 +231,7 @@ pub struct Waiting {
 #[derive(Clone, Debug)]
 pub enum Fate {
     /// What the service says.
-    Answered(Answer),
+    Answered(GroupOutcome),
     /// Nothing of it is stored, nor will be: it was taken back in time.
     NotBegun,
     /// It was begun, and nobody knows how it ended.
@@ -250,19 +250,19 @@ pub(super) struct ShardReplies {
 enum Progress {
     Open {
         claim: Arc<Claim>,
-        answer: oneshot::Receiver<Vec<Answer>>,
+        answer: oneshot::Receiver<Vec<GroupOutcome>>,
     },
-    Answered(Vec<Answer>),
+    Answered(Vec<GroupOutcome>),
     NotBegun,
     Unknown,
 }
 
-impl Waiting {
+impl PendingGroups {
     /// One answer per group, in order.
     ///
     /// # Errors
     /// `Unavailable` when the service stopped before it could answer.
-    pub async fn answer(mut self) -> Result<Vec<Answer>> {
+    pub async fn answer(mut self) -> Result<Vec<GroupOutcome>> {
         self.wait().await;
         let answered = self.fates().into_iter().map(|fate| match fate {
             Fate::Answered(answer) => Ok(answer),
@@ -308,7 +308,9 @@ impl Waiting {
             };
             match answers {
                 Ok(answers) => {
-                    is_saved |= answers.iter().any(|it| matches!(it, Answer::Saved(_)));
+                    is_saved |= answers
+                        .iter()
+                        .any(|it| matches!(it, GroupOutcome::Saved(_)));
                     let answers = answers.into_iter().map(Fate::Answered);
                     fates.extend(positions.zip(answers));
                 }

@@ -5,7 +5,7 @@ use super::super::Service;
 use super::PAGE;
 use super::lookups::GATHER;
 use guestbook_core::error::{Error, ErrorKind, Result};
-use guestbook_storage::database::NewAnswer;
+use guestbook_storage::database::NewCacheEntry;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,26 +19,26 @@ const SLACK: u64 = 16;
 
 /// An answer that waits, and who waits for it.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    answer: NewAnswer,
+pub(crate) struct PendingPut {
+    answer: NewCacheEntry,
     reply: oneshot::Sender<Result<()>>,
 }
 
 /// Where answers wait to be written.
 #[derive(Debug)]
-pub(crate) struct Keeping(mpsc::Sender<Waiting>);
+pub(crate) struct PutQueue(mpsc::Sender<PendingPut>);
 
-impl Keeping {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Waiting>) {
+impl PutQueue {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<PendingPut>) {
         let (sender, waiting) = mpsc::channel(QUEUE);
         (Self(sender), waiting)
     }
 
     /// Waits until the answer is written.
-    pub(super) async fn pass(&self, answer: NewAnswer) -> Result<()> {
+    pub(super) async fn pass(&self, answer: NewCacheEntry) -> Result<()> {
         let (reply, written) = oneshot::channel();
         let refused = |kind, context| Error::new(kind, "service", "keep", context);
-        let sent = self.0.try_send(Waiting { answer, reply });
+        let sent = self.0.try_send(PendingPut { answer, reply });
         sent.map_err(|cause| match cause {
             mpsc::error::TrySendError::Full(_) => {
                 refused(ErrorKind::Busy, "too many answers wait to be kept")
@@ -53,7 +53,7 @@ impl Keeping {
 }
 
 /// Writes what waits, and once a second what was looked up, until the service stops.
-pub(crate) async fn keep_loop(service: Service, mut waiting: mpsc::Receiver<Waiting>) {
+pub(crate) async fn keep_loop(service: Service, mut waiting: mpsc::Receiver<PendingPut>) {
     let mut written = 0;
     let mut batch = Vec::new();
     let mut is_stopping = false;
@@ -83,8 +83,8 @@ pub(crate) async fn keep_loop(service: Service, mut waiting: mpsc::Receiver<Wait
 }
 
 /// What is written together.
-fn parts(waiting: Vec<Waiting>) -> Vec<Vec<Waiting>> {
-    let mut parts: Vec<Vec<Waiting>> = Vec::new();
+fn parts(waiting: Vec<PendingPut>) -> Vec<Vec<PendingPut>> {
+    let mut parts: Vec<Vec<PendingPut>> = Vec::new();
     let mut bytes = 0;
     for one in waiting {
         bytes += one.answer.bytes();
@@ -101,12 +101,12 @@ fn parts(waiting: Vec<Waiting>) -> Vec<Vec<Waiting>> {
 
 impl Service {
     /// Writes answers and tells who waits; the bytes that were written.
-    async fn write_answers(&self, waiting: Vec<Waiting>) -> u64 {
+    async fn write_answers(&self, waiting: Vec<PendingPut>) -> u64 {
         let (answers, replies): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .map(|one| (one.answer, one.reply))
             .unzip();
-        let bytes = answers.iter().map(NewAnswer::bytes).sum();
+        let bytes = answers.iter().map(NewCacheEntry::bytes).sum();
         let put = self.stores().prompts.prompts_put(answers, self.now()).await;
         if put.is_err() {
             self.note_fatal();
@@ -119,15 +119,15 @@ impl Service {
 
     /// Writes what has gathered for `long`.
     async fn write_lookups(&self, long: Duration) {
-        for tally in self.0.lookups.take(long) {
+        for deltas in self.0.lookups.take(long) {
             let counted = self
                 .stores()
                 .prompts
-                .prompts_tally(tally.clone(), self.now());
+                .lookup_totals(deltas.clone(), self.now());
             if let Err(cause) = counted.await {
                 self.note_fatal();
                 tracing::warn!(step = "prompt", %cause, "lookups could not be counted; they are counted later");
-                self.0.lookups.put_back(tally);
+                self.0.lookups.put_back(deltas);
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Counting lookups without writing at each: they gather here and are written about once a second.
 
 use guestbook_core::{OwnerId, Timestamp};
-use guestbook_storage::database::{Given, KeptAnswer, LookupCounts, OwnerLookups, PromptTally};
+use guestbook_storage::database::{
+    CacheEntry, CacheHits, LookupCounts, LookupTotals, OwnerLookups,
+};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,20 +19,20 @@ const AT_ONCE: usize = 256;
 
 /// What has been looked up and not been written yet. Lost by a crash: at most about a second of it.
 #[derive(Debug, Default)]
-pub(crate) struct Lookups(Mutex<Gathering>);
+pub(crate) struct LookupCounters(Mutex<LookupDeltas>);
 
 #[derive(Debug, Default)]
-struct Gathering {
+struct LookupDeltas {
     /// The sums; `given` and `owners` stay empty.
-    sums: PromptTally,
+    sums: LookupTotals,
     given: HashMap<Uuid, (u64, Timestamp)>,
     owners: HashMap<OwnerId, LookupCounts>,
     since: Option<Instant>,
 }
 
-impl Lookups {
+impl LookupCounters {
     /// Counts a lookup, and the answer that was given.
-    pub(super) fn count(&self, answer: Option<&KeptAnswer>, owner: Option<OwnerId>, at: Timestamp) {
+    pub(super) fn count(&self, answer: Option<&CacheEntry>, owner: Option<OwnerId>, at: Timestamp) {
         let saved = answer.map_or(0, |it| it.input_tokens.saturating_add(it.output_tokens));
         let counts = LookupCounts {
             hits: u64::from(answer.is_some()),
@@ -53,7 +55,7 @@ impl Lookups {
     }
 
     /// What has gathered, if it has gathered for `long`, in parts that are written one by one.
-    pub(super) fn take(&self, long: Duration) -> Vec<PromptTally> {
+    pub(super) fn take(&self, long: Duration) -> Vec<LookupTotals> {
         self.with(|gathering| match gathering.since {
             Some(since) if since.elapsed() >= long => std::mem::take(gathering).parts(),
             _ => Vec::new(),
@@ -61,23 +63,23 @@ impl Lookups {
     }
 
     /// Takes back what could not be written.
-    pub(super) fn put_back(&self, tally: PromptTally) {
+    pub(super) fn put_back(&self, deltas: LookupTotals) {
         self.with(|gathering| {
             gathering.since.get_or_insert_with(Instant::now);
-            gathering.sums.hits += tally.hits;
-            gathering.sums.misses += tally.misses;
-            gathering.sums.tokens_saved += tally.tokens_saved;
-            gathering.sums.saved_ms += tally.saved_ms;
-            for given in tally.given {
+            gathering.sums.hits += deltas.hits;
+            gathering.sums.misses += deltas.misses;
+            gathering.sums.tokens_saved += deltas.tokens_saved;
+            gathering.sums.saved_ms += deltas.saved_ms;
+            for given in deltas.given {
                 gathering.give(given.id, given.hits, given.last);
             }
-            for lookups in tally.owners {
+            for lookups in deltas.owners {
                 gathering.own(lookups.owner, &lookups.counts);
             }
         });
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut Gathering) -> R) -> R {
+    fn with<R>(&self, work: impl FnOnce(&mut LookupDeltas) -> R) -> R {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -87,7 +89,7 @@ fn about(at: Timestamp) -> Timestamp {
     Timestamp::from_ms(at.ms() - at.ms().rem_euclid(USED_MS))
 }
 
-impl Gathering {
+impl LookupDeltas {
     fn give(&mut self, id: Uuid, hits: u64, at: Timestamp) {
         let (given, last) = self.given.entry(id).or_insert((0, at));
         *given += hits;
@@ -102,13 +104,13 @@ impl Gathering {
     }
 
     /// The sums go with the first part.
-    fn parts(self) -> Vec<PromptTally> {
-        let given = |(id, (hits, last))| Given { id, hits, last };
+    fn parts(self) -> Vec<LookupTotals> {
+        let given = |(id, (hits, last))| CacheHits { id, hits, last };
         let owner = |(owner, counts)| OwnerLookups { owner, counts };
         let given: Vec<_> = self.given.into_iter().map(given).collect();
         let owners: Vec<_> = self.owners.into_iter().map(owner).collect();
         let count = given.len().max(owners.len()).div_ceil(AT_ONCE).max(1);
-        let mut parts = vec![PromptTally::default(); count];
+        let mut parts = vec![LookupTotals::default(); count];
         parts[0] = self.sums;
         for (part, given) in parts.iter_mut().zip(given.chunks(AT_ONCE)) {
             part.given = given.to_vec();
@@ -126,8 +128,8 @@ mod tests {
     use super::*;
     use guestbook_core::Content;
 
-    fn answer(n: u128) -> KeptAnswer {
-        KeptAnswer {
+    fn answer(n: u128) -> CacheEntry {
+        CacheEntry {
             id: Uuid::from_u128(n),
             prompt: Content::from_stored("ask"),
             response: Content::from_stored("answer"),
@@ -142,7 +144,7 @@ mod tests {
 
     #[test]
     fn everything_is_in_one_part_or_another_and_once() {
-        let lookups = Lookups::default();
+        let lookups = LookupCounters::default();
         let owner = OwnerId::from_stored("g1");
         for n in 0..300 {
             let later = Timestamp::from_ms(USED_MS + 2);
@@ -164,7 +166,7 @@ mod tests {
                 .iter()
                 .all(|one| one.hits == 2 && one.last == Timestamp::from_ms(USED_MS))
         );
-        let sum = |of: fn(&PromptTally) -> u64| parts.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&LookupTotals) -> u64| parts.iter().map(of).sum::<u64>();
         assert_eq!((sum(|it| it.hits), sum(|it| it.misses)), (600, 300));
         assert_eq!(sum(|it| it.tokens_saved), 3000);
         let counts = LookupCounts {

@@ -1,31 +1,31 @@
 //! A conversation against itself and everything that hangs on it.
 
-use super::check::{Context, Fix, Listed, Tally};
-use super::report::{Place, TableReport};
+use super::check::{AuditContext, AuditTotals, AuditedList, RepairAction};
+use super::report::{AuditedTable, TableReport};
 use super::windows::live_window;
 use guestbook_core::{ClientId, EmbeddingState, GuestId, Window, chain_link, chain_start};
-use guestbook_storage::database::{AuditedMessage, Dossier, Orphan, Repair};
+use guestbook_storage::database::{AuditedMessage, ConversationAudit, Orphan, Repair};
 use guestbook_storage::list_cache::Origin;
 use std::collections::HashSet;
 
 /// Whether retention has ended this conversation: unreadable already, and on its way out with its list.
-pub(super) fn is_retired(dossier: &Dossier, context: &Context) -> bool {
-    dossier
+pub(super) fn is_retired(conversation_audit: &ConversationAudit, context: &AuditContext) -> bool {
+    conversation_audit
         .conversation
         .expires_at
         .is_some_and(|end| end <= context.now)
 }
 
-impl Tally {
-    /// Counts a dossier if nothing about it is wrong; otherwise leaves the tally as it was.
-    pub(super) fn try_dossier(
+impl AuditTotals {
+    /// Counts an audit of a conversation if nothing about it is wrong; otherwise leaves the counter deltas as it was.
+    pub(super) fn try_conversation_audit(
         &mut self,
-        dossier: &Dossier,
-        listed: &Listed,
-        context: &Context,
+        conversation_audit: &ConversationAudit,
+        listed: &AuditedList,
+        context: &AuditContext,
     ) -> bool {
         let mut one = Self::default();
-        one.dossier(dossier, listed, context);
+        one.conversation_audit(conversation_audit, listed, context);
         let well = one.tables.iter().all(TableReport::is_ok);
         if well {
             self.merge(one);
@@ -33,36 +33,44 @@ impl Tally {
         well
     }
 
-    /// Counts a dossier, with everything that is wrong about it.
-    pub(super) fn dossier(&mut self, dossier: &Dossier, listed: &Listed, context: &Context) {
-        if is_retired(dossier, context) {
+    /// Counts an audit of a conversation, with everything that is wrong about it.
+    pub(super) fn conversation_audit(
+        &mut self,
+        conversation_audit: &ConversationAudit,
+        listed: &AuditedList,
+        context: &AuditContext,
+    ) {
+        if is_retired(conversation_audit, context) {
             return; // unreadable already, and on its way out
         }
-        let window = live_window(dossier, context);
+        let window = live_window(conversation_audit, context);
         self.hours.extend(
-            dossier
+            conversation_audit
                 .messages
                 .iter()
                 .map(|message| message.created_at.hour()),
         );
-        self.chain(dossier);
-        self.window_row(dossier, window, context);
-        self.list(dossier, window, listed, context);
-        self.ids(dossier);
-        for message in &dossier.messages {
-            self.message(dossier, message);
-            self.vector(dossier, message, context);
+        self.chain(conversation_audit);
+        self.window_row(conversation_audit, window, context);
+        self.list(conversation_audit, window, listed, context);
+        self.ids(conversation_audit);
+        for message in &conversation_audit.messages {
+            self.message(conversation_audit, message);
+            self.vector(conversation_audit, message, context);
             let has_it = has_message(listed, message);
-            self.mapping(dossier, message, window, has_it, context);
+            self.mapping(conversation_audit, message, window, has_it, context);
         }
     }
 
     /// Dense sequences, the counters, the hash chain.
-    fn chain(&mut self, dossier: &Dossier) {
-        let (conversation, messages) = (&dossier.conversation, &dossier.messages);
-        self.count(Place::Conversations, 1, 1);
+    fn chain(&mut self, conversation_audit: &ConversationAudit) {
+        let (conversation, messages) = (
+            &conversation_audit.conversation,
+            &conversation_audit.messages,
+        );
+        self.count(AuditedTable::Conversations, 1, 1);
         self.count(
-            Place::Messages,
+            AuditedTable::Messages,
             conversation.message_count,
             messages.len() as u64,
         );
@@ -73,7 +81,7 @@ impl Tally {
                     "messages are missing: {expected} should come next, {} does",
                     message.sequence
                 );
-                return self.differ(Place::Messages, dossier, None, reason);
+                return self.differ(AuditedTable::Messages, conversation_audit, None, reason);
             }
             if let Some(role) = message.role {
                 head = chain_link(
@@ -88,7 +96,12 @@ impl Tally {
         let is_whole = head.to_hex() == conversation.hash;
         if !is_whole {
             let reason = "the hash chain does not end where the row says: a message was lost, changed or reordered";
-            self.differ(Place::Conversations, dossier, None, reason.into());
+            self.differ(
+                AuditedTable::Conversations,
+                conversation_audit,
+                None,
+                reason.into(),
+            );
         }
         let tokens = messages.iter().map(|message| message.found_tokens).sum();
         let count = messages.len() as u64;
@@ -97,11 +110,16 @@ impl Tally {
                 "message_count {} and total_tokens {} should be {count} and {tokens}",
                 conversation.message_count, conversation.total_tokens
             );
-            self.differ(Place::Conversations, dossier, None, reason);
+            self.differ(
+                AuditedTable::Conversations,
+                conversation_audit,
+                None,
+                reason,
+            );
         }
         // A count of messages of which some are lost is not wrong: it is the trace of them.
         if is_whole && (conversation.message_count, conversation.total_tokens) != (count, tokens) {
-            self.fixes.push(Fix::Row(Repair::Counters {
+            self.fixes.push(RepairAction::Row(Repair::Counters {
                 conversation: conversation.id,
                 hash: conversation.hash.clone(),
                 message_count: count,
@@ -111,16 +129,28 @@ impl Tally {
     }
 
     /// The row's own idea of its list.
-    fn window_row(&mut self, dossier: &Dossier, implied: Option<Window>, context: &Context) {
-        let stored = dossier.window.filter(|window| window.is_live(context.now));
+    fn window_row(
+        &mut self,
+        conversation_audit: &ConversationAudit,
+        implied: Option<Window>,
+        context: &AuditContext,
+    ) {
+        let stored = conversation_audit
+            .window
+            .filter(|window| window.is_live(context.now));
         if stored == implied {
             return;
         }
         let reason = "the row's list_from and list_expires_at are not what its messages imply";
-        self.differ(Place::Conversations, dossier, None, reason.into());
-        self.fixes.push(Fix::Row(Repair::Window {
-            conversation: dossier.conversation.id,
-            hash: dossier.conversation.hash.clone(),
+        self.differ(
+            AuditedTable::Conversations,
+            conversation_audit,
+            None,
+            reason.into(),
+        );
+        self.fixes.push(RepairAction::Row(Repair::Window {
+            conversation: conversation_audit.conversation.id,
+            hash: conversation_audit.conversation.hash.clone(),
             window: implied,
         }));
     }
@@ -128,13 +158,13 @@ impl Tally {
     /// The list against what the rows imply.
     fn list(
         &mut self,
-        dossier: &Dossier,
+        conversation_audit: &ConversationAudit,
         window: Option<Window>,
-        listed: &Listed,
-        context: &Context,
+        listed: &AuditedList,
+        context: &AuditContext,
     ) {
         let Some(window) = window else { return };
-        let should = dossier
+        let should = conversation_audit
             .messages
             .iter()
             .filter(|message| message.sequence >= window.from);
@@ -146,49 +176,51 @@ impl Tally {
             .iter()
             .filter(|message| has_message(listed, message))
             .count();
-        self.count(Place::Lists, should.len() as u64, has as u64);
+        self.count(AuditedTable::Lists, should.len() as u64, has as u64);
         let reason = match listed {
-            Listed::Unreadable(cause) => {
+            AuditedList::Unreadable(cause) => {
                 self.unreadable(cause);
                 format!("the list cannot be read: {cause}")
             }
-            Listed::List {
+            AuditedList::List {
                 is_ahead: false, ..
             }
-            | Listed::None
+            | AuditedList::None
                 if should.is_empty() =>
             {
                 return;
             } // all of it is in flight
-            Listed::None => "there is no list".into(),
-            Listed::List { origin, .. } if *origin != origin_of(dossier, context) => {
+            AuditedList::None => "there is no list".into(),
+            AuditedList::List { origin, .. }
+                if *origin != origin_of(conversation_audit, context) =>
+            {
                 "the list is a view of an earlier chat or of another database".into()
             }
-            Listed::List { from, .. } if *from != window.from => {
+            AuditedList::List { from, .. } if *from != window.from => {
                 format!("the list begins at {from}, and should at {}", window.from)
             }
-            Listed::List { is_ahead: true, .. } => {
+            AuditedList::List { is_ahead: true, .. } => {
                 "the list has more messages than the chat (was an older database put back?)".into()
             }
-            Listed::List { .. } if has == should.len() => return,
-            Listed::List { .. } => format!(
+            AuditedList::List { .. } if has == should.len() => return,
+            AuditedList::List { .. } => format!(
                 "the list lacks or differs in {} of its messages",
                 should.len() - has
             ),
         };
-        self.differ(Place::Lists, dossier, None, reason);
+        self.differ(AuditedTable::Lists, conversation_audit, None, reason);
         // A list is not rebuilt from words that are not what was stored: it may be the last to have them.
         let is_intact = |message: &AuditedMessage| message.stored_hash == Some(message.found_hash);
-        if let Ok(guest) = GuestId::parse_stored(dossier.conversation.owner.as_str())
-            && dossier.messages.iter().all(is_intact)
+        if let Ok(guest) = GuestId::parse_stored(conversation_audit.conversation.owner.as_str())
+            && conversation_audit.messages.iter().all(is_intact)
         {
-            self.fixes.push(Fix::List(guest));
+            self.fixes.push(RepairAction::List(guest));
         }
     }
 
     /// Each message is shown under an id of its own.
-    fn ids(&mut self, dossier: &Dossier) {
-        let messages = &dossier.messages;
+    fn ids(&mut self, conversation_audit: &ConversationAudit) {
+        let messages = &conversation_audit.messages;
         if messages.iter().all(|message| message.external_id.is_none()) {
             return;
         }
@@ -205,23 +237,28 @@ impl Tally {
             } else {
                 continue;
             };
-            self.differ(Place::Messages, dossier, Some(message), reason.into());
+            self.differ(
+                AuditedTable::Messages,
+                conversation_audit,
+                Some(message),
+                reason.into(),
+            );
         }
     }
 
-    fn message(&mut self, dossier: &Dossier, message: &AuditedMessage) {
+    fn message(&mut self, conversation_audit: &ConversationAudit, message: &AuditedMessage) {
         if message.role.is_none() {
             self.differ(
-                Place::Messages,
-                dossier,
+                AuditedTable::Messages,
+                conversation_audit,
                 Some(message),
                 "its role is no known word".into(),
             );
         }
         if message.stored_hash != Some(message.found_hash) {
             self.differ(
-                Place::Messages,
-                dossier,
+                AuditedTable::Messages,
+                conversation_audit,
                 Some(message),
                 "its content is not what message_hash says".into(),
             );
@@ -231,15 +268,25 @@ impl Tally {
                 "tokens is {} and should be {}",
                 message.stored_tokens, message.found_tokens
             );
-            self.differ(Place::Messages, dossier, Some(message), reason);
+            self.differ(
+                AuditedTable::Messages,
+                conversation_audit,
+                Some(message),
+                reason,
+            );
         }
     }
 
     /// One vector per message, of the current model and dimension, or a note that there cannot be one.
-    fn vector(&mut self, dossier: &Dossier, message: &AuditedMessage, context: &Context) {
+    fn vector(
+        &mut self,
+        conversation_audit: &ConversationAudit,
+        message: &AuditedMessage,
+        context: &AuditContext,
+    ) {
         let Some(model) = &context.model else {
             let found = u64::from(message.vector.is_some());
-            return self.count(Place::Embeddings, found, found); // without an embedder there is nothing to expect
+            return self.count(AuditedTable::Embeddings, found, found); // without an embedder there is nothing to expect
         };
         let nothing = matches!(message.vector_note, Some((EmbeddingState::Nothing, _)));
         if nothing && message.vector.is_none() {
@@ -261,43 +308,48 @@ impl Tally {
                     vector.bytes, vector.dimension, context.dimension
                 );
                 // Of the right model by name, it would never be computed again: it makes room for one.
-                self.fixes.push(Fix::Row(Repair::Orphan(Orphan {
+                self.fixes.push(RepairAction::Row(Repair::Orphan(Orphan {
                     table: "cache_embeddings",
                     id: message.id.to_string(),
                     reason: reason.clone(),
                 })));
                 reason
             }
-            (Some(_), _) => return self.count(Place::Embeddings, 1, 1),
+            (Some(_), _) => return self.count(AuditedTable::Embeddings, 1, 1),
             (None, Some((state, cause))) => {
                 format!("the vector is {}: {}", state.as_str(), or_unknown(cause))
             }
             (None, None) => "there is no vector; run `guestbook reembed`".into(),
         };
-        self.count(Place::Embeddings, 1, 0);
-        self.differ(Place::Embeddings, dossier, Some(message), reason);
-        self.fixes.push(Fix::Vectors);
+        self.count(AuditedTable::Embeddings, 1, 0);
+        self.differ(
+            AuditedTable::Embeddings,
+            conversation_audit,
+            Some(message),
+            reason,
+        );
+        self.fixes.push(RepairAction::Vectors);
     }
 
     /// One mapping per message, owned by the conversation's owner, synced exactly when the list has the message.
     fn mapping(
         &mut self,
-        dossier: &Dossier,
+        conversation_audit: &ConversationAudit,
         message: &AuditedMessage,
         window: Option<Window>,
         has_it: bool,
-        context: &Context,
+        context: &AuditContext,
     ) {
         let should = window.is_some_and(|window| window.from <= message.sequence) && has_it;
         // Until the sweep has passed, a list that has just expired is still marked.
-        let lapsing = window.is_none() && dossier.window.is_some();
+        let lapsing = window.is_none() && conversation_audit.window.is_some();
         let in_flight = message.created_at >= context.began;
-        let owner = &dossier.conversation.owner;
+        let owner = &conversation_audit.conversation.owner;
         // What holds once the list is rebuilt, which a repair does before it comes to the mappings.
         let then =
             window.is_some_and(|window| window.from <= message.sequence) && (has_it || !in_flight);
         let fix = || {
-            Fix::Row(Repair::Mapping {
+            RepairAction::Row(Repair::Mapping {
                 message: message.id,
                 owner: owner.clone(),
                 is_synced: then,
@@ -320,24 +372,33 @@ impl Tally {
                 if then && !mapping.is_synced && !in_flight {
                     self.fixes.push(fix()); // true now, and not any more once the list is rebuilt
                 }
-                return self.count(Place::Mappings, 1, 1);
+                return self.count(AuditedTable::Mappings, 1, 1);
             }
         };
-        self.count(Place::Mappings, 1, u64::from(message.mapping.is_some()));
-        self.differ(Place::Mappings, dossier, Some(message), reason);
+        self.count(
+            AuditedTable::Mappings,
+            1,
+            u64::from(message.mapping.is_some()),
+        );
+        self.differ(
+            AuditedTable::Mappings,
+            conversation_audit,
+            Some(message),
+            reason,
+        );
         self.fixes.push(fix());
     }
 }
 
-fn origin_of(dossier: &Dossier, context: &Context) -> Origin {
+fn origin_of(conversation_audit: &ConversationAudit, context: &AuditContext) -> Origin {
     Origin {
         epoch: context.epoch,
-        conversation: dossier.conversation.id,
+        conversation: conversation_audit.conversation.id,
     }
 }
 
-fn has_message(listed: &Listed, message: &AuditedMessage) -> bool {
-    let Listed::List { from, items, .. } = listed else {
+fn has_message(listed: &AuditedList, message: &AuditedMessage) -> bool {
+    let AuditedList::List { from, items, .. } = listed else {
         return false;
     };
     let place = message

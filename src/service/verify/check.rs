@@ -1,18 +1,18 @@
 //! What is right and what is wrong: pure functions over what the stores gave.
 
-use super::report::{Difference, Place, TableReport};
+use super::report::{AuditedTable, Difference, TableReport};
 use guestbook_core::error::{Error, ErrorKind};
 use guestbook_core::{
     ConversationId, Digest, GuestId, MessageId, ModelId, Role, Timestamp, Ttl, content_hash,
 };
-use guestbook_storage::database::{AuditedMessage, Dossier, Repair, StoredSettings};
+use guestbook_storage::database::{AuditedMessage, ConversationAudit, Repair, StoredSettings};
 use guestbook_storage::list_cache::{LiveList, Origin};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// What holds for one look.
-pub(super) struct Context {
-    /// When the look began, before everything in flight was settled: later messages may still be on their way.
+pub(super) struct AuditContext {
+    /// When the look began, before everything in flight was marked as synced: later messages may still be on their way.
     pub(super) began: Timestamp,
     pub(super) now: Timestamp,
     /// The life of the lists, and whether it was another before.
@@ -23,7 +23,7 @@ pub(super) struct Context {
     pub(super) dimension: u64,
 }
 
-impl Context {
+impl AuditContext {
     pub(super) fn ttl(&self) -> Ttl {
         let held = self.settings.held.as_ref();
         held.map_or(Ttl::DEFAULT, |held| held.list_ttl)
@@ -32,14 +32,14 @@ impl Context {
 
 /// How a difference can be mended.
 #[derive(Clone, Debug)]
-pub(super) enum Fix {
+pub(super) enum RepairAction {
     Row(Repair),
     List(GuestId),
     Vectors,
 }
 
 /// A guest's list as found, its texts as hashes.
-pub(super) enum Listed {
+pub(super) enum AuditedList {
     None,
     Unreadable(Error),
     List {
@@ -53,14 +53,14 @@ pub(super) enum Listed {
 
 /// Everything counted so far.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct AuditTotals {
     pub(super) tables: [TableReport; 7],
-    pub(super) fixes: Vec<Fix>,
+    pub(super) fixes: Vec<RepairAction>,
     /// The UTC hours in which the messages seen were stored.
     pub(super) hours: BTreeSet<Timestamp>,
 }
 
-impl Listed {
+impl AuditedList {
     pub(super) fn from_list(list: &LiveList, is_ahead: bool) -> Self {
         let items = list.items.iter().map(|item| {
             (
@@ -78,8 +78,8 @@ impl Listed {
     }
 }
 
-impl Tally {
-    pub(super) fn count(&mut self, place: Place, expected: u64, found: u64) {
+impl AuditTotals {
+    pub(super) fn count(&mut self, place: AuditedTable, expected: u64, found: u64) {
         let table = &mut self.tables[place as usize];
         table.expected += expected;
         table.found += found;
@@ -87,8 +87,8 @@ impl Tally {
 
     pub(super) fn differ(
         &mut self,
-        place: Place,
-        dossier: &Dossier,
+        place: AuditedTable,
+        conversation_audit: &ConversationAudit,
         message: Option<&AuditedMessage>,
         reason: String,
     ) {
@@ -102,9 +102,9 @@ impl Tally {
             None => reason,
         };
         self.tables[place as usize].differ(Difference {
-            owner: Some(dossier.conversation.owner.to_string()),
+            owner: Some(conversation_audit.conversation.owner.to_string()),
             id: Some(id(
-                dossier.conversation.id,
+                conversation_audit.conversation.id,
                 message.map(|message| message.id),
             )),
             sequence: message.map(|message| message.sequence),
@@ -115,14 +115,14 @@ impl Tally {
     /// A list that could not be read. What is damaged has been looked at; of what did not answer nothing is known.
     pub(super) fn unreadable(&mut self, cause: &Error) {
         if cause.kind() != ErrorKind::Corrupt {
-            self.tables[Place::Lists as usize].unseen += 1;
+            self.tables[AuditedTable::Lists as usize].unseen += 1;
         }
     }
 
     /// Not even which lists there are could be read.
     pub(super) fn lists_unreadable(&mut self, cause: &Error) {
         self.unreadable(cause);
-        self.tables[Place::Lists as usize].differ(Difference {
+        self.tables[AuditedTable::Lists as usize].differ(Difference {
             owner: None,
             id: None,
             sequence: None,

@@ -1,12 +1,12 @@
 //! What is counted beside the conversations: usage, lists without a chat, rows without an owner, the hourly metrics.
 
-use super::check::{Fix, Tally};
-use super::report::{Difference, Place, TableReport};
+use super::check::{AuditTotals, RepairAction};
+use super::report::{AuditedTable, Difference, TableReport};
 use guestbook_core::{GuestId, Timestamp};
 use guestbook_storage::database::{MetricsAudit, Orphan, Repair, UsageAudit};
 
-impl Tally {
-    /// Counts an owner's usage if it is right; otherwise leaves the tally as it was.
+impl AuditTotals {
+    /// Counts an owner's usage if it is right; otherwise leaves the counter deltas as it was.
     pub(super) fn try_usage(&mut self, audit: &UsageAudit) -> bool {
         let mut one = Self::default();
         one.usage(audit);
@@ -21,7 +21,11 @@ impl Tally {
     pub(super) fn usage(&mut self, audit: &UsageAudit) {
         let counted = &audit.counted;
         let expected = u64::from(counted.total_requests > 0);
-        self.count(Place::Usage, expected, u64::from(audit.row.is_some()));
+        self.count(
+            AuditedTable::Usage,
+            expected,
+            u64::from(audit.row.is_some()),
+        );
         let reason = match &audit.row {
             None if expected == 0 => return,
             None => format!("there is no row for {} messages", counted.total_requests),
@@ -49,35 +53,36 @@ impl Tally {
                 )
             }
         };
-        self.tables[Place::Usage as usize].differ(Difference {
+        self.tables[AuditedTable::Usage as usize].differ(Difference {
             owner: Some(audit.owner.to_string()),
             id: None,
             sequence: None,
             reason,
         });
-        self.fixes.push(Fix::Row(Repair::Usage(audit.clone())));
+        self.fixes
+            .push(RepairAction::Row(Repair::Usage(audit.clone())));
     }
 
     /// A list without a chat.
     pub(super) fn stray_list(&mut self, guest: &GuestId) {
-        self.count(Place::Lists, 0, 1);
-        self.tables[Place::Lists as usize].differ(Difference {
+        self.count(AuditedTable::Lists, 0, 1);
+        self.tables[AuditedTable::Lists as usize].differ(Difference {
             owner: Some(guest.to_string()),
             id: None,
             sequence: None,
             reason: "there is a list, and no chat it could be a view of".into(),
         });
-        self.fixes.push(Fix::List(guest.clone()));
+        self.fixes.push(RepairAction::List(guest.clone()));
     }
 
     /// Rows that belong to nothing.
     pub(super) fn orphans(&mut self, orphans: Vec<Orphan>, has_model: bool) {
         for orphan in orphans {
             let place = match orphan.table {
-                "conversation_cache" => Place::Conversations,
-                "message_cache" => Place::Messages,
-                "cache_content_mapping" => Place::Mappings,
-                _ => Place::Embeddings,
+                "conversation_cache" => AuditedTable::Conversations,
+                "message_cache" => AuditedTable::Messages,
+                "cache_content_mapping" => AuditedTable::Mappings,
+                _ => AuditedTable::Embeddings,
             };
             self.count(place, 0, u64::from(orphan.table != "conversation_cache"));
             self.tables[place as usize].differ(Difference {
@@ -87,15 +92,19 @@ impl Tally {
                 reason: format!("{}: {}", orphan.table, orphan.reason),
             });
             if has_model && orphan.table == "cache_embeddings" {
-                self.fixes.push(Fix::Vectors); // it may have stood in the place of a message's own
+                self.fixes.push(RepairAction::Vectors); // it may have stood in the place of a message's own
             }
-            self.fixes.push(Fix::Row(Repair::Orphan(orphan)));
+            self.fixes.push(RepairAction::Row(Repair::Orphan(orphan)));
         }
     }
 
     /// The hourly metrics of everything.
     pub(super) fn metrics(&mut self, audit: &MetricsAudit) {
-        self.count(Place::Metrics, audit.hours_expected, audit.hours_found);
+        self.count(
+            AuditedTable::Metrics,
+            audit.hours_expected,
+            audit.hours_found,
+        );
         for hour in &audit.missing {
             self.differ_metrics(format!(
                 "no row for the hour {hour}, in which messages were stored"
@@ -117,7 +126,11 @@ impl Tally {
 
     /// The hours of one guest's messages.
     pub(super) fn hours_missing(&mut self, expected: u64, missing: &[Timestamp]) {
-        self.count(Place::Metrics, expected, expected - missing.len() as u64);
+        self.count(
+            AuditedTable::Metrics,
+            expected,
+            expected - missing.len() as u64,
+        );
         for hour in missing {
             self.differ_metrics(format!(
                 "no row for the hour {hour}, in which messages were stored"
@@ -126,12 +139,12 @@ impl Tally {
     }
 
     fn differ_metrics(&mut self, reason: String) {
-        self.tables[Place::Metrics as usize].differ(Difference {
+        self.tables[AuditedTable::Metrics as usize].differ(Difference {
             owner: None,
             id: None,
             sequence: None,
             reason,
         });
-        self.fixes.push(Fix::Row(Repair::Metrics));
+        self.fixes.push(RepairAction::Row(Repair::Metrics));
     }
 }

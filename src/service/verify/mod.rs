@@ -1,7 +1,7 @@
 //! Verify: "why is nothing in that table?" Recounts every store against every other one and names each difference.
 //!
 //! A running service changes while it is being looked at. What looks wrong is therefore looked at again, after everything
-//! in flight has had time to settle, and only what stays wrong is reported.
+//! in flight has had time to mark as synced, and only what stays wrong is reported.
 
 mod chats;
 mod check;
@@ -10,14 +10,14 @@ mod repair;
 mod report;
 mod windows;
 
-pub use report::{Difference, Place, Report, TableReport};
+pub use report::{AuditedTable, Difference, TableReport, VerifyReport};
 
 use super::Service;
-use check::{Context, Listed, Tally};
+use check::{AuditContext, AuditTotals, AuditedList};
 use futures_util::future::join_all;
 use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, GuestId, OwnerId, Timestamp};
-use guestbook_storage::database::{AuditScope, Dossier, UsageAudit};
+use guestbook_storage::database::{AuditScope, ConversationAudit, UsageAudit};
 use guestbook_storage::list_cache::Head;
 use std::collections::HashSet;
 
@@ -32,7 +32,7 @@ const LOOKS: usize = 4;
 
 /// What to look at.
 #[derive(Clone, Debug)]
-pub enum Scope {
+pub enum VerifyScope {
     /// Everything.
     All,
     /// One guest: the chat, and conversations begun as that guest.
@@ -41,7 +41,7 @@ pub enum Scope {
 
 /// Whether to mend what is derived.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Mode {
+pub enum VerifyMode {
     /// Only look.
     Look,
     /// Rebuild lists, counters, mappings and missing vectors, then look again.
@@ -61,59 +61,61 @@ impl Service {
     ///
     /// # Errors
     /// A store that cannot be read: then nothing is known.
-    pub async fn verify(&self, scope: &Scope, mode: Mode) -> Result<Report> {
+    pub async fn verify(&self, scope: &VerifyScope, mode: VerifyMode) -> Result<VerifyReport> {
         let found = self.recount(scope).await?;
-        if mode == Mode::Look || found.fixes.is_empty() {
+        if mode == VerifyMode::Look || found.fixes.is_empty() {
             return Ok(found.into_report(scope, self.now(), Vec::new()));
         }
         let mended = repair::apply(self, found.fixes).await?;
-        self.settle().await?;
+        self.mark_synced().await?;
         let rest = self.recount(scope).await?;
         Ok(rest.into_report(scope, self.now(), mended))
     }
 
-    async fn recount(&self, scope: &Scope) -> Result<Tally> {
-        let mut tally = Tally::default();
-        let mut suspects = self.first_look(scope, &mut tally).await?;
+    async fn recount(&self, scope: &VerifyScope) -> Result<AuditTotals> {
+        let mut deltas = AuditTotals::default();
+        let mut suspects = self.first_look(scope, &mut deltas).await?;
         for look in 1..=LOOKS {
             if suspects.is_empty() {
                 break;
             }
             tokio::time::sleep(self.settings().verify_wait).await;
-            suspects = self.look_again(suspects, &mut tally, look == LOOKS).await?;
+            suspects = self
+                .look_again(suspects, &mut deltas, look == LOOKS)
+                .await?;
         }
         match scope {
-            Scope::All => {
+            VerifyScope::All => {
                 let orphans = self.stores().audit.orphans(ORPHANS).await?;
-                tally.orphans(orphans, self.parts().embedder.is_some());
-                tally.metrics(&self.stores().audit.metrics_audit().await?);
+                deltas.orphans(orphans, self.parts().embedder.is_some());
+                deltas.metrics(&self.stores().audit.metrics_audit().await?);
             }
-            Scope::Guest(_) => {
-                let hours: Vec<Timestamp> = tally.hours.iter().copied().collect();
+            VerifyScope::Guest(_) => {
+                let hours: Vec<Timestamp> = deltas.hours.iter().copied().collect();
                 let expected = hours.len() as u64;
                 let missing = self.stores().audit.metrics_missing(hours).await?;
-                tally.hours_missing(expected, &missing);
+                deltas.hours_missing(expected, &missing);
             }
         }
-        Ok(tally)
+        Ok(deltas)
     }
 
     /// Everything once. What is well is counted, what is not is returned.
-    async fn first_look(&self, scope: &Scope, tally: &mut Tally) -> Result<Suspects> {
+    async fn first_look(&self, scope: &VerifyScope, deltas: &mut AuditTotals) -> Result<Suspects> {
         let context = self.context().await?;
-        let mut look = Look::default();
+        let mut look = FirstPass::default();
         let audit = &self.stores().audit;
         let first = match scope {
-            Scope::All => AuditScope::AllAfter(None),
-            Scope::Guest(guest) => AuditScope::Guest(guest.clone()),
+            VerifyScope::All => AuditScope::AllAfter(None),
+            VerifyScope::Guest(guest) => AuditScope::Guest(guest.clone()),
         };
-        let mut page = audit.dossiers(first, PAGE_MESSAGES).await?;
+        let mut page = audit.conversation_audits(first, PAGE_MESSAGES).await?;
         loop {
             // The next page is read while this one is checked.
             let next = async {
                 match page.next {
                     Some(last) => audit
-                        .dossiers(AuditScope::AllAfter(Some(last)), PAGE_MESSAGES)
+                        .conversation_audits(AuditScope::AllAfter(Some(last)), PAGE_MESSAGES)
                         .await
                         .map(Some),
                     None => Ok(None),
@@ -121,7 +123,7 @@ impl Service {
             };
             let (next, ()) = tokio::join!(
                 next,
-                self.check_page(&page.dossiers, &context, tally, &mut look)
+                self.check_page(&page.conversation_audits, &context, deltas, &mut look)
             );
             match next? {
                 Some(next) => page = next,
@@ -129,13 +131,13 @@ impl Service {
             }
         }
         match scope {
-            Scope::All => {
-                self.all_owners(tally, &mut look.suspects).await?;
+            VerifyScope::All => {
+                self.all_owners(deltas, &mut look.suspects).await?;
                 if let Err(cause) = self.all_lists(&context, &mut look).await {
-                    tally.lists_unreadable(&cause);
+                    deltas.lists_unreadable(&cause);
                 }
             }
-            Scope::Guest(guest) => {
+            VerifyScope::Guest(guest) => {
                 look.owners.insert(OwnerId::from(guest));
                 look.suspects.owners.extend(look.owners);
                 look.suspects.lists.push(guest.clone());
@@ -146,26 +148,32 @@ impl Service {
 
     async fn check_page(
         &self,
-        dossiers: &[Dossier],
-        context: &Context,
-        tally: &mut Tally,
-        look: &mut Look,
+        conversation_audits: &[ConversationAudit],
+        context: &AuditContext,
+        deltas: &mut AuditTotals,
+        look: &mut FirstPass,
     ) {
         // Asked for together, so that the list store's thread finds the next question waiting.
         let lists = join_all(
-            dossiers
+            conversation_audits
                 .iter()
-                .map(|dossier| self.listed_as(dossier, context)),
+                .map(|conversation_audit| self.listed_as(conversation_audit, context)),
         )
         .await;
-        for (dossier, listed) in dossiers.iter().zip(lists) {
-            if !tally.try_dossier(dossier, &listed, context) {
-                look.suspects.conversations.push(dossier.conversation.id);
+        for (conversation_audit, listed) in conversation_audits.iter().zip(lists) {
+            if !deltas.try_conversation_audit(conversation_audit, &listed, context) {
+                look.suspects
+                    .conversations
+                    .push(conversation_audit.conversation.id);
             }
-            if windows::should_be_listed(dossier, context) || chats::is_retired(dossier, context) {
-                look.listed.insert(dossier.conversation.owner.clone());
+            if windows::should_be_listed(conversation_audit, context)
+                || chats::is_retired(conversation_audit, context)
+            {
+                look.listed
+                    .insert(conversation_audit.conversation.owner.clone());
             }
-            look.owners.insert(dossier.conversation.owner.clone());
+            look.owners
+                .insert(conversation_audit.conversation.owner.clone());
         }
     }
 
@@ -173,7 +181,7 @@ impl Service {
     async fn look_again(
         &self,
         suspects: Suspects,
-        tally: &mut Tally,
+        deltas: &mut AuditTotals,
         last: bool,
     ) -> Result<Suspects> {
         let context = self.context().await?;
@@ -182,30 +190,30 @@ impl Service {
             let page = self
                 .stores()
                 .audit
-                .dossiers(AuditScope::Conversation(id), 1)
+                .conversation_audits(AuditScope::Conversation(id), 1)
                 .await?;
-            let Some(dossier) = page.dossiers.into_iter().next() else {
+            let Some(conversation_audit) = page.conversation_audits.into_iter().next() else {
                 continue;
             };
-            let listed = self.listed_as(&dossier, &context).await;
+            let listed = self.listed_as(&conversation_audit, &context).await;
             if last {
-                tally.dossier(&dossier, &listed, &context);
-            } else if !tally.try_dossier(&dossier, &listed, &context) {
+                deltas.conversation_audit(&conversation_audit, &listed, &context);
+            } else if !deltas.try_conversation_audit(&conversation_audit, &listed, &context) {
                 still.conversations.push(id);
             }
         }
         for owner in suspects.owners {
             let audit = self.stores().audit.usage_audit(&owner).await?;
             if last {
-                tally.usage(&audit);
-            } else if !tally.try_usage(&audit) {
+                deltas.usage(&audit);
+            } else if !deltas.try_usage(&audit) {
                 still.owners.push(owner);
             }
         }
         for guest in suspects.lists {
             if self.is_stray(&guest, &context).await? {
                 if last {
-                    tally.stray_list(&guest);
+                    deltas.stray_list(&guest);
                 } else {
                     still.lists.push(guest);
                 }
@@ -214,13 +222,13 @@ impl Service {
         Ok(still)
     }
 
-    /// Lets what is in flight settle, then says what holds from now on.
-    async fn context(&self) -> Result<Context> {
+    /// Lets what is in flight mark as synced, then says what holds from now on.
+    async fn context(&self) -> Result<AuditContext> {
         let began = self.now();
         self.barrier().await;
-        self.settle_for_verify().await;
+        self.wait_until_synced().await;
         self.barrier().await; // a batch on its way may be carrying notes
-        Ok(Context {
+        Ok(AuditContext {
             began,
             now: self.now(),
             settings: self.stores().settings.stored_settings().await?,
@@ -238,31 +246,36 @@ impl Service {
         })
     }
 
-    /// A list store that cannot settle is what verify is to find out, not a reason to stop.
-    async fn settle_for_verify(&self) {
-        if let Err(cause) = self.settle().await {
+    /// A list store that cannot mark as synced is what verify is to find out, not a reason to stop.
+    async fn wait_until_synced(&self) {
+        if let Err(cause) = self.mark_synced().await {
             tracing::warn!(step = "verify", %cause, "what is in flight could not be settled first");
         }
     }
 
-    async fn listed_as(&self, dossier: &Dossier, context: &Context) -> Listed {
-        let Ok(guest) = GuestId::parse_stored(dossier.conversation.owner.as_str()) else {
-            return Listed::None;
+    async fn listed_as(
+        &self,
+        conversation_audit: &ConversationAudit,
+        context: &AuditContext,
+    ) -> AuditedList {
+        let Ok(guest) = GuestId::parse_stored(conversation_audit.conversation.owner.as_str())
+        else {
+            return AuditedList::None;
         };
-        if !windows::should_be_listed(dossier, context) {
-            return Listed::None;
+        if !windows::should_be_listed(conversation_audit, context) {
+            return AuditedList::None;
         }
         match self.parts().lists.range(&guest, context.now).await {
             Ok(Some(list)) => match self.is_ahead(&guest, &list.head).await {
-                Ok(ahead) => Listed::from_list(&list, ahead),
-                Err(cause) => Listed::Unreadable(cause),
+                Ok(ahead) => AuditedList::from_list(&list, ahead),
+                Err(cause) => AuditedList::Unreadable(cause),
             },
-            Ok(None) => Listed::None,
-            Err(cause) => Listed::Unreadable(cause),
+            Ok(None) => AuditedList::None,
+            Err(cause) => AuditedList::Unreadable(cause),
         }
     }
 
-    async fn all_owners(&self, tally: &mut Tally, suspects: &mut Suspects) -> Result<()> {
+    async fn all_owners(&self, deltas: &mut AuditTotals, suspects: &mut Suspects) -> Result<()> {
         let mut after: Option<OwnerId> = None;
         loop {
             let audits = self
@@ -274,7 +287,7 @@ impl Service {
                 return Ok(());
             };
             after = Some(last.owner.clone());
-            let wrong = |audit: &UsageAudit| !tally.try_usage(audit);
+            let wrong = |audit: &UsageAudit| !deltas.try_usage(audit);
             suspects
                 .owners
                 .extend(audits.into_iter().filter(wrong).map(|audit| audit.owner));
@@ -282,7 +295,7 @@ impl Service {
     }
 
     /// Lists whose chat was not seen.
-    async fn all_lists(&self, context: &Context, look: &mut Look) -> Result<()> {
+    async fn all_lists(&self, context: &AuditContext, look: &mut FirstPass) -> Result<()> {
         let mut after: Option<GuestId> = None;
         loop {
             let guests = self
@@ -310,7 +323,7 @@ impl Service {
     }
 
     /// Whether a guest has a list that has not expired but no chat it could be a view of.
-    async fn is_stray(&self, guest: &GuestId, context: &Context) -> Result<bool> {
+    async fn is_stray(&self, guest: &GuestId, context: &AuditContext) -> Result<bool> {
         let Ok(heads) = self.parts().lists.heads(vec![guest.clone()]).await else {
             return Ok(false);
         };
@@ -323,15 +336,16 @@ impl Service {
             return Ok(false);
         }
         let scope = AuditScope::Guest(guest.clone());
-        let page = audit.dossiers(scope, PAGE_MESSAGES).await?;
-        let retired = |dossier: &Dossier| chats::is_retired(dossier, context);
-        Ok(!page.dossiers.iter().any(retired))
+        let page = audit.conversation_audits(scope, PAGE_MESSAGES).await?;
+        let retired =
+            |conversation_audit: &ConversationAudit| chats::is_retired(conversation_audit, context);
+        Ok(!page.conversation_audits.iter().any(retired))
     }
 }
 
 /// What the first look has seen.
 #[derive(Default)]
-struct Look {
+struct FirstPass {
     suspects: Suspects,
     owners: HashSet<OwnerId>,
     /// The guests that should have a list.
@@ -344,12 +358,17 @@ impl Suspects {
     }
 }
 
-impl Tally {
-    fn into_report(self, scope: &Scope, at: Timestamp, repaired: Vec<String>) -> Report {
+impl AuditTotals {
+    fn into_report(
+        self,
+        scope: &VerifyScope,
+        at: Timestamp,
+        repaired: Vec<String>,
+    ) -> VerifyReport {
         let guest = match scope {
-            Scope::All => None,
-            Scope::Guest(guest) => Some(guest.to_string()),
+            VerifyScope::All => None,
+            VerifyScope::Guest(guest) => Some(guest.to_string()),
         };
-        Report::new(guest, at, self.tables, repaired)
+        VerifyReport::new(guest, at, self.tables, repaired)
     }
 }

@@ -1,6 +1,6 @@
 //! Mending what is derived. A message is never invented, removed or changed.
 
-use super::check::Fix;
+use super::check::RepairAction;
 use crate::Service;
 use guestbook_core::GuestId;
 use guestbook_core::error::Result;
@@ -11,15 +11,15 @@ use std::collections::BTreeMap;
 const PAGE: usize = 500;
 
 /// Applies the fixes; a sentence for each kind that was applied.
-pub(super) async fn apply(service: &Service, fixes: Vec<Fix>) -> Result<Vec<String>> {
+pub(super) async fn apply(service: &Service, fixes: Vec<RepairAction>) -> Result<Vec<String>> {
     let (mut rows, mut mappings, mut lists, mut vectors) =
         (Vec::new(), Vec::new(), Vec::<GuestId>::new(), false);
     for fix in fixes {
         match fix {
-            Fix::Row(repair @ Repair::Mapping { .. }) => mappings.push(repair),
-            Fix::Row(repair) => rows.push(repair),
-            Fix::List(guest) => lists.push(guest),
-            Fix::Vectors => vectors = true,
+            RepairAction::Row(repair @ Repair::Mapping { .. }) => mappings.push(repair),
+            RepairAction::Row(repair) => rows.push(repair),
+            RepairAction::List(guest) => lists.push(guest),
+            RepairAction::Vectors => vectors = true,
         }
     }
     let mut done = Vec::new();
@@ -30,7 +30,7 @@ pub(super) async fn apply(service: &Service, fixes: Vec<Fix>) -> Result<Vec<Stri
         for guest in lists {
             // Removed first, because a list with the right length and wrong words looks current.
             service.parts().lists.remove(vec![guest.clone()]).await?;
-            service.mend(&guest).await?;
+            service.reconcile(&guest).await?;
         }
         service.parts().lists.flush().await?;
         done.push(format!("rebuilt or removed {count} lists"));

@@ -8,7 +8,7 @@ const NAMED: usize = 1000;
 
 /// The seven places of a message, in the order of its steps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum AuditedTable {
     /// The expiring lists.
     Lists,
     /// `conversation_cache`.
@@ -25,7 +25,7 @@ pub enum Place {
     Metrics,
 }
 
-impl Place {
+impl AuditedTable {
     /// All seven.
     pub const ALL: [Self; 7] = [
         Self::Lists,
@@ -53,7 +53,7 @@ impl Place {
 
 /// What verify found.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Report {
+pub struct VerifyReport {
     /// Whether nothing is missing anywhere.
     pub ok: bool,
     /// The guest that was looked at; `null` when it was everything.
@@ -97,7 +97,7 @@ pub struct Difference {
     pub reason: String,
 }
 
-impl Report {
+impl VerifyReport {
     pub(super) fn new(
         guest: Option<String>,
         at: Timestamp,
@@ -105,7 +105,7 @@ impl Report {
         repaired: Vec<String>,
     ) -> Self {
         let mut tables = Vec::from(tables);
-        for (place, table) in Place::ALL.into_iter().zip(&mut tables) {
+        for (place, table) in AuditedTable::ALL.into_iter().zip(&mut tables) {
             table.table = place.name().to_owned();
         }
         Self {
@@ -123,7 +123,7 @@ impl Report {
     }
 
     /// The table of one place.
-    pub fn table(&self, place: Place) -> &TableReport {
+    pub fn table(&self, place: AuditedTable) -> &TableReport {
         &self.tables[place as usize]
     }
 }

@@ -4,27 +4,32 @@
 //! and opens none again, so what was said before one is judged by less: what the row says must be possible.
 
 use super::chats::is_retired;
-use super::check::Context;
+use super::check::AuditContext;
 use guestbook_core::{Platform, Timestamp, Window, window_of};
-use guestbook_storage::database::Dossier;
+use guestbook_storage::database::ConversationAudit;
 use std::time::Duration;
 
 /// How far the clocks of two nodes may be apart, of which one has made the change.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// The window that the list of a conversation should have now, if it is a guest's and alive.
-pub(super) fn live_window(dossier: &Dossier, context: &Context) -> Option<Window> {
-    let is_guest = dossier.conversation.platform == Platform::Guest;
-    if !is_guest || is_retired(dossier, context) {
+pub(super) fn live_window(
+    conversation_audit: &ConversationAudit,
+    context: &AuditContext,
+) -> Option<Window> {
+    let is_guest = conversation_audit.conversation.platform == Platform::Guest;
+    if !is_guest || is_retired(conversation_audit, context) {
         return None;
     }
-    let created = dossier
+    let created = conversation_audit
         .messages
         .iter()
         .map(|message| (message.sequence, message.created_at));
     let implied = window_of(created, context.ttl())?;
-    let stored = dossier.window.filter(|window| window.is_live(context.now));
-    let window = match is_possible(dossier, stored, implied, context) {
+    let stored = conversation_audit
+        .window
+        .filter(|window| window.is_live(context.now));
+    let window = match is_possible(conversation_audit, stored, implied, context) {
         true => stored,
         false => Some(implied),
     };
@@ -32,19 +37,25 @@ pub(super) fn live_window(dossier: &Dossier, context: &Context) -> Option<Window
 }
 
 /// Whether the guest of this conversation should have a list.
-pub(super) fn should_be_listed(dossier: &Dossier, context: &Context) -> bool {
-    live_window(dossier, context).is_some()
+pub(super) fn should_be_listed(
+    conversation_audit: &ConversationAudit,
+    context: &AuditContext,
+) -> bool {
+    live_window(conversation_audit, context).is_some()
 }
 
 /// Whether a change of the life of the lists can have led to what the row says.
 fn is_possible(
-    dossier: &Dossier,
+    conversation_audit: &ConversationAudit,
     stored: Option<Window>,
     implied: Window,
-    context: &Context,
+    context: &AuditContext,
 ) -> bool {
-    let is_old = before_the_change(dossier, context);
-    let (Some(first), Some(last)) = (dossier.messages.first(), dossier.messages.last()) else {
+    let is_old = before_the_change(conversation_audit, context);
+    let (Some(first), Some(last)) = (
+        conversation_audit.messages.first(),
+        conversation_audit.messages.last(),
+    ) else {
         return false;
     };
     if !is_old(first.created_at) {
@@ -56,28 +67,28 @@ fn is_possible(
     };
     // Of two windows the later begins after a silence that only one life ends: the silence must have begun before the change.
     let later = stored.from.max(implied.from);
-    let mut messages = dossier.messages.iter();
+    let mut messages = conversation_audit.messages.iter();
     let before = messages.rfind(|message| message.sequence < later);
     let is_begun =
         stored.from == implied.from || before.is_some_and(|before| is_old(before.created_at));
     let in_turn = least..=least.plus(context.ttl().0);
     is_begun
         && stored.from <= last.sequence
-        && (in_turn.contains(&stored.expires_at) || is_waiting(dossier, context))
+        && (in_turn.contains(&stored.expires_at) || is_waiting(conversation_audit, context))
 }
 
 /// What was said before the life of the lists was changed, as far as this conversation is concerned.
 fn before_the_change<'a>(
-    dossier: &Dossier,
-    context: &'a Context,
+    conversation_audit: &ConversationAudit,
+    context: &'a AuditContext,
 ) -> impl Fn(Timestamp) -> bool + use<'a> {
-    let is_waiting = is_waiting(dossier, context);
+    let is_waiting = is_waiting(conversation_audit, context);
     let changed = context.settings.retimed_at.map(|at| at.plus(SLACK));
     move |at| is_waiting || changed.is_some_and(|changed| at < changed)
 }
 
 /// Whether this conversation's list is yet to be given its new life.
-fn is_waiting(dossier: &Dossier, context: &Context) -> bool {
+fn is_waiting(conversation_audit: &ConversationAudit, context: &AuditContext) -> bool {
     let retiming = context.settings.retiming;
-    retiming.is_some_and(|retiming| retiming.done < Some(dossier.conversation.id))
+    retiming.is_some_and(|retiming| retiming.done < Some(conversation_audit.conversation.id))
 }

@@ -21,20 +21,20 @@ pub enum AuditScope {
 
 /// A conversation with everything that hangs on it, read in one snapshot.
 #[derive(Clone, Debug)]
-pub struct Dossier {
+pub struct ConversationAudit {
     /// The conversation's row.
     pub conversation: Conversation,
-    /// What the row says of its list: the window, `None` once it has lapsed.
+    /// What the row says of its list: the window, `None` once it has expired.
     pub window: Option<Window>,
     /// Its messages, in sequence order.
     pub messages: Vec<AuditedMessage>,
 }
 
-/// Some dossiers.
+/// Some audits of conversations.
 #[derive(Clone, Debug)]
-pub struct DossierPage {
-    /// The dossiers, ascending by conversation.
-    pub dossiers: Vec<Dossier>,
+pub struct ConversationAuditPage {
+    /// The audits of conversations, ascending by conversation.
+    pub conversation_audits: Vec<ConversationAudit>,
     /// Where to go on ([`AuditScope::AllAfter`]); `None` at the end.
     pub next: Option<ConversationId>,
 }
@@ -175,7 +175,11 @@ pub enum Repair {
 pub trait Audit: std::fmt::Debug + Send + Sync {
     /// Conversations with everything that hangs on them. A page ends after the conversation that brings it to
     /// `messages` messages.
-    async fn dossiers(&self, scope: AuditScope, messages: usize) -> Result<DossierPage>;
+    async fn conversation_audits(
+        &self,
+        scope: AuditScope,
+        messages: usize,
+    ) -> Result<ConversationAuditPage>;
 
     /// Owners ascending, after a given one: everyone with a usage row or a conversation.
     async fn usage_audits(&self, after: Option<&OwnerId>, limit: usize) -> Result<Vec<UsageAudit>>;

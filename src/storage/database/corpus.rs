@@ -11,7 +11,7 @@ use guestbook_core::{
 
 /// A vector, with what of its message never changes and a search asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Indexable {
+pub struct IndexedVector {
     /// The message.
     pub id: MessageId,
     /// Who speaks.
@@ -24,16 +24,16 @@ pub struct Indexable {
 
 /// Some vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct IndexablePage {
+pub struct IndexedVectorPage {
     /// The vectors, ascending by message.
-    pub rows: Vec<Indexable>,
+    pub rows: Vec<IndexedVector>,
     /// Where to go on; `None` at the end. A page may be empty and not the last.
     pub next: Option<MessageId>,
 }
 
 /// What a search wants of the messages that an index proposes.
 #[derive(Clone, Debug)]
-pub struct Proposal {
+pub struct CandidateRequest {
     /// The messages, the best first.
     pub ids: Vec<MessageId>,
     /// Only guests' messages, or only users'.
@@ -55,7 +55,7 @@ pub struct Candidate {
 
 /// All vectors of one model, as far as the tables have them.
 #[async_trait]
-pub trait Corpus: std::fmt::Debug + Send + Sync {
+pub trait VectorSource: std::fmt::Debug + Send + Sync {
     /// Whether other processes store messages in the same tables.
     fn is_shared(&self) -> bool {
         false
@@ -68,10 +68,14 @@ pub trait Corpus: std::fmt::Debug + Send + Sync {
         model: &ModelId,
         after: Option<MessageId>,
         limit: usize,
-    ) -> Result<IndexablePage>;
+    ) -> Result<IndexedVectorPage>;
 
     /// The vectors of these messages, as far as they are there and of `model`; in any order.
-    async fn indexable_of(&self, model: &ModelId, ids: Vec<MessageId>) -> Result<Vec<Indexable>>;
+    async fn indexable_of(
+        &self,
+        model: &ModelId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<IndexedVector>>;
 
     /// Messages whose vector was stored at a time or later, by the clock of who stored it, each with that time, ascending by
     /// both; at most `limit`, after the given one. Nothing where tables are not shared: whoever stores there knows it.
@@ -92,7 +96,7 @@ pub trait Corpus: std::fmt::Debug + Send + Sync {
     async fn candidates(
         &self,
         model: &ModelId,
-        proposal: Proposal,
+        proposal: CandidateRequest,
         now: Timestamp,
     ) -> Result<Vec<Candidate>>;
 }

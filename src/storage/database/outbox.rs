@@ -1,7 +1,7 @@
 //! What the tables owe the lists. A commit that the list has not followed yet must be found again after a crash without
 //! scanning everything: each conversation knows up to which sequence its list is durable.
 
-use super::Tally;
+use super::CounterDeltas;
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, GuestId, MessageId, Timestamp, Window};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// Messages that a list now has and will still have after a power cut. A list has no holes: it then has every message of
 /// its window before these as well.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Settled {
+pub struct SyncedRange {
     /// Their conversation.
     pub conversation: ConversationId,
     /// The sequence after the last of them.
@@ -36,26 +36,26 @@ pub struct ListRow {
 
 /// Something a list store has yet to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ListDebt {
+pub enum OutboxEntry {
     /// The list lacks messages.
     Behind(ListRow),
     /// The chat is gone, or has become a user's: the list must go.
     Gone(GuestId),
 }
 
-/// The debts, and how they are paid.
+/// The outbox entries, and how they are paid.
 #[async_trait]
 pub trait Outbox: std::fmt::Debug + Send + Sync {
     /// Names this database's content. A restore or import makes a new one.
     fn epoch(&self) -> Uuid;
 
-    /// Debts at `now`, at most `limit`, removals first. Conversations are ascending by id, after the given one.
-    async fn list_debts(
+    /// Outbox entries at `now`, at most `limit`, removals first. Conversations are ascending by id, after the given one.
+    async fn outbox_entries(
         &self,
         after: Option<ConversationId>,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<ListDebt>>;
+    ) -> Result<Vec<OutboxEntry>>;
 
     /// The row of a guest's list at `now`; `None` when there is no chat or its list has expired.
     async fn list_row(&self, guest: &GuestId, now: Timestamp) -> Result<Option<ListRow>>;
@@ -69,10 +69,15 @@ pub trait Outbox: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<ListRow>>;
 
     /// Notes what is durable in the lists and what was counted; for times when no batch is there to carry it.
-    async fn settle(&self, settled: Vec<Settled>, tally: Tally, at: Timestamp) -> Result<()>;
+    async fn mark_synced(
+        &self,
+        synced_ranges: Vec<SyncedRange>,
+        deltas: CounterDeltas,
+        at: Timestamp,
+    ) -> Result<()>;
 
     /// Notes that these lists have been removed.
-    async fn removals_settled(&self, guests: Vec<GuestId>) -> Result<()>;
+    async fn removals_done(&self, guests: Vec<GuestId>) -> Result<()>;
 
     /// Notes that lists have expired at `now`, at most `limit`: their messages are no longer synced. The number of lists.
     async fn lapse(&self, now: Timestamp, limit: usize) -> Result<usize>;

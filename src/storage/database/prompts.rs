@@ -4,13 +4,13 @@
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{
-    Content, ModelId, OwnerId, PromptKey, PromptSetting, Scope, Timestamp, Vector,
+    Content, ModelId, OwnerId, PromptKey, PromptScope, PromptSetting, Timestamp, Vector,
 };
 use uuid::Uuid;
 
 /// An answer to keep.
 #[derive(Clone, Debug)]
-pub struct NewAnswer {
+pub struct NewCacheEntry {
     /// Where it is found.
     pub key: PromptKey,
     /// The prompt as it was sent.
@@ -29,7 +29,7 @@ pub struct NewAnswer {
     pub expires_at: Timestamp,
 }
 
-impl NewAnswer {
+impl NewCacheEntry {
     /// Bytes that it counts for against the size of the cache: its texts and its vector.
     pub fn bytes(&self) -> u64 {
         let vector = self.vector.as_ref().map_or(0, |(_, it)| it.dimension());
@@ -39,7 +39,7 @@ impl NewAnswer {
 
 /// An answer that is kept.
 #[derive(Clone, Debug, PartialEq)]
-pub struct KeptAnswer {
+pub struct CacheEntry {
     /// Its row.
     pub id: Uuid,
     /// The prompt that it was given to.
@@ -71,7 +71,7 @@ pub struct NearPrompt {
 
 /// What was looked up and has not been written yet.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PromptTally {
+pub struct LookupTotals {
     /// Lookups that were answered.
     pub hits: u64,
     /// Lookups that were not.
@@ -81,14 +81,14 @@ pub struct PromptTally {
     /// How long the model would have taken for them, in milliseconds.
     pub saved_ms: f64,
     /// The answers that were given.
-    pub given: Vec<Given>,
+    pub given: Vec<CacheHits>,
     /// The same per owner, for `usage_metrics`. Who has no row there is not counted.
     pub owners: Vec<OwnerLookups>,
 }
 
 /// An answer that was given.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Given {
+pub struct CacheHits {
     /// Its row.
     pub id: Uuid,
     /// How often.
@@ -117,7 +117,7 @@ pub struct OwnerLookups {
     pub counts: LookupCounts,
 }
 
-impl PromptTally {
+impl LookupTotals {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.hits + self.misses == 0
@@ -165,7 +165,7 @@ pub trait Prompts: std::fmt::Debug + Send + Sync {
         &self,
         keys: &[PromptKey],
         now: Timestamp,
-    ) -> Result<Vec<Option<KeptAnswer>>>;
+    ) -> Result<Vec<Option<CacheEntry>>>;
 
     /// Prompts of the same setting with a vector of `model` that are good at `now`: the most recently used, at most `limit`.
     async fn prompts_near(
@@ -177,10 +177,10 @@ pub trait Prompts: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<NearPrompt>>;
 
     /// Keeps answers; each takes the place of one at the same key, which keeps its hits. Of two at one key the later stays.
-    async fn prompts_put(&self, answers: Vec<NewAnswer>, at: Timestamp) -> Result<()>;
+    async fn prompts_put(&self, answers: Vec<NewCacheEntry>, at: Timestamp) -> Result<()>;
 
     /// Removes answers of a scope, or of all, at most `limit`; how many.
-    async fn prompts_remove(&self, scope: Option<&Scope>, limit: usize) -> Result<usize>;
+    async fn prompts_remove(&self, scope: Option<&PromptScope>, limit: usize) -> Result<usize>;
 
     /// Removes answers that have expired at `now`, at most `limit`; how many.
     async fn prompts_expire(&self, now: Timestamp, limit: usize) -> Result<usize>;
@@ -189,7 +189,7 @@ pub trait Prompts: std::fmt::Debug + Send + Sync {
     async fn prompts_evict(&self, bytes: u64, limit: usize) -> Result<usize>;
 
     /// Counts lookups: hits and last use of each answer, the owners' counters, the hour of `at`.
-    async fn prompts_tally(&self, tally: PromptTally, at: Timestamp) -> Result<()>;
+    async fn lookup_totals(&self, deltas: LookupTotals, at: Timestamp) -> Result<()>;
 
     /// What there is at `now`.
     async fn prompts_stats(&self, now: Timestamp) -> Result<PromptStats>;

@@ -9,7 +9,8 @@
 use async_trait::async_trait;
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{
-    Budget, Filters, Findings, GuestId, K, Message, ModelId, OwnerId, Timestamp, Vector, Why, Words,
+    ContextBudget, Filters, GuestId, InclusionReason, Limit, Message, ModelId, OwnerId,
+    SearchResults, Timestamp, Vector, Words,
 };
 
 /// Whose messages to look at.
@@ -23,7 +24,7 @@ pub enum SearchScope {
 
 /// What makes a message a hit.
 #[derive(Clone, Debug)]
-pub enum Sought {
+pub enum SearchQuery {
     /// A vector of this model that is near this one. Messages without one, or with one of another model, are not compared.
     Meaning {
         /// The model in use.
@@ -41,9 +42,9 @@ pub struct SearchRequest {
     /// Where to look.
     pub scope: SearchScope,
     /// What for.
-    pub sought: Sought,
+    pub sought: SearchQuery,
     /// How many hits are wanted.
-    pub k: K,
+    pub k: Limit,
     /// The present moment: what has expired by then is not there.
     pub now: Timestamp,
 }
@@ -54,7 +55,7 @@ pub struct WordsRequest {
     /// All of which a message must have.
     pub words: Words,
     /// How many hits are wanted.
-    pub k: K,
+    pub k: Limit,
     /// Which messages. Every hit has the full score, so no minimum keeps one away.
     pub filters: Filters,
     /// The present moment: what has expired by then is not there.
@@ -67,7 +68,7 @@ pub struct ContextRequest {
     /// Whose chat.
     pub guest: GuestId,
     /// How much of it.
-    pub budget: Budget,
+    pub budget: ContextBudget,
     /// What the older messages are to be about, if any are wanted: a model and what it sees in the question.
     pub about: Option<(ModelId, Vector)>,
     /// The present moment.
@@ -93,7 +94,7 @@ pub struct ContextMessage {
     /// What it takes of the budget.
     pub tokens: u64,
     /// Why it is there.
-    pub why: Why,
+    pub why: InclusionReason,
 }
 
 /// How many messages a question may bring into a context at most, each with its exchange.
@@ -103,14 +104,14 @@ pub const RELEVANT: usize = 64;
 #[async_trait]
 pub trait Search: std::fmt::Debug + Send + Sync {
     /// The best messages, the best first; none where there is no chat.
-    async fn search(&self, asked: SearchRequest) -> Result<Findings>;
+    async fn search(&self, asked: SearchRequest) -> Result<SearchResults>;
 
     /// The newest messages of all conversations that have all words, by the time of storing and, within a moment, by
     /// [`guestbook_core::Place`]. All messages count as searched.
     ///
     /// # Errors
     /// `Conflict` where the settings ask for no index.
-    async fn search_words(&self, asked: WordsRequest) -> Result<Findings>;
+    async fn search_words(&self, asked: WordsRequest) -> Result<SearchResults>;
 
     /// What [`guestbook_core::choose`] takes of a guest's chat; `None` when there is none, or retention has ended it.
     async fn context(&self, asked: ContextRequest) -> Result<Option<Context>>;

@@ -125,7 +125,7 @@ impl PersistedSettings {
 
 /// When a setting was stored and by which version; empty where it was not noted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Since {
+pub struct SettingsSnapshot {
     /// RFC 3339.
     pub at: String,
     /// The version of Guestbook.
@@ -138,20 +138,20 @@ pub struct StoredSettings {
     /// The settings; `None` where nobody has served these tables yet.
     pub held: Option<PersistedSettings>,
     /// Since when each holds.
-    pub since: BTreeMap<Persisted, Since>,
+    pub since: BTreeMap<Persisted, SettingsSnapshot>,
     /// Goes up with each change.
     pub version: u64,
     /// When the life of the lists was changed last. What was said before may have been listed by another one.
     pub retimed_at: Option<Timestamp>,
     /// How far the lists have been given their new life, while that is under way.
-    pub retiming: Option<Retiming>,
+    pub retiming: Option<ListTtlChange>,
     /// Whether the chats are being given another retention.
     pub is_retaining: bool,
 }
 
 /// Lists are given another life, in the order of their conversations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Retiming {
+pub struct ListTtlChange {
     /// The last conversation that is done; `None` before the first.
     pub done: Option<ConversationId>,
 }
@@ -188,7 +188,7 @@ impl StoredSettings {
             retimed_at: get(RETIMED_AT)
                 .and_then(|text| text.parse().ok())
                 .map(Timestamp::from_ms),
-            retiming: get(RETIMING).map(|text| Retiming { done: cursor(text) }),
+            retiming: get(RETIMING).map(|text| ListTtlChange { done: cursor(text) }),
             is_retaining: get(RETAINING).is_some(),
         }
     }
@@ -258,12 +258,12 @@ impl PersistedSettings {
     }
 }
 
-fn since(noted: Option<&str>) -> Since {
+fn since(noted: Option<&str>) -> SettingsSnapshot {
     let (at, by) = noted
         .unwrap_or_default()
         .split_once(' ')
         .unwrap_or_default();
-    Since {
+    SettingsSnapshot {
         at: at.to_owned(),
         by: by.to_owned(),
     }
@@ -291,7 +291,7 @@ pub fn refused(which: Persisted, told: &str, held: &str) -> Error {
 
 /// A list that is to have another expiry.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Retimed {
+pub struct RescheduledLists {
     /// Whose list.
     pub guest: GuestId,
     /// The conversation it is a view of.
@@ -304,9 +304,9 @@ pub struct Retimed {
 
 /// Lists that are to have another expiry, ascending by conversation.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RetimePage {
+pub struct ReschedulePage {
     /// The lists. None are left after an empty page.
-    pub lists: Vec<Retimed>,
+    pub lists: Vec<RescheduledLists>,
     /// When they were asked for. A list that had expired by then stays so.
     pub at: Timestamp,
     /// [`StoredSettings::version`] at that time. After another change this page is of no use any more.
@@ -337,8 +337,9 @@ pub trait SettingsStore: fmt::Debug + Send + Sync {
     /// The next lists that are to have the life that is stored, at most `limit`, an empty page at the end; `None` where all have
     /// it. Nothing is changed by asking: the list store is told before [`Self::note_retimed`], so that a process which ends in
     /// between is followed by one that does the same again.
-    async fn lists_to_retime(&self, now: Timestamp, limit: usize) -> Result<Option<RetimePage>>;
+    async fn lists_to_retime(&self, now: Timestamp, limit: usize)
+    -> Result<Option<ReschedulePage>>;
 
     /// Gives the rows of these lists their expiry, and notes that they are done; after an empty page, that all are.
-    async fn note_retimed(&self, page: RetimePage) -> Result<()>;
+    async fn note_retimed(&self, page: ReschedulePage) -> Result<()>;
 }

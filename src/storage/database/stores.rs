@@ -1,6 +1,6 @@
 //! The parts of a database, each behind its own trait.
 
-use super::{Audit, Chats, Corpus, Outbox, Prompts, Search, SettingsStore, Vectors};
+use super::{Audit, Chats, Outbox, Prompts, Search, SettingsStore, VectorSource, Vectors};
 use crate::Storage;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub struct Stores {
     /// The vectors that are still to be made.
     pub vectors: Arc<dyn Vectors>,
     /// All vectors, for an index.
-    pub corpus: Arc<dyn Corpus>,
+    pub corpus: Arc<dyn VectorSource>,
     /// Finding within a conversation.
     pub search: Arc<dyn Search>,
     /// Answers to repeated prompts.
@@ -32,7 +32,15 @@ impl Stores {
     /// Those of a backend that is all of them.
     pub fn of<B>(backend: Arc<B>) -> Self
     where
-        B: Storage + Chats + Outbox + Vectors + Corpus + Search + Prompts + Audit + SettingsStore,
+        B: Storage
+            + Chats
+            + Outbox
+            + Vectors
+            + VectorSource
+            + Search
+            + Prompts
+            + Audit
+            + SettingsStore,
         B: 'static,
     {
         Self {

@@ -1,11 +1,11 @@
 //! Everything as it is, to be recounted, and the mending of what is derived.
 
 use super::MemoryDatabase;
-use super::tables::{Chat, Row, StoredVector, Tables};
+use super::tables::{ChatRow, MemoryTables, MessageRow, StoredVector};
 use super::usage::touch;
 use crate::database::{
-    Audit, AuditScope, AuditedMessage, Dossier, DossierPage, FoundMapping, FoundVector,
-    MetricsAudit, Orphan, Repair, UsageAudit,
+    Audit, AuditScope, AuditedMessage, ConversationAudit, ConversationAuditPage, FoundMapping,
+    FoundVector, MetricsAudit, Orphan, Repair, UsageAudit,
 };
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -17,8 +17,14 @@ const MISSING_HOURS_SHOWN: usize = 100;
 
 #[async_trait]
 impl Audit for MemoryDatabase {
-    async fn dossiers(&self, scope: AuditScope, messages: usize) -> Result<DossierPage> {
-        self.run("dossiers", |tables| tables.dossiers(&scope, messages))
+    async fn conversation_audits(
+        &self,
+        scope: AuditScope,
+        messages: usize,
+    ) -> Result<ConversationAuditPage> {
+        self.run("dossiers", |tables| {
+            tables.conversation_audits(&scope, messages)
+        })
     }
 
     async fn usage_audits(&self, after: Option<&OwnerId>, limit: usize) -> Result<Vec<UsageAudit>> {
@@ -63,41 +69,51 @@ impl Audit for MemoryDatabase {
     }
 }
 
-impl Tables {
-    fn dossiers(&self, scope: &AuditScope, messages: usize) -> DossierPage {
-        let chats: Vec<&Chat> = match scope {
-            AuditScope::AllAfter(after) => return self.dossier_page(*after, messages),
+impl MemoryTables {
+    fn conversation_audits(&self, scope: &AuditScope, messages: usize) -> ConversationAuditPage {
+        let chats: Vec<&ChatRow> = match scope {
+            AuditScope::AllAfter(after) => return self.conversation_audit_page(*after, messages),
             AuditScope::Guest(guest) => {
                 let chats = self.conversations.values();
                 chats.filter(|chat| chat.guest == *guest).collect()
             }
             AuditScope::Conversation(id) => self.conversations.get(id).into_iter().collect(),
         };
-        DossierPage {
-            dossiers: chats.into_iter().map(|chat| self.dossier(chat)).collect(),
+        ConversationAuditPage {
+            conversation_audits: chats
+                .into_iter()
+                .map(|chat| self.conversation_audit(chat))
+                .collect(),
             next: None,
         }
     }
 
-    fn dossier_page(&self, after: Option<ConversationId>, messages: usize) -> DossierPage {
+    fn conversation_audit_page(
+        &self,
+        after: Option<ConversationId>,
+        messages: usize,
+    ) -> ConversationAuditPage {
         let mut chats = self.chats_after(after).peekable();
-        let (mut dossiers, mut read, mut next) = (Vec::new(), 0, None);
+        let (mut conversation_audits, mut read, mut next) = (Vec::new(), 0, None);
         while let Some(chat) = chats.next() {
-            dossiers.push(self.dossier(chat));
+            conversation_audits.push(self.conversation_audit(chat));
             read += chat.sequences.len();
             if read >= messages {
                 next = chats.peek().map(|_| chat.conversation.id);
                 break;
             }
         }
-        DossierPage { dossiers, next }
+        ConversationAuditPage {
+            conversation_audits,
+            next,
+        }
     }
 
-    fn dossier(&self, chat: &Chat) -> Dossier {
-        Dossier {
+    fn conversation_audit(&self, chat: &ChatRow) -> ConversationAudit {
+        ConversationAudit {
             conversation: chat.conversation.clone(),
             window: chat.window,
-            messages: self.rows(chat).map(Row::audited).collect(),
+            messages: self.rows(chat).map(MessageRow::audited).collect(),
         }
     }
 
@@ -199,7 +215,7 @@ impl Tables {
     }
 }
 
-impl Row {
+impl MessageRow {
     fn audited(&self) -> AuditedMessage {
         let text = self.message.content.as_str();
         let note = self.note.as_ref();
@@ -231,9 +247,9 @@ impl StoredVector {
     }
 }
 
-impl Tables {
+impl MemoryTables {
     /// A conversation to which nothing has come since its hash was read.
-    fn unmoved(&mut self, conversation: ConversationId, hash: &str) -> Option<&mut Chat> {
+    fn unmoved(&mut self, conversation: ConversationId, hash: &str) -> Option<&mut ChatRow> {
         let chat = self.conversations.get_mut(&conversation);
         chat.filter(|chat| chat.conversation.hash == hash)
     }

@@ -1,17 +1,23 @@
 //! Reading a chat, erasing it, and making it a user's.
 
-use super::tables::{Chat, Tables};
+use super::tables::{ChatRow, MemoryTables};
 use super::usage::TakenUsage;
 use crate::database::{
-    ChatKey, Erased, FoundMapping, History, MessageSize, Migrated, Page, PageStart, Tally,
+    ChatKey, CounterDeltas, Erased, FoundMapping, History, MessageSize, Migrated, PageRange,
+    PageStart,
 };
 use guestbook_core::{
     Conversation, ConversationId, GuestId, MessageId, OwnerId, Platform, Timestamp, Usage,
 };
 
-impl Tables {
+impl MemoryTables {
     /// A page of a conversation that is there at `now`.
-    pub(super) fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Option<History> {
+    pub(super) fn history(
+        &self,
+        chat: &ChatKey,
+        page: PageRange,
+        now: Timestamp,
+    ) -> Option<History> {
         let chat = match chat {
             ChatKey::Guest(guest) => self.chat_of(guest),
             ChatKey::Conversation(id) => self.conversations.get(id),
@@ -27,7 +33,7 @@ impl Tables {
     }
 
     /// How large the messages of a page are.
-    pub(super) fn message_sizes(&self, id: ConversationId, page: Page) -> Vec<MessageSize> {
+    pub(super) fn message_sizes(&self, id: ConversationId, page: PageRange) -> Vec<MessageSize> {
         let chat = self.conversations.get(&id);
         let ids = chat.map_or_else(Vec::new, |chat| page_of(chat, page));
         let rows = ids.iter().filter_map(|id| self.messages.get(id));
@@ -63,7 +69,8 @@ impl Tables {
             erased.add(self.remove_messages(&chat));
             self.removals.insert(guest.clone());
             let entries = self.messages.len() as u64;
-            self.hours.advance(at, 0, &Tally::default(), entries);
+            self.hours
+                .advance(at, 0, &CounterDeltas::default(), entries);
         }
         if let TakenUsage::Row(_) = self.take_usage(&guest.into(), counted, at) {
             erased.usage = 1;
@@ -72,7 +79,7 @@ impl Tables {
         erased
     }
 
-    fn remove_messages(&mut self, chat: &Chat) -> Erased {
+    fn remove_messages(&mut self, chat: &ChatRow) -> Erased {
         let mut erased = Erased::default();
         let ids = chat.sequences.values();
         for row in ids.filter_map(|id| self.messages.remove(id)) {
@@ -160,7 +167,7 @@ impl Tables {
 }
 
 /// The ids of a page, in ascending order of sequence.
-fn page_of(chat: &Chat, page: Page) -> Vec<MessageId> {
+fn page_of(chat: &ChatRow, page: PageRange) -> Vec<MessageId> {
     let ids = &chat.sequences;
     match page.from {
         PageStart::At(first) => ids

@@ -1,24 +1,26 @@
 //! Every vector there is.
 
 use super::MemoryDatabase;
-use super::tables::{Row, StoredVector, Tables};
-use crate::database::{Candidate, Corpus, Indexable, IndexablePage, Proposal};
+use super::tables::{MemoryTables, MessageRow, StoredVector};
+use crate::database::{
+    Candidate, CandidateRequest, IndexedVector, IndexedVectorPage, VectorSource,
+};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{EmbeddingState, MessageId, ModelId, Timestamp};
 
 #[async_trait]
-impl Corpus for MemoryDatabase {
+impl VectorSource for MemoryDatabase {
     async fn indexable(
         &self,
         model: &ModelId,
         after: Option<MessageId>,
         limit: usize,
-    ) -> Result<IndexablePage> {
+    ) -> Result<IndexedVectorPage> {
         self.run("indexable", |tables| {
             let looked_at: Vec<_> = tables.rows_after(after).take(limit).collect();
             let is_last = looked_at.len() < limit;
-            IndexablePage {
+            IndexedVectorPage {
                 rows: looked_at
                     .iter()
                     .filter_map(|row| row.indexable(model))
@@ -31,7 +33,11 @@ impl Corpus for MemoryDatabase {
         })
     }
 
-    async fn indexable_of(&self, model: &ModelId, ids: Vec<MessageId>) -> Result<Vec<Indexable>> {
+    async fn indexable_of(
+        &self,
+        model: &ModelId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<IndexedVector>> {
         self.run("indexable_of", |tables| {
             let rows = ids.iter().filter_map(|id| tables.messages.get(id));
             rows.filter_map(|row| row.indexable(model)).collect()
@@ -40,7 +46,7 @@ impl Corpus for MemoryDatabase {
 
     async fn searchable(&self, model: &ModelId) -> Result<u64> {
         self.run("searchable", |tables| {
-            let nothing = |row: &&Row| {
+            let nothing = |row: &&MessageRow| {
                 row.note.as_ref().is_some_and(|note| {
                     note.state == EmbeddingState::Nothing && note.model == *model
                 })
@@ -53,7 +59,7 @@ impl Corpus for MemoryDatabase {
     async fn candidates(
         &self,
         model: &ModelId,
-        proposal: Proposal,
+        proposal: CandidateRequest,
         now: Timestamp,
     ) -> Result<Vec<Candidate>> {
         self.run("candidates", |tables| {
@@ -70,7 +76,7 @@ impl Corpus for MemoryDatabase {
     }
 }
 
-impl Tables {
+impl MemoryTables {
     fn candidate(&self, id: MessageId, model: &ModelId, now: Timestamp) -> Option<Candidate> {
         let row = self.messages.get(&id)?;
         let chat = self.conversations.get(&row.conversation)?;
@@ -83,13 +89,13 @@ impl Tables {
     }
 }
 
-impl Row {
+impl MessageRow {
     fn vector_of(&self, model: &ModelId) -> Option<&StoredVector> {
         self.vector.as_ref().filter(|vector| vector.model == *model)
     }
 
-    fn indexable(&self, model: &ModelId) -> Option<Indexable> {
-        Some(Indexable {
+    fn indexable(&self, model: &ModelId) -> Option<IndexedVector> {
+        Some(IndexedVector {
             id: self.message.id,
             role: self.message.role,
             sent_at: self.message.sent_at,

@@ -1,12 +1,12 @@
 //! The lock around the tables, and the calls that go through it.
 
-use super::tables::Tables;
+use super::tables::MemoryTables;
 use super::{LOCATION, NAME, closed};
 use crate::database::{
-    Batch, CacheVersion, ChatKey, Chats, Erased, History, MessageSize, Migrated, Outcome, Page,
-    TableSettings,
+    Batch, CacheVersion, ChatKey, Chats, Erased, History, MessageSize, Migrated, Outcome,
+    PageRange, TableSettings,
 };
-use crate::{Durability, Promise, Stats, Storage};
+use crate::{Durability, DurabilityReport, Stats, Storage};
 use async_trait::async_trait;
 use guestbook_core::error::{Error, Result};
 use guestbook_core::{Conversation, ConversationId, GuestId, OwnerId, Timestamp};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub struct MemoryDatabase {
     epoch: Uuid,
     /// `None` once closed.
-    tables: Mutex<Option<Tables>>,
+    tables: Mutex<Option<MemoryTables>>,
 }
 
 impl MemoryDatabase {
@@ -26,7 +26,7 @@ impl MemoryDatabase {
     pub fn new(settings: TableSettings) -> Self {
         Self {
             epoch: Uuid::now_v7(),
-            tables: Mutex::new(Some(Tables::new(settings))),
+            tables: Mutex::new(Some(MemoryTables::new(settings))),
         }
     }
 
@@ -39,13 +39,13 @@ impl MemoryDatabase {
     pub(super) fn run<T>(
         &self,
         operation: &'static str,
-        call: impl FnOnce(&mut Tables) -> T,
+        call: impl FnOnce(&mut MemoryTables) -> T,
     ) -> Result<T> {
         let mut tables = self.lock();
         tables.as_mut().map(call).ok_or_else(|| closed(operation))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Tables>> {
+    fn lock(&self) -> MutexGuard<'_, Option<MemoryTables>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,8 +82,8 @@ impl Storage for MemoryDatabase {
         None // nothing here can fail half-way
     }
 
-    async fn durability(&self) -> Result<Promise> {
-        Ok(Promise::new(Durability::Nothing, "in memory"))
+    async fn durability(&self) -> Result<DurabilityReport> {
+        Ok(DurabilityReport::new(Durability::Nothing, "in memory"))
     }
 
     async fn stats(&self) -> Result<Stats> {
@@ -110,14 +110,19 @@ impl Chats for MemoryDatabase {
         self.run("record", |tables| tables.record(&batch))?
     }
 
-    async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>> {
+    async fn history(
+        &self,
+        chat: &ChatKey,
+        page: PageRange,
+        now: Timestamp,
+    ) -> Result<Option<History>> {
         self.run("history", |tables| tables.history(chat, page, now))
     }
 
     async fn message_sizes(
         &self,
         conversation: ConversationId,
-        page: Page,
+        page: PageRange,
     ) -> Result<Vec<MessageSize>> {
         self.run("message_sizes", |tables| {
             tables.message_sizes(conversation, page)

@@ -1,7 +1,7 @@
 //! What would become of a batch, decided before anything of it is stored.
 
 use super::NAME;
-use super::tables::{Row, Tables};
+use super::tables::{MemoryTables, MessageRow};
 use crate::database::{Batch, Entry, Group};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{
@@ -36,7 +36,7 @@ impl<'a> Identity<'a> {
         }
     }
 
-    pub(super) fn of_row(row: &'a Row) -> Self {
+    pub(super) fn of_row(row: &'a MessageRow) -> Self {
         Self {
             role: row.message.role,
             hash: row.hash,
@@ -55,7 +55,7 @@ type Sent<'a> = (&'a GuestId, Arc<str>);
 
 /// Decides, group by group, what would become of a batch, without changing anything.
 pub(super) struct Judge<'a> {
-    tables: &'a Tables,
+    tables: &'a MemoryTables,
     ended: &'a BTreeSet<ConversationId>,
     /// The messages that the groups judged so far will store.
     accepted: HashMap<Sent<'a>, Identity<'a>>,
@@ -66,7 +66,7 @@ pub(super) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(tables: &'a Tables, ended: &'a BTreeSet<ConversationId>) -> Self {
+    pub(super) fn new(tables: &'a MemoryTables, ended: &'a BTreeSet<ConversationId>) -> Self {
         Self {
             tables,
             ended,
@@ -175,7 +175,7 @@ impl<'a> Judge<'a> {
 
     fn known(&self, message: &'a NewMessage, id: &ClientId) -> Option<Identity<'a>> {
         let accepted = self.accepted.get(&(&message.guest, Arc::clone(id.key())));
-        let tables: &'a Tables = self.tables;
+        let tables: &'a MemoryTables = self.tables;
         let stored = || {
             tables
                 .sent_before(message, self.ended)

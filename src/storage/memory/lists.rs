@@ -2,7 +2,7 @@
 
 use super::{LOCATION, NAME, closed};
 use crate::list_cache::{Append, Applied, Head, Item, ListCache, LiveList, NewLife};
-use crate::{Durability, Promise, Stats, Storage};
+use crate::{Durability, DurabilityReport, Stats, Storage};
 use async_trait::async_trait;
 use guestbook_core::error::{Error, Result};
 use guestbook_core::{GuestId, Timestamp};
@@ -16,26 +16,30 @@ use uuid::Uuid;
 pub struct MemoryLists {
     incarnation: Uuid,
     /// `None` once closed.
-    lists: Mutex<Option<Lists>>,
+    lists: Mutex<Option<MemoryListMap>>,
 }
 
-type Lists = BTreeMap<GuestId, LiveList>;
+type MemoryListMap = BTreeMap<GuestId, LiveList>;
 
 impl MemoryLists {
     /// No lists yet, and an incarnation of their own.
     pub fn new() -> Self {
         Self {
             incarnation: Uuid::now_v7(),
-            lists: Mutex::new(Some(Lists::new())),
+            lists: Mutex::new(Some(MemoryListMap::new())),
         }
     }
 
-    fn run<T>(&self, operation: &'static str, call: impl FnOnce(&mut Lists) -> T) -> Result<T> {
+    fn run<T>(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce(&mut MemoryListMap) -> T,
+    ) -> Result<T> {
         let mut lists = self.lock();
         lists.as_mut().map(call).ok_or_else(|| closed(operation))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Lists>> {
+    fn lock(&self) -> MutexGuard<'_, Option<MemoryListMap>> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,8 +77,8 @@ impl Storage for MemoryLists {
         None // nothing here can fail half-way
     }
 
-    async fn durability(&self) -> Result<Promise> {
-        Ok(Promise::new(Durability::Nothing, "in memory"))
+    async fn durability(&self) -> Result<DurabilityReport> {
+        Ok(DurabilityReport::new(Durability::Nothing, "in memory"))
     }
 
     async fn stats(&self) -> Result<Stats> {
@@ -197,7 +201,7 @@ fn begun(append: &Append) -> LiveList {
     }
 }
 
-fn apply(lists: &mut Lists, append: &Append) -> Applied {
+fn apply(lists: &mut MemoryListMap, append: &Append) -> Applied {
     let applied = match lists.get_mut(&append.guest) {
         Some(list) if list.head.origin == append.origin => extend(list, append),
         _ => Applied::Gap,

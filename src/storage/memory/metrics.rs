@@ -1,16 +1,16 @@
 //! `cache_metrics`: one row per UTC clock hour.
 
-use crate::database::Tally;
+use crate::database::CounterDeltas;
 use guestbook_core::Timestamp;
 use std::collections::BTreeMap;
 
 /// The rows by the start of their hour.
 #[derive(Default)]
-pub(super) struct Hours(BTreeMap<Timestamp, Hour>);
+pub(super) struct HourRows(BTreeMap<Timestamp, HourRow>);
 
 /// One row. The mean is kept as sum and count, so that it can be advanced without losing precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Hour {
+pub(super) struct HourRow {
     pub(super) total_entries: u64,
     pub(super) cache_hits: u64,
     pub(super) cache_misses: u64,
@@ -19,29 +19,35 @@ pub(super) struct Hour {
     pub(super) timed_ms: f64,
 }
 
-impl Hour {
+impl HourRow {
     /// Counts messages that were stored: a request and a miss each.
     fn count_stored(&mut self, messages: u64) {
         self.total_requests += messages;
         self.cache_misses += messages;
     }
 
-    fn count_tally(&mut self, tally: &Tally) {
-        self.total_requests += tally.hits + tally.misses;
-        self.cache_hits += tally.hits;
-        self.cache_misses += tally.misses;
-        self.timed += tally.timed;
-        self.timed_ms += tally.timed_ms;
+    fn count_deltas(&mut self, deltas: &CounterDeltas) {
+        self.total_requests += deltas.hits + deltas.misses;
+        self.cache_hits += deltas.hits;
+        self.cache_misses += deltas.misses;
+        self.timed += deltas.timed;
+        self.timed_ms += deltas.timed_ms;
     }
 }
 
-impl Hours {
+impl HourRows {
     /// Advances the row of the hour `at` lies in: messages stored, reads and timings, and how many messages there are now.
     /// Where the clock has been set back, the rows of later hours tell how many there are as well.
-    pub(super) fn advance(&mut self, at: Timestamp, stored: u64, tally: &Tally, entries: u64) {
+    pub(super) fn advance(
+        &mut self,
+        at: Timestamp,
+        stored: u64,
+        deltas: &CounterDeltas,
+        entries: u64,
+    ) {
         let row = self.0.entry(at.hour()).or_default();
         row.count_stored(stored);
-        row.count_tally(tally);
+        row.count_deltas(deltas);
         for (_, row) in self.0.range_mut(at.hour()..) {
             row.total_entries = entries;
         }
@@ -50,7 +56,7 @@ impl Hours {
     /// Inserts a row for an hour that has none, from the messages stored in it.
     pub(super) fn insert_missing(&mut self, hour: Timestamp, stored: u64) {
         self.0.entry(hour).or_insert_with(|| {
-            let mut row = Hour::default();
+            let mut row = HourRow::default();
             row.count_stored(stored);
             row
         });
@@ -86,9 +92,9 @@ mod tests {
 
     #[test]
     fn the_mean_is_over_timed_requests_only() {
-        let mut hours = Hours::default();
+        let mut hours = HourRows::default();
         let at = Timestamp::from_ms(3_600_001);
-        let reads = Tally {
+        let reads = CounterDeltas {
             hits: 3,
             misses: 1,
             timed: 2,
@@ -96,8 +102,8 @@ mod tests {
             owners: Vec::new(),
         };
         hours.advance(at, 2, &reads, 2);
-        hours.advance(at, 1, &Tally::default(), 3);
-        let expected = Hour {
+        hours.advance(at, 1, &CounterDeltas::default(), 3);
+        let expected = HourRow {
             total_entries: 3,
             cache_hits: 3,
             cache_misses: 4,

@@ -1,8 +1,8 @@
 //! What the tables owe the lists.
 
 use super::MemoryDatabase;
-use super::tables::{Chat, Tables};
-use crate::database::{ListDebt, ListRow, Outbox, Settled, Tally};
+use super::tables::{ChatRow, MemoryTables};
+use crate::database::{CounterDeltas, ListRow, Outbox, OutboxEntry, SyncedRange};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, GuestId, MessageId, Timestamp};
@@ -15,19 +15,19 @@ impl Outbox for MemoryDatabase {
         self.content_epoch()
     }
 
-    async fn list_debts(
+    async fn outbox_entries(
         &self,
         after: Option<ConversationId>,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<ListDebt>> {
-        self.run("list_debts", |tables| {
-            let gone = tables.removals.iter().cloned().map(ListDebt::Gone);
+    ) -> Result<Vec<OutboxEntry>> {
+        self.run("outbox_entries", |tables| {
+            let gone = tables.removals.iter().cloned().map(OutboxEntry::Gone);
             let behind = tables
                 .chats_after(after)
                 .filter(|chat| chat.list_synced < chat.conversation.message_count)
                 .filter_map(|chat| chat.list_row(now))
-                .map(ListDebt::Behind);
+                .map(OutboxEntry::Behind);
             gone.chain(behind).take(limit).collect()
         })
     }
@@ -49,17 +49,22 @@ impl Outbox for MemoryDatabase {
         })
     }
 
-    async fn settle(&self, settled: Vec<Settled>, tally: Tally, at: Timestamp) -> Result<()> {
-        self.run("settle", |tables| {
-            tables.note_settled(&settled);
-            if !tally.is_empty() {
+    async fn mark_synced(
+        &self,
+        synced_ranges: Vec<SyncedRange>,
+        deltas: CounterDeltas,
+        at: Timestamp,
+    ) -> Result<()> {
+        self.run("mark_synced", |tables| {
+            tables.note_synced_ranges(&synced_ranges);
+            if !deltas.is_empty() {
                 let entries = tables.messages.len() as u64;
-                tables.hours.advance(at, 0, &tally, entries);
+                tables.hours.advance(at, 0, &deltas, entries);
             }
         })
     }
 
-    async fn removals_settled(&self, guests: Vec<GuestId>) -> Result<()> {
+    async fn removals_done(&self, guests: Vec<GuestId>) -> Result<()> {
         self.run("removals_settled", |tables| {
             for guest in &guests {
                 tables.removals.remove(guest);
@@ -82,9 +87,12 @@ impl Outbox for MemoryDatabase {
     }
 }
 
-impl Tables {
+impl MemoryTables {
     /// Conversations, ascending by id, after the given one.
-    pub(super) fn chats_after(&self, after: Option<ConversationId>) -> impl Iterator<Item = &Chat> {
+    pub(super) fn chats_after(
+        &self,
+        after: Option<ConversationId>,
+    ) -> impl Iterator<Item = &ChatRow> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = self.conversations.range((start, Bound::Unbounded));
         range.map(|(_, chat)| chat)
@@ -92,21 +100,21 @@ impl Tables {
 
     /// Notes what the lists have. Only what the window still holds counts: a list that was begun anew, removed, or handed
     /// over in the meantime has the rest no longer. A list has no holes, so what comes before is there as well.
-    pub(super) fn note_settled(&mut self, settled: &[Settled]) {
-        for settled in settled {
-            let chat = self.conversations.get_mut(&settled.conversation);
+    pub(super) fn note_synced_ranges(&mut self, synced_ranges: &[SyncedRange]) {
+        for range in synced_ranges {
+            let chat = self.conversations.get_mut(&range.conversation);
             let Some(chat) = chat.filter(|chat| chat.is_guests()) else {
                 continue;
             };
             let Some(window) = chat.window else { continue };
-            if settled.next > chat.conversation.message_count {
+            if range.next > chat.conversation.message_count {
                 continue;
             }
-            let first = settled.next.saturating_sub(settled.messages.len() as u64);
+            let first = range.next.saturating_sub(range.messages.len() as u64);
             let unnoted = first.min(chat.list_synced).max(window.from);
-            chat.list_synced = chat.list_synced.max(settled.next);
-            if unnoted < settled.next {
-                let listed = chat.sequences.range(unnoted..settled.next);
+            chat.list_synced = chat.list_synced.max(range.next);
+            if unnoted < range.next {
+                let listed = chat.sequences.range(unnoted..range.next);
                 let listed: Vec<_> = listed.map(|(_, id)| *id).collect();
                 for id in listed {
                     self.note_synced(id);
@@ -143,7 +151,7 @@ impl Tables {
     }
 }
 
-impl Chat {
+impl ChatRow {
     fn list_row(&self, now: Timestamp) -> Option<ListRow> {
         Some(ListRow {
             guest: self.guest.clone(),

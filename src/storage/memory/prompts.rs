@@ -1,39 +1,39 @@
 //! `prompt_cache`: one row per key.
 
 use super::database::MemoryDatabase;
-use super::tables::Tables;
+use super::tables::MemoryTables;
 use crate::database::{
-    KeptAnswer, NearPrompt, NewAnswer, PromptStats, PromptTally, Prompts, Tally,
+    CacheEntry, CounterDeltas, LookupTotals, NearPrompt, NewCacheEntry, PromptStats, Prompts,
 };
 use async_trait::async_trait;
 use guestbook_core::error::Result;
-use guestbook_core::{GuestId, ModelId, PromptKey, PromptSetting, Scope, Timestamp};
+use guestbook_core::{GuestId, ModelId, PromptKey, PromptScope, PromptSetting, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// The rows, and what lookups have come to.
 #[derive(Default)]
-pub(super) struct Answers {
-    rows: BTreeMap<Uuid, Answer>,
+pub(super) struct MemoryPrompts {
+    rows: BTreeMap<Uuid, MemoryPrompt>,
     /// All lookups so far: the sums over the hours.
-    lookups: PromptTally,
+    lookups: LookupTotals,
 }
 
-struct Answer {
-    answer: NewAnswer,
+struct MemoryPrompt {
+    answer: NewCacheEntry,
     hits: u64,
     created_at: Timestamp,
     last_accessed: Timestamp,
 }
 
-impl Answer {
+impl MemoryPrompt {
     fn is_good(&self, now: Timestamp) -> bool {
         self.answer.expires_at > now
     }
 
-    fn kept(&self) -> KeptAnswer {
+    fn kept(&self) -> CacheEntry {
         let answer = &self.answer;
-        KeptAnswer {
+        CacheEntry {
             id: answer.key.id(),
             prompt: answer.prompt.clone(),
             response: answer.response.clone(),
@@ -53,12 +53,12 @@ impl Prompts for MemoryDatabase {
         &self,
         keys: &[PromptKey],
         now: Timestamp,
-    ) -> Result<Vec<Option<KeptAnswer>>> {
+    ) -> Result<Vec<Option<CacheEntry>>> {
         self.run("prompts_find", |tables| {
             let find = |key: &PromptKey| {
                 let row = tables.answers.rows.get(&key.id());
                 let row = row.filter(|row| row.answer.key == *key && row.is_good(now));
-                row.map(Answer::kept)
+                row.map(MemoryPrompt::kept)
             };
             keys.iter().map(find).collect()
         })
@@ -77,7 +77,7 @@ impl Prompts for MemoryDatabase {
                 .filter(|row| row.is_good(now) && row.answer.key.setting == *setting)
                 .collect();
             rows.sort_by_key(|row| std::cmp::Reverse(row.last_accessed));
-            let near = |row: &Answer| {
+            let near = |row: &MemoryPrompt| {
                 let (of, vector) = row.answer.vector.as_ref()?;
                 (of == model).then(|| NearPrompt {
                     prompt: row.answer.prompt.clone(),
@@ -88,12 +88,12 @@ impl Prompts for MemoryDatabase {
         })
     }
 
-    async fn prompts_put(&self, answers: Vec<NewAnswer>, at: Timestamp) -> Result<()> {
+    async fn prompts_put(&self, answers: Vec<NewCacheEntry>, at: Timestamp) -> Result<()> {
         self.run("prompts_put", |tables| {
             for answer in answers {
                 let id = answer.key.id();
                 let hits = tables.answers.rows.get(&id).map_or(0, |row| row.hits);
-                let row = Answer {
+                let row = MemoryPrompt {
                     answer,
                     hits,
                     created_at: at,
@@ -104,10 +104,11 @@ impl Prompts for MemoryDatabase {
         })
     }
 
-    async fn prompts_remove(&self, scope: Option<&Scope>, limit: usize) -> Result<usize> {
+    async fn prompts_remove(&self, scope: Option<&PromptScope>, limit: usize) -> Result<usize> {
         self.run("prompts_remove", |tables| {
-            let is_meant =
-                |row: &Answer| scope.is_none_or(|scope| row.answer.key.setting.scope == *scope);
+            let is_meant = |row: &MemoryPrompt| {
+                scope.is_none_or(|scope| row.answer.key.setting.scope == *scope)
+            };
             tables.answers.remove(is_meant, limit)
         })
     }
@@ -128,8 +129,8 @@ impl Prompts for MemoryDatabase {
         })
     }
 
-    async fn prompts_tally(&self, tally: PromptTally, at: Timestamp) -> Result<()> {
-        self.run("prompts_tally", |tables| tables.count_lookups(tally, at))
+    async fn lookup_totals(&self, deltas: LookupTotals, at: Timestamp) -> Result<()> {
+        self.run("prompts_tally", |tables| tables.count_lookups(deltas, at))
     }
 
     async fn prompts_stats(&self, now: Timestamp) -> Result<PromptStats> {
@@ -156,8 +157,8 @@ impl Prompts for MemoryDatabase {
     }
 }
 
-impl Answers {
-    fn remove(&mut self, is_meant: impl Fn(&Answer) -> bool, limit: usize) -> usize {
+impl MemoryPrompts {
+    fn remove(&mut self, is_meant: impl Fn(&MemoryPrompt) -> bool, limit: usize) -> usize {
         let meant = self.rows.iter().filter(|(_, row)| is_meant(row));
         let meant: Vec<_> = meant.map(|(id, _)| *id).take(limit).collect();
         for id in &meant {
@@ -184,22 +185,22 @@ impl Answers {
     }
 }
 
-impl Tables {
+impl MemoryTables {
     /// Removes what is cached for a guest alone.
     pub(super) fn erase_answers(&mut self, guest: &GuestId) -> u64 {
-        let scope = Scope::from(guest);
-        let is_meant = |row: &Answer| row.answer.key.setting.scope == scope;
+        let scope = PromptScope::from(guest);
+        let is_meant = |row: &MemoryPrompt| row.answer.key.setting.scope == scope;
         self.answers.remove(is_meant, usize::MAX) as u64
     }
 
-    fn count_lookups(&mut self, tally: PromptTally, at: Timestamp) {
-        for given in &tally.given {
+    fn count_lookups(&mut self, deltas: LookupTotals, at: Timestamp) {
+        for given in &deltas.given {
             if let Some(row) = self.answers.rows.get_mut(&given.id) {
                 row.hits += given.hits;
                 row.last_accessed = row.last_accessed.max(given.last);
             }
         }
-        for lookups in &tally.owners {
+        for lookups in &deltas.owners {
             if let Some(row) = self.usage.get_mut(&lookups.owner) {
                 let counts = &lookups.counts;
                 row.total_requests += counts.hits + counts.misses;
@@ -209,17 +210,17 @@ impl Tables {
                 row.tokens_saved += counts.tokens_saved;
             }
         }
-        let reads = Tally {
-            hits: tally.hits,
-            misses: tally.misses,
-            ..Tally::default()
+        let reads = CounterDeltas {
+            hits: deltas.hits,
+            misses: deltas.misses,
+            ..CounterDeltas::default()
         };
         let entries = self.messages.len() as u64;
         self.hours.advance(at, 0, &reads, entries);
         let sum = &mut self.answers.lookups;
-        sum.hits += tally.hits;
-        sum.misses += tally.misses;
-        sum.tokens_saved += tally.tokens_saved;
-        sum.saved_ms += tally.saved_ms;
+        sum.hits += deltas.hits;
+        sum.misses += deltas.misses;
+        sum.tokens_saved += deltas.tokens_saved;
+        sum.saved_ms += deltas.saved_ms;
     }
 }

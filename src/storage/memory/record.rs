@@ -1,7 +1,7 @@
 //! Steps 2-7 of a batch. First the whole batch is judged, then what passed is stored: an error leaves nothing behind.
 
 use super::judge::{Identity, Judge, Verdict};
-use super::tables::{Chat, Note, Row, StoredVector, Tables};
+use super::tables::{ChatRow, EmbeddingNote, MemoryTables, MessageRow, StoredVector};
 use crate::database::{
     Batch, Embedding, Entry, FoundMapping, Group, Outcome, Recorded, TableSettings,
 };
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
-impl Tables {
+impl MemoryTables {
     /// Stores a batch.
     pub(super) fn record(&mut self, batch: &Batch) -> Result<Vec<Outcome>> {
         // What retention has ended is not there any more, neither to be continued nor to be repeated.
@@ -27,7 +27,7 @@ impl Tables {
             }
         }
         // They speak of earlier batches, so they come before this one.
-        self.note_settled(&batch.settled);
+        self.note_synced_ranges(&batch.synced_ranges);
 
         let before = self.messages.len();
         let groups = batch.groups.iter().zip(verdicts);
@@ -38,10 +38,10 @@ impl Tables {
             })
             .collect();
         let stored = self.messages.len() - before;
-        if stored > 0 || !batch.tally.is_empty() {
+        if stored > 0 || !batch.deltas.is_empty() {
             let entries = self.messages.len() as u64;
             self.hours
-                .advance(batch.at, stored as u64, &batch.tally, entries);
+                .advance(batch.at, stored as u64, &batch.deltas, entries);
         }
         Ok(outcomes)
     }
@@ -73,11 +73,11 @@ impl Tables {
         &self,
         message: &NewMessage,
         ended: &BTreeSet<ConversationId>,
-    ) -> Option<&Row> {
+    ) -> Option<&MessageRow> {
         let id = message.client_id.as_ref()?;
         let here = self.guests.get(&message.guest);
         let under = self.under(&message.guest, id, ended);
-        let is_here = |row: &&&Row| Some(&row.conversation) == here;
+        let is_here = |row: &&&MessageRow| Some(&row.conversation) == here;
         let found = under.iter().find(is_here);
         let same = || under.iter().find(|row| Identity::of_row(row).is(message));
         found.or_else(same).copied()
@@ -89,7 +89,7 @@ impl Tables {
         guest: &GuestId,
         id: &ClientId,
         ended: &BTreeSet<ConversationId>,
-    ) -> Vec<&Row> {
+    ) -> Vec<&MessageRow> {
         let begun = self
             .conversations
             .values()
@@ -138,7 +138,7 @@ impl Tables {
             false => message.id,
         };
         let chat = self.conversations.entry(id);
-        let chat = chat.or_insert_with(|| Chat::begin(id, &message.guest, at));
+        let chat = chat.or_insert_with(|| ChatRow::begin(id, &message.guest, at));
         let conversation_row = match chat.sequences.is_empty() {
             true => RowState::Created,
             false => RowState::Updated,
@@ -168,7 +168,7 @@ impl Tables {
 }
 
 /// What a message's list has at `at`. Expired goes before stored: a list may be gone before that was noted.
-fn list_state(chat: &Chat, row: &Row, at: Timestamp) -> ListState {
+fn list_state(chat: &ChatRow, row: &MessageRow, at: Timestamp) -> ListState {
     let window = chat.live_window(at);
     if window.is_none_or(|window| row.message.sequence < window.from) {
         ListState::Expired
@@ -187,10 +187,10 @@ fn row(
     owner: OwnerId,
     at: Timestamp,
     settings: &TableSettings,
-) -> Row {
+) -> MessageRow {
     let new = &entry.message;
     let (vector, note) = embedding(&entry.embedding, settings);
-    Row {
+    MessageRow {
         conversation,
         message: Message {
             id: own,
@@ -214,9 +214,12 @@ fn row(
 }
 
 /// The row of `cache_embeddings`, or the note on why there is none. A failure counts as one try.
-fn embedding(found: &Embedding, settings: &TableSettings) -> (Option<StoredVector>, Option<Note>) {
+fn embedding(
+    found: &Embedding,
+    settings: &TableSettings,
+) -> (Option<StoredVector>, Option<EmbeddingNote>) {
     let note = |attempts, cause: &str| {
-        Some(Note {
+        Some(EmbeddingNote {
             model: settings.model.clone()?,
             state: found.state(),
             attempts,

@@ -1,22 +1,22 @@
 //! Searching, the plain way: every vector is compared in full, and everything is sorted.
 
-use super::tables::{Chat, Row, Tables};
+use super::tables::{ChatRow, MemoryTables, MessageRow};
 use super::{MemoryDatabase, NAME};
 use crate::database::{
-    Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchRequest, SearchScope, Sought,
-    WordsRequest, no_text_index,
+    Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchQuery, SearchRequest,
+    SearchScope, WordsRequest, no_text_index,
 };
 use async_trait::async_trait;
 use guestbook_core::error::Result;
-use guestbook_core::{Findings, Hit, ModelId, Outline, Score, Vector, Words, choose};
+use guestbook_core::{Hit, MessageSummary, ModelId, Score, SearchResults, Vector, Words, choose};
 
 #[async_trait]
 impl Search for MemoryDatabase {
-    async fn search(&self, asked: SearchRequest) -> Result<Findings> {
+    async fn search(&self, asked: SearchRequest) -> Result<SearchResults> {
         self.run("search", |tables| tables.search(&asked))
     }
 
-    async fn search_words(&self, asked: WordsRequest) -> Result<Findings> {
+    async fn search_words(&self, asked: WordsRequest) -> Result<SearchResults> {
         let found = self.run("search_words", |tables| {
             let is_asked_for = tables.settings.text_index;
             is_asked_for.then(|| tables.search_words(&asked))
@@ -29,8 +29,8 @@ impl Search for MemoryDatabase {
     }
 }
 
-impl Tables {
-    fn search(&self, asked: &SearchRequest) -> Findings {
+impl MemoryTables {
+    fn search(&self, asked: &SearchRequest) -> SearchResults {
         let chats: Vec<_> = match &asked.scope {
             SearchScope::Guest(guest) => self.chat_of(guest).into_iter().collect(),
             SearchScope::User(user) => {
@@ -42,25 +42,25 @@ impl Tables {
         let chats = chats.into_iter().filter(|chat| !chat.is_ended(asked.now));
         let rows: Vec<_> = chats.flat_map(|chat| self.rows(chat)).collect();
         let scored = rows.iter().filter_map(|row| match &asked.sought {
-            Sought::Meaning { model, vector } => Some((row.likeness(model, vector)?, *row)),
-            Sought::Text(words) => row.has(words).then_some((Score::FULL, *row)),
+            SearchQuery::Meaning { model, vector } => Some((row.likeness(model, vector)?, *row)),
+            SearchQuery::Text(words) => row.has(words).then_some((Score::FULL, *row)),
         });
         let mut hits: Vec<_> = scored.map(|(score, row)| row.hit(score)).collect();
         let compared = hits.len() as u64;
         hits.sort_by_key(|hit| std::cmp::Reverse((hit.score, hit.place())));
         hits.truncate(asked.k.get());
         let of = rows.len() as u64;
-        Findings {
+        SearchResults {
             hits,
             searched: match asked.sought {
-                Sought::Meaning { .. } => compared,
-                Sought::Text(_) => of,
+                SearchQuery::Meaning { .. } => compared,
+                SearchQuery::Text(_) => of,
             },
             of,
         }
     }
 
-    fn search_words(&self, asked: &WordsRequest) -> Findings {
+    fn search_words(&self, asked: &WordsRequest) -> SearchResults {
         let chats = self.conversations.values();
         let chats = chats.filter(|chat| !chat.is_ended(asked.now));
         let rows = chats.flat_map(|chat| {
@@ -79,7 +79,7 @@ impl Tables {
         });
         found.truncate(asked.k.get());
         let of = self.messages.len() as u64;
-        Findings {
+        SearchResults {
             hits: found.iter().map(|row| row.hit(Score::FULL)).collect(),
             searched: of,
             of,
@@ -120,9 +120,9 @@ impl Tables {
 
     fn chosen(
         &self,
-        chat: &Chat,
+        chat: &ChatRow,
         sequence: u64,
-        why: guestbook_core::Why,
+        why: guestbook_core::InclusionReason,
     ) -> Option<ContextMessage> {
         let row = self.messages.get(chat.sequences.get(&sequence)?)?;
         Some(ContextMessage {
@@ -133,7 +133,7 @@ impl Tables {
     }
 }
 
-impl Row {
+impl MessageRow {
     fn likeness(&self, model: &ModelId, sought: &Vector) -> Option<Score> {
         let stored = self.vector.as_ref().filter(|it| it.model == *model)?;
         stored.vector.cosine(sought).map(Score::new)
@@ -147,8 +147,8 @@ impl Row {
         Hit::new(self.conversation, self.message.clone(), score)
     }
 
-    fn outline(&self) -> Outline {
-        Outline {
+    fn outline(&self) -> MessageSummary {
+        MessageSummary {
             sequence: self.message.sequence,
             role: self.message.role,
             tokens: self.tokens,

@@ -1,9 +1,10 @@
 //! The settings that are stored with the tables.
 
 use super::MemoryDatabase;
-use super::tables::Tables;
+use super::tables::MemoryTables;
 use crate::database::{
-    Persisted, PersistedSettings, RetimePage, Retimed, Retiming, SettingsStore, StoredSettings,
+    ListTtlChange, Persisted, PersistedSettings, ReschedulePage, RescheduledLists, SettingsStore,
+    StoredSettings,
 };
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -32,13 +33,17 @@ impl SettingsStore for MemoryDatabase {
         Ok(false)
     }
 
-    async fn lists_to_retime(&self, now: Timestamp, limit: usize) -> Result<Option<RetimePage>> {
+    async fn lists_to_retime(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Option<ReschedulePage>> {
         self.run("lists_to_retime", |tables| {
             let retiming = tables.stored.retiming?;
             let ttl = tables.settings.list_ttl.0;
             let live = tables.chats_after(retiming.done).filter_map(|chat| {
                 chat.live_window(now)?;
-                Some(Retimed {
+                Some(RescheduledLists {
                     guest: chat.guest.clone(),
                     conversation: chat.conversation.id,
                     next: chat.conversation.message_count,
@@ -47,7 +52,7 @@ impl SettingsStore for MemoryDatabase {
             });
             let lists = live.take(limit).collect();
             let version = tables.stored.version;
-            Some(RetimePage {
+            Some(ReschedulePage {
                 lists,
                 at: now,
                 version,
@@ -55,7 +60,7 @@ impl SettingsStore for MemoryDatabase {
         })
     }
 
-    async fn note_retimed(&self, page: RetimePage) -> Result<()> {
+    async fn note_retimed(&self, page: ReschedulePage) -> Result<()> {
         self.run("note_retimed", |tables| {
             if tables.stored.version != page.version {
                 return;
@@ -74,14 +79,14 @@ impl SettingsStore for MemoryDatabase {
             }
             let last = page.lists.last();
             tables.stored.retimed_at = Some(page.at);
-            tables.stored.retiming = last.map(|last| Retiming {
+            tables.stored.retiming = last.map(|last| ListTtlChange {
                 done: Some(last.conversation),
             });
         })
     }
 }
 
-impl Tables {
+impl MemoryTables {
     fn change(&mut self, which: Persisted, wanted: &PersistedSettings) {
         let Some(held) = &mut self.stored.held else {
             return;
@@ -92,10 +97,10 @@ impl Tables {
         self.settings.retention = held.retention;
         self.settings.text_index = held.text_index;
         match which {
-            Persisted::ListTtl => self.stored.retiming = Some(Retiming { done: None }),
+            Persisted::ListTtl => self.stored.retiming = Some(ListTtlChange { done: None }),
             Persisted::Retention => {
                 let retention = held.retention;
-                let guests = |chat: &&mut super::tables::Chat| chat.is_guests();
+                let guests = |chat: &&mut super::tables::ChatRow| chat.is_guests();
                 for chat in self.conversations.values_mut().filter(guests) {
                     let row = &mut chat.conversation;
                     row.expires_at = retention.map(|span| row.accessed_at.plus(span));

@@ -1,7 +1,7 @@
 //! The rows, and the few questions every call asks of them.
 
-use super::metrics::Hours;
-use super::prompts::Answers;
+use super::metrics::HourRows;
+use super::prompts::MemoryPrompts;
 use crate::Stats;
 use crate::database::{FoundMapping, PersistedSettings, StoredSettings, TableSettings};
 use guestbook_core::{
@@ -14,17 +14,17 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// Everything the database holds. Ordered maps, because pages are by ascending id.
-pub(super) struct Tables {
+pub(super) struct MemoryTables {
     pub(super) settings: TableSettings,
-    pub(super) conversations: BTreeMap<ConversationId, Chat>,
+    pub(super) conversations: BTreeMap<ConversationId, ChatRow>,
     /// The one conversation each guest has while it is a guest's.
     pub(super) guests: BTreeMap<GuestId, ConversationId>,
-    pub(super) messages: BTreeMap<MessageId, Row>,
+    pub(super) messages: BTreeMap<MessageId, MessageRow>,
     /// Messages of a conversation by their external ids.
     pub(super) externals: BTreeMap<(ConversationId, Arc<str>), MessageId>,
     pub(super) usage: BTreeMap<OwnerId, Usage>,
-    pub(super) hours: Hours,
-    pub(super) answers: Answers,
+    pub(super) hours: HourRows,
+    pub(super) answers: MemoryPrompts,
     /// `cache_migrations`, a line each.
     pub(super) migrations: Vec<String>,
     /// Guests whose list must go.
@@ -34,7 +34,7 @@ pub(super) struct Tables {
 }
 
 /// A conversation's row, and its messages by sequence.
-pub(super) struct Chat {
+pub(super) struct ChatRow {
     pub(super) conversation: Conversation,
     /// Who began it; the conversation's session, typed.
     pub(super) guest: GuestId,
@@ -47,13 +47,13 @@ pub(super) struct Chat {
 }
 
 /// A message's row, and what hangs on it.
-pub(super) struct Row {
+pub(super) struct MessageRow {
     pub(super) conversation: ConversationId,
     pub(super) message: Message,
     pub(super) hash: Digest,
     pub(super) tokens: u64,
     pub(super) vector: Option<StoredVector>,
-    pub(super) note: Option<Note>,
+    pub(super) note: Option<EmbeddingNote>,
     pub(super) mapping: Option<FoundMapping>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct StoredVector {
 }
 
 /// Why a message has no vector.
-pub(super) struct Note {
+pub(super) struct EmbeddingNote {
     /// The model that was asked, or is to be.
     pub(super) model: ModelId,
     pub(super) state: EmbeddingState,
@@ -72,7 +72,7 @@ pub(super) struct Note {
     pub(super) cause: String,
 }
 
-impl Tables {
+impl MemoryTables {
     pub(super) fn new(settings: TableSettings) -> Self {
         let held = Some(PersistedSettings::of(&settings));
         Self {
@@ -86,8 +86,8 @@ impl Tables {
             messages: BTreeMap::new(),
             externals: BTreeMap::new(),
             usage: BTreeMap::new(),
-            hours: Hours::default(),
-            answers: Answers::default(),
+            hours: HourRows::default(),
+            answers: MemoryPrompts::default(),
             migrations: Vec::new(),
             removals: BTreeSet::new(),
             lists_incarnation: None,
@@ -95,18 +95,18 @@ impl Tables {
     }
 
     /// A guest's conversation, also when retention has ended it.
-    pub(super) fn chat_of(&self, guest: &GuestId) -> Option<&Chat> {
+    pub(super) fn chat_of(&self, guest: &GuestId) -> Option<&ChatRow> {
         self.conversations.get(self.guests.get(guest)?)
     }
 
     /// Whether an id owns conversations as a signed-in user, whatever it is besides.
     pub(super) fn is_user(&self, owner: &OwnerId) -> bool {
-        let owned = |chat: &Chat| !chat.is_guests() && chat.conversation.owner == *owner;
+        let owned = |chat: &ChatRow| !chat.is_guests() && chat.conversation.owner == *owner;
         self.conversations.values().any(owned)
     }
 
     /// The rows of a conversation, in sequence order.
-    pub(super) fn rows<'a>(&'a self, chat: &'a Chat) -> impl Iterator<Item = &'a Row> {
+    pub(super) fn rows<'a>(&'a self, chat: &'a ChatRow) -> impl Iterator<Item = &'a MessageRow> {
         chat.sequences
             .values()
             .filter_map(|id| self.messages.get(id))
@@ -126,8 +126,8 @@ impl Tables {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let vector = |row: &Row| row.vector.as_ref().map_or(0, StoredVector::bytes);
-        let bytes = |row: &Row| row.message.content.as_str().len() as u64 + vector(row);
+        let vector = |row: &MessageRow| row.vector.as_ref().map_or(0, StoredVector::bytes);
+        let bytes = |row: &MessageRow| row.message.content.as_str().len() as u64 + vector(row);
         Stats {
             entries: self.messages.len() as u64,
             bytes: self.messages.values().map(bytes).sum(),
@@ -135,7 +135,7 @@ impl Tables {
     }
 }
 
-impl Chat {
+impl ChatRow {
     /// A conversation without a message.
     pub(super) fn begin(id: ConversationId, guest: &GuestId, at: Timestamp) -> Self {
         let head = chain_start(id);
@@ -219,7 +219,7 @@ impl Chat {
     }
 }
 
-impl Row {
+impl MessageRow {
     /// What the receipt says of its vector.
     pub(super) fn embedding(&self) -> EmbeddingState {
         match (&self.vector, &self.note) {

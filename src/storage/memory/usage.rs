@@ -1,10 +1,10 @@
 //! `usage_metrics`: one row per owner. An id may be a guest's and a user's at once; then both share the row, and what
 //! belongs to the guest's conversation alone is taken out of it.
 
-use super::tables::{Chat, Tables};
+use super::tables::{ChatRow, MemoryTables};
 use guestbook_core::{OwnerId, Role, RowState, Timestamp, Usage};
 
-impl Tables {
+impl MemoryTables {
     /// Counts one stored message; whether it began the row.
     pub(super) fn count_usage(
         &mut self,
@@ -25,7 +25,7 @@ impl Tables {
     }
 
     /// What a conversation's messages count for.
-    pub(super) fn counted(&self, chat: &Chat) -> Usage {
+    pub(super) fn counted(&self, chat: &ChatRow) -> Usage {
         let mut counted = Usage::default();
         for row in self.rows(chat) {
             counted.count(row.message.role, row.tokens);

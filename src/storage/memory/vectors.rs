@@ -1,7 +1,7 @@
 //! The vectors that are still owed.
 
 use super::MemoryDatabase;
-use super::tables::{Note, Row, StoredVector, Tables};
+use super::tables::{EmbeddingNote, MemoryTables, MessageRow, StoredVector};
 use crate::database::{Unembedded, VectorOutcome, VectorUpdate, Vectors};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -16,9 +16,9 @@ impl Vectors for MemoryDatabase {
         limit: usize,
     ) -> Result<Vec<Unembedded>> {
         self.run("vectors_pending", |tables| {
-            let pending = |row: &&Row| row.noted() == Some(EmbeddingState::Pending);
+            let pending = |row: &&MessageRow| row.noted() == Some(EmbeddingState::Pending);
             let rows = tables.rows_after(after).filter(pending);
-            rows.take(limit).map(Row::unembedded).collect()
+            rows.take(limit).map(MessageRow::unembedded).collect()
         })
     }
 
@@ -30,7 +30,7 @@ impl Vectors for MemoryDatabase {
     ) -> Result<Vec<Unembedded>> {
         self.run("vectors_missing", |tables| {
             let rows = tables.rows_after(after).filter(|row| row.lacks(model));
-            rows.take(limit).map(Row::unembedded).collect()
+            rows.take(limit).map(MessageRow::unembedded).collect()
         })
     }
 
@@ -57,21 +57,22 @@ impl Vectors for MemoryDatabase {
     }
 }
 
-impl Tables {
-    pub(super) fn rows_after(&self, after: Option<MessageId>) -> impl Iterator<Item = &Row> {
+impl MemoryTables {
+    pub(super) fn rows_after(&self, after: Option<MessageId>) -> impl Iterator<Item = &MessageRow> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = self.messages.range((start, Bound::Unbounded));
         range.map(|(_, row)| row)
     }
 }
 
-impl Row {
+impl MessageRow {
     fn noted(&self) -> Option<EmbeddingState> {
         self.note.as_ref().map(|note| note.state)
     }
 
     fn lacks(&self, model: &ModelId) -> bool {
-        let nothing = |note: &Note| note.state == EmbeddingState::Nothing && note.model == *model;
+        let nothing =
+            |note: &EmbeddingNote| note.state == EmbeddingState::Nothing && note.model == *model;
         !self.has_vector_of(model) && !self.note.as_ref().is_some_and(nothing)
     }
 
@@ -104,7 +105,7 @@ impl Row {
             VectorOutcome::Retry(cause) => (EmbeddingState::Pending, cause),
             VectorOutcome::Failed(cause) => (EmbeddingState::Failed, cause),
         };
-        self.note = Some(Note {
+        self.note = Some(EmbeddingNote {
             model: model.clone(),
             state,
             attempts: update.attempts,

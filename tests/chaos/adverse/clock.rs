@@ -9,7 +9,7 @@
 
 use crate::adverse::words::{program, stopped, until_verified};
 use guestbook::core::Timestamp;
-use guestbook_testkit::oracle::{Ledger, Load, Nodes, Plan, Stores};
+use guestbook_testkit::oracle::{Load, Nodes, Oracle, Plan, Stores};
 use guestbook_testkit::pair::Pair;
 use guestbook_testkit::process::Running;
 use std::collections::BTreeMap;
@@ -80,22 +80,22 @@ async fn jump(mut pair: Pair) {
     // Lists outlive every jump, so that each has to be whole in the end; and what has expired is removed at once.
     pair.settings = vec!["--list-ttl", "60h", "--sweep-interval", "400ms"];
     let node = wall.serve(&pair);
-    let (ledger, nodes) = (Arc::new(Ledger::default()), Nodes::of(&[&node]));
+    let (oracle, nodes) = (Arc::new(Oracle::default()), Nodes::of(&[&node]));
     let load = Load::start(
-        &ledger,
+        &oracle,
         &nodes,
         Plan {
             requests: usize::MAX,
             ..Plan::light()
         },
     );
-    ledger.progress(100).await;
+    oracle.progress(100).await;
     let (since, mut promised, mut jumps) = (Instant::now(), windows(&pair).await, 0);
     for ahead in [HOUR, 0, -HOUR, 0, DAY, 0, -DAY, 0] {
         wall.put(ahead);
         jumps += 1;
         tokio::time::sleep(Duration::from_millis(600)).await; // a sweep passes
-        ledger.progress(60).await;
+        oracle.progress(60).await;
         until_verified(&node.client).await;
         let now = windows(&pair).await;
         for (guest, (_, until)) in &promised {
@@ -109,12 +109,12 @@ async fn jump(mut pair: Pair) {
         promised = now;
     }
     load.finish().await;
-    ledger.assert_clean(&pair, &[&node.client]).await;
+    oracle.assert_clean(&pair, &[&node.client]).await;
     println!(
         "figure: the clock jumped {jumps} times under load on {}, by an hour and a day ahead and back, in {:.1?}: {} saved, 0 lost, no list gone or cut short, verify 0 after each",
         pair.list_store(),
         since.elapsed(),
-        ledger.book().saved
+        oracle.book().saved
     );
     let log = stopped(node);
     assert!(log.contains("the clock has leapt ahead"), "{log}");

@@ -7,7 +7,7 @@
 use crate::adverse::damage::{Copies, Damage, copy, every};
 use crate::adverse::words::{killed, percentile, stopped, until_ready, until_verified};
 use guestbook_testkit::client::Client;
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, OnDisk, Plan, rounds};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, OnDisk, Oracle, Plan, rounds};
 use guestbook_testkit::process::{Place, Running, finish, stderr};
 use std::fs;
 use std::path::Path;
@@ -46,9 +46,9 @@ async fn foreign(place: &Place) {
 }
 
 /// Some messages, so that the lists are not empty.
-async fn speak(ledger: &Arc<Ledger>, client: &Running) {
-    let load = Load::start(ledger, &Nodes::of(&[client]), Plan::light());
-    ledger.progress(40).await;
+async fn speak(oracle: &Arc<Oracle>, client: &Running) {
+    let load = Load::start(oracle, &Nodes::of(&[client]), Plan::light());
+    oracle.progress(40).await;
     load.finish().await;
 }
 
@@ -103,7 +103,7 @@ fn chosen(dice: &mut Dice) -> Vec<Damage> {
     all
 }
 
-async fn settled(client: &Client) -> (Duration, Duration) {
+async fn synced_ranges(client: &Client) -> (Duration, Duration) {
     (until_ready(client).await, until_verified(client).await)
 }
 
@@ -113,10 +113,10 @@ async fn whatever_was_done_to_the_list_store_the_service_starts_and_no_message_i
     let (place, other) = (Place::new(), Place::new());
     foreign(&other).await;
     let (lists, older) = (place.data().join("lists"), place.path().join("older"));
-    let ledger = Arc::new(Ledger::default());
+    let oracle = Arc::new(Oracle::default());
     let mut first = tokio::task::block_in_place(|| place.serve());
     for _ in 0..2 {
-        speak(&ledger, &first).await;
+        speak(&oracle, &first).await;
         stopped(first);
         // Snapshots are made by the second start.
         first = tokio::task::block_in_place(|| place.serve());
@@ -128,7 +128,7 @@ async fn whatever_was_done_to_the_list_store_the_service_starts_and_no_message_i
     let mut node;
     for (round, &damage) in damages.iter().enumerate() {
         node = tokio::task::block_in_place(|| place.serve());
-        speak(&ledger, &node).await;
+        speak(&oracle, &node).await;
         match round % 2 {
             0 => drop(stopped(node)),
             _ => drop(killed(node)),
@@ -141,7 +141,7 @@ async fn whatever_was_done_to_the_list_store_the_service_starts_and_no_message_i
         let struck = damage.strike(&lists, &copies, &mut dice);
         let (started, waited, refused) = start(&place, damage);
         node = started;
-        let (ready, rebuilt) = settled(&node.client).await;
+        let (ready, rebuilt) = synced_ranges(&node.client).await;
         let moved = aside(&place.data())
             .iter()
             .filter(|it| !before.contains(it))
@@ -150,7 +150,7 @@ async fn whatever_was_done_to_the_list_store_the_service_starts_and_no_message_i
             "{damage:?}: struck {struck}, set aside {moved}, ready {waited:.0?}, right after {rebuilt:.0?} more"
         );
         let stores = OnDisk::new(&place, &node);
-        ledger.assert_clean(&stores, &[&node.client]).await;
+        oracle.assert_clean(&stores, &[&node.client]).await;
         starts.push(Start {
             ready: waited + ready,
             rebuilt,

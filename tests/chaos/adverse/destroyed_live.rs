@@ -5,7 +5,7 @@
 
 use crate::adverse::damage::{Copies, Damage, Over, Part, Spot, To};
 use crate::adverse::words::{killed, stopped, until_verified};
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, OnDisk, Plan, rounds};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, OnDisk, Oracle, Plan, rounds};
 use guestbook_testkit::process::Place;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,15 +51,15 @@ async fn a_list_store_that_goes_away_under_the_server_takes_no_message_along() {
         let place = Place::new();
         let lists = place.data().join("lists");
         let node = tokio::task::block_in_place(|| place.serve());
-        let ledger = Arc::new(Ledger::default());
-        let load = Load::start(&ledger, &Nodes::of(&[&node]), Plan::light());
-        ledger.progress(60).await;
+        let oracle = Arc::new(Oracle::default());
+        let load = Load::start(&oracle, &Nodes::of(&[&node]), Plan::light());
+        oracle.progress(60).await;
         let copies = Copies {
             older: &lists,
             foreign: &lists,
         };
         assert!(way.strike(&lists, &copies, &mut dice), "{way:?}");
-        ledger.progress(100).await;
+        oracle.progress(100).await;
         load.finish().await;
         let alone = heals(&node.client).await;
         healed += usize::from(alone.is_some());
@@ -75,7 +75,7 @@ async fn a_list_store_that_goes_away_under_the_server_takes_no_message_along() {
         let node = tokio::task::block_in_place(|| place.serve());
         until_verified(&node.client).await;
         let stores = OnDisk::new(&place, &node);
-        ledger.assert_clean(&stores, &[&node.client]).await;
+        oracle.assert_clean(&stores, &[&node.client]).await;
         let log = format!("{log}{}", stopped(node));
         let said = ["ERROR", "WARN"].map(|level| log.matches(&format!(" {level} ")).count());
         println!(

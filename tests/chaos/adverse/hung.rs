@@ -9,7 +9,7 @@
 
 use crate::adverse::footprint::Footprint;
 use crate::adverse::words::stopped;
-use guestbook_testkit::oracle::{Ledger, Load, Nodes, Plan, is_long, within};
+use guestbook_testkit::oracle::{Load, Nodes, Oracle, Plan, is_long, within};
 use guestbook_testkit::pair::{Lists, Pair, Tables};
 use guestbook_testkit::process::Running;
 use guestbook_testkit::servers::{Postgres, Proxy, Redis};
@@ -53,15 +53,15 @@ impl Trouble {
 }
 
 /// A node and its servers, each behind a network of ours.
-struct Stage {
+struct ProxiedNode {
     pair: Pair,
     to_postgres: Proxy,
     to_redis: Proxy,
     node: Running,
-    ledger: Arc<Ledger>,
+    oracle: Arc<Oracle>,
 }
 
-impl Stage {
+impl ProxiedNode {
     async fn start() -> Self {
         let pair = Pair::postgres_redis().await;
         let (postgres, redis) = servers(&pair);
@@ -89,7 +89,7 @@ impl Stage {
             to_postgres,
             to_redis,
             node,
-            ledger: Arc::new(Ledger::default()),
+            oracle: Arc::new(Oracle::default()),
         }
     }
 
@@ -100,7 +100,7 @@ impl Stage {
             requests: usize::MAX,
             pause: Duration::from_millis(50),
         };
-        Load::start(&self.ledger, &Nodes::of(&[&self.node]), plan)
+        Load::start(&self.oracle, &Nodes::of(&[&self.node]), plan)
     }
 
     async fn begin(&self, trouble: Trouble) {
@@ -148,9 +148,9 @@ impl Stage {
     /// Goes through a trouble under load; `base` is what the node held before.
     async fn endure(&self, trouble: Trouble, base: &Footprint) {
         let load = self.load();
-        self.ledger.progress(200).await;
+        self.oracle.progress(200).await;
         let unavailable = {
-            let mut book = self.ledger.book();
+            let mut book = self.oracle.book();
             book.slowest = Duration::ZERO;
             book.unavailable
         };
@@ -162,12 +162,12 @@ impl Stage {
         let peak = Footprint::of(&self.node);
         self.end(trouble).await;
         let since = Instant::now();
-        self.ledger.progress(1).await;
+        self.oracle.progress(1).await;
         let served = since.elapsed();
-        self.ledger.progress(200).await;
+        self.oracle.progress(200).await;
         load.finish().await;
         let (slowest, unavailable) = {
-            let book = self.ledger.book();
+            let book = self.oracle.book();
             assert!(book.wrong.is_empty(), "{:#?}", book.wrong);
             (book.slowest, book.unavailable - unavailable)
         };
@@ -198,11 +198,11 @@ fn servers(pair: &Pair) -> (&Postgres, &Redis) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_hang_keep_nobody_waiting_and_leave_nothing_behind() {
-    let stage = Stage::start().await;
-    let load = stage.load();
-    stage.ledger.progress(1_000).await;
+    let proxied = ProxiedNode::start().await;
+    let load = proxied.load();
+    proxied.oracle.progress(1_000).await;
     load.finish().await;
-    let base = Footprint::of(&stage.node);
+    let base = Footprint::of(&proxied.node);
     println!("figure: before any trouble it holds {base}");
     let mut troubles = vec![
         Trouble::PostgresStopped,
@@ -218,11 +218,11 @@ async fn servers_that_hang_keep_nobody_waiting_and_leave_nothing_behind() {
         troubles.extend(troubles.clone());
     }
     for trouble in troubles {
-        stage.endure(trouble, &base).await;
+        proxied.endure(trouble, &base).await;
     }
-    stage
-        .ledger
-        .assert_clean(&stage.pair, &[&stage.node.client])
+    proxied
+        .oracle
+        .assert_clean(&proxied.pair, &[&proxied.node.client])
         .await;
-    stopped(stage.node);
+    stopped(proxied.node);
 }

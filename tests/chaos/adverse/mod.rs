@@ -1,7 +1,7 @@
 //! `guestbook serve` in adversity: list stores that were destroyed, servers and disks that hang or are slow, clocks that jump,
-//! and stops in the middle of everything. Real processes on real stores; what was answered is in the shared ledger.
+//! and stops in the middle of everything. Real processes on real stores; what was answered is in the shared oracle.
 //!
-//! Each rig prints its figures in lines that begin with `figure: `, and a seed that `GUESTBOOK_TEST_SEED` repeats.
+//! Each fault test prints its figures in lines that begin with `figure: `, and a seed that `GUESTBOOK_TEST_SEED` repeats.
 //! `GUESTBOOK_TEST_LONG` makes the rounds as many as the long form has. What needs a program that is not installed prints SKIP,
 //! and fails when `GUESTBOOK_REQUIRE_RIGS` is set.
 #![cfg(all(feature = "postgres", feature = "redis"))]

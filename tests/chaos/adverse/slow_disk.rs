@@ -4,7 +4,7 @@
 
 use crate::adverse::footprint::Footprint;
 use crate::adverse::words::{program, stopped};
-use guestbook_testkit::oracle::{Ledger, Load, Nodes, OnDisk, Plan, within};
+use guestbook_testkit::oracle::{Load, Nodes, OnDisk, Oracle, Plan, within};
 use guestbook_testkit::process::{Place, Running};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -68,31 +68,31 @@ impl Drop for SlowDisk {
 async fn endure(strace: &PathBuf, by: Duration, lasts: Duration) {
     let place = Place::new();
     let node = tokio::task::block_in_place(|| place.serve());
-    let ledger = Arc::new(Ledger::default());
+    let oracle = Arc::new(Oracle::default());
     let plan = Plan {
         clients: 32,
         guests: 16,
         requests: usize::MAX,
         pause: Duration::from_millis(10),
     };
-    let load = Load::start(&ledger, &Nodes::of(&[&node]), plan);
-    ledger.progress(300).await;
+    let load = Load::start(&oracle, &Nodes::of(&[&node]), plan);
+    oracle.progress(300).await;
     let base = Footprint::of(&node);
     let before = {
-        let mut book = ledger.book();
+        let mut book = oracle.book();
         book.slowest = Duration::ZERO;
         book.saved
     };
     let slow = tokio::task::block_in_place(|| SlowDisk::begin(strace, &node, by));
     tokio::time::sleep(lasts).await;
     tokio::task::block_in_place(|| drop(slow));
-    let (saved, since) = (ledger.book().saved - before, Instant::now());
-    ledger.progress(1).await;
+    let (saved, since) = (oracle.book().saved - before, Instant::now());
+    oracle.progress(1).await;
     let served = since.elapsed();
-    ledger.progress(200).await;
+    oracle.progress(200).await;
     load.finish().await;
     let (slowest, unavailable) = {
-        let book = ledger.book();
+        let book = oracle.book();
         (book.slowest, book.unavailable)
     };
     let (back, now) = Footprint::until_back(&node, &base).await;
@@ -100,7 +100,7 @@ async fn endure(strace: &PathBuf, by: Duration, lasts: Duration) {
         "figure: {by:?} more for every wait for the disk, for {lasts:?} under 32 clients: {saved} saved meanwhile, {unavailable} × 503, slowest answer {slowest:.2?}, as fast as before after {served:.2?}; held {base}, and {back:.1?} after the load {now}"
     );
     assert!(slowest < within(LIMIT), "a request took {slowest:?}");
-    ledger
+    oracle
         .assert_clean(&OnDisk::new(&place, &node), &[&node.client])
         .await;
     stopped(node);

@@ -6,7 +6,7 @@
 
 use crate::adverse::words::{percentile, stopped, until_ready};
 use guestbook_testkit::client::{chat, said};
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, Plan, Row, Stores, rounds, within};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, Oracle, Plan, Row, Stores, rounds, within};
 use guestbook_testkit::pair::Pair;
 use guestbook_testkit::process::{Log, Place, Running};
 use std::collections::HashSet;
@@ -41,15 +41,15 @@ fn ask(node: Running, round: usize) -> (Duration, String) {
 }
 
 /// Messages that are stored though nobody was told so, and that were not before.
-fn untold(ledger: &Ledger, rows: &[Row], known: &mut HashSet<String>) -> Vec<String> {
-    let rows = ledger.unanswered(rows).into_iter();
+fn untold(oracle: &Oracle, rows: &[Row], known: &mut HashSet<String>) -> Vec<String> {
+    let rows = oracle.unanswered(rows).into_iter();
     let new = rows.filter(|row| known.insert(row.content.clone()));
     new.map(|row| format!("{row:?}")).collect()
 }
 
 async fn stop_again_and_again(pair: Pair) {
     let mut dice = Dice::thrown();
-    let ledger = Arc::new(Ledger::default());
+    let oracle = Arc::new(Oracle::default());
     let mut node = pair.serve();
     let nodes = Nodes::of(&[&node]);
     let plan = Plan {
@@ -58,13 +58,13 @@ async fn stop_again_and_again(pair: Pair) {
         requests: usize::MAX,
         pause: Duration::from_millis(2),
     };
-    let load = Load::start(&ledger, &nodes, plan);
+    let load = Load::start(&oracle, &nodes, plan);
     let (mut stops, mut known, mut told) = (Vec::new(), HashSet::new(), [0, 0, 0]);
     for round in 0..rounds(5, 20) {
         let more = 150 + dice.roll(150);
-        ledger.progress(usize::try_from(more).unwrap()).await;
+        oracle.progress(usize::try_from(more).unwrap()).await;
         let before = {
-            let book = ledger.book();
+            let book = oracle.book();
             [book.saved, book.unavailable, book.died]
         };
         let (took, _) = tokio::task::block_in_place(|| ask(node, round));
@@ -72,13 +72,13 @@ async fn stop_again_and_again(pair: Pair) {
         // Answers that have arrived are being noted.
         tokio::time::sleep(Duration::from_millis(200)).await;
         let after = {
-            let book = ledger.book();
+            let book = oracle.book();
             [book.saved, book.unavailable, book.died]
         };
         for (sum, (after, before)) in told.iter_mut().zip(after.into_iter().zip(before)) {
             *sum += after - before;
         }
-        let untold = untold(&ledger, &pair.rows().await, &mut known);
+        let untold = untold(&oracle, &pair.rows().await, &mut known);
         assert!(untold.is_empty(), "stored and never answered: {untold:#?}");
         let (code, said) = pair.verify().await;
         assert_eq!(code, 0, "something is left to mend: {said}");
@@ -89,7 +89,7 @@ async fn stop_again_and_again(pair: Pair) {
     stopped(node);
     let node = pair.serve();
     until_ready(&node.client).await;
-    ledger.assert_clean(&pair, &[&node.client]).await;
+    oracle.assert_clean(&pair, &[&node.client]).await;
     let log = stopped(node);
     let mended: Vec<_> = MENDING.iter().filter(|word| log.contains(**word)).collect();
     assert!(mended.is_empty(), "a clean stop left {mended:?}: {log}");
@@ -121,7 +121,7 @@ async fn a_stop_is_heeded_whatever_becomes_of_the_log() {
         let mut pair = Pair::sqlite_sled().await;
         pair.settings = vec!["--log", "debug"];
         pair.log = log;
-        let (ledger, mut node) = (Arc::new(Ledger::default()), pair.serve());
+        let (oracle, mut node) = (Arc::new(Oracle::default()), pair.serve());
         let nodes = Nodes::of(&[&node]);
         let plan = Plan {
             clients: CLIENTS,
@@ -129,16 +129,16 @@ async fn a_stop_is_heeded_whatever_becomes_of_the_log() {
             requests: usize::MAX,
             pause: Duration::ZERO,
         };
-        let load = Load::start(&ledger, &nodes, plan);
+        let load = Load::start(&oracle, &nodes, plan);
         for round in 0..rounds(2, 6) {
-            ledger.progress(300).await; // a pipe that nobody reads is full after some fifty
+            oracle.progress(300).await; // a pipe that nobody reads is full after some fifty
             let (took, _) = tokio::task::block_in_place(|| ask(node, round));
             println!("figure: a stop under load while the log is {log:?} took {took:.2?}");
             node = pair.serve();
             nodes.set(0, &node);
         }
         load.finish().await;
-        ledger.assert_clean(&pair, &[&node.client]).await;
+        oracle.assert_clean(&pair, &[&node.client]).await;
         stopped(node);
     }
 }

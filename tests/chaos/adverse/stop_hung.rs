@@ -4,7 +4,7 @@
 //! exit code was 2 after a time-out of the connection.
 
 use crate::adverse::words::{stopped, until_ready};
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, Plan, Stores, rounds, within};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, Oracle, Plan, Stores, rounds, within};
 use guestbook_testkit::pair::{Lists, Pair, Tables};
 use guestbook_testkit::process::Place;
 use guestbook_testkit::servers::Proxy;
@@ -26,15 +26,15 @@ enum Hung {
 /// Stops a node under load while its servers hang, lets them go on, and finds nothing lost.
 async fn stop_while(hung: Hung, pair: &Pair) {
     let node = pair.serve();
-    let ledger = Arc::new(Ledger::default());
+    let oracle = Arc::new(Oracle::default());
     let plan = Plan {
         clients: 32,
         guests: 24,
         requests: usize::MAX,
         pause: Duration::from_millis(5),
     };
-    let load = Load::start(&ledger, &Nodes::of(&[&node]), plan);
-    ledger.progress(200).await;
+    let load = Load::start(&oracle, &Nodes::of(&[&node]), plan);
+    oracle.progress(200).await;
     let (Tables::Postgres { server, .. }, Lists::Redis(redis)) = (&pair.tables, &pair.lists) else {
         unreachable!("asked for both servers")
     };
@@ -60,9 +60,9 @@ async fn stop_while(hung: Hung, pair: &Pair) {
     let rows = pair.rows().await;
     println!(
         "figure: {} messages of unknown outcome were stored, whole and once",
-        ledger.unanswered(&rows).len()
+        oracle.unanswered(&rows).len()
     );
-    ledger.assert_clean(pair, &[&node.client]).await;
+    oracle.assert_clean(pair, &[&node.client]).await;
     for guest in 0..24 {
         node.client
             .delete(&format!("/v1/guest/chat/guest-{guest}"))

@@ -1,4 +1,4 @@
-//! What every rig here needs: figures, and the process under test.
+//! What every fault test here needs: figures, and the process under test.
 
 use guestbook_testkit::client::Client;
 use guestbook_testkit::oracle::needed;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A program that a rig needs, or what to install.
+/// A program that a fault test needs, or what to install.
 pub(crate) fn program(what: &str, package: &str, found: Option<PathBuf>) -> Option<PathBuf> {
     needed(found.ok_or_else(|| format!("{what} is not installed: apt-get install {package}")))
 }

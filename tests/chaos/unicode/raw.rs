@@ -21,7 +21,7 @@ const LUA: &str = "local all = {}
 /// Ends the program and compares the bytes of every content, in tables and list; what was logged.
 pub(crate) async fn check(stand: Stand) -> String {
     let expected: Vec<_> = kept().into_iter().map(|word| word.1).collect();
-    settle(&stand.node.client).await;
+    mark_synced(&stand.node.client).await;
     if let Some(postgres) = &stand.postgres {
         let told = postgres.psql(POSTGRES).await;
         assert_eq!(told.lines().map(unhexed).collect::<Vec<_>>(), expected);
@@ -66,7 +66,7 @@ pub(crate) async fn check(stand: Stand) -> String {
 }
 
 /// Until every list is there.
-async fn settle(client: &Client) {
+async fn mark_synced(client: &Client) {
     let report = client.verify(Some("batch")).await;
     assert_eq!(report["ok"], true, "{report}");
 }

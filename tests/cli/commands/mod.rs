@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 
 mod asking;
+mod backup_progress;
 mod caching;
-mod copying;
 mod ending;
 mod hiding;
 mod logging;

@@ -9,7 +9,7 @@
 
 use crate::disks::mount::Disk;
 use guestbook_testkit::client::said;
-use guestbook_testkit::oracle::{Ledger, Load, Nodes, OnDisk, Plan, needed, within};
+use guestbook_testkit::oracle::{Load, Nodes, OnDisk, Oracle, Plan, needed, within};
 use guestbook_testkit::process::{Running, guestbook};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ const HEALING: Duration = Duration::from_secs(5);
 const REFUSED: usize = 30;
 
 /// A server, of whose data a part or all is on a small disk.
-struct Rig {
+struct ClusterHarness {
     disk: Disk,
     elsewhere: TempDir,
     on_disk: OnSmallDisk,
@@ -37,7 +37,7 @@ enum OnSmallDisk {
     Lists,
 }
 
-impl Rig {
+impl ClusterHarness {
     fn new(on_disk: OnSmallDisk, options: &str) -> Option<Self> {
         Some(Self {
             disk: needed(Disk::memory(options))?,
@@ -102,19 +102,19 @@ async fn readiness(node: &Running) -> (u16, Value) {
 }
 
 /// A message of another guest than the load's is answered, and is in its list at once.
-async fn is_stored_everywhere(node: &Running, ledger: &Arc<Ledger>, nodes: &Nodes) -> bool {
-    let before = ledger.book().clone();
-    let mut talker = guestbook_testkit::oracle::Talker::new(999, ledger, nodes);
+async fn is_stored_everywhere(node: &Running, oracle: &Arc<Oracle>, nodes: &Nodes) -> bool {
+    let before = oracle.book().clone();
+    let mut talker = guestbook_testkit::oracle::Talker::new(999, oracle, nodes);
     talker.say("passer-by", true).await;
-    let after = ledger.book().clone();
+    let after = oracle.book().clone();
     let is_ready = readiness(node).await.1["status"] == "ready";
     after.saved > before.saved && is_ready
 }
 
 /// What holds on a full disk, and that it heals.
-async fn fills_up_and_heals(rig: &Rig) {
-    let ledger = Arc::new(Ledger::default());
-    let node = rig.start();
+async fn fills_up_and_heals(harness: &ClusterHarness) {
+    let oracle = Arc::new(Oracle::default());
+    let node = harness.start();
     let nodes = Nodes::of(&[&node]);
     let first = guestbook_testkit::client::with(
         said("user", "hello"),
@@ -122,43 +122,43 @@ async fn fills_up_and_heals(rig: &Rig) {
         "018f0000-0000-7000-8000-000000000001".into(),
     );
     node.client.message("somebody", &first).await.ok();
-    let load = Load::start(&ledger, &nodes, Plan::light());
-    ledger.progress(50).await;
-    let ballast = rig.disk.fill();
-    if rig.on_disk == OnSmallDisk::Lists {
-        lists_are_full(&ledger, &node).await;
+    let load = Load::start(&oracle, &nodes, Plan::light());
+    oracle.progress(50).await;
+    let ballast = harness.disk.fill();
+    if harness.on_disk == OnSmallDisk::Lists {
+        lists_are_full(&oracle, &node).await;
     } else {
-        tables_are_full(&ledger, &node, &first).await;
+        tables_are_full(&oracle, &node, &first).await;
     }
     std::fs::remove_file(ballast).unwrap();
     let since = Instant::now();
     until(
         "a message is stored everywhere again",
         within(HEALING),
-        || is_stored_everywhere(&node, &ledger, &nodes),
+        || is_stored_everywhere(&node, &oracle, &nodes),
     )
     .await;
     let healed = since.elapsed();
     load.finish().await;
     node.client.delete("/v1/guest/chat/somebody").await.ok();
-    ledger
-        .assert_clean(&rig.stores(&node), &[&node.client])
+    oracle
+        .assert_clean(&harness.stores(&node), &[&node.client])
         .await;
-    let book = ledger.book().clone();
+    let book = oracle.book().clone();
     println!(
         "figure: disk full: {} acknowledged, {} refused with 507, 0 lost, healed after {healed:.2?}",
         book.saved, book.full
     );
     stop(node);
-    let again = rig.start();
-    ledger
-        .assert_clean(&rig.stores(&again), &[&again.client])
+    let again = harness.start();
+    oracle
+        .assert_clean(&harness.stores(&again), &[&again.client])
         .await;
     stop(again);
 }
 
-async fn tables_are_full(ledger: &Ledger, node: &Running, first: &Value) {
-    ledger
+async fn tables_are_full(oracle: &Oracle, node: &Running, first: &Value) {
+    oracle
         .until("messages are refused", |book| book.full >= REFUSED)
         .await;
     let refused = node
@@ -182,15 +182,15 @@ async fn tables_are_full(ledger: &Ledger, node: &Running, first: &Value) {
     let deleted = node.client.delete("/v1/guest/chat/somebody").await;
     deleted.problem(507);
     assert_eq!(node.client.history("somebody").await.len(), 1);
-    let reads = ledger.book().reads;
-    ledger
+    let reads = oracle.book().reads;
+    oracle
         .until("chats are read", |book| book.reads > reads + 5)
         .await;
 }
 
-async fn lists_are_full(ledger: &Ledger, node: &Running) {
-    let pending = ledger.book().pending;
-    ledger
+async fn lists_are_full(oracle: &Oracle, node: &Running) {
+    let pending = oracle.book().pending;
+    oracle
         .until("lists follow later", |book| {
             book.pending > pending + REFUSED
         })
@@ -204,63 +204,63 @@ async fn lists_are_full(ledger: &Ledger, node: &Running) {
     assert_eq!(ready["database"]["ok"], true, "{ready}");
     let session = node.client.get("/v1/guest/session/somebody").await.ok();
     assert_eq!(session["source"], "sqlite", "{session}");
-    assert_eq!(ledger.book().full, 0);
+    assert_eq!(oracle.book().full, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_data_folder_refuses_what_is_new_and_heals() {
-    let Some(rig) = Rig::new(OnSmallDisk::Everything, "size=24m") else {
+    let Some(harness) = ClusterHarness::new(OnSmallDisk::Everything, "size=24m") else {
         return;
     };
-    fills_up_and_heals(&rig).await;
+    fills_up_and_heals(&harness).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_tables_refuse_what_is_new_and_heal() {
-    let Some(rig) = Rig::new(OnSmallDisk::Database, "size=16m") else {
+    let Some(harness) = ClusterHarness::new(OnSmallDisk::Database, "size=16m") else {
         return;
     };
-    fills_up_and_heals(&rig).await;
+    fills_up_and_heals(&harness).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_lists_cost_no_message() {
-    let Some(rig) = Rig::new(OnSmallDisk::Lists, "size=16m") else {
+    let Some(harness) = ClusterHarness::new(OnSmallDisk::Lists, "size=16m") else {
         return;
     };
-    fills_up_and_heals(&rig).await;
+    fills_up_and_heals(&harness).await;
 }
 
 /// A server that is killed on a full disk reads again what it has, and heals as one that was not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_killed_on_a_full_disk_starts_on_it_and_reads() {
-    let Some(rig) = Rig::new(OnSmallDisk::Everything, "size=24m") else {
+    let Some(harness) = ClusterHarness::new(OnSmallDisk::Everything, "size=24m") else {
         return;
     };
-    let ledger = Arc::new(Ledger::default());
-    let node = rig.start();
+    let oracle = Arc::new(Oracle::default());
+    let node = harness.start();
     let nodes = Nodes::of(&[&node]);
-    let load = Load::start(&ledger, &nodes, Plan::light());
-    ledger.progress(50).await;
-    let ballast = rig.disk.fill();
-    ledger
+    let load = Load::start(&oracle, &nodes, Plan::light());
+    oracle.progress(50).await;
+    let ballast = harness.disk.fill();
+    oracle
         .until("messages are refused", |book| book.full >= REFUSED)
         .await;
     let there = node.client.history("guest-1").await;
     node.kill();
-    let node = rig.start();
+    let node = harness.start();
     nodes.set(0, &node);
     assert!(node.client.history("guest-1").await.len() >= there.len());
     std::fs::remove_file(ballast).unwrap();
     until(
         "a message is stored everywhere again",
         within(HEALING),
-        || is_stored_everywhere(&node, &ledger, &nodes),
+        || is_stored_everywhere(&node, &oracle, &nodes),
     )
     .await;
     load.finish().await;
-    ledger
-        .assert_clean(&rig.stores(&node), &[&node.client])
+    oracle
+        .assert_clean(&harness.stores(&node), &[&node.client])
         .await;
     stop(node);
 }

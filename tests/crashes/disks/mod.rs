@@ -1,4 +1,4 @@
-//! `guestbook serve` on disks that lose power, fail and fill up. What was sent and answered is kept in the shared ledger,
+//! `guestbook serve` on disks that lose power, fail and fill up. What was sent and answered is kept in the shared oracle,
 //! which is compared with every store in the end.
 //!
 //! | module | what happens to the disk |

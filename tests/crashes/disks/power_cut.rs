@@ -6,11 +6,11 @@
 //! end of the file system half way may say that it went well (jbd2 waits for no transaction that an abort has ended). One
 //! message in 11 cuts was taken for lost before that was left out.
 //!
-//! [`without_fsync_messages_are_lost`] is the proof that the rig can fail: with fsync, fdatasync and sync_file_range made to do
+//! [`without_fsync_messages_are_lost`] is the proof that the fault test can fail: with fsync, fdatasync and sync_file_range made to do
 //! nothing it must lose. (It printed `figure: power cut without fsync: 2 of 2 rounds lost, 1046 of 1046 acknowledged messages`.)
 
 use crate::disks::mount::Disk;
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, OnDisk, Plan, is_long, needed};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, OnDisk, Oracle, Plan, is_long, needed};
 use guestbook_testkit::process::{Running, guestbook};
 
 use rusqlite::{Connection, OpenFlags};
@@ -61,17 +61,17 @@ async fn what_was_answered_survives_a_power_cut() {
         let Some(disk) = needed(Disk::ext4(MEGABYTES)) else {
             return;
         };
-        let ledger = Arc::new(Ledger::default());
+        let oracle = Arc::new(Oracle::default());
         let mut node = start(serve(&disk));
         let nodes = Nodes::of(&[&node]);
         for _ in 0..cuts_per_disk {
-            let load = Load::start(&ledger, &nodes, busy());
+            let load = Load::start(&oracle, &nodes, busy());
             let switch = disk.switch();
             tokio::time::sleep(dice.between(EARLIEST, LATEST)).await;
-            let answered = ledger.book().saved;
+            let answered = oracle.book().saved;
             switch.off();
             end(node);
-            ledger.doubt_since(answered);
+            oracle.suspect_since(answered);
             disk.start_again();
             let since = Instant::now();
             node = start(serve(&disk));
@@ -80,9 +80,9 @@ async fn what_was_answered_survives_a_power_cut() {
             nodes.set(0, &node);
             load.finish().await;
             let stores = OnDisk::at(&disk.path().join("data"), &node.client);
-            ledger.assert_clean(&stores, &[&node.client]).await;
+            oracle.assert_clean(&stores, &[&node.client]).await;
         }
-        saved += ledger.book().saved;
+        saved += oracle.book().saved;
         tokio::task::block_in_place(|| node.stop());
     }
     ready.sort_unstable();
@@ -101,16 +101,16 @@ async fn without_fsync_messages_are_lost() {
         let Some(disk) = needed(Disk::ext4(MEGABYTES).and_then(with_strace)) else {
             return;
         };
-        let ledger = Arc::new(Ledger::default());
+        let oracle = Arc::new(Oracle::default());
         let node = start(without_fsync(&serve(&disk)));
-        let load = Load::start(&ledger, &Nodes::of(&[&node]), busy());
+        let load = Load::start(&oracle, &Nodes::of(&[&node]), busy());
         let switch = disk.switch();
-        ledger.progress(300).await;
+        oracle.progress(300).await;
         switch.off();
         end(node);
         drop(load); // nobody starts the server again
         disk.start_again();
-        let acknowledged = ledger.book().saved;
+        let acknowledged = oracle.book().saved;
         let there = stored(&disk.path().join("data/guestbook.db"));
         saved += acknowledged;
         lost += acknowledged.saturating_sub(there);

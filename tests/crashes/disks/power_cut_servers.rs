@@ -6,7 +6,7 @@
 
 use crate::disks::mount::Disk;
 use crate::disks::power_cut::{EARLIEST, LATEST, busy, end};
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, given, is_long, needed};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, Oracle, given, is_long, needed};
 use guestbook_testkit::pair::{Lists, Pair, Tables};
 use guestbook_testkit::servers::{Postgres, PostgresOptions, Redis, RedisOptions};
 
@@ -36,27 +36,27 @@ async fn own_postgres_keeps_what_was_answered() {
     let Tables::Postgres { server, .. } = &pair.tables else {
         unreachable!()
     };
-    let ledger = Arc::new(Ledger::default());
+    let oracle = Arc::new(Oracle::default());
     let mut node = pair.serve();
     let nodes = Nodes::of(&[&node]);
     let cuts = given("GUESTBOOK_TEST_ROUNDS").unwrap_or(20);
     for _ in 0..cuts {
-        let load = Load::start(&ledger, &nodes, busy());
+        let load = Load::start(&oracle, &nodes, busy());
         let switch = disk.switch();
         tokio::time::sleep(dice.between(EARLIEST, LATEST)).await;
-        let answered = ledger.book().saved;
+        let answered = oracle.book().saved;
         switch.off();
         end(node);
         server.kill().await;
-        ledger.doubt_since(answered);
+        oracle.suspect_since(answered);
         disk.start_again();
         server.start_again().await;
         node = pair.serve();
         nodes.set(0, &node);
         load.finish().await;
-        ledger.assert_clean(&pair, &[&node.client]).await;
+        oracle.assert_clean(&pair, &[&node.client]).await;
     }
-    let saved = ledger.book().saved;
+    let saved = oracle.book().saved;
     println!(
         "figure: power cut under PostgreSQL: {cuts} cuts, {saved} messages acknowledged, 0 lost"
     );

@@ -1,13 +1,13 @@
 //! kill -9 under load, again and again: 32 clients, each process killed 50 to 2,000 ms after it has begun to serve.
 //!
-//! After every twentieth kill the ledger is compared with every store, and new stores are begun. `GUESTBOOK_TEST_SEED`
+//! After every twentieth kill the oracle is compared with every store, and new stores are begun. `GUESTBOOK_TEST_SEED`
 //! repeats a run; `GUESTBOOK_TEST_LONG` makes it ten times as long.
 //!
 //! Defects that it catches when they are put in:
 //! - `PRAGMA journal_mode = MEMORY` (no journal on disk to undo half a commit): "the database file is damaged" after a few kills;
-//! - no mending at the start (`mend_loop` waits for the stop): "the lists never settle: divergent …".
+//! - no mending at the start (`reconcile_loop` waits for the stop): "the lists never mark as synced: divergent …".
 
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, Plan, Talker, rounds, within};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, Oracle, Plan, Talker, rounds, within};
 use guestbook_testkit::pair::Pair;
 use guestbook_testkit::process::{Log, Running};
 use std::sync::Arc;
@@ -89,11 +89,11 @@ async fn come_and_go(mut talker: Talker, over: Arc<AtomicBool>) {
 
 async fn stretch(pair: &Pair, kills: usize, dice: &mut Dice, seen: &mut Seen) {
     let (mut node, _) = ready(pair).await;
-    let (ledger, nodes) = (Arc::new(Ledger::default()), Nodes::of(&[&node]));
+    let (oracle, nodes) = (Arc::new(Oracle::default()), Nodes::of(&[&node]));
     let over = Arc::new(AtomicBool::new(false));
-    let load = Load::start(&ledger, &nodes, plan());
+    let load = Load::start(&oracle, &nodes, plan());
     let others = tokio::spawn(come_and_go(
-        Talker::new(1000, &ledger, &nodes),
+        Talker::new(1000, &oracle, &nodes),
         Arc::clone(&over),
     ));
     for _ in 0..kills {
@@ -105,14 +105,14 @@ async fn stretch(pair: &Pair, kills: usize, dice: &mut Dice, seen: &mut Seen) {
         seen.ready.push(took);
         seen.kills += 1;
     }
-    ledger.progress(100).await;
+    oracle.progress(100).await;
     over.store(true, Ordering::Relaxed);
     others.await.unwrap();
     load.finish().await;
-    seen.listed.push(ledger.until_listed(pair).await);
-    ledger.assert_clean(pair, &[&node.client]).await;
-    seen.saved += ledger.book().saved;
-    seen.unknown += ledger.book().died;
+    seen.listed.push(oracle.until_listed(pair).await);
+    oracle.assert_clean(pair, &[&node.client]).await;
+    seen.saved += oracle.book().saved;
+    seen.unknown += oracle.book().died;
     node.stop();
 }
 

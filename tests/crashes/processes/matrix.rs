@@ -1,11 +1,11 @@
 //! The process is aborted at every place that `src/failpoint/lib.rs` names, on every pair of stores, the first time that the
 //! place is reached and a later time: what was answered as saved is there, whole, once, and every store agrees.
 //!
-//! A defect that it catches when it is put in: no mending at the start (`mend_loop` waits for the stop). The lists of the
-//! first aborted place never settle, and `replay.mid` is never reached ("the process did not end").
+//! A defect that it catches when it is put in: no mending at the start (`reconcile_loop` waits for the stop). The lists of the
+//! first aborted place never mark as synced, and `replay.mid` is never reached ("the process did not end").
 
 use guestbook::failpoint;
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, Plan, Talker};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, Oracle, Plan, Talker};
 use guestbook_testkit::pair::Pair;
 use guestbook_testkit::process::{Running, finish, stderr};
 use std::os::unix::process::ExitStatusExt;
@@ -32,14 +32,14 @@ enum Need {
     /// Lists that are to live longer than they were made for.
     OtherLife,
     /// A start on messages of which the tables do not know that their lists have them.
-    Debts,
+    OutboxEntries,
 }
 
 fn need(place: &str) -> Need {
     match place {
         "schema.mid" | "open.after" => Need::Start,
         "replace.mid" => Need::LostLists,
-        "replay.mid" => Need::Debts,
+        "replay.mid" => Need::OutboxEntries,
         "retime.mid" => Need::OtherLife,
         _ => Need::Load,
     }
@@ -99,12 +99,12 @@ fn abort_in_another_life(pair: &Pair, place: &str) {
 async fn abort_under_load(
     pair: &Pair,
     (place, times): (&str, u64),
-    ledger: &Arc<Ledger>,
+    oracle: &Arc<Oracle>,
 ) -> (Load, JoinHandle<()>, Nodes) {
     let node = started(pair, place, times);
     let nodes = Nodes::of(&[&node]);
-    let load = Load::start(ledger, &nodes, Plan::light());
-    let mut talker = Talker::new(1000, ledger, &nodes);
+    let load = Load::start(oracle, &nodes, Plan::light());
+    let mut talker = Talker::new(1000, oracle, &nodes);
     let others = tokio::spawn(async move {
         for round in 0..8 {
             talker.come_and_go(round).await;
@@ -120,17 +120,17 @@ async fn end_at(
     pair: &Pair,
     place: &str,
     times: u64,
-    ledger: &Arc<Ledger>,
+    oracle: &Arc<Oracle>,
 ) -> Option<(Load, JoinHandle<()>, Nodes)> {
     match need(place) {
         Need::Start => {
             abort_at_start(pair, place, times);
             None
         }
-        Need::Load => Some(abort_under_load(pair, (place, times), ledger).await),
+        Need::Load => Some(abort_under_load(pair, (place, times), oracle).await),
         Need::LostLists => {
             let node = pair.serve();
-            let mut talker = Talker::new(0, ledger, &Nodes::of(&[&node]));
+            let mut talker = Talker::new(0, oracle, &Nodes::of(&[&node]));
             for _ in 0..LONG_LIST / 600 {
                 talker.say_together("talkative", 600, true).await;
             }
@@ -141,14 +141,14 @@ async fn end_at(
         }
         Need::OtherLife => {
             let node = pair.serve();
-            let mut talker = Talker::new(0, ledger, &Nodes::of(&[&node]));
+            let mut talker = Talker::new(0, oracle, &Nodes::of(&[&node]));
             talker.say_together("talkative", 3, true).await;
             node.stop();
             abort_in_another_life(pair, place);
             None
         }
-        Need::Debts => {
-            let at_work = abort_under_load(pair, ("flush.before", 0), ledger).await;
+        Need::OutboxEntries => {
+            let at_work = abort_under_load(pair, ("flush.before", 0), oracle).await;
             pair.empty_lists().await;
             abort_at_start(pair, place, times);
             Some(at_work)
@@ -158,18 +158,18 @@ async fn end_at(
 
 async fn cell(pair: &mut Pair, place: &str, times: u64) {
     pair.renew().await;
-    let ledger = Arc::new(Ledger::default());
-    let at_work = end_at(pair, place, times, &ledger).await;
+    let oracle = Arc::new(Oracle::default());
+    let at_work = end_at(pair, place, times, &oracle).await;
     let node = pair.serve();
     if let Some((load, others, nodes)) = at_work {
         nodes.set(0, &node);
-        ledger.progress(30).await;
+        oracle.progress(30).await;
         others.await.unwrap();
         load.finish().await;
     }
-    let mut talker = Talker::new(2000, &ledger, &Nodes::of(&[&node]));
+    let mut talker = Talker::new(2000, &oracle, &Nodes::of(&[&node]));
     talker.come_and_go(0).await;
-    ledger.assert_clean(pair, &[&node.client]).await;
+    oracle.assert_clean(pair, &[&node.client]).await;
     node.stop();
 }
 

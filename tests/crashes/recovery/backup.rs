@@ -5,9 +5,9 @@
 //! - each step of the copy with a read transaction of its own, so that it begins anew whenever somebody has written: 1.0 to 2.5 s
 //!   instead of 0.2 s under this load, and `phantom 1145`: in the copy is what was sent after the copying had begun.
 
-use crate::recovery::ground::{as_of_now, back_up, fatten, restore};
+use crate::recovery::harness::{as_of_now, back_up, fatten, restore};
 use guestbook_testkit::client::{Client, sequences};
-use guestbook_testkit::oracle::{Ledger, Load, Nodes, OnDisk, Plan};
+use guestbook_testkit::oracle::{Load, Nodes, OnDisk, Oracle, Plan};
 use guestbook_testkit::process::{Place, Running};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -41,7 +41,7 @@ fn full_load() -> Plan {
 }
 
 /// A restored copy against what was answered before the backup began, and against everything that was sent at all.
-async fn assert_of_one_moment(before: &Ledger, all: &Ledger, stores: &OnDisk, client: &Client) {
+async fn assert_of_one_moment(before: &Oracle, all: &Oracle, stores: &OnDisk, client: &Client) {
     before.until_listed(stores).await;
     let found = before.findings(stores, &[client]).await;
     assert_eq!(found.count("lost"), 0, "{found}");
@@ -70,16 +70,16 @@ async fn a_backup_under_full_load_is_of_one_moment_and_has_everything_answered_b
     let (place, other) = (Place::new(), Place::new());
     fatten(&place, BALLAST);
     let node = place.serve();
-    let ledger = Arc::new(Ledger::default());
-    let load = Load::start(&ledger, &Nodes::of(&[&node]), full_load());
-    ledger.progress(1_000).await;
-    let before = as_of_now(&ledger);
+    let oracle = Arc::new(Oracle::default());
+    let load = Load::start(&oracle, &Nodes::of(&[&node]), full_load());
+    oracle.progress(1_000).await;
+    let before = as_of_now(&oracle);
     let (file, began) = (place.path().join("copy.db"), Instant::now());
     let said = back_up(&place, &file);
-    let (took, saved) = (began.elapsed(), ledger.book().saved);
-    ledger.progress(100).await; // the server has not noticed
+    let (took, saved) = (began.elapsed(), oracle.book().saved);
+    oracle.progress(100).await; // the server has not noticed
     let late = place.path().join("late.db");
-    let held = back_up_with_a_halt(&place, &late, &ledger).await;
+    let held = back_up_with_a_halt(&place, &late, &oracle).await;
     load.finish().await;
     let meanwhile = saved - before.book().saved;
     println!(
@@ -89,36 +89,36 @@ async fn a_backup_under_full_load_is_of_one_moment_and_has_everything_answered_b
     );
     assert!(took < LIMIT, "{took:?}");
     assert!(meanwhile > 0, "nobody wrote while it was made");
-    ledger
+    oracle
         .assert_clean(&OnDisk::new(&place, &node), &[&node.client])
         .await;
     node.stop();
     restore(&other, &file);
     let restored = other.serve();
     let stores = OnDisk::new(&other, &restored);
-    assert_of_one_moment(&before, &ledger, &stores, &restored.client).await;
+    assert_of_one_moment(&before, &oracle, &stores, &restored.client).await;
     assert_goes_on(&restored).await;
     restored.stop();
-    crate::recovery::ground::done(other.command(&["verify"]));
+    crate::recovery::harness::done(other.command(&["verify"]));
     assert_has_nothing_of_later(&held, &late).await;
 }
 
-/// A backup whose process is frozen in the middle while others write; what the ledger knew then.
-async fn back_up_with_a_halt(place: &Place, file: &Path, ledger: &Ledger) -> Arc<Ledger> {
+/// A backup whose process is frozen in the middle while others write; what the oracle knew then.
+async fn back_up_with_a_halt(place: &Place, file: &Path, oracle: &Oracle) -> Arc<Oracle> {
     let mut command = place.command(&["backup"]);
     command.arg(file).stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     let id = child.id().to_string();
     let signal = |name| Command::new("kill").args(["-s", name, &id]).status();
     let since = Instant::now();
-    while !crate::recovery::ground::is_begun(file) {
+    while !crate::recovery::harness::is_begun(file) {
         assert!(since.elapsed() < LIMIT, "it never begins");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     signal("STOP").unwrap();
-    let held = as_of_now(ledger);
+    let held = as_of_now(oracle);
     assert!(!file.exists(), "it was not met in the middle");
-    ledger.progress(500).await;
+    oracle.progress(500).await;
     signal("CONT").unwrap();
     let ended = tokio::task::block_in_place(|| child.wait()).unwrap();
     assert_eq!(ended.code(), Some(0));
@@ -126,7 +126,7 @@ async fn back_up_with_a_halt(place: &Place, file: &Path, ledger: &Ledger) -> Arc
 }
 
 /// What was sent after the copy had begun is not in it, or it would have begun anew: under load it could do so for ever.
-async fn assert_has_nothing_of_later(held: &Ledger, file: &Path) {
+async fn assert_has_nothing_of_later(held: &Oracle, file: &Path) {
     let place = Place::new();
     restore(&place, file);
     let restored = place.serve();
@@ -140,7 +140,7 @@ async fn assert_has_nothing_of_later(held: &Ledger, file: &Path) {
 async fn a_backup_is_one_plain_file_and_stays_as_it_is_when_it_is_restored() {
     let place = Place::new();
     let node = place.serve();
-    crate::recovery::ground::converse(&Arc::new(Ledger::default()), &node, 50).await;
+    crate::recovery::harness::converse(&Arc::new(Oracle::default()), &node, 50).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("copy.db");
     back_up(&place, &file);
@@ -162,7 +162,7 @@ async fn a_backup_is_one_plain_file_and_stays_as_it_is_when_it_is_restored() {
     assert_eq!(names, ["copy.db", "of-stopped.db"]);
     let epoch = |place: &Place| {
         let sql = "SELECT value FROM guestbook_meta WHERE key = 'store_epoch'";
-        crate::recovery::ground::done(place.command(&["sql", sql]))
+        crate::recovery::harness::done(place.command(&["sql", sql]))
     };
     assert!(epoch(&one) != epoch(&two) && epoch(&one) != epoch(&place));
 }

@@ -8,8 +8,8 @@
 
 use crate::recovery::damage::{End, Image};
 use crate::recovery::damaged_database::{Outcome, outcome};
-use crate::recovery::ground::ended;
-use guestbook_testkit::oracle::{Dice, Ledger, OnDisk, Row, Stores, rounds};
+use crate::recovery::harness::ended;
+use guestbook_testkit::oracle::{Dice, OnDisk, Oracle, Row, Stores, rounds};
 use guestbook_testkit::process::{Place, stdout};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
@@ -85,15 +85,15 @@ fn strike(place: &Place, rows: &[Row], change: Change, dice: &mut Dice) -> Row {
     row.clone()
 }
 
-/// The ledger sees it, `verify` without a server names the chain, and a server that starts on it does not hide it.
-async fn told(place: &Place, ledger: &Arc<Ledger>, row: &Row) {
+/// The oracle sees it, `verify` without a server names the chain, and a server that starts on it does not hide it.
+async fn told(place: &Place, oracle: &Arc<Oracle>, row: &Row) {
     let output = ended(place.command(&["verify"]));
     let said = stdout(&output);
     assert_eq!(output.status.code(), Some(1), "{row:?}: {said}");
     let line = said.lines().find(|line| line.contains(CHAIN));
     let line = line.unwrap_or_else(|| panic!("the chain is not named of {row:?}: {said}"));
     assert!(line.contains(&row.owner), "{line} is not of {row:?}");
-    assert_eq!(outcome(place, ledger, None).await, Outcome::Told, "{row:?}");
+    assert_eq!(outcome(place, oracle, None).await, Outcome::Told, "{row:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,15 +101,15 @@ async fn a_changed_row_is_told_by_the_chain_of_its_chat() {
     let (mut dice, image) = (Dice::thrown(), Image::of(End::Stopped).await);
     let times = rounds(1, 25);
     for change in Change::ALL.into_iter().cycle().take(4 * times) {
-        let (place, ledger) = image.copy();
+        let (place, oracle) = image.copy();
         let node = place.serve();
         let stores = OnDisk::new(&place, &node);
         let rows = stores.rows().await;
         node.stop();
         let row = strike(&place, &rows, change, &mut dice);
         println!("{change:?}: {row:?}");
-        assert!(ledger.differs(&stores).await, "the ledger does not see it");
-        told(&place, &ledger, &row).await;
+        assert!(oracle.differs(&stores).await, "the ledger does not see it");
+        told(&place, &oracle, &row).await;
     }
     println!(
         "figure: rows changed so that only the chain tells, {times} times each of {:?}: all told",

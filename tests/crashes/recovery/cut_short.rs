@@ -5,7 +5,7 @@
 //!   its bytes, and `verify` of a killed restore says `database disk image is malformed`;
 //! - a second backup that does not heed the lock of the first: `left: (Some(2), Some(2))`, it takes the first one down with it.
 
-use crate::recovery::ground::{fatten, is_begun, partial_of};
+use crate::recovery::harness::{fatten, is_begun, partial_of};
 use guestbook_testkit::oracle::{Dice, rounds};
 use guestbook_testkit::process::{Place, finish};
 use std::path::Path;

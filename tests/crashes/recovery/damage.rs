@@ -1,7 +1,7 @@
 //! A data folder as a server left it, and ways to damage a copy of it.
 
-use crate::recovery::ground::{as_of_now, converse};
-use guestbook_testkit::oracle::{Dice, Ledger, OnDisk};
+use crate::recovery::harness::{as_of_now, converse};
+use guestbook_testkit::oracle::{Dice, OnDisk, Oracle};
 use guestbook_testkit::process::Place;
 use rusqlite::Connection;
 use std::fs::{File, OpenOptions};
@@ -97,33 +97,33 @@ impl Damage {
 /// A folder that a server left, and what it had answered.
 pub(crate) struct Image {
     place: Place,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) oracle: Arc<Oracle>,
 }
 
 impl Image {
     /// Most messages are in the file, for a server has closed it; the last ones are in the write-ahead log if it was killed.
     pub(crate) async fn of(end: End) -> Self {
-        let (place, ledger) = (Place::new(), Arc::new(Ledger::default()));
+        let (place, oracle) = (Place::new(), Arc::new(Oracle::default()));
         let node = place.serve();
-        converse(&ledger, &node, 300).await;
-        ledger
+        converse(&oracle, &node, 300).await;
+        oracle
             .assert_clean(&OnDisk::new(&place, &node), &[&node.client])
             .await;
         node.stop();
         let node = place.serve();
-        converse(&ledger, &node, 60).await;
+        converse(&oracle, &node, 60).await;
         match end {
             End::Stopped => node.stop(),
             End::Killed => node.kill(),
         }
-        Self { place, ledger }
+        Self { place, oracle }
     }
 
-    /// A copy, and a ledger of its own.
-    pub(crate) fn copy(&self) -> (Place, Arc<Ledger>) {
+    /// A copy, and an oracle of its own.
+    pub(crate) fn copy(&self) -> (Place, Arc<Oracle>) {
         let copy = Place::new();
         copy_folder(&self.place.data(), &copy.data());
-        (copy, as_of_now(&self.ledger))
+        (copy, as_of_now(&self.oracle))
     }
 }
 

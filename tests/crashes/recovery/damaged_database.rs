@@ -15,8 +15,8 @@
 //! - a start that throws the write-ahead log away: `silently wrong in round 0: lost 72` of a killed database that nobody damaged.
 
 use crate::recovery::damage::{Damage, End, Image};
-use crate::recovery::ground::ended;
-use guestbook_testkit::oracle::{Dice, Findings, KINDS, Ledger, Nodes, OnDisk, Talker, rounds};
+use crate::recovery::harness::ended;
+use guestbook_testkit::oracle::{Dice, Findings, KINDS, Nodes, OnDisk, Oracle, Talker, rounds};
 use guestbook_testkit::process::{Place, Running, stderr, stdout};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,7 +116,7 @@ fn silent(found: &Findings, damage: Option<Damage>) -> usize {
 /// What came of a damage that was done to a place, or of none of [`Damage`].
 pub(crate) async fn outcome(
     place: &Place,
-    ledger: &Arc<Ledger>,
+    oracle: &Arc<Oracle>,
     damage: Option<Damage>,
 ) -> Outcome {
     let command = place.command(&["--listen", "127.0.0.1:0"]);
@@ -134,22 +134,22 @@ pub(crate) async fn outcome(
         if !verified(place).await {
             return end(node).unwrap_or(Outcome::Told);
         }
-        ledger.until_listed(&stores).await;
-        let found = ledger.findings(&stores, &[&node.client]).await;
+        oracle.until_listed(&stores).await;
+        let found = oracle.findings(&stores, &[&node.client]).await;
         assert_eq!(
             silent(&found, damage),
             0,
             "silently wrong in round {round}: {found}"
         );
-        let mut talker = Talker::new(900 + round, ledger, &Nodes::of(&[&node]));
+        let mut talker = Talker::new(900 + round, oracle, &Nodes::of(&[&node]));
         for guest in ["guest-0", "guest-1", "guest-2", "someone-new"] {
             talker.say(guest, true).await;
         }
-        if !ledger.book().wrong.is_empty() {
+        if !oracle.book().wrong.is_empty() {
             return end(node).unwrap_or(Outcome::Told); // the answer was an error
         }
     }
-    let found = ledger.findings(&stores, &[]).await;
+    let found = oracle.findings(&stores, &[]).await;
     end(node).unwrap_or(match found.count("lost") {
         0 => Outcome::Whole,
         _ => Outcome::Earlier,
@@ -160,10 +160,10 @@ async fn never_silently_wrong(end: End, damages: &[Damage], count: usize) {
     let (mut dice, image) = (Dice::thrown(), Image::of(end).await);
     let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
     for damage in damages.iter().copied().cycle().take(count) {
-        let (place, ledger) = image.copy();
+        let (place, oracle) = image.copy();
         let what = damage.strike(&place.data(), &mut dice);
         println!("{end:?}: {damage:?}: {what}");
-        let outcome = outcome(&place, &ledger, Some(damage)).await;
+        let outcome = outcome(&place, &oracle, Some(damage)).await;
         println!("    {outcome:?}");
         *counts.entry(outcome).or_default() += 1;
     }
@@ -183,6 +183,6 @@ async fn a_killed_database_that_is_damaged_is_never_silently_wrong() {
 /// The control: without damage nothing is lost, refused or told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_database_that_is_not_damaged_is_whole() {
-    let (place, ledger) = Image::of(End::Killed).await.copy();
-    assert_eq!(outcome(&place, &ledger, None).await, Outcome::Whole);
+    let (place, oracle) = Image::of(End::Killed).await.copy();
+    assert_eq!(outcome(&place, &oracle, None).await, Outcome::Whole);
 }

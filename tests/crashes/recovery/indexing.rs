@@ -1,16 +1,16 @@
 //! The process is killed while the search index is made, and while vectors are computed anew: nothing is lost, both go on, and a
 //! search says in how much it looked.
 
-use crate::recovery::ground::done;
+use crate::recovery::harness::done;
 use guestbook_testkit::client::{Client, chat, said};
-use guestbook_testkit::oracle::{Dice, Ledger, Load, Nodes, OnDisk, Plan, rounds};
+use guestbook_testkit::oracle::{Dice, Load, Nodes, OnDisk, Oracle, Plan, rounds};
 use guestbook_testkit::process::{Place, Running};
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Enough that a walk and a recomputation take a while.
+/// Enough that a full scan and a recomputation take a while.
 const MESSAGES: u64 = 6_000;
 const PER_REQUEST: u64 = 1_000;
 const FILLERS: u64 = 50;
@@ -76,7 +76,7 @@ fn plan() -> Plan {
     }
 }
 
-async fn forget_what_the_ledger_does_not_know(client: &Client) {
+async fn forget_what_the_oracle_does_not_know(client: &Client) {
     for number in 0..FILLERS {
         client.delete(&chat(&format!("filler-{number}"))).await.ok();
     }
@@ -86,18 +86,18 @@ async fn forget_what_the_ledger_does_not_know(client: &Client) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_while_the_index_is_made_loses_nothing() {
     let (place, mut dice) = (Place::new(), Dice::thrown());
-    let ledger = Arc::new(Ledger::default());
+    let oracle = Arc::new(Oracle::default());
     let mut node = serve(&place);
     fill(&node.client).await;
     let nodes = Nodes::of(&[&node]);
-    let load = Load::start(&ledger, &nodes, plan());
+    let load = Load::start(&oracle, &nodes, plan());
     for _ in 0..rounds(5, 50) {
         tokio::time::sleep(dice.between(Duration::ZERO, Duration::from_millis(300))).await;
         tokio::task::block_in_place(|| node.kill());
         node = serve(&place);
         nodes.set(0, &node);
     }
-    ledger.progress(100).await;
+    oracle.progress(100).await;
     load.finish().await;
     let there = complete(&node.client).await;
     let vectors = count(&place, "SELECT count(*) FROM cache_embeddings");
@@ -113,9 +113,9 @@ async fn a_kill_while_the_index_is_made_loses_nothing() {
         answer["hits"][0]["content"],
         "a green crocodile plays the violin"
     );
-    forget_what_the_ledger_does_not_know(&node.client).await;
-    ledger.until_listed(&OnDisk::new(&place, &node)).await;
-    ledger
+    forget_what_the_oracle_does_not_know(&node.client).await;
+    oracle.until_listed(&OnDisk::new(&place, &node)).await;
+    oracle
         .assert_clean(&OnDisk::new(&place, &node), &[&node.client])
         .await;
     tokio::task::block_in_place(|| node.stop());

@@ -1,11 +1,11 @@
-//! What is left when the tables are damaged, lost or brought back: the real binary, real files, and the one ledger of what was
+//! What is left when the tables are damaged, lost or brought back: the real binary, real files, and the one oracle of what was
 //! answered.
 //!
 //! `GUESTBOOK_TEST_SEED` repeats a run, `GUESTBOOK_TEST_LONG` makes it long.
 
 #![allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 
-mod ground;
+mod harness;
 
 mod backup;
 mod changed_rows;

@@ -1,13 +1,13 @@
 //! Tables that are brought back beside lists that know more, or other things, than they do: the lists are rebuilt.
 //!
 //! Defects put in, and what was printed (each was taken out again):
-//! - the restored database keeps its epoch: `the lists never settle: … divergent 3`, in sled and in Redis. The lists are as long as
+//! - the restored database keeps its epoch: `the lists never mark as synced: … divergent 3`, in sled and in Redis. The lists are as long as
 //!   the tables, and nobody else would notice that they say something else;
 //! - it keeps the incarnation of the lists that it knew: `divergent 1` in Redis, and `verify` finds the same in sled: the list of a
 //!   guest that the restored tables do not know.
 
-use crate::recovery::ground::{as_of_now, back_up, converse, restore};
-use guestbook_testkit::oracle::{Ledger, Nodes, Stores, Talker};
+use crate::recovery::harness::{as_of_now, back_up, converse, restore};
+use guestbook_testkit::oracle::{Nodes, Oracle, Stores, Talker};
 use guestbook_testkit::pair::Pair;
 use guestbook_testkit::process::{Place, Running};
 use std::path::Path;
@@ -44,9 +44,9 @@ async fn newer_lists_are_rebuilt(mut pair: Pair, meanwhile: Meanwhile) {
     let lists = tempfile::tempdir().unwrap();
     let lists = lists.path().join("lists");
     let node = serve(&pair, &lists);
-    let ledger = Arc::new(Ledger::default());
-    converse(&ledger, &node, 200).await;
-    ledger.assert_clean(&pair, &[&node.client]).await;
+    let oracle = Arc::new(Oracle::default());
+    converse(&oracle, &node, 200).await;
+    oracle.assert_clean(&pair, &[&node.client]).await;
     let file = pair.place.path().join("copy.db");
     back_up(&pair.place, &file);
     // The lists go on; the backup does not.
@@ -58,11 +58,11 @@ async fn newer_lists_are_rebuilt(mut pair: Pair, meanwhile: Meanwhile) {
     stop(node);
     let old = std::mem::replace(&mut pair.place, Place::new());
     restore(&pair.place, &file);
-    let ledger = as_of_now(&ledger);
+    let oracle = as_of_now(&oracle);
     if meanwhile == Meanwhile::AsManyMessages {
         let arguments = ["--listen", "127.0.0.1:0", "--cache-url", "memory:"];
         let node = pair.start(pair.place.command(&arguments));
-        let mut talker = Talker::new(900, &ledger, &Nodes::of(&[&node]));
+        let mut talker = Talker::new(900, &oracle, &Nodes::of(&[&node]));
         for guest in GUESTS {
             for _ in 0..NEWER {
                 talker.say(guest, true).await;
@@ -71,16 +71,16 @@ async fn newer_lists_are_rebuilt(mut pair: Pair, meanwhile: Meanwhile) {
         stop(node);
     }
     let node = serve(&pair, &lists);
-    let took = ledger.until_listed(&pair).await;
-    ledger.assert_clean(&pair, &[&node.client]).await;
+    let took = oracle.until_listed(&pair).await;
+    oracle.assert_clean(&pair, &[&node.client]).await;
     println!(
         "figure: lists of a newer history ({}, {meanwhile:?}) are what the tables say after {took:.2?}",
         pair.list_store()
     );
     let late = node.client.get("/v1/guest/session/late").await;
     assert_eq!(late.status, 404, "{}", late.text());
-    converse(&ledger, &node, 100).await;
-    ledger.assert_clean(&pair, &[&node.client]).await;
+    converse(&oracle, &node, 100).await;
+    oracle.assert_clean(&pair, &[&node.client]).await;
     stop(node);
     drop(old);
 }

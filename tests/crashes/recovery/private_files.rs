@@ -1,7 +1,7 @@
 //! Files that hold what guests said: only their owner may read them, whatever folder they are in, and nobody who can write
 //! that folder can have them written elsewhere.
 
-use crate::recovery::ground::{back_up, ended, fatten, is_begun, partial_of, restore};
+use crate::recovery::harness::{back_up, ended, fatten, is_begun, partial_of, restore};
 use guestbook_testkit::process::{Place, stderr};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -5,7 +5,7 @@
 //!   backup is written through it or over it;
 //! - only the database is looked for before a restore, not its `-wal` and `-shm`: `left: Some(0), right: Some(2)`.
 
-use crate::recovery::ground::{back_up, ended, fatten, restore};
+use crate::recovery::harness::{back_up, ended, fatten, restore};
 use guestbook_testkit::process::{Place, guestbook, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::Command;

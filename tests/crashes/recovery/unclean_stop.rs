@@ -8,7 +8,7 @@
 //!   in when it closed, and nothing tells of the damage any more.
 
 use crate::recovery::damage::{PAGE, page_of, write};
-use crate::recovery::ground::{back_up, fatten, restore};
+use crate::recovery::harness::{back_up, fatten, restore};
 use guestbook_testkit::oracle::Dice;
 use guestbook_testkit::process::{Place, Running};
 use std::process::ExitStatus;

@@ -1,7 +1,7 @@
 //! Which file is it? One process writes a database, whatever its path is called; and once its path leads elsewhere, nothing
 //! more is acknowledged.
 
-use crate::recovery::ground::ended;
+use crate::recovery::harness::ended;
 use guestbook_testkit::client::{Answer, said};
 use guestbook_testkit::oracle::needed;
 use guestbook_testkit::process::{Place, Running, guestbook, stderr};
@@ -325,7 +325,7 @@ async fn a_server_whose_place_another_has_leaves_the_others_files_alone() {
     let second = serve(&place);
     assert_eq!(second.client.history("g2").await.len(), 2);
     second.stop();
-    crate::recovery::ground::done(place.command(&["verify"]));
+    crate::recovery::harness::done(place.command(&["verify"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! The process is killed while the index over words is filled: the next start goes on, and in the end every message is in it once.
 
-use crate::recovery::ground::done;
+use crate::recovery::harness::done;
 use guestbook_testkit::client::Client;
 use guestbook_testkit::process::{Place, Running};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@
 //! /v1/verify []"), `Basic` taken for `Bearer`, the first of two headers believed, and another answer for a wrong key than for
 //! none ("another answer"). A route added to the router beside the table is refused by tests/tidy.
 
-use guestbook::http::{Access, HttpSettings, routes};
+use guestbook::http::{HttpSettings, RouteAccess, routes};
 use guestbook_testkit::http_harness::client::{Answer, Client};
 use guestbook_testkit::http_harness::server::{Plan, Site};
 use reqwest::header::HeaderValue;
@@ -62,13 +62,13 @@ const METHODS: [&str; 9] = [
 const UNKNOWN: [&str; 5] = ["/", "/v1", "/v1/nothing", "/v1/guest/chat/", "/healthy"];
 
 /// Every path, its segments filled in, with the methods it has and who may use it.
-pub(crate) fn paths() -> BTreeMap<String, (Vec<String>, Access)> {
+pub(crate) fn paths() -> BTreeMap<String, (Vec<String>, RouteAccess)> {
     let segments = [
         ("{guest_id}", "g1"),
         ("{user_id}", "u1"),
         ("{id}", "0192f0c1-2345-7000-8000-0123456789ab"),
     ];
-    let mut paths: BTreeMap<String, (Vec<String>, Access)> = BTreeMap::new();
+    let mut paths: BTreeMap<String, (Vec<String>, RouteAccess)> = BTreeMap::new();
     for route in routes() {
         let path = segments
             .iter()
@@ -147,8 +147,8 @@ pub(crate) async fn every_cell_but_that_of_the_right_key_has_one_and_the_same_40
         for method in METHODS {
             cells += WRONG.len();
             match access {
-                Access::Guarded => assert_refused(site, method, &path, &mut first).await,
-                Access::Open => assert_open(site, method, &path).await,
+                RouteAccess::Guarded => assert_refused(site, method, &path, &mut first).await,
+                RouteAccess::Open => assert_open(site, method, &path).await,
             }
         }
     }
@@ -180,7 +180,7 @@ async fn assert_open(site: &Site, method: &str, path: &str) {
 pub(crate) async fn only_health_and_readiness_are_open(_: &Site) {
     let open: Vec<_> = paths()
         .into_iter()
-        .filter(|(_, (_, access))| *access == Access::Open)
+        .filter(|(_, (_, access))| *access == RouteAccess::Open)
         .collect();
     let open: Vec<_> = open.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(open, ["/health", "/readyz"]);

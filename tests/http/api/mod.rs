@@ -6,11 +6,12 @@
 #![allow(clippy::unwrap_used)] // a test may fail
 
 mod auth;
-mod bodies;
+mod body_budget;
 mod crowd;
+mod drain;
 mod entity_tags;
 mod erase;
-mod everything;
+mod global_search;
 mod guest_batch;
 mod ids;
 mod input;
@@ -27,7 +28,6 @@ mod saved;
 mod search;
 mod session;
 mod streaming;
-mod unread;
 
 /// One test for each law.
 macro_rules! tests {
@@ -86,7 +86,7 @@ macro_rules! contract {
                     a_percent_encoded_guest_id_is_the_same_guest,
                     the_case_of_a_guest_id_is_kept,
                 }
-                bodies with guestbook_testkit::http_harness::server::Plan::default {
+                body_budget with guestbook_testkit::http_harness::server::Plan::default {
                     malformed_json_is_a_400,
                     a_malformed_array_of_messages_is_a_400,
                     a_body_that_is_not_utf_8_is_a_400,
@@ -235,7 +235,7 @@ macro_rules! contract {
                     a_guest_begins_anew_after_a_migration,
                     deleting_the_guest_spares_what_has_become_a_users,
                 }
-                everything with guestbook_testkit::http_harness::server::Plan::default {
+                global_search with guestbook_testkit::http_harness::server::Plan::default {
                     the_nearest_message_of_all_guests_comes_first,
                     what_was_answered_as_saved_is_found_at_once,
                     a_deleted_message_is_not_found_any_more,
@@ -254,7 +254,7 @@ macro_rules! contract {
                     a_lost_list_is_told_with_guest_and_reason_and_looking_mends_nothing,
                     a_repair_mends_a_lost_list_and_says_so,
                     a_repair_of_what_is_well_does_nothing,
-                    a_lapsed_list_is_no_difference,
+                    a_expired_list_is_no_difference,
                     verification_is_well_while_messages_come_in,
                     health_is_of_the_process,
                     readiness_names_each_backend,
@@ -291,7 +291,7 @@ macro_rules! contract {
                     an_unknown_route_is_a_404_for_who_has_the_key,
                     nothing_is_stored_or_read_without_the_key,
                 }
-                unread with guestbook_testkit::http_harness::server::Plan::default {
+                drain with guestbook_testkit::http_harness::server::Plan::default {
                     a_connection_goes_on_behind_a_refusal_or_says_that_it_ends,
                     whoever_sends_all_of_a_body_that_is_too_large_hears_why,
                 }
@@ -335,7 +335,7 @@ macro_rules! contract {
             mod worded {
                 tests! {
                     $pair;
-                    everything with crate::api::everything::with_words {
+                    global_search with crate::api::global_search::with_words {
                         words_are_found_in_what_all_guests_said,
                         deleted_words_are_not_found_any_more,
                     }
@@ -344,7 +344,7 @@ macro_rules! contract {
             mod limits {
                 tests! {
                     $pair;
-                    bodies with crate::api::bodies::small_bodies {
+                    body_budget with crate::api::body_budget::small_bodies {
                     a_body_over_the_limit_is_a_413_and_one_of_it_is_taken,
                     a_chunked_body_over_the_limit_is_a_413,
                     }

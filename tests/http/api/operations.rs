@@ -27,7 +27,7 @@ fn names(report: &Value) -> Vec<&str> {
 
 async fn lose_the_list(site: &Site, guest: &str) {
     // What is in flight is noted first, so that the loss is a loss and not a message on its way.
-    site.service.settle().await.unwrap();
+    site.service.mark_synced().await.unwrap();
     let guest = GuestId::parse(guest).unwrap();
     site.service
         .parts()
@@ -161,9 +161,9 @@ pub(crate) async fn a_repair_of_what_is_well_does_nothing(site: &Site) {
     }
 }
 
-pub(crate) async fn a_lapsed_list_is_no_difference(site: &Site) {
+pub(crate) async fn a_expired_list_is_no_difference(site: &Site) {
     site.client.say("g1", "one").await;
-    site.service.settle().await.unwrap();
+    site.service.mark_synced().await.unwrap();
     site.clock
         .advance(guestbook_testkit::http_harness::server::TTL);
     let report = site.client.verify(None).await;

@@ -47,7 +47,7 @@ async fn usage_is_counted_for_every_guest_id_of_the_contract() {
 async fn every_message_has_its_mapping_and_it_is_synced_once_the_list_has_it() {
     let site = open().await;
     let answer = site.client.say("g1", "one").await;
-    site.service.settle().await.unwrap();
+    site.service.mark_synced().await.unwrap();
     let mapping = row(&site, "SELECT * FROM cache_content_mapping");
     assert_eq!(mapping["cache_id"], answer["message_id"]);
     let expected = [
@@ -130,7 +130,7 @@ async fn there_is_one_row_of_metrics_per_utc_hour() {
 async fn reading_writes_no_transaction_of_its_own() {
     let site = open().await;
     site.client.say("g1", "one").await;
-    site.service.settle().await.unwrap();
+    site.service.mark_synced().await.unwrap();
     // The file's change counter, as another connection sees it.
     let reader = rusqlite::Connection::open(site.file()).unwrap();
     let version = || -> i64 {

@@ -61,7 +61,7 @@ async fn two_guests(site: &Site) {
 async fn every_counter_of_every_guest_is_summed_into_the_users() {
     let site = open().await;
     two_guests(&site).await;
-    site.service.settle().await.unwrap();
+    site.service.mark_synced().await.unwrap();
     let (one, two) = (usage(&site, "g1"), usage(&site, "g2"));
     migrate(&site, "g1").await.ok();
     migrate(&site, "g2").await.ok();

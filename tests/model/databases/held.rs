@@ -3,16 +3,16 @@
 
 use guestbook::core::Timestamp;
 use guestbook::storage::Chats;
-use guestbook::storage::database::{ChatKey, History, Page};
+use guestbook::storage::database::{ChatKey, History, PageRange};
 
 /// Pages that are held at most; the oldest go first.
 const MOST: usize = 12;
 
 #[derive(Default)]
-pub(crate) struct Held(Vec<(ChatKey, Page, History)>);
+pub(crate) struct Held(Vec<(ChatKey, PageRange, History)>);
 
 impl Held {
-    pub(crate) fn hold(&mut self, key: &ChatKey, page: Page, read: &History) {
+    pub(crate) fn hold(&mut self, key: &ChatKey, page: PageRange, read: &History) {
         if self.0.len() == MOST {
             self.0.remove(0);
         }

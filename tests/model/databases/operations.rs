@@ -2,11 +2,12 @@
 //! sides give them different ids.
 
 use guestbook::core::{
-    Budget, ClientId, Content, GuestId, MessageId, Metadata, ModelId, NewMessage, OwnerId, Role,
-    SearchText, Timestamp, Vector, Words,
+    ClientId, Content, ContextBudget, GuestId, MessageId, Metadata, ModelId, NewMessage, OwnerId,
+    Role, SearchText, Timestamp, Vector, Words,
 };
 use guestbook::storage::database::{
-    Embedding, Entry, Group, PageStart, SearchScope, Sought, Tally, VectorOutcome, VectorUpdate,
+    CounterDeltas, Embedding, Entry, Group, PageStart, SearchQuery, SearchScope, VectorOutcome,
+    VectorUpdate,
 };
 use guestbook_testkit::random::Random;
 use std::time::Duration;
@@ -34,8 +35,8 @@ const DIMENSION: usize = 8;
 pub(crate) enum Operation {
     Record {
         groups: Vec<Group>,
-        settled: Option<(usize, u64)>,
-        tally: Tally,
+        synced_ranges: Option<(usize, u64)>,
+        deltas: CounterDeltas,
     },
     History(GuestId, PageStart, usize),
     HistoryById(usize, PageStart, usize),
@@ -46,16 +47,16 @@ pub(crate) enum Operation {
     Expire,
     Lapse,
     /// The messages of a conversation below a sequence.
-    Settle(usize, u64, Tally),
+    Settle(usize, u64, CounterDeltas),
     PayRemoval(GuestId),
-    Debts,
+    OutboxEntries,
     ListRow(GuestId),
     ListRows(Option<usize>, usize),
     Pending(Option<MessageId>, usize),
     Missing(ModelId, Option<MessageId>, usize),
     Update(ModelId, Vec<VectorUpdate>),
-    Search(SearchScope, Sought, usize),
-    Context(GuestId, Budget, Option<(ModelId, Vector)>),
+    Search(SearchScope, SearchQuery, usize),
+    Context(GuestId, ContextBudget, Option<(ModelId, Vector)>),
     UsageAudit(OwnerId),
     Metrics,
     /// Sets everything derived of a conversation to what its messages say.
@@ -99,9 +100,9 @@ impl Generator {
             56..57 => Operation::MigrationFailed(self.guest(), self.user()),
             57..60 => Operation::Expire,
             60..63 => Operation::Lapse,
-            63..70 => Operation::Settle(self.conversation(), self.sequence(), self.tally()),
+            63..70 => Operation::Settle(self.conversation(), self.sequence(), self.deltas()),
             70..72 => Operation::PayRemoval(self.guest()),
-            72..75 => Operation::Debts,
+            72..75 => Operation::OutboxEntries,
             75..77 => Operation::ListRow(self.guest()),
             77..80 => Operation::ListRows(self.after(), self.limit()),
             80..82 => Operation::Pending(self.after_message(), self.limit()),
@@ -141,12 +142,12 @@ impl Generator {
         if self.random.chance(2) && !self.said.is_empty() {
             groups.push(self.unannounced_repetition());
         }
-        let settled = self.random.chance(30);
-        let settled = settled.then(|| (self.conversation(), self.sequence()));
+        let synced_ranges = self.random.chance(30);
+        let synced_ranges = synced_ranges.then(|| (self.conversation(), self.sequence()));
         Operation::Record {
             groups,
-            settled,
-            tally: self.tally(),
+            synced_ranges,
+            deltas: self.deltas(),
         }
     }
 
@@ -254,16 +255,16 @@ impl Generator {
         vector(self.random.below(100) as u8)
     }
 
-    fn tally(&mut self) -> Tally {
+    fn deltas(&mut self) -> CounterDeltas {
         match self.random.chance(30) {
-            true => Tally {
+            true => CounterDeltas {
                 hits: self.random.below(5) as u64,
                 misses: self.random.below(5) as u64,
                 timed: self.random.below(5) as u64,
                 timed_ms: self.random.below(100) as f64,
                 owners: Vec::new(),
             },
-            false => Tally::default(),
+            false => CounterDeltas::default(),
         }
     }
 
@@ -284,21 +285,21 @@ impl Generator {
         }
     }
 
-    fn sought(&mut self) -> Sought {
+    fn sought(&mut self) -> SearchQuery {
         if self.random.chance(40) {
             let text = SearchText::parse("q", self.random.one_of(&SOUGHT)).unwrap();
-            return Sought::Text(Words::of("q", &text).unwrap());
+            return SearchQuery::Text(Words::of("q", &text).unwrap());
         }
-        Sought::Meaning {
+        SearchQuery::Meaning {
             model: self.model(),
             vector: self.vector(),
         }
     }
 
-    fn budget(&mut self) -> Budget {
+    fn budget(&mut self) -> ContextBudget {
         let recent = self.random.chance(60);
         let recent = recent.then(|| self.random.below(6) as u64);
-        Budget::new(1 + self.random.below(40) as u64, recent).unwrap()
+        ContextBudget::new(1 + self.random.below(40) as u64, recent).unwrap()
     }
 
     fn about(&mut self) -> Option<(ModelId, Vector)> {

@@ -12,8 +12,8 @@ use guestbook::core::{
 };
 use guestbook::storage::Stores;
 use guestbook::storage::database::{
-    AuditScope, Batch, ChatKey, Dossier, Group, History, ListDebt, ListRow, Outcome, Page,
-    PageStart, Repair, Settled, Tally, Unembedded, UsageAudit,
+    AuditScope, Batch, ChatKey, ConversationAudit, CounterDeltas, Group, History, ListRow,
+    OutboxEntry, Outcome, PageRange, PageStart, Repair, SyncedRange, Unembedded, UsageAudit,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -84,16 +84,16 @@ impl Side {
         match operation.clone() {
             Operation::Record {
                 groups,
-                settled,
-                tally,
-            } => self.record(groups, settled, tally, at).await,
+                synced_ranges,
+                deltas,
+            } => self.record(groups, synced_ranges, deltas, at).await,
             Operation::History(guest, from, limit) => {
                 let key = ChatKey::Guest(guest);
-                self.history(&key, Page { limit, from }, at).await
+                self.history(&key, PageRange { limit, from }, at).await
             }
             Operation::HistoryById(n, from, limit) => {
                 let key = ChatKey::Conversation(self.id(n));
-                self.history(&key, Page { limit, from }, at).await
+                self.history(&key, PageRange { limit, from }, at).await
             }
             Operation::Conversations(owner, before, limit) => {
                 let before = before.map(|n| self.id(n));
@@ -138,12 +138,12 @@ impl Side {
         let database = self.database.clone();
         match operation {
             Operation::Lapse => text(database.outbox.lapse(at, ALL).await.map_err(kind)),
-            Operation::Settle(n, next, tally) => {
-                let settled = self.settled(n, next).await;
+            Operation::Settle(n, next, deltas) => {
+                let synced_ranges = self.synced_ranges(n, next).await;
                 text(
                     database
                         .outbox
-                        .settle(settled, tally, at)
+                        .mark_synced(synced_ranges, deltas, at)
                         .await
                         .map_err(kind),
                 )
@@ -151,11 +151,11 @@ impl Side {
             Operation::PayRemoval(guest) => text(
                 database
                     .outbox
-                    .removals_settled(vec![guest])
+                    .removals_done(vec![guest])
                     .await
                     .map_err(kind),
             ),
-            Operation::Debts => self.debts(at).await,
+            Operation::OutboxEntries => self.outbox_entries(at).await,
             Operation::ListRow(guest) => self.list_row(&guest, at).await,
             Operation::ListRows(after, limit) => {
                 let after = after.map(|n| self.id(n));
@@ -199,19 +199,19 @@ impl Side {
     async fn record(
         &mut self,
         groups: Vec<Group>,
-        settled: Option<(usize, u64)>,
-        tally: Tally,
+        synced_ranges: Option<(usize, u64)>,
+        deltas: CounterDeltas,
         at: Timestamp,
     ) -> String {
-        let settled = match settled {
-            Some((n, next)) => self.settled(n, next).await,
+        let synced_ranges = match synced_ranges {
+            Some((n, next)) => self.synced_ranges(n, next).await,
             None => Vec::new(),
         };
         let batch = Batch {
             at,
             groups,
-            settled,
-            tally,
+            synced_ranges,
+            deltas,
         };
         let outcomes = self.database.chats.record(Arc::new(batch)).await;
         let outcomes = outcomes.map(|all| self.each(all, Self::outcome));
@@ -219,20 +219,23 @@ impl Side {
     }
 
     /// The first messages of a conversation, as written to its list.
-    async fn settled(&mut self, n: usize, next: u64) -> Vec<Settled> {
-        let Some(dossier) = self.dossier(n).await else {
+    async fn synced_ranges(&mut self, n: usize, next: u64) -> Vec<SyncedRange> {
+        let Some(conversation_audit) = self.conversation_audit(n).await else {
             return Vec::new();
         };
-        let messages = dossier.messages.iter().filter(|m| m.sequence < next);
+        let messages = conversation_audit
+            .messages
+            .iter()
+            .filter(|m| m.sequence < next);
         let messages: Vec<MessageId> = messages.map(|m| m.id).collect();
-        vec![Settled {
-            conversation: dossier.conversation.id,
+        vec![SyncedRange {
+            conversation: conversation_audit.conversation.id,
             next: messages.len() as u64,
             messages,
         }]
     }
 
-    async fn history(&mut self, key: &ChatKey, page: Page, now: Timestamp) -> String {
+    async fn history(&mut self, key: &ChatKey, page: PageRange, now: Timestamp) -> String {
         let history = self.database.chats.history(key, page, now).await;
         if let Ok(Some(read)) = &history {
             self.held.hold(key, page, read);
@@ -245,21 +248,21 @@ impl Side {
         text(history.map(|found| found.map(known)).map_err(kind))
     }
 
-    async fn debts(&mut self, now: Timestamp) -> String {
-        let debts = self
+    async fn outbox_entries(&mut self, now: Timestamp) -> String {
+        let outbox_entries = self
             .database
             .outbox
-            .list_debts(None, now, ALL)
+            .outbox_entries(None, now, ALL)
             .await
             .unwrap();
         let (mut gone, mut behind) = (Vec::new(), Vec::new());
-        for debt in debts {
-            match debt {
-                ListDebt::Gone(guest) => {
+        for outbox_entry in outbox_entries {
+            match outbox_entry {
+                OutboxEntry::Gone(guest) => {
                     assert!(behind.is_empty(), "removals come first");
                     gone.push(guest);
                 }
-                ListDebt::Behind(row) => behind.push(self.row(row)),
+                OutboxEntry::Behind(row) => behind.push(self.row(row)),
             }
         }
         gone.sort();
@@ -272,31 +275,43 @@ impl Side {
     }
 
     async fn repair_chat(&mut self, n: usize, at: Timestamp) -> String {
-        let Some(dossier) = self.dossier(n).await else {
+        let Some(conversation_audit) = self.conversation_audit(n).await else {
             return "no conversation yet".into();
         };
-        let conversation = dossier.conversation.id;
-        let tokens = dossier.messages.iter().map(|m| m.found_tokens).sum();
+        let conversation = conversation_audit.conversation.id;
+        let tokens = conversation_audit
+            .messages
+            .iter()
+            .map(|m| m.found_tokens)
+            .sum();
         let mut repairs = vec![Repair::Counters {
             conversation,
-            hash: dossier.conversation.hash.clone(),
-            message_count: dossier.messages.len() as u64,
+            hash: conversation_audit.conversation.hash.clone(),
+            message_count: conversation_audit.messages.len() as u64,
             total_tokens: tokens,
         }];
-        if dossier.conversation.platform == Platform::Guest {
-            let created = dossier.messages.iter().map(|m| (m.sequence, m.created_at));
+        if conversation_audit.conversation.platform == Platform::Guest {
+            let created = conversation_audit
+                .messages
+                .iter()
+                .map(|m| (m.sequence, m.created_at));
             let window = window_of(created, Ttl(crate::databases::HOUR)).filter(|w| w.is_live(at));
             repairs.push(Repair::Window {
                 conversation,
-                hash: dossier.conversation.hash.clone(),
+                hash: conversation_audit.conversation.hash.clone(),
                 window,
             });
             let in_window = |sequence| window.is_some_and(|w| w.from <= sequence);
-            repairs.extend(dossier.messages.iter().map(|message| Repair::Mapping {
-                message: message.id,
-                owner: dossier.conversation.owner.clone(),
-                is_synced: in_window(message.sequence),
-            }));
+            repairs.extend(
+                conversation_audit
+                    .messages
+                    .iter()
+                    .map(|message| Repair::Mapping {
+                        message: message.id,
+                        owner: conversation_audit.conversation.owner.clone(),
+                        is_synced: in_window(message.sequence),
+                    }),
+            );
         }
         text(self.database.audit.repair(repairs, at).await.map_err(kind))
     }
@@ -314,8 +329,8 @@ impl Side {
 
     /// Everything that can be read, a text for each thing, after checking that it agrees with itself.
     pub(crate) async fn inspect(&mut self, now: Timestamp) -> Vec<String> {
-        let mut found = vec![self.debts(now).await];
-        let page = Page {
+        let mut found = vec![self.outbox_entries(now).await];
+        let page = PageRange {
             limit: ALL,
             from: PageStart::At(0),
         };
@@ -330,10 +345,14 @@ impl Side {
             .await
             .unwrap();
         found.push(text(self.each(rows, Self::row)));
-        for dossier in self.dossiers().await {
-            assert_sound(&dossier);
-            let conversation = self.conversation(dossier.conversation);
-            found.push(text((conversation, dossier.window, dossier.messages)));
+        for conversation_audit in self.conversation_audits().await {
+            assert_sound(&conversation_audit);
+            let conversation = self.conversation(conversation_audit.conversation);
+            found.push(text((
+                conversation,
+                conversation_audit.window,
+                conversation_audit.messages,
+            )));
         }
         found.push(text(self.usage_audits().await));
         let metrics = self.database.audit.metrics_audit().await.unwrap();
@@ -355,12 +374,17 @@ impl Side {
     }
 
     /// Page by page, each of a few messages.
-    async fn dossiers(&mut self) -> Vec<Dossier> {
+    async fn conversation_audits(&mut self) -> Vec<ConversationAudit> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let scope = AuditScope::AllAfter(after);
-            let page = self.database.audit.dossiers(scope, 7).await.unwrap();
-            all.extend(page.dossiers);
+            let page = self
+                .database
+                .audit
+                .conversation_audits(scope, 7)
+                .await
+                .unwrap();
+            all.extend(page.conversation_audits);
             after = page.next;
             if after.is_none() {
                 return all;
@@ -384,10 +408,15 @@ impl Side {
         }
     }
 
-    async fn dossier(&mut self, n: usize) -> Option<Dossier> {
+    async fn conversation_audit(&mut self, n: usize) -> Option<ConversationAudit> {
         let scope = AuditScope::Conversation(self.id(n));
-        let page = self.database.audit.dossiers(scope, ALL).await.unwrap();
-        page.dossiers.into_iter().next()
+        let page = self
+            .database
+            .audit
+            .conversation_audits(scope, ALL)
+            .await
+            .unwrap();
+        page.conversation_audits.into_iter().next()
     }
 
     /// The id this side gave to a conversation.

@@ -1,7 +1,7 @@
 //! Where the stores of a sequence are, so that they can be opened again.
 
 use guestbook::core::error::Result;
-use guestbook::open::{self, Access, CacheUrl, DatabaseUrl, Purpose};
+use guestbook::open::{self, CacheUrl, DatabaseUrl, OpenMode, OpenOptions};
 use guestbook::storage::database::TableSettings;
 use guestbook::storage::{Durability, ListCache, Stores};
 #[cfg(any(feature = "postgres", feature = "redis"))]
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// How long stores may be held by a process that died, whose threads and connections let go in their own time.
 const LETTING_GO: Duration = Duration::from_secs(20);
-const ACCESS: Access = Access {
+const ACCESS: OpenOptions = OpenOptions {
     connections: 4,
     durability: Durability::Full,
 };
@@ -72,7 +72,7 @@ impl Place {
     }
 
     async fn try_open(&self, tables: TableSettings) -> Result<(Stores, Arc<dyn ListCache>)> {
-        let database = open::database(&self.database, ACCESS, tables, Purpose::Serve).await?;
+        let database = open::database(&self.database, ACCESS, tables, OpenMode::Serve).await?;
         Ok((database, open::lists(&self.lists).await?))
     }
 }

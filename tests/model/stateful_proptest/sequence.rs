@@ -3,9 +3,9 @@
 use crate::stateful_proptest::place::Place;
 use crate::stateful_proptest::step::{Death, Failure, GUESTS, Step, Steps, USERS};
 use guestbook::core::{Message, MessageId, NewMessage};
-use guestbook::service::Answer;
+use guestbook::service::GroupOutcome;
 use guestbook_testkit::service_harness::words::{DAY, SECOND, guest, until, user};
-use guestbook_testkit::service_harness::{Plan, Stage, text_of};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness, text_of};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,15 +47,15 @@ fn add(total: &AtomicU64, count: usize) {
 
 /// How a life ends.
 enum End {
-    Stopped(Stage),
-    Dead(Stage, Vec<NewMessage>),
-    Over(Stage),
+    Stopped(ServiceHarness),
+    Dead(ServiceHarness, Vec<NewMessage>),
+    Over(ServiceHarness),
 }
 
 /// Says which sequence it was when it ends by a panic.
-struct Told<'a>(u64, u64, &'a std::cell::RefCell<Vec<String>>);
+struct FailureReport<'a>(u64, u64, &'a std::cell::RefCell<Vec<String>>);
 
-impl Drop for Told<'_> {
+impl Drop for FailureReport<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let steps = self.2.borrow();
@@ -71,7 +71,7 @@ impl Drop for Told<'_> {
 }
 
 struct Sequence<'a> {
-    reference: Stage,
+    reference: ServiceHarness,
     steps: Steps,
     left: usize,
     recent: &'a std::cell::RefCell<Vec<String>>,
@@ -89,7 +89,7 @@ fn runtime() -> Runtime {
 /// Runs a sequence on stores of its own.
 pub(crate) fn run(place: &Place, seed: u64, number: u64, totals: &Totals) {
     let recent = std::cell::RefCell::new(Vec::new());
-    let _told = Told(seed, number, &recent);
+    let _told = FailureReport(seed, number, &recent);
     let beside = runtime();
     let plan = plan();
     let reference = beside.block_on(async { self::plan().start() });
@@ -104,23 +104,25 @@ pub(crate) fn run(place: &Place, seed: u64, number: u64, totals: &Totals) {
     loop {
         let life = runtime();
         let end = life.block_on(async {
-            let stage = plan.start_on(place.open(plan.tables()).await);
-            sequence.live(stage, std::mem::take(&mut unanswered)).await
+            let harness = plan.start_on(place.open(plan.tables()).await);
+            sequence
+                .live(harness, std::mem::take(&mut unanswered))
+                .await
         });
         match end {
             // Nothing is closed: what it leaves undone stays undone.
-            End::Dead(stage, messages) => {
+            End::Dead(harness, messages) => {
                 drop(life);
-                drop(stage);
+                drop(harness);
                 unanswered = messages;
                 add(&totals.deaths, 1);
             }
-            End::Stopped(stage) => {
-                life.block_on(stage.stop());
+            End::Stopped(harness) => {
+                life.block_on(harness.stop());
                 add(&totals.reopened, 1);
             }
-            End::Over(stage) => {
-                life.block_on(stage.stop());
+            End::Over(harness) => {
+                life.block_on(harness.stop());
                 break;
             }
         }
@@ -137,9 +139,9 @@ fn plan() -> Plan {
 
 impl Sequence<'_> {
     /// Until the process ends, one way or the other. What the life before did not answer is sent again first.
-    async fn live(&mut self, stage: Stage, unanswered: Vec<NewMessage>) -> End {
+    async fn live(&mut self, harness: ServiceHarness, unanswered: Vec<NewMessage>) -> End {
         if !unanswered.is_empty() {
-            self.store(&stage, vec![unanswered]).await;
+            self.store(&harness, vec![unanswered]).await;
         }
         while self.left > 0 {
             self.left -= 1;
@@ -148,26 +150,26 @@ impl Sequence<'_> {
             add(&self.totals.steps, 1);
             match step {
                 Step::Reopen => {
-                    self.lift(&stage);
-                    return End::Stopped(stage);
+                    self.lift(&harness);
+                    return End::Stopped(harness);
                 }
                 Step::Die(death, messages) => {
-                    die(&stage, death, &messages).await;
-                    return End::Dead(stage, messages);
+                    die(&harness, death, &messages).await;
+                    return End::Dead(harness, messages);
                 }
-                other => self.step(&stage, other).await,
+                other => self.step(&harness, other).await,
             }
         }
-        self.compare(&stage).await;
-        End::Over(stage)
+        self.compare(&harness).await;
+        End::Over(harness)
     }
 
-    async fn step(&mut self, stage: &Stage, step: Step) {
+    async fn step(&mut self, harness: &ServiceHarness, step: Step) {
         match step {
-            Step::Store(groups) => self.store(stage, groups).await,
+            Step::Store(groups) => self.store(harness, groups).await,
             Step::Delete(name) => {
                 self.reference.service.delete(guest(name)).await.unwrap();
-                self.until_done(stage, || stage.service.delete(guest(name)))
+                self.until_done(harness, || harness.service.delete(guest(name)))
                     .await;
             }
             Step::Migrate(name, to) => {
@@ -176,29 +178,29 @@ impl Sequence<'_> {
                     .migrate(guest(name), user(to))
                     .await
                     .unwrap();
-                self.until_done(stage, || stage.service.migrate(guest(name), user(to)))
+                self.until_done(harness, || harness.service.migrate(guest(name), user(to)))
                     .await;
             }
-            Step::Look(name) => self.look(stage, name).await,
+            Step::Look(name) => self.look(harness, name).await,
             Step::Wait(pause) => {
-                stage.clock.advance(pause);
+                harness.clock.advance(pause);
                 self.reference.clock.advance(pause);
             }
             Step::Sweep => {
                 self.reference.service.sweep().await.unwrap();
-                self.until_done(stage, || stage.service.sweep()).await;
+                self.until_done(harness, || harness.service.sweep()).await;
             }
-            Step::Settle => drop(stage.service.settle().await),
+            Step::Settle => drop(harness.service.mark_synced().await),
             Step::Fail(failure) => {
-                self.lift(stage);
-                set(stage, failure);
+                self.lift(harness);
+                set(harness, failure);
             }
-            _ => self.compare(stage).await,
+            _ => self.compare(harness).await,
         }
     }
 
     /// Sends until everything is answered; the answers are those of the reference.
-    async fn store(&mut self, stage: &Stage, groups: Vec<Vec<NewMessage>>) {
+    async fn store(&mut self, harness: &ServiceHarness, groups: Vec<Vec<NewMessage>>) {
         let mut expected = Vec::new();
         for group in &groups {
             let answers = self.reference.service.store(vec![group.clone()]).await;
@@ -211,16 +213,16 @@ impl Sequence<'_> {
                 if found[at].is_some() {
                     continue;
                 }
-                let answer = stage.service.store(vec![group.clone()]).await;
+                let answer = harness.service.store(vec![group.clone()]).await;
                 match answer.map(|mut answers| answers.remove(0)) {
-                    Ok(Answer::Failed(_)) | Err(_) => break,
+                    Ok(GroupOutcome::Failed(_)) | Err(_) => break,
                     Ok(answer) => found[at] = Some(place_of(&answer)),
                 }
             }
             if found.iter().all(Option::is_some) {
                 break;
             }
-            self.lift(stage);
+            self.lift(harness);
         }
         let found: Vec<_> = found
             .into_iter()
@@ -231,27 +233,27 @@ impl Sequence<'_> {
 
     async fn until_done<T, F: Future<Output = guestbook::core::error::Result<T>>>(
         &self,
-        stage: &Stage,
+        harness: &ServiceHarness,
         ask: impl Fn() -> F,
     ) {
         for _ in 0..TRIES {
             if ask().await.is_ok() {
                 return;
             }
-            self.lift(stage);
+            self.lift(harness);
         }
         panic!("it never succeeds");
     }
 
     /// Whoever answers, the words are those of the tables.
-    async fn look(&self, stage: &Stage, name: &str) {
+    async fn look(&self, harness: &ServiceHarness, name: &str) {
         let expected = self.reference.service.session(&guest(name)).await.unwrap();
         let expected: Vec<_> = expected
             .iter()
             .flat_map(|session| &session.items)
             .map(text_of)
             .collect();
-        let Ok(session) = stage.service.session(&guest(name)).await else {
+        let Ok(session) = harness.service.session(&guest(name)).await else {
             return;
         };
         let found: Vec<_> = session
@@ -266,41 +268,41 @@ impl Sequence<'_> {
     }
 
     /// Everything that can be read, once nothing fails any more and the lists have been mended.
-    async fn compare(&self, stage: &Stage) {
-        self.lift(stage);
-        self.until_done(stage, || stage.service.sweep()).await;
+    async fn compare(&self, harness: &ServiceHarness) {
+        self.lift(harness);
+        self.until_done(harness, || harness.service.sweep()).await;
         self.reference.service.sweep().await.unwrap();
-        stage.mended().await;
+        harness.mended().await;
         self.reference.mended().await;
         for name in GUESTS {
             assert_eq!(
-                all_shown(stage.messages(name).await),
+                all_shown(harness.messages(name).await),
                 all_shown(self.reference.messages(name).await),
                 "the chat of {name}; left: subject"
             );
-            // What is looked at and mended in the background is no debt that could be waited for.
+            // What is looked at and mended in the background is no outbox entry that could be waited for.
             let expected = self.reference.listed(name).await;
             until(&format!("the list of {name} is {expected:?}"), || async {
-                stage.listed(name).await == expected
+                harness.listed(name).await == expected
             })
             .await;
         }
         for name in USERS {
             assert_eq!(
-                owned(stage, name).await,
+                owned(harness, name).await,
                 owned(&self.reference, name).await,
                 "the chats of {name}; left: subject"
             );
         }
-        stage.assert_well().await;
+        harness.assert_well().await;
         self.reference.clock.advance(SECOND);
         add(&self.totals.compared, 1);
     }
 
-    fn lift(&self, stage: &Stage) {
+    fn lift(&self, harness: &ServiceHarness) {
         add(
             &self.totals.failures,
-            stage.tables.lift_all() + stage.lists.lift_all(),
+            harness.tables.lift_all() + harness.lists.lift_all(),
         );
     }
 }
@@ -320,9 +322,9 @@ fn all_shown(messages: Vec<Message>) -> Vec<(String, Message)> {
 }
 
 /// What a client is told of where its messages are. That it was a replay is told after a failure, too.
-fn place_of(answer: &Answer) -> String {
+fn place_of(answer: &GroupOutcome) -> String {
     match answer {
-        Answer::Saved(saved) => {
+        GroupOutcome::Saved(saved) => {
             let places: Vec<_> = saved
                 .iter()
                 .map(|saved| &saved.recorded)
@@ -330,16 +332,16 @@ fn place_of(answer: &Answer) -> String {
                 .collect();
             format!("{places:?}")
         }
-        Answer::Conflict { index, id } => format!("conflict {index} {id}"),
-        Answer::Failed(cause) => panic!("{cause}"),
+        GroupOutcome::Conflict { index, id } => format!("conflict {index} {id}"),
+        GroupOutcome::Failed(cause) => panic!("{cause}"),
     }
 }
 
-fn set(stage: &Stage, failure: Failure) {
+fn set(harness: &ServiceHarness, failure: Failure) {
     let control = if failure.of_tables {
-        &stage.tables
+        &harness.tables
     } else {
-        &stage.lists
+        &harness.lists
     };
     match failure.lasts {
         true => control.fail_from(failure.nth, failure.kind, failure.when),
@@ -348,21 +350,21 @@ fn set(stage: &Stage, failure: Failure) {
 }
 
 /// Leaves messages on their way to where they will not arrive, or not wholly.
-async fn die(stage: &Stage, death: Death, messages: &[NewMessage]) {
+async fn die(harness: &ServiceHarness, death: Death, messages: &[NewMessage]) {
     match death {
-        Death::BeforeCommit => stage.tables.hold(&["record"]),
-        Death::BeforeList => stage.lists.hold(&["apply", "replace", "remove"]),
+        Death::BeforeCommit => harness.tables.hold(&["record"]),
+        Death::BeforeList => harness.lists.hold(&["apply", "replace", "remove"]),
         Death::Anywhere => {}
     }
-    let before = stage.tables.count("record");
-    let Ok(waiting) = stage.service.enqueue(vec![messages.to_vec()]).await else {
+    let before = harness.tables.count("record");
+    let Ok(waiting) = harness.service.enqueue(vec![messages.to_vec()]).await else {
         return;
     };
     match death {
         Death::Anywhere => tokio::task::yield_now().await,
         _ => {
             until("the commit has begun", || async {
-                stage.tables.count("record") > before
+                harness.tables.count("record") > before
             })
             .await
         }
@@ -373,8 +375,8 @@ async fn die(stage: &Stage, death: Death, messages: &[NewMessage]) {
     drop(waiting);
 }
 
-async fn owned(stage: &Stage, name: &str) -> Vec<(String, u64, u64)> {
-    let all = stage
+async fn owned(harness: &ServiceHarness, name: &str) -> Vec<(String, u64, u64)> {
+    let all = harness
         .service
         .conversations(&user(name), None, 1000)
         .await

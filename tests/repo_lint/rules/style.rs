@@ -2,23 +2,7 @@
 
 use crate::rules::source::{Source, sources};
 
-const LINES_OF_A_FILE: usize = 400;
 const LINES_OF_A_FUNCTION: usize = 70;
-
-#[test]
-fn files_are_short() {
-    let long: Vec<_> = sources("src")
-        .iter()
-        .map(|file| (file.text.lines().count(), file.path.clone()))
-        .filter(|(lines, _)| *lines > LINES_OF_A_FILE)
-        .map(|(lines, path)| format!("{path} has {lines} lines"))
-        .collect();
-    assert!(
-        long.is_empty(),
-        "split these by concern, at most {LINES_OF_A_FILE} lines each\n  {}",
-        long.join("\n  ")
-    );
-}
 
 #[test]
 fn functions_are_short() {

@@ -3,20 +3,20 @@
 use guestbook::core::error::ErrorKind;
 use guestbook_testkit::service_harness::control::When;
 use guestbook_testkit::service_harness::words::{PATIENCE, alone, guest, says, until};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::future::Future;
 use tokio::runtime::Builder;
 
 /// One life of a process: whatever `life` leaves undone stays undone, and no store is closed.
-fn live_and_die<F: Future<Output = Stage>>(life: impl FnOnce() -> F) {
+fn live_and_die<F: Future<Output = ServiceHarness>>(life: impl FnOnce() -> F) {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
-    let stage = runtime.block_on(life());
+    let harness = runtime.block_on(life());
     drop(runtime);
-    drop(stage);
+    drop(harness);
 }
 
 fn then<F: Future<Output = ()>>(life: impl FnOnce() -> F) {
@@ -29,13 +29,13 @@ fn a_crash_between_commit_and_list_is_mended_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
     live_and_die(|| async {
-        let stage = plan.start().ready().await;
-        stage.say("ada", "one").await;
-        stage.service.settle().await.unwrap();
-        stage.lists.hold(&["apply"]);
+        let harness = plan.start().ready().await;
+        harness.say("ada", "one").await;
+        harness.service.mark_synced().await.unwrap();
+        harness.lists.hold(&["apply"]);
         for (name, text) in [("ada", "two"), ("bob", "hello")] {
             drop(
-                stage
+                harness
                     .service
                     .enqueue(vec![vec![says(name, text)]])
                     .await
@@ -43,18 +43,18 @@ fn a_crash_between_commit_and_list_is_mended_at_the_next_start() {
             );
         }
         until("both are committed", || async {
-            stage.messages("ada").await.len() + stage.messages("bob").await.len() == 3
+            harness.messages("ada").await.len() + harness.messages("bob").await.len() == 3
         })
         .await;
-        stage
+        harness
     });
     then(|| async {
-        let stage = plan.start();
-        stage.mended().await;
-        assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two"]);
-        assert_eq!(stage.listed("bob").await.unwrap(), ["hello"]);
-        stage.assert_well().await;
-        stage.stop().await;
+        let harness = plan.start();
+        harness.mended().await;
+        assert_eq!(harness.listed("ada").await.unwrap(), ["one", "two"]);
+        assert_eq!(harness.listed("bob").await.unwrap(), ["hello"]);
+        harness.assert_well().await;
+        harness.stop().await;
     });
 }
 
@@ -63,20 +63,28 @@ fn a_crash_between_the_list_and_its_note_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
     live_and_die(|| async {
-        let stage = plan.start().ready().await;
+        let harness = plan.start().ready().await;
         for text in ["one", "two", "three"] {
-            stage.say("ada", text).await;
+            harness.say("ada", text).await;
         }
-        stage
+        harness
     });
     then(|| async {
-        let stage = plan.start();
-        stage.mended().await;
-        assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two", "three"]);
-        let session = stage.service.session(&guest("ada")).await.unwrap().unwrap();
+        let harness = plan.start();
+        harness.mended().await;
+        assert_eq!(
+            harness.listed("ada").await.unwrap(),
+            ["one", "two", "three"]
+        );
+        let session = harness
+            .service
+            .session(&guest("ada"))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(session.items.len(), 3);
-        stage.assert_well().await;
-        stage.stop().await;
+        harness.assert_well().await;
+        harness.stop().await;
     });
 }
 
@@ -85,21 +93,21 @@ fn a_crash_between_an_erasure_and_its_list_is_mended_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
     live_and_die(|| async {
-        let stage = plan.start().ready().await;
-        stage.say("ada", "one").await;
-        stage
+        let harness = plan.start().ready().await;
+        harness.say("ada", "one").await;
+        harness
             .lists
             .fail_methods(&["remove"], ErrorKind::Unavailable, When::Before);
-        stage.service.delete(guest("ada")).await.unwrap();
-        assert!(stage.listed("ada").await.is_some());
-        stage
+        harness.service.delete(guest("ada")).await.unwrap();
+        assert!(harness.listed("ada").await.is_some());
+        harness
     });
     then(|| async {
-        let stage = plan.start();
-        stage.mended().await;
-        assert_eq!(stage.listed("ada").await, None);
-        stage.assert_well().await;
-        stage.stop().await;
+        let harness = plan.start();
+        harness.mended().await;
+        assert_eq!(harness.listed("ada").await, None);
+        harness.assert_well().await;
+        harness.stop().await;
     });
 }
 
@@ -110,29 +118,29 @@ fn a_key_that_was_used_before_the_crash_is_a_replay_after_it() {
     let message = says("ada", "once");
     let again = message.clone();
     live_and_die(|| async {
-        let stage = plan.start().ready().await;
-        stage.ask(message).await;
-        stage
+        let harness = plan.start().ready().await;
+        harness.ask(message).await;
+        harness
     });
     then(|| async {
-        let stage = plan.start().ready().await;
-        let saved = stage.store(vec![vec![again]]).await;
+        let harness = plan.start().ready().await;
+        let saved = harness.store(vec![vec![again]]).await;
         assert!(saved[0].recorded.replayed.is_some());
-        assert_eq!(stage.texts("ada").await, ["once"]);
-        stage.stop().await;
+        assert_eq!(harness.texts("ada").await, ["once"]);
+        harness.stop().await;
     });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_while_storing_ends_the_service_and_leaves_nobody_waiting() {
     for method in ["record", "apply"] {
-        let stage = Plan::memory().start().ready().await;
+        let harness = Plan::memory().start().ready().await;
         match method {
-            "apply" => (stage.lists).fail_methods(&["apply"], ErrorKind::Internal, When::Never),
-            _ => (stage.tables).fail_methods(&["record"], ErrorKind::Internal, When::Never),
+            "apply" => (harness.lists).fail_methods(&["apply"], ErrorKind::Internal, When::Never),
+            _ => (harness.tables).fail_methods(&["record"], ErrorKind::Internal, When::Never),
         }
         let in_time = async {
-            let refused = stage
+            let refused = harness
                 .service
                 .store(alone(says("ada", "one")))
                 .await
@@ -142,9 +150,9 @@ async fn a_panic_while_storing_ends_the_service_and_leaves_nobody_waiting() {
                 ErrorKind::Unavailable,
                 "{method}: {refused}"
             );
-            let fatal = stage.service.fatal().await;
+            let fatal = harness.service.fatal().await;
             assert_eq!(fatal.kind(), ErrorKind::Internal, "{method}: {fatal}");
-            let later = stage.service.store(alone(says("ada", "two"))).await;
+            let later = harness.service.store(alone(says("ada", "two"))).await;
             assert_eq!(
                 later.unwrap_err().kind(),
                 ErrorKind::Unavailable,

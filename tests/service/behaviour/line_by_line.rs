@@ -1,9 +1,9 @@
 //! Many lines in one request, cut off in the middle: each line is told what became of it, and that is true.
 
-use guestbook::http::{HttpSettings, Listener, Server, ServerAddress};
+use guestbook::http::{HttpServer, HttpSettings, Listener, ServerAddress};
 use guestbook_testkit::client::{Answer, Client, said, with};
 use guestbook_testkit::service_harness::words::until;
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,11 +13,14 @@ use tokio::task::JoinHandle;
 const LINES: usize = 6_000;
 
 /// A server whose database has begun to store some of these lines and does not go on; the request that waits for them.
-async fn stuck(http: HttpSettings, as_lines: bool) -> (Stage, Server, JoinHandle<Vec<Value>>) {
-    let stage = Plan::memory().start().ready().await;
-    stage.tables.hold(&["record"]);
+async fn stuck(
+    http: HttpSettings,
+    as_lines: bool,
+) -> (ServiceHarness, HttpServer, JoinHandle<Vec<Value>>) {
+    let harness = Plan::memory().start().ready().await;
+    harness.tables.hold(&["record"]);
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let server = Server::start([listener], stage.service.clone(), http).unwrap();
+    let server = HttpServer::start([listener], harness.service.clone(), http).unwrap();
     let client = Client::new(address(&server));
     let lines: Vec<_> = (0..LINES)
         .map(|number| with(said("user", &number.to_string()), "guest_id", json!("ada")))
@@ -37,10 +40,10 @@ async fn stuck(http: HttpSettings, as_lines: bool) -> (Stage, Server, JoinHandle
         Answer::of(request.body(text)).await.lines()
     });
     until("a part is being stored", || async {
-        stage.tables.count("record") == 1
+        harness.tables.count("record") == 1
     })
     .await;
-    (stage, server, asking)
+    (harness, server, asking)
 }
 
 /// The lines that were answered with this, by their number.
@@ -55,11 +58,11 @@ fn says(answer: &Value, words: &str) -> bool {
     answer["status"] == 503 && detail.contains(words)
 }
 
-async fn stored(stage: &Stage) -> BTreeSet<String> {
-    stage.texts("ada").await.into_iter().collect()
+async fn stored(harness: &ServiceHarness) -> BTreeSet<String> {
+    harness.texts("ada").await.into_iter().collect()
 }
 
-fn address(server: &Server) -> std::net::SocketAddr {
+fn address(server: &HttpServer) -> std::net::SocketAddr {
     match server.addresses() {
         [ServerAddress::Tcp(address)] => *address,
         others => panic!("{others:?}"),
@@ -69,20 +72,20 @@ fn address(server: &Server) -> std::net::SocketAddr {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_answers_what_is_stored_and_refuses_what_is_not_begun() {
     for as_lines in [true, false] {
-        let (stage, server, asking) = stuck(HttpSettings::default(), as_lines).await;
+        let (harness, server, asking) = stuck(HttpSettings::default(), as_lines).await;
         let stopping = tokio::spawn(server.stop());
-        stage.service.draining().await;
-        stage.tables.release();
+        harness.service.draining().await;
+        harness.tables.release();
         let answers = asking.await.unwrap();
         stopping.await.unwrap();
         let saved = lines(&answers, |answer| answer["status"] == "saved");
         let refused = lines(&answers, |answer| says(answer, "the server is stopping"));
-        assert_eq!(saved, stored(&stage).await);
+        assert_eq!(saved, stored(&harness).await);
         assert!(!saved.is_empty() && !refused.is_empty());
         // One part may have given up waiting for room before the stop.
         let full = lines(&answers, |answer| says(answer, "too many requests"));
         assert_eq!(saved.len() + refused.len() + full.len(), LINES);
-        stage.stop().await;
+        harness.stop().await;
     }
 }
 
@@ -92,16 +95,16 @@ async fn a_stop_while_nothing_moves_takes_back_what_is_not_begun() {
         drain_timeout: Duration::from_secs(2),
         ..HttpSettings::default()
     };
-    let (stage, server, asking) = stuck(http, true).await;
+    let (harness, server, asking) = stuck(http, true).await;
     server.stop().await;
     let answers = asking.await.unwrap();
     let unknown = lines(&answers, |answer| says(answer, "it is not known"));
     let refused = lines(&answers, |answer| says(answer, "nothing of it was stored"));
     let full = lines(&answers, |answer| says(answer, "too many requests"));
     assert_eq!(unknown.len() + refused.len() + full.len(), LINES);
-    stage.tables.release();
-    stage.say("ada", "afterwards").await;
-    let mut kept = stored(&stage).await;
+    harness.tables.release();
+    harness.say("ada", "afterwards").await;
+    let mut kept = stored(&harness).await;
     assert!(kept.remove("afterwards"));
     assert_eq!(kept, unknown, "nothing that was refused is stored");
     assert!(
@@ -109,7 +112,7 @@ async fn a_stop_while_nothing_moves_takes_back_what_is_not_begun() {
         "{}",
         unknown.len()
     );
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,7 +121,7 @@ async fn a_database_that_does_not_answer_in_time_leaves_only_what_it_had_begun_u
         request_timeout: Duration::from_secs(2),
         ..HttpSettings::default()
     };
-    let (stage, server, asking) = stuck(http, true).await;
+    let (harness, server, asking) = stuck(http, true).await;
     let answers = asking.await.unwrap();
     let unknown = lines(&answers, |answer| says(answer, "it is not known"));
     let refused = lines(&answers, |answer| {
@@ -131,28 +134,29 @@ async fn a_database_that_does_not_answer_in_time_leaves_only_what_it_had_begun_u
         "{}",
         unknown.len()
     );
-    stage.tables.release();
-    stage.say("ada", "afterwards").await;
-    let mut kept = stored(&stage).await;
+    harness.tables.release();
+    harness.say("ada", "afterwards").await;
+    let mut kept = stored(&harness).await;
     assert!(kept.remove("afterwards"));
     assert_eq!(kept, unknown, "nothing that was refused is stored");
     server.stop().await;
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_whose_turn_does_not_come_in_time_is_told_that_nothing_was_stored() {
-    let stage = Plan::memory().start().ready().await;
-    stage.tables.hold(&["record"]);
-    let first = stage
-        .service
-        .enqueue(vec![vec![guestbook_testkit::service_harness::words::says(
-            "bob",
-            "in the way",
-        )]]);
+    let harness = Plan::memory().start().ready().await;
+    harness.tables.hold(&["record"]);
+    let first =
+        harness
+            .service
+            .enqueue(vec![vec![guestbook_testkit::service_harness::words::says(
+                "bob",
+                "in the way",
+            )]]);
     let first = first.await.unwrap();
     until("it is being stored", || async {
-        stage.tables.count("record") == 1
+        harness.tables.count("record") == 1
     })
     .await;
     let http = HttpSettings {
@@ -160,7 +164,7 @@ async fn a_message_whose_turn_does_not_come_in_time_is_told_that_nothing_was_sto
         ..HttpSettings::default()
     };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let server = Server::start([listener], stage.service.clone(), http).unwrap();
+    let server = HttpServer::start([listener], harness.service.clone(), http).unwrap();
     let client = Client::new(address(&server));
     let answer = client
         .message("ada", &said("user", "late"))
@@ -173,11 +177,11 @@ async fn a_message_whose_turn_does_not_come_in_time_is_told_that_nothing_was_sto
         .await
         .problem(503);
     assert!(says(&answer, "nothing of this was stored"), "{answer}");
-    stage.tables.release();
+    harness.tables.release();
     first.answer().await.unwrap();
-    stage.say("ada", "on time").await;
-    assert_eq!(stage.texts("ada").await, ["on time"]);
+    harness.say("ada", "on time").await;
+    assert_eq!(harness.texts("ada").await, ["on time"]);
     server.stop().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }

@@ -2,21 +2,21 @@
 //! what had expired stays so.
 
 use guestbook::core::{Timestamp, Ttl};
-use guestbook::service::verify::{Mode, Scope};
-use guestbook::service::{Parts, carry_out};
+use guestbook::service::verify::{VerifyMode, VerifyScope};
+use guestbook::service::{ServiceParts, carry_out};
 use guestbook_testkit::service_harness::words::{HOUR, SECOND, guest};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Starts it as the binary does: what a flag changes is carried out before anything is served.
-async fn started(plan: &Plan, list_ttl: Duration) -> Stage {
+async fn started(plan: &Plan, list_ttl: Duration) -> ServiceHarness {
     let plan = Plan {
         list_ttl: Ttl(list_ttl),
         ..plan.clone()
     };
     let (database, lists) = plan.stores();
-    let parts = Parts {
+    let parts = ServiceParts {
         database: database.clone(),
         lists: Arc::clone(&lists),
         embedder: None,
@@ -27,19 +27,22 @@ async fn started(plan: &Plan, list_ttl: Duration) -> Stage {
 }
 
 /// When a list goes, as its own store has it.
-async fn goes(stage: &Stage, name: &str) -> Option<Timestamp> {
-    let heads = stage.cache.heads(vec![guest(name)]).await.unwrap();
+async fn goes(harness: &ServiceHarness, name: &str) -> Option<Timestamp> {
+    let heads = harness.cache.heads(vec![guest(name)]).await.unwrap();
     heads[0].map(|head| head.expires_at)
 }
 
-async fn ttl(stage: &Stage, name: &str) -> Option<Duration> {
-    let session = stage.service.session(&guest(name)).await.unwrap();
+async fn ttl(harness: &ServiceHarness, name: &str) -> Option<Duration> {
+    let session = harness.service.session(&guest(name)).await.unwrap();
     session.map(|session| session.ttl)
 }
 
 /// Nothing is wrong, and a repair finds nothing to do.
-async fn assert_well(stage: &Stage) {
-    let report = stage.service.verify(&Scope::All, Mode::Repair).await;
+async fn assert_well(harness: &ServiceHarness) {
+    let report = harness
+        .service
+        .verify(&VerifyScope::All, VerifyMode::Repair)
+        .await;
     let report = report.unwrap();
     assert!(report.ok && report.repaired.is_empty(), "{report:#?}");
 }
@@ -48,61 +51,61 @@ async fn assert_well(stage: &Stage) {
 async fn a_longer_life_holds_from_the_start_on_and_brings_nothing_back() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
-    let stage = started(&plan, HOUR * 24).await;
-    stage.say("gone", "long ago").await;
-    stage.clock.advance(HOUR * 23);
-    stage.say("ada", "one").await;
-    stage.clock.advance(HOUR * 2);
-    stage.say("ada", "two").await;
-    stage.mended().await;
-    stage.stop().await;
-    let stage = started(&plan, HOUR * 72).await;
-    assert_eq!(ttl(&stage, "ada").await, Some(HOUR * 72));
+    let harness = started(&plan, HOUR * 24).await;
+    harness.say("gone", "long ago").await;
+    harness.clock.advance(HOUR * 23);
+    harness.say("ada", "one").await;
+    harness.clock.advance(HOUR * 2);
+    harness.say("ada", "two").await;
+    harness.mended().await;
+    harness.stop().await;
+    let harness = started(&plan, HOUR * 72).await;
+    assert_eq!(ttl(&harness, "ada").await, Some(HOUR * 72));
     assert_eq!(
-        goes(&stage, "ada").await,
+        goes(&harness, "ada").await,
         Some(plan.clock_now().plus(HOUR * 72))
     );
-    assert_eq!(ttl(&stage, "gone").await, None);
-    assert_well(&stage).await;
-    stage.clock.advance(HOUR * 50);
-    assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two"]);
-    stage.say("ada", "three").await;
-    stage.say("gone", "again").await;
-    assert_eq!(stage.listed("ada").await.unwrap().len(), 3);
-    assert_eq!(stage.listed("gone").await.unwrap(), ["again"]);
-    stage.mended().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    assert_eq!(ttl(&harness, "gone").await, None);
+    assert_well(&harness).await;
+    harness.clock.advance(HOUR * 50);
+    assert_eq!(harness.listed("ada").await.unwrap(), ["one", "two"]);
+    harness.say("ada", "three").await;
+    harness.say("gone", "again").await;
+    assert_eq!(harness.listed("ada").await.unwrap().len(), 3);
+    assert_eq!(harness.listed("gone").await.unwrap(), ["again"]);
+    harness.mended().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_shorter_life_ends_what_is_older_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
-    let stage = started(&plan, HOUR * 24).await;
-    stage.say("old", "one").await;
-    stage.clock.advance(HOUR * 3);
-    stage.say("young", "two").await;
-    stage.mended().await;
-    stage.stop().await;
-    let stage = started(&plan, HOUR * 2).await;
-    assert_eq!(ttl(&stage, "old").await, None);
-    assert_eq!(stage.listed("old").await, None);
-    assert_eq!(ttl(&stage, "young").await, Some(HOUR * 2));
-    assert_well(&stage).await;
-    stage.say("old", "three").await;
-    assert_eq!(stage.listed("old").await.unwrap(), ["three"]);
-    stage.service.sweep().await.unwrap();
-    stage.mended().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    let harness = started(&plan, HOUR * 24).await;
+    harness.say("old", "one").await;
+    harness.clock.advance(HOUR * 3);
+    harness.say("young", "two").await;
+    harness.mended().await;
+    harness.stop().await;
+    let harness = started(&plan, HOUR * 2).await;
+    assert_eq!(ttl(&harness, "old").await, None);
+    assert_eq!(harness.listed("old").await, None);
+    assert_eq!(ttl(&harness, "young").await, Some(HOUR * 2));
+    assert_well(&harness).await;
+    harness.say("old", "three").await;
+    assert_eq!(harness.listed("old").await.unwrap(), ["three"]);
+    harness.service.sweep().await.unwrap();
+    harness.mended().await;
+    harness.assert_well().await;
+    harness.stop().await;
     // And back again: what the shorter life has ended stays ended.
-    let stage = started(&plan, HOUR * 24).await;
-    assert_eq!(stage.listed("old").await.unwrap(), ["three"]);
+    let harness = started(&plan, HOUR * 24).await;
+    assert_eq!(harness.listed("old").await.unwrap(), ["three"]);
     // It looked for a second whether all was well.
-    assert_eq!(ttl(&stage, "young").await, Some(HOUR * 24 - SECOND));
-    assert_well(&stage).await;
-    stage.stop().await;
+    assert_eq!(ttl(&harness, "young").await, Some(HOUR * 24 - SECOND));
+    assert_well(&harness).await;
+    harness.stop().await;
 }
 
 /// A verify of another process may look in the middle.
@@ -110,12 +113,12 @@ async fn a_shorter_life_ends_what_is_older_at_once() {
 async fn lists_that_wait_for_their_new_life_are_not_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
-    let stage = started(&plan, HOUR * 24).await;
+    let harness = started(&plan, HOUR * 24).await;
     for name in ["ada", "bob", "eve"] {
-        stage.say(name, "one").await;
+        harness.say(name, "one").await;
     }
-    stage.mended().await;
-    stage.stop().await;
+    harness.mended().await;
+    harness.stop().await;
     let other = Plan {
         list_ttl: Ttl(HOUR * 6),
         ..plan.clone()
@@ -129,14 +132,17 @@ async fn lists_that_wait_for_their_new_life_are_not_wrong() {
         .unwrap()
         .unwrap();
     database.settings.note_retimed(page).await.unwrap();
-    let parts = Parts {
+    let parts = ServiceParts {
         database,
         lists,
         embedder: None,
         clock: other.clock.clone(),
     };
     let looking = guestbook::service::Service::inspect(parts, other.settings);
-    let report = looking.verify(&Scope::All, Mode::Look).await.unwrap();
+    let report = looking
+        .verify(&VerifyScope::All, VerifyMode::Look)
+        .await
+        .unwrap();
     assert!(report.ok, "{report:#?}");
     looking.stop().await.unwrap();
 }
@@ -146,30 +152,30 @@ async fn lists_that_wait_for_their_new_life_are_not_wrong() {
 async fn a_wrong_window_is_still_found_after_a_change() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
-    let stage = started(&plan, HOUR * 24).await;
-    stage.say("ada", "before").await;
-    stage.mended().await;
-    stage.stop().await;
-    let stage = started(&plan, HOUR * 48).await;
-    stage.clock.advance(HOUR);
-    stage.say("ada", "after").await;
+    let harness = started(&plan, HOUR * 24).await;
+    harness.say("ada", "before").await;
+    harness.mended().await;
+    harness.stop().await;
+    let harness = started(&plan, HOUR * 48).await;
+    harness.clock.advance(HOUR);
+    harness.say("ada", "after").await;
     for _ in 0..3 {
-        stage.say("bob", "after").await;
+        harness.say("bob", "after").await;
     }
-    stage.mended().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.mended().await;
+    harness.assert_well().await;
+    harness.stop().await;
     let connection = rusqlite::Connection::open(folder.path().join("guestbook.db")).unwrap();
     let damage = "UPDATE conversation_cache SET list_from = 1 WHERE user_id = 'bob';
         UPDATE conversation_cache SET list_expires_at = '2190-01-01T00:00:00.000Z' WHERE user_id = 'ada'";
     connection.execute_batch(damage).unwrap();
     drop(connection);
-    let stage = started(&plan, HOUR * 48).await;
-    let report = stage.verify().await;
+    let harness = started(&plan, HOUR * 48).await;
+    let report = harness.verify().await;
     let named = format!("{report:?}");
     assert!(
         !report.ok && named.contains("ada") && named.contains("bob"),
         "{report:#?}"
     );
-    stage.stop().await;
+    harness.stop().await;
 }

@@ -3,9 +3,9 @@
 use guestbook::core::error::ErrorKind;
 use guestbook::core::{Message, OwnerId};
 use guestbook::service::HistoryPage;
-use guestbook::storage::database::{ChatKey, Page, PageStart};
+use guestbook::storage::database::{ChatKey, PageRange, PageStart};
 use guestbook_testkit::service_harness::words::{guest, says, until};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use rusqlite::Connection;
 
 /// Messages of a chat whose page has some steps: 8 KiB each, 2.3 MiB together.
@@ -22,41 +22,41 @@ pub(crate) async fn messages_of(page: &mut HistoryPage) -> Vec<Message> {
     messages
 }
 
-async fn fill(stage: &Stage, count: usize, bytes: usize) {
+async fn fill(harness: &ServiceHarness, count: usize, bytes: usize) {
     let text = |number| format!("{number:0bytes$}");
     let said = (0..count).map(|number| says("ada", &text(number)));
-    stage.store(vec![said.collect()]).await;
+    harness.store(vec![said.collect()]).await;
 }
 
-async fn ask(stage: &Stage, from: PageStart) -> HistoryPage {
-    let page = Page {
+async fn ask(harness: &ServiceHarness, from: PageStart) -> HistoryPage {
+    let page = PageRange {
         limit: 10_000,
         from,
     };
     let chat = ChatKey::Guest(guest("ada"));
-    stage.service.history(&chat, page).await.unwrap().unwrap()
+    harness.service.history(&chat, page).await.unwrap().unwrap()
 }
 
 fn sequences(messages: &[Message]) -> Vec<u64> {
     messages.iter().map(|message| message.sequence).collect()
 }
 
-fn calls(stage: &Stage, call: &str) -> usize {
-    let log = stage.log.lock().unwrap();
+fn calls(harness: &ServiceHarness, call: &str) -> usize {
+    let log = harness.log.lock().unwrap();
     log.iter()
         .filter(|logged| **logged == ("tables", call))
         .count()
 }
 
 async fn each_message_is_read_once(plan: Plan) {
-    let stage = plan.start().ready().await;
-    fill(&stage, LONG, 4 << 10).await;
+    let harness = plan.start().ready().await;
+    fill(&harness, LONG, 4 << 10).await;
     for from in [UP, DOWN] {
-        let reads = calls(&stage, "history");
-        let mut page = ask(&stage, from).await;
+        let reads = calls(&harness, "history");
+        let mut page = ask(&harness, from).await;
         assert!(page.is_long());
         assert_eq!(page.bounds(), Some((0, LONG as u64 - 1)));
-        assert_eq!(calls(&stage, "history"), reads + 1);
+        assert_eq!(calls(&harness, "history"), reads + 1);
         let (mut steps, mut read) = (0, Vec::new());
         while let Some(step) = page.next().await {
             let (messages, _permit) = step.unwrap();
@@ -67,9 +67,9 @@ async fn each_message_is_read_once(plan: Plan) {
         }
         assert_eq!(sequences(&read), (0..LONG as u64).collect::<Vec<_>>());
         // One step is what was read to see how long the page is.
-        assert_eq!(calls(&stage, "history"), reads + steps);
+        assert_eq!(calls(&harness, "history"), reads + steps);
     }
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -81,40 +81,40 @@ async fn each_message_of_a_long_page_is_read_once() {
 
 #[tokio::test]
 async fn large_messages_come_in_steps_too_and_short_pages_at_once() {
-    let stage = Plan::memory().start().ready().await;
-    fill(&stage, 70, 40 << 10).await;
+    let harness = Plan::memory().start().ready().await;
+    fill(&harness, 70, 40 << 10).await;
     for from in [UP, DOWN] {
-        let mut page = ask(&stage, from).await;
+        let mut page = ask(&harness, from).await;
         assert!(page.is_long());
         assert_eq!(
             sequences(&messages_of(&mut page).await),
             (0..70).collect::<Vec<_>>()
         );
     }
-    stage.service.delete(guest("ada")).await.unwrap();
-    fill(&stage, 100, 100).await;
+    harness.service.delete(guest("ada")).await.unwrap();
+    fill(&harness, 100, 100).await;
     for from in [UP, DOWN] {
-        let mut page = ask(&stage, from).await;
+        let mut page = ask(&harness, from).await;
         assert!(!page.is_long());
         assert_eq!(
             sequences(&messages_of(&mut page).await),
             (0..100).collect::<Vec<_>>()
         );
     }
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn what_is_said_while_a_page_is_read_is_of_no_page_that_was_begun() {
-    let stage = Plan::memory().start().ready().await;
-    fill(&stage, LONG, 8 << 10).await;
-    let mut page = ask(&stage, UP).await;
+    let harness = Plan::memory().start().ready().await;
+    fill(&harness, LONG, 8 << 10).await;
+    let mut page = ask(&harness, UP).await;
     let (mut read, _) = page.next().await.unwrap().unwrap();
-    stage.say("ada", "meanwhile").await;
+    harness.say("ada", "meanwhile").await;
     read.extend(messages_of(&mut page).await);
     assert_eq!(sequences(&read), (0..LONG as u64).collect::<Vec<_>>());
-    assert_eq!(ask(&stage, UP).await.bounds(), Some((0, LONG as u64)));
-    stage.stop().await;
+    assert_eq!(ask(&harness, UP).await.bounds(), Some((0, LONG as u64)));
+    harness.stop().await;
 }
 
 async fn assert_ends(page: &mut HistoryPage) {
@@ -125,38 +125,38 @@ async fn assert_ends(page: &mut HistoryPage) {
 #[tokio::test]
 async fn a_page_whose_chat_is_erased_or_migrated_while_it_is_read_ends_with_an_error() {
     for is_erased in [true, false] {
-        let stage = Plan::memory().start().ready().await;
-        fill(&stage, LONG, 8 << 10).await;
-        let mut page = ask(&stage, UP).await;
+        let harness = Plan::memory().start().ready().await;
+        fill(&harness, LONG, 8 << 10).await;
+        let mut page = ask(&harness, UP).await;
         page.next().await.unwrap().unwrap();
         if is_erased {
-            stage.service.delete(guest("ada")).await.unwrap();
-            fill(&stage, LONG, 8 << 10).await; // the same, said anew
+            harness.service.delete(guest("ada")).await.unwrap();
+            fill(&harness, LONG, 8 << 10).await; // the same, said anew
         } else {
             let user = OwnerId::parse("user_id", "u1").unwrap();
-            stage.service.migrate(guest("ada"), user).await.unwrap();
+            harness.service.migrate(guest("ada"), user).await.unwrap();
         }
         assert_ends(&mut page).await;
-        stage.stop().await;
+        harness.stop().await;
     }
 }
 
 #[tokio::test]
 async fn a_page_that_another_process_has_changed_ends_with_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Plan::folder(&folder).start().ready().await;
-    fill(&stage, LONG, 8 << 10).await;
-    stage.service.settle().await.unwrap();
-    let mut page = ask(&stage, UP).await;
+    let harness = Plan::folder(&folder).start().ready().await;
+    fill(&harness, LONG, 8 << 10).await;
+    harness.service.mark_synced().await.unwrap();
+    let mut page = ask(&harness, UP).await;
     page.next().await.unwrap().unwrap();
     let freshness = page.freshness().unwrap();
     let other = Connection::open(folder.path().join("guestbook.db")).unwrap();
     let edit = "UPDATE message_cache SET content = 'edited' WHERE sequence = 299";
     assert_eq!(other.execute(edit, []).unwrap(), 1);
     until("the edit is seen", async || {
-        !stage.service.is_fresh(&freshness)
+        !harness.service.is_fresh(&freshness)
     })
     .await;
     assert_ends(&mut page).await;
-    stage.stop().await;
+    harness.stop().await;
 }

@@ -1,9 +1,9 @@
 //! Answers to prompts, while they are put.
 
-use guestbook::core::{Content, PromptSetting, Scope, content_hash};
+use guestbook::core::{Content, PromptScope, PromptSetting, content_hash};
 use guestbook::embed::openai::OpenAiOptions;
 use guestbook::embedder::{EmbedderSpec, open};
-use guestbook::service::{FoundAnswer, Keep, Lookup};
+use guestbook::service::{PromptHit, PromptLookup, PromptPut};
 use guestbook_testkit::service_harness::Plan;
 use guestbook_testkit::service_harness::words::until;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ const PROMPT: &str = "What is your refund policy?";
 
 fn setting() -> PromptSetting {
     PromptSetting {
-        scope: Scope::parse("tenant:a").unwrap(),
+        scope: PromptScope::parse("tenant:a").unwrap(),
         model: "model".into(),
         temperature: None,
         max_tokens: None,
@@ -20,8 +20,8 @@ fn setting() -> PromptSetting {
     }
 }
 
-fn lookup(prompt: &str) -> Lookup {
-    Lookup {
+fn lookup(prompt: &str) -> PromptLookup {
+    PromptLookup {
         setting: setting(),
         prompt: Content::from_stored(prompt),
         guest: None,
@@ -29,8 +29,8 @@ fn lookup(prompt: &str) -> Lookup {
     }
 }
 
-fn keep() -> Keep {
-    Keep {
+fn keep() -> PromptPut {
+    PromptPut {
         setting: setting(),
         prompt: Content::from_stored(PROMPT),
         response: Content::from_stored("thirty days"),
@@ -43,22 +43,22 @@ fn keep() -> Keep {
 }
 
 /// What a lookup finds of an answer that is put after it looked for the very prompt, and before it compares.
-async fn found_late(prompt: &'static str) -> FoundAnswer {
+async fn found_late(prompt: &'static str) -> PromptHit {
     let folder = tempfile::tempdir().unwrap();
     let mut plan = Plan::folder(&folder);
     plan.embedder = open(&EmbedderSpec::Static, OpenAiOptions::default()).unwrap();
-    let stage = plan.start().ready().await;
-    stage.tables.hold(&["prompts_near"]);
-    let (service, tables) = (stage.service.clone(), Arc::clone(&stage.tables));
+    let harness = plan.start().ready().await;
+    harness.tables.hold(&["prompts_near"]);
+    let (service, tables) = (harness.service.clone(), Arc::clone(&harness.tables));
     let looking = tokio::spawn(async move { service.lookup(&lookup(prompt)).await });
     until("the prompts are about to be compared", async || {
         tables.count("prompts_near") == 1
     })
     .await;
-    stage.service.keep(keep()).await.unwrap();
-    stage.tables.release();
+    harness.service.keep(keep()).await.unwrap();
+    harness.tables.release();
     let found = looking.await.unwrap().unwrap();
-    stage.stop().await;
+    harness.stop().await;
     found.expect("an answer that is there")
 }
 

@@ -4,21 +4,21 @@ use guestbook::core::{Content, ConversationId, Role};
 use guestbook::storage::list_cache::{Append, Item, ListCache, Origin};
 use guestbook::storage::memory::MemoryLists;
 use guestbook_testkit::service_harness::words::{DAY, guest, noon, until};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-async fn chat(stage: &Stage) {
+async fn chat(harness: &ServiceHarness) {
     for text in ["one", "two", "three"] {
-        stage.say("ada", text).await;
+        harness.say("ada", text).await;
     }
-    stage.say("bob", "hello").await;
-    stage.mended().await;
+    harness.say("bob", "hello").await;
+    harness.mended().await;
 }
 
 /// A service on the tables of `plan`, and empty lists.
-async fn with_new_lists(plan: &Plan) -> Stage {
+async fn with_new_lists(plan: &Plan) -> ServiceHarness {
     let (database, _) = plan.stores();
     plan.start_on((database, Arc::new(MemoryLists::new())))
 }
@@ -27,26 +27,29 @@ async fn with_new_lists(plan: &Plan) -> Stage {
 async fn an_empty_list_store_is_filled_from_the_tables() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
-    let stage = plan.start().ready().await;
-    chat(&stage).await;
-    stage.stop().await;
-    let stage = with_new_lists(&plan).await;
+    let harness = plan.start().ready().await;
+    chat(&harness).await;
+    harness.stop().await;
+    let harness = with_new_lists(&plan).await;
     until("the lists are rebuilt", || async {
-        stage
+        harness
             .listed("ada")
             .await
             .is_some_and(|list| list.len() == 3)
-            && stage.listed("bob").await.is_some()
+            && harness.listed("bob").await.is_some()
     })
     .await;
-    assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two", "three"]);
+    assert_eq!(
+        harness.listed("ada").await.unwrap(),
+        ["one", "two", "three"]
+    );
     until("the new store is known", || async {
-        stage.tables.count("set_lists_incarnation") == 1
+        harness.tables.count("set_lists_incarnation") == 1
     })
     .await;
-    stage.mended().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.mended().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 /// Otherwise a power cut could take the rebuilt lists, and nobody would know that they are owed.
@@ -54,15 +57,15 @@ async fn an_empty_list_store_is_filled_from_the_tables() {
 async fn rebuilt_lists_are_durable_before_the_new_store_is_taken_for_known() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
-    let stage = plan.start().ready().await;
-    chat(&stage).await;
-    stage.stop().await;
-    let stage = with_new_lists(&plan).await;
+    let harness = plan.start().ready().await;
+    chat(&harness).await;
+    harness.stop().await;
+    let harness = with_new_lists(&plan).await;
     until("the new store is known", || async {
-        stage.tables.count("set_lists_incarnation") == 1
+        harness.tables.count("set_lists_incarnation") == 1
     })
     .await;
-    let log = stage.log.lock().unwrap().clone();
+    let log = harness.log.lock().unwrap().clone();
     let place = |call| log.iter().rposition(|found| *found == call).unwrap();
     let known = place(("tables", "set_lists_incarnation"));
     let rebuilt = log[..known]
@@ -71,37 +74,37 @@ async fn rebuilt_lists_are_durable_before_the_new_store_is_taken_for_known() {
         .unwrap();
     let flushed = log[rebuilt..known].contains(&("lists", "flush"));
     assert!(flushed, "{:?}", &log[rebuilt..=known]);
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_list_that_lost_its_tail_is_rebuilt_with_the_next_message() {
-    let stage = Plan::memory().start().ready().await;
-    chat(&stage).await;
-    shorten(stage.cache.as_ref()).await;
-    stage.say("ada", "four").await;
-    stage.mended().await;
+    let harness = Plan::memory().start().ready().await;
+    chat(&harness).await;
+    shorten(harness.cache.as_ref()).await;
+    harness.say("ada", "four").await;
+    harness.mended().await;
     assert_eq!(
-        stage.listed("ada").await.unwrap(),
+        harness.listed("ada").await.unwrap(),
         ["one", "two", "three", "four"]
     );
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_list_that_was_lost_whole_is_rebuilt_with_the_next_message() {
-    let stage = Plan::memory().start().ready().await;
-    chat(&stage).await;
-    stage.cache.remove(vec![guest("ada")]).await.unwrap();
-    stage.say("ada", "four").await;
-    stage.mended().await;
+    let harness = Plan::memory().start().ready().await;
+    chat(&harness).await;
+    harness.cache.remove(vec![guest("ada")]).await.unwrap();
+    harness.say("ada", "four").await;
+    harness.mended().await;
     assert_eq!(
-        stage.listed("ada").await.unwrap(),
+        harness.listed("ada").await.unwrap(),
         ["one", "two", "three", "four"]
     );
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 /// As when older tables, or others, are put beside the lists.
@@ -126,14 +129,14 @@ async fn a_list_of_a_guest_that_the_tables_do_not_know_is_removed_from_an_unknow
     };
     lists.replace(list).await.unwrap();
     let (database, _) = Plan::memory().stores();
-    let stage = Plan::memory().start_on((database, lists.clone()));
-    stage.say("ada", "one").await;
+    let harness = Plan::memory().start_on((database, lists.clone()));
+    harness.say("ada", "one").await;
     until("the list is removed", || async {
         let guests = lists.guests(None, 10).await.unwrap();
         guests == [guest("ada")]
     })
     .await;
-    stage.stop().await;
+    harness.stop().await;
 }
 
 /// Cuts the list of `ada` to its first item.
@@ -156,15 +159,15 @@ async fn shorten(cache: &dyn ListCache) {
 /// Two messages, a copy of the tables, two more, and the copy put back: the lists know of a history that is gone.
 async fn put_back_an_older_copy(plan: &Plan, folder: &Path) {
     let (tables, copy) = (folder.join("guestbook.db"), folder.join("copy.db"));
-    let stage = plan.start().ready().await;
-    stage.say("ada", "one").await;
-    stage.say("ada", "two").await;
-    stage.stop().await;
+    let harness = plan.start().ready().await;
+    harness.say("ada", "one").await;
+    harness.say("ada", "two").await;
+    harness.stop().await;
     std::fs::copy(&tables, &copy).unwrap();
-    let stage = plan.start().ready().await;
-    stage.say("ada", "three").await;
-    stage.say("ada", "four").await;
-    stage.stop().await;
+    let harness = plan.start().ready().await;
+    harness.say("ada", "three").await;
+    harness.say("ada", "four").await;
+    harness.stop().await;
     std::fs::copy(&copy, &tables).unwrap();
 }
 
@@ -173,16 +176,16 @@ async fn a_list_that_knows_more_than_the_tables_is_rebuilt_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::folder(&folder);
     put_back_an_older_copy(&plan, folder.path()).await;
-    let stage = plan.start();
+    let harness = plan.start();
     until("the list is what the tables say", || async {
-        stage
+        harness
             .listed("ada")
             .await
             .is_some_and(|list| list == ["one", "two"])
     })
     .await;
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -191,18 +194,18 @@ async fn a_message_after_an_older_copy_was_put_back_is_in_the_list_and_the_lost_
     let plan = Plan::folder(&folder);
     put_back_an_older_copy(&plan, folder.path()).await;
     // At once: the comparison at the start may come before or after.
-    let stage = plan.start();
-    stage.say("ada", "another three").await;
+    let harness = plan.start();
+    harness.say("ada", "another three").await;
     until("the list is what the tables say", || async {
-        stage
+        harness
             .listed("ada")
             .await
             .is_some_and(|list| list == ["one", "two", "another three"])
     })
     .await;
-    stage.mended().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.mended().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -211,7 +214,7 @@ async fn verify_names_a_list_that_knows_more_than_the_tables() {
     let plan = Plan::folder(&folder);
     put_back_an_older_copy(&plan, folder.path()).await;
     let (database, lists) = plan.stores();
-    let parts = guestbook::service::Parts {
+    let parts = guestbook::service::ServiceParts {
         database,
         lists,
         embedder: None,
@@ -219,8 +222,8 @@ async fn verify_names_a_list_that_knows_more_than_the_tables() {
     };
     // Without the upkeep, which would mend it first.
     let service = guestbook::service::Service::inspect(parts, plan.settings);
-    let scope = guestbook::service::verify::Scope::All;
-    let look = guestbook::service::verify::Mode::Look;
+    let scope = guestbook::service::verify::VerifyScope::All;
+    let look = guestbook::service::verify::VerifyMode::Look;
     let report = service.verify(&scope, look).await.unwrap();
     assert!(!report.ok);
     let reason = &report.tables[0].differences[0].reason;

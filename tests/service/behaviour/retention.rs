@@ -1,9 +1,9 @@
 //! What retention has ended cannot be read at once, is gone from every store after a sweep, and is never continued.
 
-use guestbook::service::verify::{Mode, Scope};
-use guestbook::storage::database::{AuditScope, ChatKey, Page, PageStart};
+use guestbook::service::verify::{VerifyMode, VerifyScope};
+use guestbook::storage::database::{AuditScope, ChatKey, PageRange, PageStart};
 use guestbook_testkit::service_harness::words::{DAY, HOUR, SECOND, guest, noon};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 
 const WEEK: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
 
@@ -13,24 +13,31 @@ fn a_week(mut plan: Plan) -> Plan {
 }
 
 async fn assert_unreadable(
-    stage: &Stage,
+    harness: &ServiceHarness,
     name: &str,
     conversation: guestbook::core::ConversationId,
 ) {
-    let page = |from| Page { limit: 10, from };
+    let page = |from| PageRange { limit: 10, from };
     for from in [PageStart::At(0), PageStart::Below(10)] {
         for chat in [
             ChatKey::Guest(guest(name)),
             ChatKey::Conversation(conversation),
         ] {
-            let history = stage.service.history(&chat, page(from)).await.unwrap();
+            let history = harness.service.history(&chat, page(from)).await.unwrap();
             assert!(history.is_none(), "{chat:?} {from:?}");
         }
     }
-    assert!(stage.service.session(&guest(name)).await.unwrap().is_none());
+    assert!(
+        harness
+            .service
+            .session(&guest(name))
+            .await
+            .unwrap()
+            .is_none()
+    );
     let owner = (&guest(name)).into();
     assert!(
-        stage
+        harness
             .service
             .conversations(&owner, None, 10)
             .await
@@ -43,24 +50,28 @@ async fn assert_unreadable(
 async fn an_ended_chat_is_unreadable_at_once_and_gone_from_every_store_after_the_sweep() {
     let folder = tempfile::tempdir().unwrap();
     for plan in [a_week(Plan::memory()), a_week(Plan::folder(&folder))] {
-        let stage = plan.start().ready().await;
-        let said = stage.say("ada", "one").await.recorded.conversation;
-        stage.clock.advance(WEEK - SECOND);
-        assert_eq!(stage.texts("ada").await, ["one"], "a second before the end");
-        stage.clock.advance(SECOND);
-        assert_unreadable(&stage, "ada", said).await;
-        stage.assert_well().await;
-        stage.service.sweep().await.unwrap();
-        stage.mended().await;
-        let rest = stage
+        let harness = plan.start().ready().await;
+        let said = harness.say("ada", "one").await.recorded.conversation;
+        harness.clock.advance(WEEK - SECOND);
+        assert_eq!(
+            harness.texts("ada").await,
+            ["one"],
+            "a second before the end"
+        );
+        harness.clock.advance(SECOND);
+        assert_unreadable(&harness, "ada", said).await;
+        harness.assert_well().await;
+        harness.service.sweep().await.unwrap();
+        harness.mended().await;
+        let rest = harness
             .database
             .audit
-            .dossiers(AuditScope::AllAfter(None), 10)
+            .conversation_audits(AuditScope::AllAfter(None), 10)
             .await
             .unwrap();
-        assert!(rest.dossiers.is_empty(), "{rest:?}");
+        assert!(rest.conversation_audits.is_empty(), "{rest:?}");
         assert!(
-            stage
+            harness
                 .database
                 .audit
                 .usage_audits(None, 10)
@@ -68,9 +79,9 @@ async fn an_ended_chat_is_unreadable_at_once_and_gone_from_every_store_after_the
                 .unwrap()
                 .is_empty()
         );
-        assert!(stage.cache.guests(None, 10).await.unwrap().is_empty());
-        stage.assert_well().await;
-        stage.stop().await;
+        assert!(harness.cache.guests(None, 10).await.unwrap().is_empty());
+        harness.assert_well().await;
+        harness.stop().await;
     }
 }
 
@@ -79,100 +90,100 @@ async fn an_ended_chat_is_unreadable_at_once_and_gone_from_every_store_after_the
 async fn a_retention_shorter_than_the_lists_life_ends_both() {
     let mut plan = Plan::memory();
     plan.retention = Some(HOUR);
-    let stage = plan.start().ready().await;
-    let said = stage.say("ada", "one").await.recorded.conversation;
-    stage.clock.advance(HOUR);
-    assert_unreadable(&stage, "ada", said).await;
-    stage.assert_well().await;
-    let report = stage
+    let harness = plan.start().ready().await;
+    let said = harness.say("ada", "one").await.recorded.conversation;
+    harness.clock.advance(HOUR);
+    assert_unreadable(&harness, "ada", said).await;
+    harness.assert_well().await;
+    let report = harness
         .service
-        .verify(&Scope::Guest(guest("ada")), Mode::Look)
+        .verify(&VerifyScope::Guest(guest("ada")), VerifyMode::Look)
         .await
         .unwrap();
     assert!(report.ok, "{report:#?}");
-    stage.service.sweep().await.unwrap();
-    stage.mended().await;
-    assert!(stage.cache.guests(None, 10).await.unwrap().is_empty());
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.service.sweep().await.unwrap();
+    harness.mended().await;
+    assert!(harness.cache.guests(None, 10).await.unwrap().is_empty());
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_message_after_the_end_begins_a_new_chat() {
     for swept in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let stage = a_week(Plan::folder(&folder)).start().ready().await;
-        let old = stage.say("ada", "old").await.recorded;
-        stage.clock.advance(WEEK);
+        let harness = a_week(Plan::folder(&folder)).start().ready().await;
+        let old = harness.say("ada", "old").await.recorded;
+        harness.clock.advance(WEEK);
         if swept {
-            stage.service.sweep().await.unwrap();
+            harness.service.sweep().await.unwrap();
         }
-        let new = stage.say("ada", "new").await.recorded;
+        let new = harness.say("ada", "new").await.recorded;
         assert_ne!(old.conversation, new.conversation);
         assert_eq!(new.sequence, 0);
-        assert_eq!(stage.texts("ada").await, ["new"]);
-        stage.service.sweep().await.unwrap();
-        stage.mended().await;
-        assert_eq!(stage.listed("ada").await.unwrap(), ["new"]);
-        stage.assert_well().await;
-        stage.stop().await;
+        assert_eq!(harness.texts("ada").await, ["new"]);
+        harness.service.sweep().await.unwrap();
+        harness.mended().await;
+        assert_eq!(harness.listed("ada").await.unwrap(), ["new"]);
+        harness.assert_well().await;
+        harness.stop().await;
     }
 }
 
 #[tokio::test]
 async fn a_message_within_the_time_prolongs_it() {
-    let stage = a_week(Plan::memory()).start().ready().await;
-    stage.say("ada", "one").await;
-    stage.clock.advance(6 * DAY);
-    stage.say("ada", "two").await;
-    stage.clock.advance(6 * DAY);
-    stage.service.sweep().await.unwrap();
-    assert_eq!(stage.texts("ada").await, ["one", "two"]);
-    stage.stop().await;
+    let harness = a_week(Plan::memory()).start().ready().await;
+    harness.say("ada", "one").await;
+    harness.clock.advance(6 * DAY);
+    harness.say("ada", "two").await;
+    harness.clock.advance(6 * DAY);
+    harness.service.sweep().await.unwrap();
+    assert_eq!(harness.texts("ada").await, ["one", "two"]);
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn switching_retention_on_and_off_covers_the_chats_that_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let mut plan = Plan::folder(&folder);
-    let stage = plan.start().ready().await;
-    stage.say("old", "a month ago").await;
+    let harness = plan.start().ready().await;
+    harness.say("old", "a month ago").await;
     plan.clock.advance(30 * DAY);
-    stage.say("new", "just now").await;
-    stage.stop().await;
+    harness.say("new", "just now").await;
+    harness.stop().await;
 
     plan.retention = Some(WEEK);
-    let stage = plan.start().ready().await;
+    let harness = plan.start().ready().await;
     assert!(
-        stage.texts("old").await.is_empty(),
+        harness.texts("old").await.is_empty(),
         "ended the moment it is switched on"
     );
-    assert_eq!(stage.texts("new").await, ["just now"]);
-    stage.clock.advance(WEEK - SECOND);
-    assert_eq!(stage.texts("new").await, ["just now"]);
-    stage.stop().await;
+    assert_eq!(harness.texts("new").await, ["just now"]);
+    harness.clock.advance(WEEK - SECOND);
+    assert_eq!(harness.texts("new").await, ["just now"]);
+    harness.stop().await;
 
     plan.retention = None; // switched off before any sweep: nothing has been removed
-    let stage = plan.start().ready().await;
-    assert_eq!(stage.texts("old").await, ["a month ago"]);
-    stage.stop().await;
+    let harness = plan.start().ready().await;
+    assert_eq!(harness.texts("old").await, ["a month ago"]);
+    harness.stop().await;
 
     plan.retention = Some(WEEK);
     plan.clock.set(noon().plus(31 * DAY));
-    let stage = plan.start().ready().await;
-    stage.service.sweep().await.unwrap();
-    stage.mended().await;
-    assert_eq!(stage.texts("new").await, ["just now"]);
-    stage.clock.advance(WEEK);
-    stage.service.sweep().await.unwrap();
-    stage.mended().await;
-    let rest = stage
+    let harness = plan.start().ready().await;
+    harness.service.sweep().await.unwrap();
+    harness.mended().await;
+    assert_eq!(harness.texts("new").await, ["just now"]);
+    harness.clock.advance(WEEK);
+    harness.service.sweep().await.unwrap();
+    harness.mended().await;
+    let rest = harness
         .database
         .audit
-        .dossiers(AuditScope::AllAfter(None), 10)
+        .conversation_audits(AuditScope::AllAfter(None), 10)
         .await
         .unwrap();
-    assert!(rest.dossiers.is_empty(), "{rest:?}");
-    stage.assert_well().await;
-    stage.stop().await;
+    assert!(rest.conversation_audits.is_empty(), "{rest:?}");
+    harness.assert_well().await;
+    harness.stop().await;
 }

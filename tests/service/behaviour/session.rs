@@ -4,10 +4,10 @@ use guestbook::core::error::ErrorKind;
 use guestbook::storage::list_cache::Append;
 use guestbook_testkit::service_harness::control::When;
 use guestbook_testkit::service_harness::words::{HOUR, SECOND, guest, noon};
-use guestbook_testkit::service_harness::{Plan, Stage, text_of};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness, text_of};
 
-async fn session(stage: &Stage, name: &str) -> Option<(Vec<String>, &'static str)> {
-    let session = stage.service.session(&guest(name)).await.unwrap()?;
+async fn session(harness: &ServiceHarness, name: &str) -> Option<(Vec<String>, &'static str)> {
+    let session = harness.service.session(&guest(name)).await.unwrap()?;
     Some((session.items.iter().map(text_of).collect(), session.source))
 }
 
@@ -18,54 +18,54 @@ fn words(texts: &[&str]) -> Vec<String> {
 #[tokio::test]
 async fn it_comes_from_the_list_with_its_remaining_life() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Plan::folder(&folder).start().ready().await;
-    stage.say("ada", "one").await;
-    stage.clock.advance(HOUR);
-    stage.say("ada", "two").await;
-    stage.clock.advance(SECOND);
+    let harness = Plan::folder(&folder).start().ready().await;
+    harness.say("ada", "one").await;
+    harness.clock.advance(HOUR);
+    harness.say("ada", "two").await;
+    harness.clock.advance(SECOND);
     assert_eq!(
-        session(&stage, "ada").await,
+        session(&harness, "ada").await,
         Some((words(&["one", "two"]), "sled"))
     );
-    let ttl = stage
+    let ttl = harness
         .service
         .session(&guest("ada"))
         .await
         .unwrap()
         .unwrap()
         .ttl;
-    assert_eq!(ttl, stage.list_ttl - SECOND);
-    assert_eq!(session(&stage, "nobody").await, None);
-    stage.stop().await;
+    assert_eq!(ttl, harness.list_ttl - SECOND);
+    assert_eq!(session(&harness, "nobody").await, None);
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn it_comes_from_the_tables_while_the_list_store_fails() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Plan::folder(&folder).start().ready().await;
-    stage.say("ada", "one").await;
-    stage
+    let harness = Plan::folder(&folder).start().ready().await;
+    harness.say("ada", "one").await;
+    harness
         .lists
         .fail_methods(&["range"], ErrorKind::Unavailable, When::Before);
     assert_eq!(
-        session(&stage, "ada").await,
+        session(&harness, "ada").await,
         Some((words(&["one"]), "sqlite"))
     );
-    stage.lists.lift();
-    stage.stop().await;
+    harness.lists.lift();
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_list_that_is_behind_is_mended_before_it_is_shown() {
-    let stage = Plan::memory().start().ready().await;
+    let harness = Plan::memory().start().ready().await;
     for text in ["one", "two", "three"] {
-        stage.say("ada", text).await;
+        harness.say("ada", text).await;
     }
-    stage.service.settle().await.unwrap();
+    harness.service.mark_synced().await.unwrap();
     let name = guest("ada");
     // The store loses everything after the first item, as one does whose last second was never written.
-    let list = stage.cache.range(&name, noon()).await.unwrap().unwrap();
-    stage.cache.remove(vec![name.clone()]).await.unwrap();
+    let list = harness.cache.range(&name, noon()).await.unwrap().unwrap();
+    harness.cache.remove(vec![name.clone()]).await.unwrap();
     let shorter = Append {
         guest: name.clone(),
         origin: list.head.origin,
@@ -75,72 +75,75 @@ async fn a_list_that_is_behind_is_mended_before_it_is_shown() {
         expires_at: list.head.expires_at,
         at: noon(),
     };
-    stage.cache.replace(shorter).await.unwrap();
-    assert_eq!(stage.listed("ada").await.unwrap(), ["one"]);
+    harness.cache.replace(shorter).await.unwrap();
+    assert_eq!(harness.listed("ada").await.unwrap(), ["one"]);
     assert_eq!(
-        session(&stage, "ada").await.unwrap().0,
+        session(&harness, "ada").await.unwrap().0,
         ["one", "two", "three"]
     );
-    assert_eq!(stage.listed("ada").await.unwrap(), ["one", "two", "three"]);
-    stage.assert_well().await;
-    stage.stop().await;
+    assert_eq!(
+        harness.listed("ada").await.unwrap(),
+        ["one", "two", "three"]
+    );
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn an_expired_session_is_none_in_the_very_millisecond() {
-    let stage = Plan::memory().start().ready().await;
-    stage.say("ada", "one").await;
-    let ttl = stage.list_ttl;
-    stage
+    let harness = Plan::memory().start().ready().await;
+    harness.say("ada", "one").await;
+    let ttl = harness.list_ttl;
+    harness
         .clock
         .advance(ttl - std::time::Duration::from_millis(1));
-    assert!(session(&stage, "ada").await.is_some());
-    stage.clock.advance(std::time::Duration::from_millis(1));
-    assert_eq!(session(&stage, "ada").await, None);
-    assert_eq!(stage.texts("ada").await, ["one"], "the tables keep it");
-    stage.assert_well().await; // before the sweep …
-    stage.service.sweep().await.unwrap();
-    assert!(stage.cache.guests(None, 10).await.unwrap().is_empty());
-    stage.assert_well().await; // … and after it
-    stage.stop().await;
+    assert!(session(&harness, "ada").await.is_some());
+    harness.clock.advance(std::time::Duration::from_millis(1));
+    assert_eq!(session(&harness, "ada").await, None);
+    assert_eq!(harness.texts("ada").await, ["one"], "the tables keep it");
+    harness.assert_well().await; // before the sweep …
+    harness.service.sweep().await.unwrap();
+    assert!(harness.cache.guests(None, 10).await.unwrap().is_empty());
+    harness.assert_well().await; // … and after it
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn after_a_silence_the_list_begins_anew_and_the_history_goes_on() {
     for swept in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let stage = Plan::folder(&folder).start().ready().await;
-        stage.say("ada", "one").await;
-        stage.say("ada", "two").await;
-        stage.service.settle().await.unwrap();
-        stage.clock.advance(stage.list_ttl);
+        let harness = Plan::folder(&folder).start().ready().await;
+        harness.say("ada", "one").await;
+        harness.say("ada", "two").await;
+        harness.service.mark_synced().await.unwrap();
+        harness.clock.advance(harness.list_ttl);
         if swept {
-            stage.service.sweep().await.unwrap();
+            harness.service.sweep().await.unwrap();
         }
-        let third = stage.say("ada", "three").await;
+        let third = harness.say("ada", "three").await;
         assert_eq!(third.recorded.sequence, 2);
-        assert_eq!(session(&stage, "ada").await.unwrap().0, ["three"]);
-        assert_eq!(stage.texts("ada").await, ["one", "two", "three"]);
-        stage.mended().await;
-        stage.assert_well().await;
-        stage.stop().await;
+        assert_eq!(session(&harness, "ada").await.unwrap().0, ["three"]);
+        assert_eq!(harness.texts("ada").await, ["one", "two", "three"]);
+        harness.mended().await;
+        harness.assert_well().await;
+        harness.stop().await;
     }
 }
 
 /// Only what the list store says of a list is a reason to build it anew.
 #[tokio::test]
 async fn tables_that_say_that_they_are_damaged_cost_no_list() {
-    let stage = Plan::memory().start().ready().await;
-    stage.say("ada", "hello").await;
-    stage.mended().await;
+    let harness = Plan::memory().start().ready().await;
+    harness.say("ada", "hello").await;
+    harness.mended().await;
     // The row is read before the list, to know whether there should be one, and with it.
-    stage.tables.fail_nth(1, ErrorKind::Corrupt, When::Before);
-    let shown = session(&stage, "ada").await;
+    harness.tables.fail_nth(1, ErrorKind::Corrupt, When::Before);
+    let shown = session(&harness, "ada").await;
     assert_eq!(shown, Some((words(&["hello"]), "memory")));
-    assert_eq!(stage.tables.lift(), 1);
-    stage.service.sweep().await.unwrap(); // a doubted list would be removed and built anew by now
-    stage.assert_well().await;
-    assert_eq!(stage.lists.count("remove"), 0);
-    assert_eq!(stage.lists.count("replace"), 0);
-    stage.stop().await;
+    assert_eq!(harness.tables.lift(), 1);
+    harness.service.sweep().await.unwrap(); // a doubted list would be removed and built anew by now
+    harness.assert_well().await;
+    assert_eq!(harness.lists.count("remove"), 0);
+    assert_eq!(harness.lists.count("replace"), 0);
+    harness.stop().await;
 }

@@ -2,62 +2,62 @@
 
 use guestbook::core::error::{Error, ErrorKind};
 use guestbook_testkit::service_harness::words::{PATIENCE, alone, says, until};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::sync::atomic::Ordering;
 
-async fn has_failed(stage: &Stage, words: &str) -> Error {
-    let failed = tokio::time::timeout(PATIENCE, stage.service.fatal()).await;
+async fn has_failed(harness: &ServiceHarness, words: &str) -> Error {
+    let failed = tokio::time::timeout(PATIENCE, harness.service.fatal()).await;
     let failure = failed.expect("it goes on");
     assert_eq!(failure.kind(), ErrorKind::Internal);
     assert!(failure.to_string().contains(words), "{failure}");
-    let refused = stage.service.store(alone(says("ada", "two"))).await;
+    let refused = harness.service.store(alone(says("ada", "two"))).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
     failure
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_ends_without_being_told_to_is_a_failure() {
-    let stage = Plan::memory().start().ready().await;
-    stage.say("ada", "one").await;
-    drop(stage.service.essential("HTTP"));
-    has_failed(&stage, "the HTTP task ended").await;
-    drop(stage.service.essential("another"));
-    has_failed(&stage, "HTTP").await; // the first reason stays
+    let harness = Plan::memory().start().ready().await;
+    harness.say("ada", "one").await;
+    drop(harness.service.essential("HTTP"));
+    has_failed(&harness, "the HTTP task ended").await;
+    drop(harness.service.essential("another"));
+    has_failed(&harness, "HTTP").await; // the first reason stays
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_panics_or_is_dropped_is_a_failure_too() {
-    let stage = Plan::memory().start().ready().await;
-    let essential = stage.service.essential("HTTP");
+    let harness = Plan::memory().start().ready().await;
+    let essential = harness.service.essential("HTTP");
     let panicked = tokio::spawn(async move {
         let _essential = essential;
         panic!("on purpose");
     });
     assert!(panicked.await.is_err());
-    has_failed(&stage, "the HTTP task panicked").await;
+    has_failed(&harness, "the HTTP task panicked").await;
 
-    let stage = Plan::memory().start().ready().await;
-    let essential = stage.service.essential("HTTP");
+    let harness = Plan::memory().start().ready().await;
+    let essential = harness.service.essential("HTTP");
     let aborted = tokio::spawn(async move {
         let _essential = essential;
         std::future::pending::<()>().await;
     });
     aborted.abort();
-    has_failed(&stage, "the HTTP task ended").await;
+    has_failed(&harness, "the HTTP task ended").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_that_was_asked_for_is_none() {
-    let stage = Plan::memory().start().ready().await;
+    let harness = Plan::memory().start().ready().await;
     let (told, kept) = (
-        stage.service.essential("HTTP"),
-        stage.service.essential("HTTP"),
+        harness.service.essential("HTTP"),
+        harness.service.essential("HTTP"),
     );
     told.expectation().store(true, Ordering::Release);
     drop(told);
-    assert!(stage.service.failure().is_none());
-    let service = stage.service.clone();
-    stage.stop().await;
+    assert!(harness.service.failure().is_none());
+    let service = harness.service.clone();
+    harness.stop().await;
     drop(kept);
     assert!(service.failure().is_none());
 }
@@ -66,7 +66,7 @@ async fn an_end_that_was_asked_for_is_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_fails_by_itself_is_noticed_while_nobody_asks_anything() {
     for store in ["tables", "lists"] {
-        let stage = Plan::memory().start().ready().await;
+        let harness = Plan::memory().start().ready().await;
         let reason = Error::new(
             ErrorKind::Unavailable,
             "test",
@@ -74,14 +74,14 @@ async fn a_store_that_fails_by_itself_is_noticed_while_nobody_asks_anything() {
             "its thread panicked",
         );
         match store {
-            "tables" => stage.tables.poison(reason),
-            _ => stage.lists.poison(reason),
+            "tables" => harness.tables.poison(reason),
+            _ => harness.lists.poison(reason),
         }
         let noticed = until("it is noticed", || async {
-            stage.service.failure().is_some()
+            harness.service.failure().is_some()
         });
         noticed.await;
-        let refused = stage.service.store(alone(says("ada", "one"))).await;
+        let refused = harness.service.store(alone(says("ada", "one"))).await;
         assert!(refused.is_err(), "{store}");
     }
 }

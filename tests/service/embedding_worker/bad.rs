@@ -1,11 +1,11 @@
 //! A model that answers, but not with a vector.
 
-use crate::embedding_worker::ground::{
-    dossier, embedded, given_up, good, good_but, impatient, status, vectors,
+use crate::embedding_worker::harness::{
+    conversation_audit, embedded, given_up, good, good_but, impatient, status, vectors,
 };
 use axum::response::IntoResponse;
 use guestbook::core::EmbeddingState;
-use guestbook::service::verify::Place;
+use guestbook::service::verify::AuditedTable;
 use guestbook_testkit::embedding_server::serve;
 use guestbook_testkit::service_harness::Plan;
 use guestbook_testkit::service_harness::words::{says, until};
@@ -14,25 +14,25 @@ use serde_json::{Value, json};
 /// The vector of one text is of no use: that one fails with the reason and has no row, its neighbours have theirs.
 async fn one_bad_vector(vector: Value, why: &str) {
     let (base, _) = serve(move |inputs| good_but(inputs, "the bad one", &vector)).await;
-    let stage = impatient(Plan::memory(), &base).start().ready().await;
+    let harness = impatient(Plan::memory(), &base).start().ready().await;
     let texts = ["before it", "the bad one", "after it"];
-    stage
+    harness
         .store(vec![texts.map(|text| says("ada", text)).to_vec()])
         .await;
-    let cause = given_up(&stage, "ada", 1).await;
+    let cause = given_up(&harness, "ada", 1).await;
     assert!(cause.contains(why), "{cause}");
-    embedded(&stage, "ada", 2).await;
-    let messages = dossier(&stage, "ada").await;
+    embedded(&harness, "ada", 2).await;
+    let messages = conversation_audit(&harness, "ada").await;
     assert_eq!(messages[1].vector, None);
     assert!(messages[0].vector.is_some() && messages[2].vector.is_some());
-    let report = stage.verify().await;
-    let named = &report.table(Place::Embeddings).differences;
+    let report = harness.verify().await;
+    let named = &report.table(AuditedTable::Embeddings).differences;
     assert_eq!(named.len(), 1, "{named:?}");
     assert!(
         named[0].sequence == Some(1) && named[0].reason.contains(why),
         "{named:?}"
     );
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -65,14 +65,14 @@ async fn a_nan_fails_its_message_alone() {
         },
     )
     .await;
-    let stage = impatient(Plan::memory(), &base).start().ready().await;
+    let harness = impatient(Plan::memory(), &base).start().ready().await;
     let texts = ["before it", "the bad one", "after it"];
-    stage
+    harness
         .store(vec![texts.map(|text| says("ada", text)).to_vec()])
         .await;
-    given_up(&stage, "ada", 1).await;
-    embedded(&stage, "ada", 2).await;
-    stage.stop().await;
+    given_up(&harness, "ada", 1).await;
+    embedded(&harness, "ada", 2).await;
+    harness.stop().await;
 }
 
 /// The server refuses every request that holds one text.
@@ -84,26 +84,29 @@ async fn one_refused_text(code: u16) {
         },
     )
     .await;
-    let stage = impatient(Plan::memory(), &base).start().ready().await;
+    let harness = impatient(Plan::memory(), &base).start().ready().await;
     let texts = ["before it", "the bad one", "after it"];
-    stage
+    harness
         .store(vec![texts.map(|text| says("ada", text)).to_vec()])
         .await;
-    let cause = given_up(&stage, "ada", 1).await;
+    let cause = given_up(&harness, "ada", 1).await;
     assert!(cause.contains(&code.to_string()), "{cause}");
     until("nothing is pending", || async {
         let pending = |message: &guestbook::storage::database::AuditedMessage| {
             matches!(message.vector_note, Some((EmbeddingState::Pending, _)))
         };
-        !dossier(&stage, "ada").await.iter().any(pending)
+        !conversation_audit(&harness, "ada")
+            .await
+            .iter()
+            .any(pending)
     })
     .await;
     assert_eq!(
-        vectors(&stage, "ada").await,
+        vectors(&harness, "ada").await,
         2,
         "its neighbours have theirs"
     );
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -119,14 +122,14 @@ async fn a_text_on_which_the_server_breaks_does_not_fail_its_neighbours() {
 
 #[tokio::test]
 async fn without_an_embedder_the_receipt_says_off_and_verify_expects_nothing() {
-    let stage = Plan::memory().start().ready().await;
-    let said = stage.say("ada", "hello").await;
+    let harness = Plan::memory().start().ready().await;
+    let said = harness.say("ada", "hello").await;
     assert_eq!(said.receipt.embedding, EmbeddingState::Off);
-    stage.mended().await;
-    let report = stage.verify().await;
+    harness.mended().await;
+    let report = harness.verify().await;
     assert!(report.ok, "{report:#?}");
-    assert_eq!(report.table(Place::Embeddings).expected, 0);
-    let refused = stage.service.reembed(|_| ()).await.unwrap_err();
+    assert_eq!(report.table(AuditedTable::Embeddings).expected, 0);
+    let refused = harness.service.reembed(|_| ()).await.unwrap_err();
     assert_eq!(refused.kind(), guestbook::core::error::ErrorKind::Invalid);
-    stage.stop().await;
+    harness.stop().await;
 }

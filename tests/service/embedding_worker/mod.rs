@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 
 mod bad;
-mod ground;
+mod harness;
 mod patience;
 mod reembed;
 mod restart;

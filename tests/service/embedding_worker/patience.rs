@@ -1,9 +1,11 @@
 //! A model that is slow or refuses for a while.
 
-use crate::embedding_worker::ground::{embedded, given_up, good, impatient, note, status, vectors};
+use crate::embedding_worker::harness::{
+    embedded, given_up, good, impatient, note, status, vectors,
+};
 use axum::response::IntoResponse;
 use guestbook::core::EmbeddingState;
-use guestbook::service::verify::Place;
+use guestbook::service::verify::AuditedTable;
 use guestbook_testkit::embedding_server::serve;
 use guestbook_testkit::service_harness::Plan;
 use guestbook_testkit::service_harness::words::{PATIENCE, until};
@@ -26,34 +28,34 @@ async fn a_message_is_answered_as_pending_and_has_its_vector_later() {
     let mut plan = impatient(Plan::memory(), &base);
     plan.settings.embed_attempts = 1_000;
     plan.settings.embed_backoff = Duration::from_millis(1);
-    let stage = plan.start().ready().await;
-    let said = stage.say("ada", "hello").await;
+    let harness = plan.start().ready().await;
+    let said = harness.say("ada", "hello").await;
     assert_eq!(said.receipt.embedding, EmbeddingState::Pending);
     assert_eq!(
-        note(&stage, "ada", 0).await.unwrap().0,
+        note(&harness, "ada", 0).await.unwrap().0,
         EmbeddingState::Pending
     );
     open.store(true, Ordering::SeqCst);
-    embedded(&stage, "ada", 1).await;
-    assert_eq!(note(&stage, "ada", 0).await, None);
-    stage.mended().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    embedded(&harness, "ada", 1).await;
+    assert_eq!(note(&harness, "ada", 0).await, None);
+    harness.mended().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 /// The server takes the connection and says nothing: messages go on, and the service stops at once.
 #[tokio::test]
 async fn a_model_that_stalls_holds_up_neither_messages_nor_the_stop() {
     let (_listener, base) = guestbook_testkit::embedding_server::listen().await;
-    let stage = impatient(Plan::memory(), &base).start().ready().await;
+    let harness = impatient(Plan::memory(), &base).start().ready().await;
     for text in ["one", "two"] {
-        let said = tokio::time::timeout(PATIENCE, stage.say("ada", text))
+        let said = tokio::time::timeout(PATIENCE, harness.say("ada", text))
             .await
             .unwrap();
         assert_eq!(said.receipt.embedding, EmbeddingState::Pending);
     }
     let began = Instant::now();
-    stage.stop().await;
+    harness.stop().await;
     assert!(
         began.elapsed() < Duration::from_secs(15),
         "less than the time-out of a request"
@@ -76,9 +78,9 @@ async fn a_500_is_tried_again_with_back_off_and_then_stored() {
     .await;
     let mut plan = impatient(Plan::memory(), &base);
     plan.settings.embed_backoff = Duration::from_millis(40);
-    let stage = plan.start().ready().await;
-    stage.say("ada", "hello").await;
-    embedded(&stage, "ada", 1).await;
+    let harness = plan.start().ready().await;
+    harness.say("ada", "hello").await;
+    embedded(&harness, "ada", 1).await;
     let tries = tries.lock().unwrap().clone();
     assert_eq!(tries.len(), 3);
     assert!(
@@ -89,7 +91,7 @@ async fn a_500_is_tried_again_with_back_off_and_then_stored() {
         tries[2] - tries[1] >= Duration::from_millis(80),
         "the second wait is twice as long"
     );
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -109,19 +111,19 @@ async fn a_429_is_tried_again_no_sooner_than_the_server_says() {
         }
     })
     .await;
-    let stage = impatient(Plan::memory(), &base).start().ready().await;
-    stage.say("ada", "hello").await;
+    let harness = impatient(Plan::memory(), &base).start().ready().await;
+    harness.say("ada", "hello").await;
     until("it was asked once", || async {
         !tries.lock().unwrap().is_empty()
     })
     .await;
-    stage
+    harness
         .say("ada", "another, which is asked for at once")
         .await;
-    embedded(&stage, "ada", 2).await;
+    embedded(&harness, "ada", 2).await;
     let tries = tries.lock().unwrap().clone();
     assert!(tries.last().unwrap().duration_since(tries[0]) >= Duration::from_secs(1));
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -134,18 +136,18 @@ async fn after_the_last_try_the_cause_is_in_the_note_in_verify_and_in_the_log() 
         status(500)
     })
     .await;
-    let stage = impatient(Plan::memory(), &base).start().ready().await;
-    let said = stage.say("ada", "hello").await;
-    let cause = given_up(&stage, "ada", 0).await;
+    let harness = impatient(Plan::memory(), &base).start().ready().await;
+    let said = harness.say("ada", "hello").await;
+    let cause = given_up(&harness, "ada", 0).await;
     assert!(cause.contains("500"), "{cause}");
     assert_eq!(
         asked.load(Ordering::SeqCst),
         3,
         "as often as embed_attempts says"
     );
-    assert_eq!(vectors(&stage, "ada").await, 0);
-    let report = stage.verify().await;
-    let named = &report.table(Place::Embeddings).differences;
+    assert_eq!(vectors(&harness, "ada").await, 0);
+    let report = harness.verify().await;
+    let named = &report.table(AuditedTable::Embeddings).differences;
     assert!(!report.ok && named.len() == 1, "{report:#?}");
     assert!(
         named[0].reason.contains("failed") && named[0].reason.contains("500"),
@@ -165,7 +167,7 @@ async fn after_the_last_try_the_cause_is_in_the_note_in_verify_and_in_the_log() 
         "{line}"
     );
     drop(guard);
-    stage.stop().await;
+    harness.stop().await;
 }
 
 /// Everything logged at `error` on this thread, on which the whole test runs.

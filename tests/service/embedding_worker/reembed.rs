@@ -1,13 +1,13 @@
 //! Computing everything again: what is missing, what failed, what is of another model.
 
-use crate::embedding_worker::ground::{
-    client, dossier, embedded, good, impatient, status, vectors,
+use crate::embedding_worker::harness::{
+    client, conversation_audit, embedded, good, impatient, status, vectors,
 };
 use guestbook::core::error::ErrorKind;
-use guestbook::service::Reembedding;
+use guestbook::service::ReembedProgress;
 use guestbook_testkit::embedding_server::serve;
 use guestbook_testkit::service_harness::words::says;
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,16 +17,16 @@ const MESSAGES: usize = 200;
 /// A folder with messages that have vectors of the model `m`.
 async fn old_vectors(folder: &tempfile::TempDir, base: &str) -> Plan {
     let plan = impatient(Plan::folder(folder), base);
-    let stage = plan.start().ready().await;
+    let harness = plan.start().ready().await;
     let texts = (1..=MESSAGES).map(|n| says("ada", &"x".repeat(n)));
-    stage.store(vec![texts.collect()]).await;
-    embedded(&stage, "ada", MESSAGES).await;
-    stage.stop().await;
+    harness.store(vec![texts.collect()]).await;
+    embedded(&harness, "ada", MESSAGES).await;
+    harness.stop().await;
     plan
 }
 
-async fn of_model(stage: &Stage, model: &str) -> usize {
-    let messages = dossier(stage, "ada").await;
+async fn of_model(harness: &ServiceHarness, model: &str) -> usize {
+    let messages = conversation_audit(harness, "ada").await;
     let ours = |found: &guestbook::storage::database::FoundVector| found.model.starts_with(model);
     messages
         .iter()
@@ -34,7 +34,7 @@ async fn of_model(stage: &Stage, model: &str) -> usize {
         .count()
 }
 
-fn assert_monotone(seen: &[Reembedding], total: u64) {
+fn assert_monotone(seen: &[ReembedProgress], total: u64) {
     assert!(seen.len() > 1, "progress is shown after each page");
     assert_eq!((seen[0].done, seen[0].total), (0, total));
     for pair in seen.windows(2) {
@@ -53,11 +53,11 @@ async fn vectors_of_another_model_are_replaced_and_missing_ones_computed() {
     let mut plan = old_vectors(&folder, &base).await;
     lose_some(folder.path());
     plan.embedder = Some(client(&base, "other"));
-    let stage = plan.start().ready().await;
-    assert!(vectors(&stage, "ada").await < MESSAGES);
-    assert!(!stage.verify().await.ok);
+    let harness = plan.start().ready().await;
+    assert!(vectors(&harness, "ada").await < MESSAGES);
+    assert!(!harness.verify().await.ok);
     let mut seen = Vec::new();
-    let done = stage
+    let done = harness
         .service
         .reembed(|state| seen.push(state))
         .await
@@ -65,15 +65,15 @@ async fn vectors_of_another_model_are_replaced_and_missing_ones_computed() {
     assert_eq!((done.done, done.failed), (MESSAGES as u64, 0));
     assert_eq!(seen.last(), Some(&done));
     assert_monotone(&seen, MESSAGES as u64);
-    assert_eq!(of_model(&stage, "other:").await, MESSAGES);
+    assert_eq!(of_model(&harness, "other:").await, MESSAGES);
     assert_eq!(
-        stage.service.reembed(|_| ()).await.unwrap(),
-        Reembedding::default(),
+        harness.service.reembed(|_| ()).await.unwrap(),
+        ReembedProgress::default(),
         "nothing is left to do"
     );
-    stage.mended().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.mended().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -90,9 +90,9 @@ async fn a_server_that_dies_midway_leaves_what_is_done_and_a_second_run_does_the
     })
     .await;
     plan.embedder = Some(client(&dying, "other"));
-    let stage = plan.start().ready().await;
+    let harness = plan.start().ready().await;
     let mut seen = Vec::new();
-    let broken = stage
+    let broken = harness
         .service
         .reembed(|state| seen.push(state))
         .await
@@ -100,24 +100,24 @@ async fn a_server_that_dies_midway_leaves_what_is_done_and_a_second_run_does_the
     assert_eq!(broken.kind(), ErrorKind::Unavailable);
     assert!(broken.to_string().contains("run it again"), "{broken}");
     assert_monotone(&seen, MESSAGES as u64);
-    let done = of_model(&stage, "other:").await;
+    let done = of_model(&harness, "other:").await;
     assert_eq!(done, 128, "two pages of 64 stay done");
     assert_eq!(
-        vectors(&stage, "ada").await,
+        vectors(&harness, "ada").await,
         MESSAGES,
         "the old vectors stay until there are new ones"
     );
     let mut seen = Vec::new();
-    let rest = stage
+    let rest = harness
         .service
         .reembed(|state| seen.push(state))
         .await
         .unwrap();
     assert_eq!((rest.done, rest.total), (72, 72));
-    assert_eq!(of_model(&stage, "other:").await, MESSAGES);
-    stage.mended().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    assert_eq!(of_model(&harness, "other:").await, MESSAGES);
+    harness.mended().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
@@ -129,16 +129,16 @@ async fn what_had_failed_is_tried_again_by_reembed() {
         _ => good(inputs),
     })
     .await;
-    let stage = impatient(Plan::memory(), &base).start().ready().await;
-    stage.say("ada", "hello").await;
-    crate::embedding_worker::ground::given_up(&stage, "ada", 0).await;
+    let harness = impatient(Plan::memory(), &base).start().ready().await;
+    harness.say("ada", "hello").await;
+    crate::embedding_worker::harness::given_up(&harness, "ada", 0).await;
     broken.store(0, Ordering::SeqCst);
-    let done = stage.service.reembed(|_| ()).await.unwrap();
+    let done = harness.service.reembed(|_| ()).await.unwrap();
     assert_eq!((done.done, done.failed), (1, 0));
-    assert_eq!(vectors(&stage, "ada").await, 1);
-    stage.mended().await;
-    stage.assert_well().await;
-    stage.stop().await;
+    assert_eq!(vectors(&harness, "ada").await, 1);
+    harness.mended().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 /// Every third vector is lost.

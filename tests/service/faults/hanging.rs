@@ -2,7 +2,7 @@
 
 use guestbook::core::ListState;
 use guestbook_testkit::service_harness::words::{PATIENCE, guest};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -20,71 +20,71 @@ const EVERYTHING: &[&str] = &[
     "guests",
 ];
 
-async fn hung() -> Stage {
+async fn hung() -> ServiceHarness {
     let mut plan = Plan::memory();
     plan.settings.list_budget = BUDGET;
-    let stage = plan.start().ready().await;
-    stage.say("ada", "before").await;
-    stage.service.settle().await.unwrap();
-    stage.lists.hold(EVERYTHING);
-    stage
+    let harness = plan.start().ready().await;
+    harness.say("ada", "before").await;
+    harness.service.mark_synced().await.unwrap();
+    harness.lists.hold(EVERYTHING);
+    harness
 }
 
 #[tokio::test]
 async fn the_answer_comes_and_later_messages_do_not_even_try() {
-    let stage = hung().await;
-    let first = timeout(PATIENCE, stage.say("ada", "one"))
+    let harness = hung().await;
+    let first = timeout(PATIENCE, harness.say("ada", "one"))
         .await
         .expect("an answer");
     assert_eq!(first.receipt.list, ListState::Pending);
-    let tried = stage.lists.count("apply");
+    let tried = harness.lists.count("apply");
     let began = Instant::now();
     for text in ["two", "three", "four"] {
-        let later = timeout(PATIENCE, stage.say("ada", text))
+        let later = timeout(PATIENCE, harness.say("ada", text))
             .await
             .expect("an answer");
         assert_eq!(later.receipt.list, ListState::Pending);
     }
     assert_eq!(
-        stage.lists.count("apply"),
+        harness.lists.count("apply"),
         tried,
         "a suspended store is left alone"
     );
     assert!(began.elapsed() < PATIENCE);
-    stage.lists.release();
-    stage.mended().await;
+    harness.lists.release();
+    harness.mended().await;
     assert_eq!(
-        stage.listed("ada").await.unwrap(),
+        harness.listed("ada").await.unwrap(),
         ["before", "one", "two", "three", "four"]
     );
     assert_eq!(
-        stage.say("ada", "five").await.receipt.list,
+        harness.say("ada", "five").await.receipt.list,
         ListState::Stored
     );
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_deletion_is_answered_and_the_list_goes_later() {
-    let stage = hung().await;
-    let deleting = stage.service.delete(guest("ada"));
+    let harness = hung().await;
+    let deleting = harness.service.delete(guest("ada"));
     let deleted = timeout(PATIENCE, deleting)
         .await
         .expect("an answer")
         .unwrap();
     assert_eq!(deleted.deleted_from.len(), 1);
-    stage.lists.release();
-    stage.mended().await;
-    assert_eq!(stage.listed("ada").await, None);
-    stage.stop().await;
+    harness.lists.release();
+    harness.mended().await;
+    assert_eq!(harness.listed("ada").await, None);
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_session_is_answered_from_the_tables() {
-    let stage = hung().await;
+    let harness = hung().await;
     let name = guest("ada");
-    let asking = stage.service.session(&name);
+    let asking = harness.service.session(&name);
     let session = timeout(Duration::from_secs(10), asking)
         .await
         .expect("an answer");
@@ -96,5 +96,5 @@ async fn a_session_is_answered_from_the_tables() {
         .map(guestbook_testkit::service_harness::text_of)
         .collect();
     assert_eq!(items, ["before"]);
-    stage.stop().await;
+    harness.stop().await;
 }

@@ -5,7 +5,7 @@ use guestbook::core::error::ErrorKind;
 use guestbook::http::{HttpSettings, router};
 use guestbook_testkit::service_harness::control::When;
 use guestbook_testkit::service_harness::words::{HOUR, guest, says};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use serde_json::{Value, json};
 
 /// Everything that touches a list; the flush alone still works.
@@ -19,39 +19,39 @@ const TOUCHING: &[&str] = &[
     "incarnation",
 ];
 
-async fn down() -> Stage {
-    let stage = Plan::memory().start().ready().await;
-    stage
+async fn down() -> ServiceHarness {
+    let harness = Plan::memory().start().ready().await;
+    harness
         .lists
         .fail_from(0, ErrorKind::Unavailable, When::Before);
-    stage
+    harness
 }
 
 #[tokio::test]
 async fn a_message_is_saved_and_its_list_pending() {
-    let stage = down().await;
-    let saved = stage.say("ada", "hello").await;
+    let harness = down().await;
+    let saved = harness.say("ada", "hello").await;
     assert_eq!(saved.receipt.list, ListState::Pending);
-    assert_eq!(stage.texts("ada").await, ["hello"]);
-    assert_eq!(stage.listed("ada").await, None);
-    stage.lists.lift();
-    stage.mended().await;
-    assert_eq!(stage.listed("ada").await.unwrap(), ["hello"]);
+    assert_eq!(harness.texts("ada").await, ["hello"]);
+    assert_eq!(harness.listed("ada").await, None);
+    harness.lists.lift();
+    harness.mended().await;
+    assert_eq!(harness.listed("ada").await.unwrap(), ["hello"]);
     assert_eq!(
-        stage.say("ada", "more").await.receipt.list,
+        harness.say("ada", "more").await.receipt.list,
         ListState::Stored
     );
-    stage.assert_well().await;
-    stage.stop().await;
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn the_answer_names_only_the_stores_that_have_the_message() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Plan::folder(&folder).start().ready().await;
+    let harness = Plan::folder(&folder).start().ready().await;
     let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/guest/chat/ada", server.local_addr().unwrap());
-    let app = router(stage.service.clone(), HttpSettings::default());
+    let app = router(harness.service.clone(), HttpSettings::default());
     let serving = tokio::spawn(async move { axum::serve(server, app).await });
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::new();
@@ -68,7 +68,7 @@ async fn the_answer_names_only_the_stores_that_have_the_message() {
     let well = post().await;
     assert_eq!(well["stored_in"], json!(["sled", "sqlite"]));
     assert_eq!(well["receipt"]["list"], "stored");
-    stage
+    harness
         .lists
         .fail_from(0, ErrorKind::Unavailable, When::Before);
     let ill = post().await;
@@ -76,83 +76,88 @@ async fn the_answer_names_only_the_stores_that_have_the_message() {
     assert_eq!(ill["receipt"]["list"], "pending");
     assert_eq!(ill["status"], "saved");
     serving.abort();
-    stage.stop().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_deletion_says_that_the_list_is_left_and_takes_it_away_later() {
-    let stage = Plan::memory().start().ready().await;
-    stage.say("ada", "hello").await;
-    stage
+    let harness = Plan::memory().start().ready().await;
+    harness.say("ada", "hello").await;
+    harness
         .lists
         .fail_from(0, ErrorKind::Unavailable, When::Before);
-    let deleted = stage.service.delete(guest("ada")).await.unwrap();
+    let deleted = harness.service.delete(guest("ada")).await.unwrap();
     assert_eq!(deleted.deleted_from, ["memory"]); // of two stores, both called memory
-    assert!(stage.listed("ada").await.is_some());
-    stage.lists.lift();
-    stage.mended().await;
-    assert_eq!(stage.listed("ada").await, None);
-    stage.assert_well().await;
-    stage.stop().await;
+    assert!(harness.listed("ada").await.is_some());
+    harness.lists.lift();
+    harness.mended().await;
+    assert_eq!(harness.listed("ada").await, None);
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
-/// The debt of a removal may only be struck out once the list is gone, though a flush succeeds meanwhile.
+/// The outbox entry of a removal may only be struck out once the list is gone, though a flush succeeds meanwhile.
 #[tokio::test]
 async fn a_removal_stays_owed_while_only_the_flush_works() {
-    let stage = Plan::memory().start().ready().await;
-    stage.say("ada", "hello").await;
-    stage
+    let harness = Plan::memory().start().ready().await;
+    harness.say("ada", "hello").await;
+    harness
         .lists
         .fail_methods(&["remove"], ErrorKind::Unavailable, When::Before);
-    stage.service.delete(guest("ada")).await.unwrap();
-    let tried = stage.lists.count("remove");
+    harness.service.delete(guest("ada")).await.unwrap();
+    let tried = harness.lists.count("remove");
     guestbook_testkit::service_harness::words::until("the removal is tried again", || async {
-        stage.service.settle().await.unwrap();
-        stage.lists.count("remove") > tried + 1
+        harness.service.mark_synced().await.unwrap();
+        harness.lists.count("remove") > tried + 1
     })
     .await;
     assert!(
-        stage.owes().await,
+        harness.owes().await,
         "the removal is no longer owed, and the list still there"
     );
-    stage.lists.lift();
-    stage.mended().await;
-    assert_eq!(stage.listed("ada").await, None);
-    stage.stop().await;
+    harness.lists.lift();
+    harness.mended().await;
+    assert_eq!(harness.listed("ada").await, None);
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_new_chat_of_an_erased_guest_survives_the_late_removal() {
-    let stage = Plan::memory().start().ready().await;
-    stage.say("ada", "old words").await;
-    stage
+    let harness = Plan::memory().start().ready().await;
+    harness.say("ada", "old words").await;
+    harness
         .lists
         .fail_methods(TOUCHING, ErrorKind::Unavailable, When::Before);
-    stage.service.delete(guest("ada")).await.unwrap();
+    harness.service.delete(guest("ada")).await.unwrap();
     assert_eq!(
-        stage.say("ada", "new words").await.receipt.list,
+        harness.say("ada", "new words").await.receipt.list,
         ListState::Pending
     );
-    assert_eq!(stage.listed("ada").await.unwrap(), ["old words"]);
-    stage.lists.lift();
-    stage.mended().await;
-    assert_eq!(stage.listed("ada").await.unwrap(), ["new words"]);
-    assert_eq!(stage.texts("ada").await, ["new words"]);
-    stage.assert_well().await;
-    stage.stop().await;
+    assert_eq!(harness.listed("ada").await.unwrap(), ["old words"]);
+    harness.lists.lift();
+    harness.mended().await;
+    assert_eq!(harness.listed("ada").await.unwrap(), ["new words"]);
+    assert_eq!(harness.texts("ada").await, ["new words"]);
+    harness.assert_well().await;
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_session_comes_from_the_tables_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Plan::folder(&folder).start().ready().await;
-    stage.say("ada", "one").await;
-    stage.clock.advance(HOUR);
-    stage
+    let harness = Plan::folder(&folder).start().ready().await;
+    harness.say("ada", "one").await;
+    harness.clock.advance(HOUR);
+    harness
         .lists
         .fail_from(0, ErrorKind::Unavailable, When::Before);
-    stage.say("ada", "two").await;
-    let session = stage.service.session(&guest("ada")).await.unwrap().unwrap();
+    harness.say("ada", "two").await;
+    let session = harness
+        .service
+        .session(&guest("ada"))
+        .await
+        .unwrap()
+        .unwrap();
     let items: Vec<_> = session
         .items
         .iter()
@@ -162,31 +167,31 @@ async fn a_session_comes_from_the_tables_and_says_so() {
         (items, session.source),
         (vec!["one".into(), "two".into()], "sqlite")
     );
-    assert_eq!(session.ttl, stage.list_ttl);
-    stage.stop().await;
+    assert_eq!(session.ttl, harness.list_ttl);
+    harness.stop().await;
 }
 
 #[tokio::test]
 async fn a_replay_while_lists_are_down_says_pending_and_stored_later() {
-    let stage = down().await;
+    let harness = down().await;
     let message = says("ada", "hello");
-    stage.ask(message.clone()).await;
-    let answer = stage.ask(message.clone()).await;
+    harness.ask(message.clone()).await;
+    let answer = harness.ask(message.clone()).await;
     assert_eq!(
         guestbook_testkit::service_harness::words::saved(&answer)[0]
             .receipt
             .list,
         ListState::Pending
     );
-    stage.lists.lift();
-    stage.mended().await;
-    let answer = stage.ask(message).await;
+    harness.lists.lift();
+    harness.mended().await;
+    let answer = harness.ask(message).await;
     assert_eq!(
         guestbook_testkit::service_harness::words::saved(&answer)[0]
             .receipt
             .list,
         ListState::Stored
     );
-    assert_eq!(stage.texts("ada").await, ["hello"]);
-    stage.stop().await;
+    assert_eq!(harness.texts("ada").await, ["hello"]);
+    harness.stop().await;
 }

@@ -5,8 +5,8 @@
 
 #![allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 
+mod expected_state;
 mod hanging;
-mod ledger;
 mod lists_down;
 mod sweeps;
 mod unknown;

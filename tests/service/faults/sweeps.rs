@@ -11,7 +11,7 @@ use guestbook_testkit::fixture::{self, Fixture};
 use guestbook_testkit::service_harness::Pair;
 use guestbook_testkit::service_harness::control::When;
 use guestbook_testkit::service_harness::words::until;
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::any::Any;
 
 /// Runs side by side, because each mostly waits for the back-off of the mending.
@@ -43,48 +43,50 @@ struct Failure {
 }
 
 /// Runs the workload with one failure, and checks what was promised.
-async fn run(plan: Plan, failure: Option<Failure>) -> Stage {
-    let stage = plan.start();
+async fn run(plan: Plan, failure: Option<Failure>) -> ServiceHarness {
+    let harness = plan.start();
     if let Some(failure) = failure {
         let kind = KINDS[failure.nth % KINDS.len()];
         let control = match failure.store {
-            Store::Tables => &stage.tables,
-            Store::Lists => &stage.lists,
+            Store::Tables => &harness.tables,
+            Store::Lists => &harness.lists,
         };
         match failure.lasting {
             true => control.fail_from(failure.nth, kind, failure.when),
             false => control.fail_nth(failure.nth, kind, failure.when),
         }
     }
-    let mut ledger = workload::run(&stage).await;
+    let mut oracle = workload::run(&harness).await;
     let context = format!("{failure:?}");
-    stage.tables.lift();
-    stage.lists.lift();
+    harness.tables.lift();
+    harness.lists.lift();
     if failure.is_none_or(|failure| failure.store == Store::Lists) {
         assert!(
-            ledger.failures.is_empty(),
+            oracle.failures.is_empty(),
             "{context}: {:?}",
-            ledger.failures
+            oracle.failures
         );
     }
     if failure.is_none_or(|failure| failure.when == When::Before) {
-        ledger.assert_refused_is_absent(&stage, &context).await;
+        oracle.assert_refused_is_absent(&harness, &context).await;
     }
-    ledger.retry(&stage, &context).await;
-    stage.service.sweep().await.unwrap();
-    ledger.assert_kept(&stage, &context).await;
-    stage.mended().await;
+    oracle.retry(&harness, &context).await;
+    harness.service.sweep().await.unwrap();
+    oracle.assert_kept(&harness, &context).await;
+    harness.mended().await;
     for name in GUESTS {
         // A look at the lists that failed is repeated after a wait, and may be rebuilding this one.
         until(
             &format!("the list of {name} is what the tables say, after {context}"),
-            || async { stage.listed(name).await.unwrap_or_default() == stage.texts(name).await },
+            || async {
+                harness.listed(name).await.unwrap_or_default() == harness.texts(name).await
+            },
         )
         .await;
     }
-    let report = stage.verify().await;
+    let report = harness.verify().await;
     assert!(report.ok, "{context}: {report:#?}");
-    stage
+    harness
 }
 
 /// Calls that a sweep over servers passes over: each run has a database of its own there, which takes its time.

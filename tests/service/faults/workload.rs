@@ -1,9 +1,9 @@
 //! A bit of everything that the service does.
 
-use crate::faults::ledger::Ledger;
+use crate::faults::expected_state::ExpectedState;
 use guestbook::core::NewMessage;
 use guestbook_testkit::service_harness::words::{DAY, HOUR, guest, says, user};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 
 /// The guests whose lists are looked at in the end.
 pub(crate) const GUESTS: [&str; 6] = ["ada", "bob", "cyd", "eve", "mig", "old"];
@@ -15,88 +15,88 @@ pub(crate) fn plan(mut plan: Plan) -> Plan {
 }
 
 /// Runs it; failures are noted, not fatal.
-pub(crate) async fn run(stage: &Stage) -> Ledger {
-    let mut ledger = Ledger::default();
+pub(crate) async fn run(harness: &ServiceHarness) -> ExpectedState {
+    let mut oracle = ExpectedState::default();
     speak(
-        stage,
-        &mut ledger,
+        harness,
+        &mut oracle,
         &[("old", "long ago"), ("old", "and again")],
     )
     .await;
-    stage.clock.advance(8 * DAY);
-    ledger.erased(&guest("old"), Ok(())); // by retention
+    harness.clock.advance(8 * DAY);
+    oracle.erased(&guest("old"), Ok(())); // by retention
 
     let first = says("ada", "the first");
-    store(stage, &mut ledger, vec![first.clone()]).await;
+    store(harness, &mut oracle, vec![first.clone()]).await;
     let all = ["ada", "bob", "cyd", "eve", "mig"].map(|name| (name, "hello"));
-    speak(stage, &mut ledger, &all).await;
+    speak(harness, &mut oracle, &all).await;
     speak(
-        stage,
-        &mut ledger,
+        harness,
+        &mut oracle,
         &[("eve", "to be erased"), ("mig", "to be taken along")],
     )
     .await;
-    store(stage, &mut ledger, vec![first]).await; // the same again
-    session(stage, &mut ledger, "ada").await;
-    let _ = stage.service.settle().await;
+    store(harness, &mut oracle, vec![first]).await; // the same again
+    session(harness, &mut oracle, "ada").await;
+    let _ = harness.service.mark_synced().await;
 
-    let erased = stage.service.delete(guest("eve")).await;
-    ledger.erased(
+    let erased = harness.service.delete(guest("eve")).await;
+    oracle.erased(
         &guest("eve"),
         erased.map(drop).map_err(|cause| cause.to_string()),
     );
-    speak(stage, &mut ledger, &[("eve", "back again")]).await;
-    let migrated = stage.service.migrate(guest("mig"), user("member")).await;
+    speak(harness, &mut oracle, &[("eve", "back again")]).await;
+    let migrated = harness.service.migrate(guest("mig"), user("member")).await;
     if let Err(cause) = migrated {
-        ledger.failures.push(format!("migrate: {cause}"));
+        oracle.failures.push(format!("migrate: {cause}"));
     }
     speak(
-        stage,
-        &mut ledger,
+        harness,
+        &mut oracle,
         &[("mig", "a new life"), ("ada", "more")],
     )
     .await;
 
-    stage.clock.advance(2 * HOUR);
-    let _ = stage.service.sweep().await;
+    harness.clock.advance(2 * HOUR);
+    let _ = harness.service.sweep().await;
     speak(
-        stage,
-        &mut ledger,
+        harness,
+        &mut oracle,
         &[("bob", "later"), ("bob", "and later")],
     )
     .await;
-    session(stage, &mut ledger, "bob").await;
-    session(stage, &mut ledger, "nobody").await;
-    let _ = stage.service.settle().await;
-    ledger
+    session(harness, &mut oracle, "bob").await;
+    session(harness, &mut oracle, "nobody").await;
+    let _ = harness.service.mark_synced().await;
+    oracle
 }
 
 /// One request, with a group for each message.
-async fn speak(stage: &Stage, ledger: &mut Ledger, words: &[(&str, &str)]) {
+async fn speak(harness: &ServiceHarness, oracle: &mut ExpectedState, words: &[(&str, &str)]) {
     let messages = words.iter().map(|(name, text)| says(name, text)).collect();
-    store(stage, ledger, messages).await;
+    store(harness, oracle, messages).await;
 }
 
-async fn store(stage: &Stage, ledger: &mut Ledger, messages: Vec<NewMessage>) {
+async fn store(harness: &ServiceHarness, oracle: &mut ExpectedState, messages: Vec<NewMessage>) {
     let groups = messages
         .iter()
         .map(|message| vec![message.clone()])
         .collect();
-    let answers = stage.service.store(groups).await;
-    ledger.answered(messages, answers);
+    let answers = harness.service.store(groups).await;
+    oracle.answered(messages, answers);
 }
 
 /// Whoever answers, the list store or the tables: the words are those of the tables.
-async fn session(stage: &Stage, ledger: &mut Ledger, name: &str) {
-    match stage.service.session(&guest(name)).await {
-        Err(cause) => ledger.failures.push(format!("session: {cause}")),
+async fn session(harness: &ServiceHarness, oracle: &mut ExpectedState, name: &str) {
+    match harness.service.session(&guest(name)).await {
+        Err(cause) => oracle.failures.push(format!("session: {cause}")),
         Ok(session) => {
             let items = session.map(|session| session.items).unwrap_or_default();
             let items: Vec<_> = items
                 .iter()
                 .map(guestbook_testkit::service_harness::text_of)
                 .collect();
-            assert_eq!(items, stage.texts(name).await, "the session of {name}");
+            assert_eq!(items, harness.texts(name).await, "the session of {name}");
         }
     }
 }

@@ -10,33 +10,33 @@ use std::time::Duration;
 async fn heavy_writing_makes_no_false_difference() {
     let folder = tempfile::tempdir().unwrap();
     let mut plan = Plan::folder(&folder);
-    plan.settings.settle_interval = Duration::from_millis(30);
-    let stage = Arc::new(plan.start().ready().await);
+    plan.settings.sync_mark_interval = Duration::from_millis(30);
+    let harness = Arc::new(plan.start().ready().await);
     let (stop, written) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicUsize::new(0)),
     );
     let writers: Vec<_> = (0..6)
         .map(|writer| {
-            let (stage, stop, written) = (stage.clone(), stop.clone(), written.clone());
+            let (harness, stop, written) = (harness.clone(), stop.clone(), written.clone());
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let number = written.fetch_add(1, Ordering::Relaxed);
-                    stage.clock.advance(Duration::from_millis(1));
+                    harness.clock.advance(Duration::from_millis(1));
                     // All on one guest, but one that comes and goes.
                     let name = if writer == 0 {
                         format!("passing-{}", number % 50)
                     } else {
                         "busy".into()
                     };
-                    let answers = stage
+                    let answers = harness
                         .service
                         .store(alone(says(&name, "words")))
                         .await
                         .unwrap();
                     saved(&answers[0]);
                     if writer == 0 && number % 7 == 0 {
-                        stage.service.delete(guest(&name)).await.unwrap();
+                        harness.service.delete(guest(&name)).await.unwrap();
                     }
                 }
             })
@@ -44,7 +44,7 @@ async fn heavy_writing_makes_no_false_difference() {
         .collect();
     let mut reports = Vec::new();
     for _ in 0..5 {
-        reports.push(stage.verify().await);
+        reports.push(harness.verify().await);
     }
     stop.store(true, Ordering::Relaxed);
     for writer in writers {
@@ -57,6 +57,6 @@ async fn heavy_writing_makes_no_false_difference() {
     for report in reports {
         assert!(report.ok, "{report:#?}");
     }
-    stage.assert_well().await;
-    stage.service.stop().await.unwrap();
+    harness.assert_well().await;
+    harness.service.stop().await.unwrap();
 }

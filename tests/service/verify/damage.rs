@@ -1,10 +1,10 @@
 //! How the laws here go: a healthy store, a damage, what verify says of it, and what a repair leaves.
 
 use guestbook::core::Role;
-use guestbook::service::verify::{Difference, Mode, Place, Report, Scope};
+use guestbook::service::verify::{AuditedTable, Difference, VerifyMode, VerifyReport, VerifyScope};
 use guestbook_testkit::service_harness::model::Inline;
 use guestbook_testkit::service_harness::words::{guest, says};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use rusqlite::Connection;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -21,13 +21,13 @@ pub(crate) enum Then {
 /// What verify must say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected {
-    pub(crate) place: Place,
+    pub(crate) place: AuditedTable,
     pub(crate) owner: Option<&'static str>,
     pub(crate) sequence: Option<u64>,
     pub(crate) reason: &'static str,
 }
 
-/// A store that is well: `ada` with three messages and `bob` with one, all settled, closed.
+/// A store that is well: `ada` with three messages and `bob` with one, all marked as synced, closed.
 pub(crate) struct Ground {
     folder: TempDir,
     plan: Plan,
@@ -38,20 +38,20 @@ impl Ground {
         let folder = tempfile::tempdir().unwrap();
         let mut plan = Plan::folder(&folder);
         plan.embedder = Some(Arc::new(Inline::new()));
-        let stage = plan.start().ready().await;
+        let harness = plan.start().ready().await;
         let mut answer = says("ada", "two words");
         answer.role = Role::Assistant;
-        stage
+        harness
             .store(vec![vec![
                 says("ada", "one"),
                 answer,
                 says("ada", "now three words"),
             ]])
             .await;
-        stage.say("bob", "hello").await;
-        stage.mended().await;
-        stage.assert_well().await;
-        stage.stop().await;
+        harness.say("bob", "hello").await;
+        harness.mended().await;
+        harness.assert_well().await;
+        harness.stop().await;
         Self { folder, plan }
     }
 
@@ -75,7 +75,7 @@ impl Ground {
             .collect()
     }
 
-    pub(crate) fn start(&self) -> Stage {
+    pub(crate) fn start(&self) -> ServiceHarness {
         self.plan.start()
     }
 }
@@ -84,37 +84,50 @@ impl Ground {
 pub(crate) async fn law(statements: &str, expected: Expected, then: Then) {
     let ground = Ground::new().await;
     ground.change(statements);
-    let stage = ground.start();
-    judge(&ground, stage, expected, then).await;
+    let harness = ground.start();
+    judge(&ground, harness, expected, then).await;
 }
 
 /// Verify names it, a repair does what it can and says so, and no message is touched.
-pub(crate) async fn judge(ground: &Ground, stage: Stage, expected: Expected, then: Then) {
+pub(crate) async fn judge(
+    ground: &Ground,
+    harness: ServiceHarness,
+    expected: Expected,
+    then: Then,
+) {
     let messages = ground.messages();
-    let found = stage.verify().await;
+    let found = harness.verify().await;
     assert_named(&found, expected);
     if let Some(owner) = expected.owner.filter(|owner| *owner != "ghost") {
-        let scope = Scope::Guest(guest(owner));
-        let of_guest = stage.service.verify(&scope, Mode::Look).await.unwrap();
+        let scope = VerifyScope::Guest(guest(owner));
+        let of_guest = harness
+            .service
+            .verify(&scope, VerifyMode::Look)
+            .await
+            .unwrap();
         assert_named(&of_guest, expected);
-        let scope = Scope::Guest(guest(if owner == "ada" { "bob" } else { "ada" }));
-        let of_other = stage.service.verify(&scope, Mode::Look).await.unwrap();
+        let scope = VerifyScope::Guest(guest(if owner == "ada" { "bob" } else { "ada" }));
+        let of_other = harness
+            .service
+            .verify(&scope, VerifyMode::Look)
+            .await
+            .unwrap();
         assert!(of_other.ok, "{of_other:#?}");
     }
-    let repaired = stage
+    let repaired = harness
         .service
-        .verify(&Scope::All, Mode::Repair)
+        .verify(&VerifyScope::All, VerifyMode::Repair)
         .await
         .unwrap();
-    let again = stage.verify().await;
+    let again = harness.verify().await;
     match then {
         Then::Mended => {
             assert!(!repaired.repaired.is_empty(), "a repair says what it did");
             assert!(repaired.ok, "{repaired:#?}");
             assert!(again.ok, "{again:#?}");
-            let nothing = stage
+            let nothing = harness
                 .service
-                .verify(&Scope::All, Mode::Repair)
+                .verify(&VerifyScope::All, VerifyMode::Repair)
                 .await
                 .unwrap();
             assert!(nothing.repaired.is_empty(), "{nothing:#?}");
@@ -122,12 +135,12 @@ pub(crate) async fn judge(ground: &Ground, stage: Stage, expected: Expected, the
         Then::Named => assert_named(&again, expected),
     }
     assert_eq!(ground.messages(), messages, "a repair touches no message");
-    let asked = stage.lists.count("heads");
+    let asked = harness.lists.count("heads");
     assert!(asked < 300, "the mending was kept busy: {asked} times");
-    stage.stop().await;
+    harness.stop().await;
 }
 
-fn assert_named(report: &Report, expected: Expected) {
+fn assert_named(report: &VerifyReport, expected: Expected) {
     assert!(!report.ok);
     let table = report.table(expected.place);
     let is_it = |difference: &&Difference| {

@@ -1,9 +1,9 @@
 //! Rows that belong to nothing: what is derived is removed, a message or a conversation never.
 
 use crate::verify::damage::{Expected, Then, law};
-use guestbook::service::verify::Place;
+use guestbook::service::verify::AuditedTable;
 
-fn nobodys(place: Place, reason: &'static str) -> Expected {
+fn nobodys(place: AuditedTable, reason: &'static str) -> Expected {
     Expected {
         place,
         owner: None,
@@ -19,7 +19,7 @@ async fn a_vector_of_no_message_is_removed() {
         FROM cache_embeddings LIMIT 1";
     law(
         damage,
-        nobodys(Place::Embeddings, "cache_embeddings: no message x"),
+        nobodys(AuditedTable::Embeddings, "cache_embeddings: no message x"),
         Then::Mended,
     )
     .await;
@@ -31,7 +31,7 @@ async fn a_note_of_no_message_is_removed() {
         VALUES ('x', 'pending', 'm', '2100-06-15T12:00:00.000Z')";
     law(
         damage,
-        nobodys(Place::Embeddings, "embedding_notes: no message x"),
+        nobodys(AuditedTable::Embeddings, "embedding_notes: no message x"),
         Then::Mended,
     )
     .await;
@@ -43,7 +43,10 @@ async fn a_mapping_of_no_message_is_removed() {
             is_synced, created_at) VALUES ('x', 'message', 'x', 'ada', 'sled', 'sqlite', 0, '2100-06-15T12:00:00.000Z')";
     law(
         damage,
-        nobodys(Place::Mappings, "cache_content_mapping: no message x"),
+        nobodys(
+            AuditedTable::Mappings,
+            "cache_content_mapping: no message x",
+        ),
         Then::Mended,
     )
     .await;
@@ -54,7 +57,7 @@ async fn a_message_of_no_conversation_is_named_and_kept() {
     let damage = "DELETE FROM conversation_cache WHERE user_id = 'bob'";
     law(
         damage,
-        nobodys(Place::Messages, "message_cache: no conversation"),
+        nobodys(AuditedTable::Messages, "message_cache: no conversation"),
         Then::Named,
     )
     .await;
@@ -64,5 +67,10 @@ async fn a_message_of_no_conversation_is_named_and_kept() {
 async fn a_conversation_without_a_message_is_named_and_kept() {
     let damage = "DELETE FROM message_cache WHERE content = 'hello'";
     let reason = "conversation_cache: no message at all";
-    law(damage, nobodys(Place::Conversations, reason), Then::Named).await;
+    law(
+        damage,
+        nobodys(AuditedTable::Conversations, reason),
+        Then::Named,
+    )
+    .await;
 }

@@ -1,14 +1,14 @@
 //! Damage to the tables.
 
 use crate::verify::damage::{Expected, Then, law};
-use guestbook::service::verify::Place;
+use guestbook::service::verify::AuditedTable;
 
 /// One law per line: name, the damage, where and how it is named, and what a repair makes of it.
 macro_rules! laws {
     ($($name:ident: $damage:expr => $place:ident, $owner:expr, $sequence:expr, $reason:expr, $then:ident;)*) => {$(
         #[tokio::test]
         async fn $name() {
-            let expected = Expected { place: Place::$place, owner: $owner, sequence: $sequence, reason: $reason };
+            let expected = Expected { place: AuditedTable::$place, owner: $owner, sequence: $sequence, reason: $reason };
             law($damage, expected, Then::$then).await;
         }
     )*};
@@ -109,11 +109,11 @@ laws! {
 async fn a_repair_does_not_lower_the_count_of_a_chat_that_lost_its_last_message() {
     let ground = crate::verify::damage::Ground::new().await;
     ground.change("DELETE FROM message_cache WHERE content = 'now three words'");
-    let stage = ground.start();
-    let scope = guestbook::service::verify::Scope::All;
-    let mode = guestbook::service::verify::Mode::Repair;
-    let report = stage.service.verify(&scope, mode).await.unwrap();
+    let harness = ground.start();
+    let scope = guestbook::service::verify::VerifyScope::All;
+    let mode = guestbook::service::verify::VerifyMode::Repair;
+    let report = harness.service.verify(&scope, mode).await.unwrap();
     assert!(!report.ok);
-    assert_eq!(stage.say("ada", "the next").await.recorded.sequence, 3);
-    stage.stop().await;
+    assert_eq!(harness.say("ada", "the next").await.recorded.sequence, 3);
+    harness.stop().await;
 }

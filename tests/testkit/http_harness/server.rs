@@ -5,9 +5,9 @@ use guestbook::core::{Clock, ManualClock, Timestamp, Ttl};
 use guestbook::embed::Embedder;
 use guestbook::embed::openai::OpenAiOptions;
 use guestbook::embedder::{EmbedderSpec, open};
-use guestbook::http::{HttpSettings, Listener, Server, ServerAddress};
-use guestbook::service::verify::{Mode, Scope};
-use guestbook::service::{Indexing, Parts, Service, Settings};
+use guestbook::http::{HttpServer, HttpSettings, Listener, ServerAddress};
+use guestbook::service::verify::{VerifyMode, VerifyScope};
+use guestbook::service::{IndexMode, Service, ServiceParts, Settings};
 use guestbook::sled::SledLists;
 use guestbook::sqlite::SqliteDatabase;
 use guestbook::storage::database::TableSettings;
@@ -35,7 +35,7 @@ pub enum Pair {
 pub struct Plan {
     pub http: HttpSettings,
     pub embedder: Option<Arc<dyn Embedder>>,
-    pub indexing: Indexing,
+    pub indexing: IndexMode,
     /// Whether words are indexed.
     pub text_index: bool,
 }
@@ -46,7 +46,7 @@ impl Default for Plan {
         Self {
             http: HttpSettings::default(),
             embedder: open(&spec, OpenAiOptions::default()).unwrap(),
-            indexing: Indexing::default(),
+            indexing: IndexMode::default(),
             text_index: false,
         }
     }
@@ -59,7 +59,7 @@ pub struct Site {
     pub service: Service,
     pub clock: Arc<ManualClock>,
     pub pair: Pair,
-    server: Server,
+    server: HttpServer,
     folder: TempDir,
     damaged: AtomicBool,
 }
@@ -82,7 +82,7 @@ impl Site {
 
     fn start(pair: Pair, plan: Plan, folder: TempDir, clock: Arc<ManualClock>) -> Self {
         let (database, lists) = stores(pair, folder.path(), &plan);
-        let parts = Parts {
+        let parts = ServiceParts {
             database,
             lists,
             embedder: plan.embedder,
@@ -90,7 +90,7 @@ impl Site {
         };
         let service = Service::start(parts, settings(plan.indexing));
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let server = Server::start([listener], service.clone(), plan.http).unwrap();
+        let server = HttpServer::start([listener], service.clone(), plan.http).unwrap();
         let [ServerAddress::Tcp(address)] = *server.addresses() else {
             panic!("{server:?}");
         };
@@ -113,7 +113,10 @@ impl Site {
     /// Ends a law: whatever it did, every store must agree with every other one.
     pub async fn finish(self) {
         if !self.damaged.load(Ordering::Relaxed) {
-            let report = self.service.verify(&Scope::All, Mode::Look).await;
+            let report = self
+                .service
+                .verify(&VerifyScope::All, VerifyMode::Look)
+                .await;
             let report = report.unwrap();
             assert!(report.ok, "{report:#?}");
         }
@@ -182,7 +185,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 }
 
 /// As the binary has them, but for the patience of verify: here nothing else goes on while it looks.
-fn settings(indexing: Indexing) -> Settings {
+fn settings(indexing: IndexMode) -> Settings {
     Settings {
         indexing,
         verify_wait: std::time::Duration::from_millis(20),

@@ -1,4 +1,4 @@
-//! Which form of a rig is run, and whether it can be.
+//! Which form of a fault test is run, and whether it can be.
 
 /// A number that the environment gives.
 pub fn given(variable: &str) -> Option<u64> {
@@ -25,10 +25,10 @@ pub fn rounds(short: usize, long: usize) -> usize {
     given("GUESTBOOK_TEST_ROUNDS").map_or(usual, |rounds| usize::try_from(rounds).unwrap())
 }
 
-/// What a rig needs; without it the test says so and is left out, or fails where that is not allowed.
-pub fn needed<T>(rig: Result<T, String>) -> Option<T> {
-    match rig {
-        Ok(rig) => Some(rig),
+/// What a fault test needs; without it the test says so and is left out, or fails where that is not allowed.
+pub fn needed<T>(harness: Result<T, String>) -> Option<T> {
+    match harness {
+        Ok(harness) => Some(harness),
         Err(reason) => {
             println!("SKIP: {reason}");
             let required = std::env::var_os("GUESTBOOK_REQUIRE_RIGS").is_some();

@@ -1,6 +1,6 @@
-//! Clients that speak to nodes, each one thing after the other, and note everything in the ledger.
+//! Clients that speak to nodes, each one thing after the other, and note everything in the oracle.
 
-use super::Ledger;
+use super::Oracle;
 use crate::process::Running;
 use chrono::SecondsFormat;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -70,12 +70,12 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn start(ledger: &Arc<Ledger>, nodes: &Nodes, plan: Plan) -> Self {
+    pub fn start(oracle: &Arc<Oracle>, nodes: &Nodes, plan: Plan) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
         for number in 0..plan.clients {
             let (plan, stop) = (plan.clone(), Arc::clone(&stop));
-            let mut client = Talker::new(number, ledger, nodes);
+            let mut client = Talker::new(number, oracle, nodes);
             clients.spawn(async move { client.talk(&plan, &stop).await });
         }
         Self { stop, clients }
@@ -104,7 +104,7 @@ impl Load {
 #[derive(Debug)]
 pub struct Talker {
     number: usize,
-    ledger: Arc<Ledger>,
+    oracle: Arc<Oracle>,
     nodes: Nodes,
     http: reqwest::Client,
     turn: usize,
@@ -115,17 +115,17 @@ enum Answer {
     Done(String),
     /// A 503 or 507, or a connection that ended before an answer.
     NotKnown,
-    /// Another error; it is in the ledger already.
+    /// Another error; it is in the oracle already.
     Wrong,
 }
 
 impl Talker {
-    pub fn new(number: usize, ledger: &Arc<Ledger>, nodes: &Nodes) -> Self {
+    pub fn new(number: usize, oracle: &Arc<Oracle>, nodes: &Nodes) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         Self {
             number,
-            ledger: Arc::clone(ledger),
+            oracle: Arc::clone(oracle),
             nodes: nodes.clone(),
             http: http.build().unwrap(),
             turn: number,
@@ -157,7 +157,7 @@ impl Talker {
 
     /// One message.
     pub async fn say(&mut self, guest: &str, with_id: bool) {
-        let number = self.ledger.sent(self.number, guest, with_id);
+        let number = self.oracle.sent(self.number, guest, with_id);
         let body = self.message(number, false).to_string();
         let path = format!("/v1/guest/chat/{guest}");
         self.insist(
@@ -174,7 +174,7 @@ impl Talker {
     /// Several messages of one guest, all or nothing.
     pub async fn say_together(&mut self, guest: &str, count: usize, with_id: bool) {
         let numbers: Vec<_> = (0..count)
-            .map(|_| self.ledger.sent(self.number, guest, with_id))
+            .map(|_| self.oracle.sent(self.number, guest, with_id))
             .collect();
         let messages: Vec<_> = numbers
             .iter()
@@ -191,7 +191,7 @@ impl Talker {
     async fn say_lines(&mut self, guests: &[String], with_id: bool) {
         let sent = guests
             .iter()
-            .map(|guest| self.ledger.sent(self.number, guest, with_id));
+            .map(|guest| self.oracle.sent(self.number, guest, with_id));
         let numbers: Vec<_> = sent.collect();
         let lines: Vec<_> = numbers
             .iter()
@@ -215,7 +215,7 @@ impl Talker {
             .request("GET", &format!("/v1/guest/chat/{guest}"), None)
             .await
         {
-            self.ledger.book().reads += 1;
+            self.oracle.book().reads += 1;
         }
     }
 
@@ -227,7 +227,7 @@ impl Talker {
                 .request("DELETE", &format!("/v1/guest/chat/{guest}"), None)
                 .await
             {
-                return self.ledger.deleted(guest);
+                return self.oracle.deleted(guest);
             }
             tokio::time::sleep(BACKOFF).await;
         }
@@ -241,7 +241,7 @@ impl Talker {
         while since.elapsed() < INSISTENCE {
             let body = Some(("application/json", body.clone()));
             if let Answer::Done(_) = self.request("POST", &path, body).await {
-                return self.ledger.migrated(guest, user);
+                return self.oracle.migrated(guest, user);
             }
             tokio::time::sleep(BACKOFF).await;
         }
@@ -259,7 +259,7 @@ impl Talker {
     }
 
     fn message(&self, number: usize, with_guest: bool) -> Value {
-        let entry = self.ledger.entry(number);
+        let entry = self.oracle.entry(number);
         let sent_at = entry.sent_at.to_rfc3339_opts(SecondsFormat::Millis, true);
         let mut message =
             json!({"role": entry.role, "content": entry.content, "timestamp": sent_at});
@@ -298,7 +298,7 @@ impl Talker {
                 Answer::NotKnown => {
                     numbers
                         .iter()
-                        .for_each(|number| self.ledger.unknown(*number));
+                        .for_each(|number| self.oracle.unknown(*number));
                     is_known = false;
                 }
                 Answer::Wrong => return,
@@ -316,12 +316,12 @@ impl Talker {
     /// Notes the answer to one message; whether it is known what became of it.
     fn note(&self, number: usize, answer: &Value) -> bool {
         if answer["status"] == "saved" {
-            self.ledger.saved(number, answer);
+            self.oracle.saved(number, answer);
             return true;
         }
         // A line of many has a problem of its own.
-        self.ledger.unknown(number);
-        let mut book = self.ledger.book();
+        self.oracle.unknown(number);
+        let mut book = self.oracle.book();
         match answer["status"].as_u64() {
             Some(status @ (503 | 507)) => {
                 book.unavailable += 1;
@@ -355,7 +355,7 @@ impl Talker {
             Ok::<_, reqwest::Error>((status, headers, response.text().await?))
         };
         let answered = answered.await;
-        let mut book = self.ledger.book();
+        let mut book = self.oracle.book();
         book.slowest = book.slowest.max(began.elapsed());
         match answered {
             Err(cause) if cause.is_timeout() => {

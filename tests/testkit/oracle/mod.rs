@@ -1,6 +1,6 @@
 //! What was sent, what was answered, and what is there in the end: the one checker of every test that breaks something.
 //!
-//! [`Load`] sends and notes, whatever happens to the servers meanwhile; [`Ledger::assert_clean`] then compares the notes with
+//! [`Load`] sends and notes, whatever happens to the servers meanwhile; [`Oracle::assert_clean`] then compares the notes with
 //! every store of a pair ([`Stores`]). `tests/nodes/damage.rs` shows that each kind of fault is noticed.
 
 mod dice;
@@ -69,7 +69,7 @@ struct Place {
 
 /// Everything that was sent and answered.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Book>);
+pub struct Oracle(Mutex<Book>);
 
 /// The counts of a run so far.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +92,7 @@ pub struct Book {
     pub wrong: Vec<String>,
 }
 
-impl Ledger {
+impl Oracle {
     pub fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,7 +150,7 @@ impl Ledger {
     }
 
     /// Takes back all answers after so many that were saved: a machine without power would not have given them.
-    pub fn doubt_since(&self, saved: usize) {
+    pub fn suspect_since(&self, saved: usize) {
         let mut book = self.book();
         for number in book.answered.split_off(saved) {
             book.entries[number].fate = Fate::Unknown;
@@ -215,7 +215,7 @@ impl Ledger {
         }
     }
 
-    /// Compares the ledger with every store once the lists have settled: by SQL, by LRANGE, by asking every node, and by
+    /// Compares the oracle with every store once the lists have marked as synced: by SQL, by LRANGE, by asking every node, and by
     /// `guestbook verify`.
     pub async fn assert_clean(&self, stores: &impl Stores, nodes: &[&Client]) {
         self.until_listed(stores).await;

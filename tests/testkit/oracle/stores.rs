@@ -1,4 +1,4 @@
-//! Where the ledger looks: a pair of stores, read past the service.
+//! Where the oracle looks: a pair of stores, read past the service.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

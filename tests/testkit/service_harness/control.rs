@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
-/// Every call of every store of a stage, in the order in which they began: store and method.
+/// Every call of every store of a harness, in the order in which they began: store and method.
 pub type Log = Arc<Mutex<Vec<(&'static str, &'static str)>>>;
 
 /// On which side of the effect a call fails.

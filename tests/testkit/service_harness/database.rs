@@ -4,8 +4,8 @@ use super::control::Control;
 use super::faulty::Faulty;
 use guestbook::core::error::{Error, ErrorKind, Result};
 use guestbook::core::{
-    Conversation, ConversationId, Findings, GuestId, MessageId, ModelId, OwnerId, PromptKey,
-    PromptSetting, Scope, Timestamp,
+    Conversation, ConversationId, GuestId, MessageId, ModelId, OwnerId, PromptKey, PromptScope,
+    PromptSetting, SearchResults, Timestamp,
 };
 use guestbook::storage::database::*;
 use guestbook::storage::gated;
@@ -79,8 +79,8 @@ impl FaultyChats {
 gated! {
     impl Chats for FaultyChats => pass {
         fn is_fresh(&self, version: &CacheVersion) -> bool;
-        async fn history(&self, chat: &ChatKey, page: Page, now: Timestamp) -> Result<Option<History>>;
-        async fn message_sizes(&self, conversation: ConversationId, page: Page) -> Result<Vec<MessageSize>>;
+        async fn history(&self, chat: &ChatKey, page: PageRange, now: Timestamp) -> Result<Option<History>>;
+        async fn message_sizes(&self, conversation: ConversationId, page: PageRange) -> Result<Vec<MessageSize>>;
         async fn conversations(
             &self,
             owner: &OwnerId,
@@ -110,16 +110,16 @@ gated! {
 gated! {
     impl Outbox for Faulty<dyn Outbox> => pass {
         fn epoch(&self) -> Uuid;
-        async fn list_debts(
+        async fn outbox_entries(
             &self,
             after: Option<ConversationId>,
             now: Timestamp,
             limit: usize,
-        ) -> Result<Vec<ListDebt>>;
+        ) -> Result<Vec<OutboxEntry>>;
         async fn list_row(&self, guest: &GuestId, now: Timestamp) -> Result<Option<ListRow>>;
         async fn list_rows(&self, after: Option<ConversationId>, now: Timestamp, limit: usize) -> Result<Vec<ListRow>>;
-        async fn settle(&self, settled: Vec<Settled>, tally: Tally, at: Timestamp) -> Result<()>;
-        async fn removals_settled(&self, guests: Vec<GuestId>) -> Result<()>;
+        async fn mark_synced(&self, synced_ranges: Vec<SyncedRange>, deltas: CounterDeltas, at: Timestamp) -> Result<()>;
+        async fn removals_done(&self, guests: Vec<GuestId>) -> Result<()>;
         async fn lapse(&self, now: Timestamp, limit: usize) -> Result<usize>;
         async fn lists_incarnation(&self) -> Result<Option<Uuid>>;
         async fn set_lists_incarnation(&self, incarnation: Uuid) -> Result<()>;
@@ -142,15 +142,15 @@ gated! {
 
 gated! {
     impl Search for Faulty<dyn Search> => pass {
-        async fn search(&self, asked: SearchRequest) -> Result<Findings>;
-        async fn search_words(&self, asked: WordsRequest) -> Result<Findings>;
+        async fn search(&self, asked: SearchRequest) -> Result<SearchResults>;
+        async fn search_words(&self, asked: WordsRequest) -> Result<SearchResults>;
         async fn context(&self, asked: ContextRequest) -> Result<Option<Context>>;
     }
 }
 
 gated! {
     impl Prompts for Faulty<dyn Prompts> => pass {
-        async fn prompts_find(&self, keys: &[PromptKey], now: Timestamp) -> Result<Vec<Option<KeptAnswer>>>;
+        async fn prompts_find(&self, keys: &[PromptKey], now: Timestamp) -> Result<Vec<Option<CacheEntry>>>;
         async fn prompts_near(
             &self,
             setting: &PromptSetting,
@@ -158,20 +158,20 @@ gated! {
             now: Timestamp,
             limit: usize,
         ) -> Result<Vec<NearPrompt>>;
-        async fn prompts_put(&self, answers: Vec<NewAnswer>, at: Timestamp) -> Result<()>;
-        async fn prompts_remove(&self, scope: Option<&Scope>, limit: usize) -> Result<usize>;
+        async fn prompts_put(&self, answers: Vec<NewCacheEntry>, at: Timestamp) -> Result<()>;
+        async fn prompts_remove(&self, scope: Option<&PromptScope>, limit: usize) -> Result<usize>;
         async fn prompts_expire(&self, now: Timestamp, limit: usize) -> Result<usize>;
         async fn prompts_evict(&self, bytes: u64, limit: usize) -> Result<usize>;
-        async fn prompts_tally(&self, tally: PromptTally, at: Timestamp) -> Result<()>;
+        async fn lookup_totals(&self, deltas: LookupTotals, at: Timestamp) -> Result<()>;
         async fn prompts_stats(&self, now: Timestamp) -> Result<PromptStats>;
     }
 }
 
 gated! {
-    impl Corpus for Faulty<dyn Corpus> => pass {
+    impl VectorSource for Faulty<dyn VectorSource> => pass {
         fn is_shared(&self) -> bool;
-        async fn indexable(&self, model: &ModelId, after: Option<MessageId>, limit: usize) -> Result<IndexablePage>;
-        async fn indexable_of(&self, model: &ModelId, ids: Vec<MessageId>) -> Result<Vec<Indexable>>;
+        async fn indexable(&self, model: &ModelId, after: Option<MessageId>, limit: usize) -> Result<IndexedVectorPage>;
+        async fn indexable_of(&self, model: &ModelId, ids: Vec<MessageId>) -> Result<Vec<IndexedVector>>;
         async fn embedded_since(
             &self,
             since: Timestamp,
@@ -179,13 +179,13 @@ gated! {
             limit: usize,
         ) -> Result<Vec<(Timestamp, MessageId)>>;
         async fn searchable(&self, model: &ModelId) -> Result<u64>;
-        async fn candidates(&self, model: &ModelId, proposal: Proposal, now: Timestamp) -> Result<Vec<Candidate>>;
+        async fn candidates(&self, model: &ModelId, proposal: CandidateRequest, now: Timestamp) -> Result<Vec<Candidate>>;
     }
 }
 
 gated! {
     impl Audit for Faulty<dyn Audit> => pass {
-        async fn dossiers(&self, scope: AuditScope, messages: usize) -> Result<DossierPage>;
+        async fn conversation_audits(&self, scope: AuditScope, messages: usize) -> Result<ConversationAuditPage>;
         async fn usage_audits(&self, after: Option<&OwnerId>, limit: usize) -> Result<Vec<UsageAudit>>;
         async fn usage_audit(&self, owner: &OwnerId) -> Result<UsageAudit>;
         async fn orphans(&self, limit: usize) -> Result<Vec<Orphan>>;
@@ -201,7 +201,7 @@ gated! {
         async fn change_setting(&self, which: Persisted, wanted: PersistedSettings, at: Timestamp) -> Result<()>;
         async fn refresh_settings(&self) -> Result<Option<StoredSettings>>;
         async fn retain_some(&self, limit: usize) -> Result<bool>;
-        async fn lists_to_retime(&self, now: Timestamp, limit: usize) -> Result<Option<RetimePage>>;
-        async fn note_retimed(&self, page: RetimePage) -> Result<()>;
+        async fn lists_to_retime(&self, now: Timestamp, limit: usize) -> Result<Option<ReschedulePage>>;
+        async fn note_retimed(&self, page: ReschedulePage) -> Result<()>;
     }
 }

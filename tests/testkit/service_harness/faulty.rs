@@ -4,7 +4,7 @@ use super::control::Control;
 use guestbook::core::error::{Error, Result};
 use guestbook::core::{GuestId, Timestamp};
 use guestbook::storage::list_cache::{Append, Applied, Head, ListCache, LiveList, NewLife};
-use guestbook::storage::{Promise, Stats, Storage, gated};
+use guestbook::storage::{DurabilityReport, Stats, Storage, gated};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ gated! {
         fn fatal(&self) -> Option<Error> {
             self.control.fatal().or_else(|| self.inner.fatal())
         }
-        async fn durability(&self) -> Result<Promise> {
+        async fn durability(&self) -> Result<DurabilityReport> {
             self.inner.durability().await
         }
     }

@@ -12,11 +12,11 @@ use database::FaultyChats;
 use faulty::Faulty;
 use guestbook::core::{Clock, ManualClock, Message, NewMessage, Ttl};
 use guestbook::embed::Embedder;
-use guestbook::service::verify::{Mode, Report, Scope};
-use guestbook::service::{Answer, Parts, Saved, Service, Settings};
+use guestbook::service::verify::{VerifyMode, VerifyReport, VerifyScope};
+use guestbook::service::{GroupOutcome, SavedMessage, Service, ServiceParts, Settings};
 use guestbook::sled::SledLists;
 use guestbook::sqlite::SqliteDatabase;
-use guestbook::storage::database::{ChatKey, Page, PageStart, TableSettings};
+use guestbook::storage::database::{ChatKey, PageRange, PageStart, TableSettings};
 use guestbook::storage::list_cache::Item;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
 use guestbook::storage::{ListCache, Stores};
@@ -36,7 +36,7 @@ pub enum Pair {
     Open(Stores, Arc<dyn ListCache>),
 }
 
-/// How to set the stage.
+/// How to set the harness.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub pair: Pair,
@@ -49,9 +49,9 @@ pub struct Plan {
     pub writers: Option<usize>,
 }
 
-/// The stage.
+/// The harness.
 #[derive(Debug)]
-pub struct Stage {
+pub struct ServiceHarness {
     pub service: Service,
     pub list_ttl: Duration,
     pub clock: Arc<ManualClock>,
@@ -69,7 +69,7 @@ impl Plan {
     /// No embedder, no retention, and upkeep that only does what a law asks for: nothing comes round by a timer.
     pub fn new(pair: Pair) -> Self {
         let settings = Settings {
-            settle_interval: HOUR,
+            sync_mark_interval: HOUR,
             sweep_interval: HOUR,
             verify_wait: Duration::from_millis(20),
             // Long: a busy machine is no fault. Laws about a list store that hangs set their own.
@@ -131,18 +131,18 @@ impl Plan {
     }
 
     /// Opens everything and starts the service.
-    pub fn start(&self) -> Stage {
+    pub fn start(&self) -> ServiceHarness {
         self.start_on(self.stores())
     }
 
     /// Starts a service on stores that are open.
-    pub fn start_on(&self, stores: (Stores, Arc<dyn ListCache>)) -> Stage {
+    pub fn start_on(&self, stores: (Stores, Arc<dyn ListCache>)) -> ServiceHarness {
         let (database, cache) = stores;
         let log = Log::default();
         let tables = Control::new("tables", Arc::clone(&log));
         let lists = Control::new("lists", Arc::clone(&log));
         let (faulty_database, faulty) = database::faulty(&database, &tables, self.writers);
-        let parts = Parts {
+        let parts = ServiceParts {
             database: faulty_database,
             lists: Faulty::new(&cache, &lists),
             embedder: self.embedder.clone(),
@@ -150,7 +150,7 @@ impl Plan {
         };
         let service = Service::start(parts, self.settings);
         let clock = Arc::clone(&self.clock);
-        Stage {
+        ServiceHarness {
             service,
             list_ttl: self.list_ttl.0,
             clock,
@@ -164,7 +164,7 @@ impl Plan {
     }
 }
 
-impl Stage {
+impl ServiceHarness {
     /// Waits until the look at the lists that comes with every start is over, so that it is not in the way of counting.
     pub async fn ready(self) -> Self {
         // Every list is compared with the tables, page by page, and what was rebuilt is flushed.
@@ -182,7 +182,7 @@ impl Stage {
     }
 
     /// Stores groups, each of which must be saved.
-    pub async fn store(&self, groups: Vec<Vec<NewMessage>>) -> Vec<Saved> {
+    pub async fn store(&self, groups: Vec<Vec<NewMessage>>) -> Vec<SavedMessage> {
         let answers = self.service.store(groups).await.unwrap();
         answers
             .iter()
@@ -191,18 +191,18 @@ impl Stage {
     }
 
     /// A guest says something, which must be saved.
-    pub async fn say(&self, name: &str, text: &str) -> Saved {
+    pub async fn say(&self, name: &str, text: &str) -> SavedMessage {
         self.store(alone(words::says(name, text))).await.remove(0)
     }
 
     /// One answer to one message, whatever it is.
-    pub async fn ask(&self, message: NewMessage) -> Answer {
+    pub async fn ask(&self, message: NewMessage) -> GroupOutcome {
         self.service.store(alone(message)).await.unwrap().remove(0)
     }
 
     /// What the tables have of a guest.
     pub async fn messages(&self, name: &str) -> Vec<Message> {
-        let page = Page {
+        let page = PageRange {
             limit: 1_000_000,
             from: PageStart::At(0),
         };
@@ -236,28 +236,31 @@ impl Stage {
 
     /// Whether the tables owe the lists anything.
     pub async fn owes(&self) -> bool {
-        let debts = self
+        let outbox_entries = self
             .database
             .outbox
-            .list_debts(None, self.clock.now(), 10)
+            .outbox_entries(None, self.clock.now(), 10)
             .await
             .unwrap();
-        !debts.is_empty()
+        !outbox_entries.is_empty()
     }
 
     /// Waits until every list is right and noted to be.
     pub async fn mended(&self) {
         until("the lists are mended by themselves", || async {
-            let settled = self.service.settle().await;
-            settled.is_ok() && !self.owes().await
+            let synced_ranges = self.service.mark_synced().await;
+            synced_ranges.is_ok() && !self.owes().await
         })
         .await;
     }
 
     /// What verify says a second later: what was said in this very moment would count as on its way.
-    pub async fn verify(&self) -> Report {
+    pub async fn verify(&self) -> VerifyReport {
         self.clock.advance(SECOND);
-        self.service.verify(&Scope::All, Mode::Look).await.unwrap()
+        self.service
+            .verify(&VerifyScope::All, VerifyMode::Look)
+            .await
+            .unwrap()
     }
 
     pub async fn assert_well(&self) {

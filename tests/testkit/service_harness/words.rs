@@ -1,7 +1,7 @@
 //! The words the laws are written in.
 
 use guestbook::core::{Content, GuestId, MessageId, NewMessage, OwnerId, Role, Timestamp};
-use guestbook::service::{Answer, Saved};
+use guestbook::service::{GroupOutcome, SavedMessage};
 use std::future::Future;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -38,9 +38,9 @@ pub fn alone(message: NewMessage) -> Vec<Vec<NewMessage>> {
 }
 
 /// What was saved, of an answer that must be just that.
-pub fn saved(answer: &Answer) -> &[Saved] {
+pub fn saved(answer: &GroupOutcome) -> &[SavedMessage] {
     match answer {
-        Answer::Saved(saved) => saved,
+        GroupOutcome::Saved(saved) => saved,
         other => panic!("not saved: {other:?}"),
     }
 }

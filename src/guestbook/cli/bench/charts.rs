@@ -1,13 +1,13 @@
 //! The charts that people look at, of a group of pairs: each stands in the page, and in a file of its own.
 
-use super::report::{PairReport, Report};
+use super::report::{BenchReport, PairReport};
 use guestbook_chart::short;
 use guestbook_chart::{Axis, Chart, Line, Scale};
 
 const MIB: f64 = 1_048_576.0;
 
 /// Those that have something to show.
-pub(super) fn charts(report: &Report, pairs: &[&PairReport]) -> Vec<Chart> {
+pub(super) fn charts(report: &BenchReport, pairs: &[&PairReport]) -> Vec<Chart> {
     let most = report.connections().last().copied();
     let mut all = vec![throughput(report, pairs)];
     all.extend(most.map(|most| latency(pairs, most)));
@@ -17,9 +17,9 @@ pub(super) fn charts(report: &Report, pairs: &[&PairReport]) -> Vec<Chart> {
 }
 
 /// The files of all charts: name and text.
-pub(super) fn files(report: &Report, is_ranked_anyway: bool) -> Vec<(String, String)> {
+pub(super) fn files(report: &BenchReport, is_ranked_anyway: bool) -> Vec<(String, String)> {
     let groups = report.groups(is_ranked_anyway);
-    let of = |group: &super::report::Group<'_>| {
+    let of = |group: &super::report::RankGroup<'_>| {
         let durability = group.durability;
         let charts = charts(report, &group.pairs).into_iter();
         let file = move |chart: Chart| (format!("{}-{durability}.svg", chart.name), chart.file());
@@ -28,7 +28,7 @@ pub(super) fn files(report: &Report, is_ranked_anyway: bool) -> Vec<(String, Str
     groups.iter().flat_map(of).collect()
 }
 
-fn throughput(report: &Report, pairs: &[&PairReport]) -> Chart {
+fn throughput(report: &BenchReport, pairs: &[&PairReport]) -> Chart {
     let line = |pair: &&PairReport| {
         let runs = || {
             pair.runs

@@ -1,25 +1,25 @@
 //! What has changed since an earlier report: a ratio for each figure, and whether it is more than the runs of one are apart.
 
-use super::super::Refusal;
+use super::super::CliError;
 use super::figure::Figure;
-use super::report::{PairReport, Report, RunReport, SCHEMA};
+use super::report::{BenchReport, PairReport, RunReport, SCHEMA};
 use guestbook_chart::short;
 use serde::Deserialize;
 use std::path::Path;
 
 /// The number of a report's form, whatever else is in it.
 #[derive(Deserialize)]
-struct Form {
+struct ReportVersion {
     schema: u32,
 }
 
-pub(super) fn read(file: &Path) -> Result<Report, Refusal> {
+pub(super) fn read(file: &Path) -> Result<BenchReport, CliError> {
     let shown = file.display();
     let text = std::fs::read_to_string(file)
         .map_err(|cause| format!("--compare: {shown} cannot be read: {cause}"))?;
     let other =
         |cause| format!("--compare: {shown} is no report.json of `guestbook bench`: {cause}");
-    let form: Form = serde_json::from_str(&text).map_err(other)?;
+    let form: ReportVersion = serde_json::from_str(&text).map_err(other)?;
     if form.schema != SCHEMA {
         return Err(format!(
             "--compare: {shown} is a report of form {}, and this version reads form {SCHEMA}; measure both with one version",
@@ -30,13 +30,13 @@ pub(super) fn read(file: &Path) -> Result<Report, Refusal> {
 }
 
 /// A figure before and now.
-struct Change {
+struct FigureChange {
     what: String,
     before: Figure,
     now: Figure,
 }
 
-pub(super) fn table(earlier: &Report, now: &Report) -> String {
+pub(super) fn table(earlier: &BenchReport, now: &BenchReport) -> String {
     let mut out = format!("\ncompared with {} of {}\n", earlier.version, earlier.at);
     if earlier.workload != now.workload {
         out.push_str(
@@ -79,7 +79,7 @@ pub(super) fn table(earlier: &Report, now: &Report) -> String {
     out
 }
 
-fn changes(earlier: &Report, now: &Report) -> Vec<Change> {
+fn changes(earlier: &BenchReport, now: &BenchReport) -> Vec<FigureChange> {
     let mut changes = Vec::new();
     for pair in &now.pairs {
         let found = earlier.pairs.iter().find(|other| other.pair == pair.pair);
@@ -100,10 +100,10 @@ fn pairwise(
     before: &[(&'static str, Option<Figure>)],
     now: &[(&'static str, Option<Figure>)],
     named: impl Fn(&'static str) -> String,
-) -> Vec<Change> {
+) -> Vec<FigureChange> {
     let both = before.iter().zip(now);
     let change = |(before, now): (&(_, Option<Figure>), &(&'static str, Option<Figure>))| {
-        Some(Change {
+        Some(FigureChange {
             what: named(now.0),
             before: before.1.filter(|figure| figure.median > 0.0)?,
             now: now.1?,

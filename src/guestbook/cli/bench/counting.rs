@@ -2,13 +2,13 @@
 //! log, fsyncs by strace, which with the kernel's own filter stops at nothing else. Where there is no strace, they are not
 //! counted. The fsyncs of a PostgreSQL or Redis are its own, and none of these.
 
-use super::super::Refusal;
-use super::ground::Grounds;
-use super::load::{Counters, Load};
+use super::super::CliError;
+use super::load::{Load, LoadCounters};
 use super::measure::Series;
-use super::plan::Plan;
+use super::plan::BenchPlan;
 use super::progress::Progress;
-use super::server::{Server, Watch};
+use super::scratch_stores::ScratchSpace;
+use super::server::{BenchServer, ServerStats};
 use super::target::Target;
 use super::workload::Workload;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ const LOG_DELAY: Duration = Duration::from_millis(100);
 
 /// What was counted at one number of connections.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Counts {
+pub(super) struct OperationCounts {
     /// Messages of a batch.
     pub(super) batch_mean: f64,
     pub(super) batch_p50: u64,
@@ -35,15 +35,15 @@ pub(super) struct Counts {
 
 /// Counts at each number of connections, on empty stores.
 pub(super) async fn pass(
-    grounds: &Grounds<'_>,
-    plan: &Plan,
+    grounds: &ScratchSpace<'_>,
+    plan: &BenchPlan,
     series: &mut Series,
     progress: &Progress,
-) -> Result<(), Refusal> {
+) -> Result<(), CliError> {
     let ground = grounds.make(series.pair).await?;
     let trace = has_strace().then(|| ground.folder.path().join("fsyncs.txt"));
-    let server = Server::start(&ground, &Watch::Everything(trace.clone())).await?;
-    let counters = Arc::new(Counters::default());
+    let server = BenchServer::start(&ground, &ServerStats::Everything(trace.clone())).await?;
+    let counters = Arc::new(LoadCounters::default());
     for connections in &plan.connections {
         progress.begin(series.pair, *connections, "counting batches and fsyncs");
         let load = Load {
@@ -62,7 +62,7 @@ pub(super) async fn pass(
         let mut batches = server.take_batches();
         batches.sort_unstable();
         let per_1000 = |count: u64| count as f64 * 1000.0 / ran.done.writes.max(1) as f64;
-        let counts = batches.last().map(|max| Counts {
+        let counts = batches.last().map(|max| OperationCounts {
             batch_mean: batches.iter().sum::<u64>() as f64 / batches.len() as f64,
             batch_p50: batches[batches.len() / 2],
             batch_max: *max,

@@ -2,7 +2,7 @@
 //! loop, at a rate: requests are due at fixed times, and one that cannot be sent in time because every connection still waits
 //! counts from when it was due. So a stall is seen by all who would have met it, and not by the few who were in it.
 
-use super::target::{Client, Done, Target};
+use super::target::{BenchClient, OperationResult, Target};
 use super::workload::Workload;
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ pub(super) struct Load {
     /// Operations at most.
     pub(super) operations: u64,
     pub(super) at_most: Duration,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<LoadCounters>,
 }
 
 /// What all runs of a pair have in common.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct LoadCounters {
     /// The number of the next operation: no operation is done twice on the same stores.
     next: AtomicU64,
     /// Messages that were answered as stored.
@@ -37,14 +37,14 @@ pub(super) struct Counters {
 
 /// What a run came to.
 #[derive(Clone, Debug)]
-pub(super) struct Ran {
-    pub(super) done: Done,
+pub(super) struct RunResult {
+    pub(super) done: OperationResult,
     pub(super) seconds: f64,
     /// Microseconds from when an operation was due to its answer.
     pub(super) latency: Histogram<u64>,
 }
 
-impl Ran {
+impl RunResult {
     pub(super) fn per_second(&self, count: u64) -> f64 {
         count as f64 / self.seconds.max(1e-9)
     }
@@ -76,16 +76,16 @@ impl Schedule {
 
 impl Load {
     /// As many operations as are possible.
-    pub(super) async fn closed(&self) -> Ran {
+    pub(super) async fn closed(&self) -> RunResult {
         self.run(None).await
     }
 
     /// So many operations a second, whatever the answers do.
-    pub(super) async fn open(&self, rate: f64) -> Ran {
+    pub(super) async fn open(&self, rate: f64) -> RunResult {
         self.run(Some(rate.max(0.1))).await
     }
 
-    async fn run(&self, rate: Option<f64>) -> Ran {
+    async fn run(&self, rate: Option<f64>) -> RunResult {
         let (clients, step) = self.target.shape(self.connections);
         let first = self.counters.next.load(Ordering::Relaxed);
         let began = Instant::now();
@@ -99,23 +99,23 @@ impl Load {
         for _ in 0..clients {
             workers.spawn(self.clone().work(schedule, step));
         }
-        let (mut done, mut latency) = (Done::default(), histogram());
+        let (mut done, mut latency) = (OperationResult::default(), histogram());
         while let Some(worked) = workers.join_next().await {
             // A worker that panicked shows as what it did not do.
             let Ok((one, times)) = worked else { continue };
             done.add(one);
             latency.add(times).expect("histograms of the same bounds");
         }
-        Ran {
+        RunResult {
             done,
             seconds: began.elapsed().as_secs_f64(),
             latency,
         }
     }
 
-    async fn work(self, schedule: Schedule, step: u64) -> (Done, Histogram<u64>) {
-        let mut client = Client::new(self.target.clone(), self.workload);
-        let (mut done, mut latency) = (Done::default(), histogram());
+    async fn work(self, schedule: Schedule, step: u64) -> (OperationResult, Histogram<u64>) {
+        let mut client = BenchClient::new(self.target.clone(), self.workload);
+        let (mut done, mut latency) = (OperationResult::default(), histogram());
         loop {
             let number = self.counters.next.fetch_add(step, Ordering::Relaxed);
             let due = schedule.due(number);

@@ -1,18 +1,18 @@
 //! A pair of stores, from its first to its last figure.
 
-use super::super::Refusal;
-use super::counting::{self, Counts};
-use super::ground::{Ground, Grounds, close};
-use super::load::{Counters, Load, Ran, histogram};
-use super::plan::{Pair, Plan};
+use super::super::CliError;
+use super::counting::{self, OperationCounts};
+use super::load::{Load, LoadCounters, RunResult, histogram};
+use super::plan::{BenchPlan, StorePair};
 use super::process::{cpu_seconds, resident_bytes};
 use super::progress::Progress;
-use super::server::{Server, Watch};
-use super::storage::Stores;
+use super::scratch_stores::{ScratchSpace, ScratchStores, close};
+use super::server::{BenchServer, ServerStats};
+use super::storage::DirectTarget;
 use super::target::Target;
 use super::workload::Workload;
-use crate::config::Through;
-use guestbook_storage::Promise;
+use crate::config::BenchTarget;
+use guestbook_storage::DurabilityReport;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -25,10 +25,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Everything that was measured of a pair.
 #[derive(Debug)]
 pub(super) struct Series {
-    pub(super) pair: Pair,
+    pub(super) pair: StorePair,
     /// What tables and lists promise.
-    pub(super) promises: Option<[Promise; 2]>,
-    pub(super) runs: BTreeMap<usize, Runs>,
+    pub(super) promises: Option<[DurabilityReport; 2]>,
+    pub(super) runs: BTreeMap<usize, RunSeries>,
     /// Bytes on disk per message, one for each round.
     pub(super) disk: Vec<f64>,
     /// Milliseconds from the start after a kill to ready.
@@ -39,7 +39,7 @@ pub(super) struct Series {
 
 /// What was measured of a pair at one number of connections, one value for each round.
 #[derive(Debug)]
-pub(super) struct Runs {
+pub(super) struct RunSeries {
     pub(super) messages_per_s: Vec<f64>,
     pub(super) reads_per_s: Vec<f64>,
     pub(super) offered_per_s: Vec<f64>,
@@ -51,17 +51,17 @@ pub(super) struct Runs {
     /// Latencies of all rounds, in microseconds.
     pub(super) latency: Histogram<u64>,
     pub(super) errors: u64,
-    pub(super) counts: Option<Counts>,
+    pub(super) counts: Option<OperationCounts>,
 }
 
 /// What is measured: a server, or stores in this process.
 enum Subject {
-    Server(Server),
-    Stores(Arc<Stores>),
+    Server(BenchServer),
+    Stores(Arc<DirectTarget>),
 }
 
 impl Series {
-    pub(super) fn new(pair: Pair) -> Self {
+    pub(super) fn new(pair: StorePair) -> Self {
         Self {
             pair,
             promises: None,
@@ -73,7 +73,7 @@ impl Series {
     }
 }
 
-impl Runs {
+impl RunSeries {
     fn new() -> Self {
         Self {
             messages_per_s: Vec::new(),
@@ -90,7 +90,7 @@ impl Runs {
         }
     }
 
-    fn note_closed(&mut self, ran: &Ran, cpu: Option<f64>) {
+    fn note_closed(&mut self, ran: &RunResult, cpu: Option<f64>) {
         self.messages_per_s.push(ran.per_second(ran.done.writes));
         self.reads_per_s.push(ran.per_second(ran.done.reads));
         self.errors += ran.done.errors;
@@ -100,7 +100,7 @@ impl Runs {
         }
     }
 
-    fn note_open(&mut self, ran: &Ran, rate: f64) {
+    fn note_open(&mut self, ran: &RunResult, rate: f64) {
         let ms = |quantile| ran.latency.value_at_quantile(quantile) as f64 / 1000.0;
         self.offered_per_s.push(rate);
         self.p50_ms.push(ms(0.5));
@@ -114,12 +114,17 @@ impl Runs {
 }
 
 impl Subject {
-    async fn start(ground: &Ground, through: Through) -> Result<Self, Refusal> {
+    async fn start(ground: &ScratchStores, through: BenchTarget) -> Result<Self, CliError> {
         Ok(match through {
-            Through::Http => Self::Server(Server::start(ground, &Watch::Nothing).await?),
-            Through::Storage => {
+            BenchTarget::Http => {
+                Self::Server(BenchServer::start(ground, &ServerStats::Nothing).await?)
+            }
+            BenchTarget::Storage => {
                 let parts = ground.open().await?;
-                Self::Stores(Arc::new(Stores::new(parts, ground.cli.stores.list_ttl().0)))
+                Self::Stores(Arc::new(DirectTarget::new(
+                    parts,
+                    ground.cli.stores.list_ttl().0,
+                )))
             }
         })
     }
@@ -140,11 +145,11 @@ impl Subject {
     }
 
     /// Ends it, a server by a kill; how long the next one took to be ready, in milliseconds.
-    async fn end(self, ground: &Ground) -> Result<Option<f64>, Refusal> {
+    async fn end(self, ground: &ScratchStores) -> Result<Option<f64>, CliError> {
         match self {
             Self::Server(server) => {
                 server.kill()?;
-                let server = Server::start(ground, &Watch::Nothing).await?;
+                let server = BenchServer::start(ground, &ServerStats::Nothing).await?;
                 let took = server.ready_after.as_secs_f64() * 1000.0;
                 server.stop().await?;
                 Ok(Some(took))
@@ -159,17 +164,17 @@ impl Subject {
 
 /// Measures everything of a pair once, on empty stores.
 pub(super) async fn round(
-    grounds: &Grounds<'_>,
-    plan: &Plan,
+    grounds: &ScratchSpace<'_>,
+    plan: &BenchPlan,
     series: &mut Series,
     number: usize,
     progress: &Progress,
-) -> Result<(), Refusal> {
+) -> Result<(), CliError> {
     let ground = Arc::new(grounds.make(series.pair).await?);
     let empty = ground.bytes().await;
     let subject = Subject::start(&ground, plan.through).await?;
-    let counters = Arc::new(Counters::default());
-    let growth = (number == 0).then(|| Growth::watch(&ground, &counters));
+    let counters = Arc::new(LoadCounters::default());
+    let growth = (number == 0).then(|| DiskGrowth::watch(&ground, &counters));
     for connections in &plan.connections {
         let load = Load {
             target: subject.target(),
@@ -179,7 +184,10 @@ pub(super) async fn round(
             at_most: plan.at_most,
             counters: Arc::clone(&counters),
         };
-        let runs = series.runs.entry(*connections).or_insert_with(Runs::new);
+        let runs = series
+            .runs
+            .entry(*connections)
+            .or_insert_with(RunSeries::new);
         progress.begin(series.pair, *connections, "as many as possible");
         let before = cpu_seconds(subject.process());
         let ran = load.closed().await;
@@ -208,20 +216,20 @@ pub(super) async fn round(
     ground.close().await?;
     series.promises = Some(ground.promises.clone());
     drop(ground);
-    if number == 0 && plan.through == Through::Http {
+    if number == 0 && plan.through == BenchTarget::Http {
         counting::pass(grounds, plan, series, progress).await?;
     }
     Ok(())
 }
 
 /// The disk, looked at while messages come.
-struct Growth {
+struct DiskGrowth {
     seen: Arc<Mutex<Vec<(u64, u64)>>>,
     watching: tokio::task::JoinHandle<()>,
 }
 
-impl Growth {
-    fn watch(ground: &Arc<Ground>, counters: &Arc<Counters>) -> Self {
+impl DiskGrowth {
+    fn watch(ground: &Arc<ScratchStores>, counters: &Arc<LoadCounters>) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (ground, counters, into) =
             (Arc::clone(ground), Arc::clone(counters), Arc::clone(&seen));
@@ -245,7 +253,7 @@ impl Growth {
     }
 }
 
-impl Drop for Growth {
+impl Drop for DiskGrowth {
     fn drop(&mut self) {
         self.watching.abort();
     }

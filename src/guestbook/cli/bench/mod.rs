@@ -17,7 +17,6 @@ mod charts;
 mod compare;
 mod counting;
 mod figure;
-mod ground;
 mod load;
 mod machine;
 mod measure;
@@ -26,6 +25,7 @@ mod plan;
 mod process;
 mod progress;
 mod report;
+mod scratch_stores;
 mod server;
 mod storage;
 mod table;
@@ -33,34 +33,34 @@ mod target;
 mod wire;
 mod workload;
 
-use super::Refusal;
+use super::CliError;
 use super::serve::StopSignals;
 use crate::config::{BenchArgs, Cli};
-use ground::Grounds;
 use measure::Series;
-use plan::Plan;
+use plan::BenchPlan;
 use progress::Progress;
-use report::Report;
+use report::BenchReport;
+use scratch_stores::ScratchSpace;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-pub(super) async fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, Refusal> {
-    let plan = Plan::of(cli, args)?;
+pub(super) async fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, CliError> {
+    let plan = BenchPlan::of(cli, args)?;
     // Both before an hour of measuring, and not after it.
     let earlier = args.compare.as_deref().map(compare::read).transpose()?;
     if let Some(folder) = &args.out {
         make(folder)?;
     }
     let mut stop = StopSignals::new()?;
-    let grounds = Grounds::new(cli, &plan);
+    let grounds = ScratchSpace::new(cli, &plan);
     let measured = tokio::select! {
         measured = measure(&grounds, &plan) => measured,
         _ = stop.received() => Err("interrupted; nothing was reported".into()),
     };
     // Also after a failure: what the bench has made goes with it.
     let cleaned = grounds.clear().await;
-    let report = Report::of(&plan, measured?);
+    let report = BenchReport::of(&plan, measured?);
     cleaned?;
     let mut shown = table::of(&report, args.ignore_durability);
     if let Some(earlier) = &earlier {
@@ -76,7 +76,7 @@ pub(super) async fn run(cli: &Cli, args: &BenchArgs) -> Result<ExitCode, Refusal
 }
 
 /// Measures each pair in turn, again and again, so that what changes on the machine meanwhile meets all alike.
-async fn measure(grounds: &Grounds<'_>, plan: &Plan) -> Result<Vec<Series>, Refusal> {
+async fn measure(grounds: &ScratchSpace<'_>, plan: &BenchPlan) -> Result<Vec<Series>, CliError> {
     let progress = Progress::over(plan)?;
     let mut all: Vec<_> = plan.pairs.iter().cloned().map(Series::new).collect();
     for round in 0..plan.repeat {
@@ -87,11 +87,11 @@ async fn measure(grounds: &Grounds<'_>, plan: &Plan) -> Result<Vec<Series>, Refu
     Ok(all)
 }
 
-fn make(folder: &Path) -> Result<(), Refusal> {
+fn make(folder: &Path) -> Result<(), CliError> {
     std::fs::create_dir_all(folder).map_err(|cause| unwritable(folder, &cause))
 }
 
-fn save(folder: &Path, report: &Report, is_ranked_anyway: bool) -> Result<(), Refusal> {
+fn save(folder: &Path, report: &BenchReport, is_ranked_anyway: bool) -> Result<(), CliError> {
     let json = serde_json::to_string_pretty(report)
         .map_err(|cause| format!("the report cannot be written: {cause}"))?;
     let page = page::of(report, is_ranked_anyway);
@@ -104,7 +104,7 @@ fn save(folder: &Path, report: &Report, is_ranked_anyway: bool) -> Result<(), Re
     Ok(())
 }
 
-fn unwritable(path: &Path, cause: &io::Error) -> Refusal {
+fn unwritable(path: &Path, cause: &io::Error) -> CliError {
     format!(
         "--out: {} cannot be written: {cause}; choose another folder",
         path.display()

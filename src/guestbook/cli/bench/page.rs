@@ -1,7 +1,7 @@
 //! The report as one page that needs nothing else: no script, no font, no picture from anywhere.
 
 use super::charts::charts;
-use super::report::{PairReport, Report, RunReport};
+use super::report::{BenchReport, PairReport, RunReport};
 use super::table::{median, ranked};
 use guestbook_chart::escape;
 use guestbook_chart::short;
@@ -24,7 +24,7 @@ const HEADS: [&str; 13] = [
     "MiB",
 ];
 
-pub(super) fn of(report: &Report, is_ranked_anyway: bool) -> String {
+pub(super) fn of(report: &BenchReport, is_ranked_anyway: bool) -> String {
     let mut page = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.push_str("<title>guestbook bench</title>\n<style>\n");
@@ -54,7 +54,7 @@ fn heading(page: &mut String, level: u8, text: &str) {
     let _ = writeln!(page, "<h{level}>{}</h{level}>", escape(text));
 }
 
-fn head(page: &mut String, report: &Report) {
+fn head(page: &mut String, report: &BenchReport) {
     let (how, machine) = (&report.workload, &report.machine);
     heading(page, 1, "guestbook bench");
     paragraph(
@@ -125,7 +125,7 @@ fn table(page: &mut String, name: &str, heads: &[&str], rows: impl Iterator<Item
     page.push_str("</tbody></table></div>\n");
 }
 
-fn figures(page: &mut String, report: &Report, pairs: &[&PairReport]) {
+fn figures(page: &mut String, report: &BenchReport, pairs: &[&PairReport]) {
     let all = report.connections().into_iter();
     let rows = all.flat_map(|connections| ranked(pairs, connections));
     table(

@@ -1,21 +1,21 @@
 //! What is measured. Everything that can be refused is refused here, before anything is started.
 
-use super::super::Refusal;
-use crate::config::{BenchArgs, Cli, Mix, Through};
+use super::super::CliError;
+use crate::config::{BenchArgs, BenchTarget, Cli, ReadWriteMix};
 use crate::open::{CacheUrl, DatabaseUrl};
 use std::fmt;
 use std::time::Duration;
 
 /// What is measured, and how.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) pairs: Vec<Pair>,
+pub(super) struct BenchPlan {
+    pub(super) pairs: Vec<StorePair>,
     pub(super) messages: usize,
     pub(super) at_most: Duration,
     pub(super) connections: Vec<usize>,
-    pub(super) mix: Mix,
+    pub(super) mix: ReadWriteMix,
     pub(super) seed: u64,
-    pub(super) through: Through,
+    pub(super) through: BenchTarget,
     /// Percent of the throughput that is offered in the open loop.
     pub(super) load: u8,
     pub(super) repeat: usize,
@@ -24,14 +24,14 @@ pub(super) struct Plan {
 
 /// Tables and lists.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Pair {
-    pub(super) tables: Tables,
-    pub(super) lists: Lists,
+pub(super) struct StorePair {
+    pub(super) tables: TableBackend,
+    pub(super) lists: ListBackend,
 }
 
 /// Where the tables of a pair are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Tables {
+pub(super) enum TableBackend {
     Sqlite,
     Postgres,
     Memory,
@@ -39,17 +39,17 @@ pub(super) enum Tables {
 
 /// Where the lists of a pair are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Lists {
+pub(super) enum ListBackend {
     Sled,
     Redis,
     Memory,
 }
 
-impl Plan {
-    pub(super) fn of(cli: &Cli, args: &BenchArgs) -> Result<Self, Refusal> {
+impl BenchPlan {
+    pub(super) fn of(cli: &Cli, args: &BenchArgs) -> Result<Self, CliError> {
         let mut pairs = Vec::new();
         for text in &args.pairs {
-            let pair = Pair::parse(text)?;
+            let pair = StorePair::parse(text)?;
             if pairs.contains(&pair) {
                 return Err(format!("--pairs names {pair} twice; name each pair once"));
             }
@@ -81,13 +81,16 @@ impl Plan {
     }
 
     /// The URLs of servers, where a pair needs one; and none that the bench would not use.
-    fn require_servers(&self, cli: &Cli) -> Result<(), Refusal> {
+    fn require_servers(&self, cli: &Cli) -> Result<(), CliError> {
         let stores = &cli.stores;
         let postgres = self
             .pairs
             .iter()
-            .find(|pair| pair.tables == Tables::Postgres);
-        let listed = self.pairs.iter().find(|pair| pair.lists == Lists::Redis);
+            .find(|pair| pair.tables == TableBackend::Postgres);
+        let listed = self
+            .pairs
+            .iter()
+            .find(|pair| pair.lists == ListBackend::Redis);
         if let Some(pair) = postgres {
             let url = stores.database_url.as_deref().unwrap_or("postgres:");
             let parsed = DatabaseUrl::parse(url).map_err(|error| error.context().to_owned());
@@ -106,7 +109,12 @@ impl Plan {
                 ));
             }
         }
-        if stores.durability.is_some() && self.pairs.iter().all(|it| it.tables != Tables::Sqlite) {
+        if stores.durability.is_some()
+            && self
+                .pairs
+                .iter()
+                .all(|it| it.tables != TableBackend::Sqlite)
+        {
             return Err("--durability is for the embedded database, and no pair of --pairs has it; leave it out".into());
         }
         Ok(())
@@ -119,23 +127,23 @@ impl Plan {
     }
 }
 
-impl Pair {
-    fn parse(text: &str) -> Result<Self, Refusal> {
+impl StorePair {
+    fn parse(text: &str) -> Result<Self, CliError> {
         let (tables, lists) = match text.split_once('+') {
             Some(parts) => parts,
             None if text == "memory" => ("memory", "memory"),
             None => ("", ""),
         };
         let tables = match tables {
-            "sqlite" => Some(Tables::Sqlite),
-            "postgres" | "postgresql" => Some(Tables::Postgres),
-            "memory" => Some(Tables::Memory),
+            "sqlite" => Some(TableBackend::Sqlite),
+            "postgres" | "postgresql" => Some(TableBackend::Postgres),
+            "memory" => Some(TableBackend::Memory),
             _ => None,
         };
         let lists = match lists {
-            "sled" => Some(Lists::Sled),
-            "redis" => Some(Lists::Redis),
-            "memory" => Some(Lists::Memory),
+            "sled" => Some(ListBackend::Sled),
+            "redis" => Some(ListBackend::Redis),
+            "memory" => Some(ListBackend::Memory),
             _ => None,
         };
         match (tables, lists) {
@@ -147,18 +155,20 @@ impl Pair {
     }
 }
 
-impl fmt::Display for Pair {
+impl fmt::Display for StorePair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tables = match self.tables {
-            Tables::Sqlite => "sqlite",
-            Tables::Postgres => "postgres",
-            Tables::Memory if self.lists == Lists::Memory => return f.write_str("memory"),
-            Tables::Memory => "memory",
+            TableBackend::Sqlite => "sqlite",
+            TableBackend::Postgres => "postgres",
+            TableBackend::Memory if self.lists == ListBackend::Memory => {
+                return f.write_str("memory");
+            }
+            TableBackend::Memory => "memory",
         };
         let lists = match self.lists {
-            Lists::Sled => "sled",
-            Lists::Redis => "redis",
-            Lists::Memory => "memory",
+            ListBackend::Sled => "sled",
+            ListBackend::Redis => "redis",
+            ListBackend::Memory => "memory",
         };
         write!(f, "{tables}+{lists}")
     }

@@ -1,8 +1,8 @@
 //! How far the bench is, on a terminal.
 
-use super::super::Refusal;
-use super::plan::{Pair, Plan};
-use crate::config::Through;
+use super::super::CliError;
+use super::plan::{BenchPlan, StorePair};
+use crate::config::BenchTarget;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ const TICK: Duration = Duration::from_millis(200);
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    pub(super) fn over(plan: &Plan) -> Result<Self, Refusal> {
+    pub(super) fn over(plan: &BenchPlan) -> Result<Self, CliError> {
         let style = ProgressStyle::with_template(BAR)
             .map_err(|cause| format!("the progress bar cannot be drawn: {cause}"))?;
         let counting = match plan.through {
-            Through::Http => 1,
-            Through::Storage => 0,
+            BenchTarget::Http => 1,
+            BenchTarget::Storage => 0,
         };
         let runs = plan.pairs.len() * plan.connections.len() * (2 * plan.repeat + counting);
         let bar = ProgressBar::new(runs as u64).with_style(style);
@@ -27,7 +27,7 @@ impl Progress {
         Ok(Self(bar))
     }
 
-    pub(super) fn begin(&self, pair: Pair, connections: usize, what: &str) {
+    pub(super) fn begin(&self, pair: StorePair, connections: usize, what: &str) {
         self.0
             .set_message(format!("{pair}, {connections} at a time: {what}"));
     }

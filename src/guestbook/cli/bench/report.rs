@@ -1,12 +1,12 @@
 //! The report: what was measured, how, on what, and what it is worth. `report.json` is this, as it stands here.
 
-use super::counting::Counts;
+use super::counting::OperationCounts;
 use super::figure::Figure;
 use super::machine::Machine;
-use super::measure::{Runs, Series};
-use super::plan::Plan;
+use super::measure::{RunSeries, Series};
+use super::plan::BenchPlan;
 use super::workload::GUESTS;
-use crate::config::Through;
+use crate::config::BenchTarget;
 use guestbook_core::{Clock, SystemClock};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -23,12 +23,12 @@ const QUANTILES: [f64; 14] = [
 ];
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Report {
+pub(super) struct BenchReport {
     pub(super) schema: u32,
     pub(super) version: String,
     pub(super) at: String,
     pub(super) machine: Machine,
-    pub(super) workload: Settings,
+    pub(super) workload: BenchSettings,
     pub(super) pairs: Vec<PairReport>,
     /// The largest spread of a throughput over the repeated runs, as a share of its median; `None` after a single run.
     pub(super) worst_spread: Option<f64>,
@@ -36,7 +36,7 @@ pub(super) struct Report {
 
 /// How it was measured.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Settings {
+pub(super) struct BenchSettings {
     pub(super) through: String,
     pub(super) messages: usize,
     pub(super) at_most_s: f64,
@@ -72,21 +72,21 @@ pub(super) struct RunReport {
     pub(super) p999_ms: Option<Figure>,
     pub(super) cpu_s_per_1000: Option<Figure>,
     pub(super) resident_mib: Option<Figure>,
-    pub(super) counts: Option<Counts>,
+    pub(super) counts: Option<OperationCounts>,
     pub(super) errors: u64,
     /// Share of the requests and the milliseconds that they did not exceed, over all rounds.
     pub(super) latency: Vec<(f64, f64)>,
 }
 
 /// Pairs that may stand in one table.
-pub(super) struct Group<'a> {
+pub(super) struct RankGroup<'a> {
     /// `any` when they were put together although they promise different things.
     pub(super) durability: &'static str,
     pub(super) pairs: Vec<&'a PairReport>,
 }
 
-impl Report {
-    pub(super) fn of(plan: &Plan, series: Vec<Series>) -> Self {
+impl BenchReport {
+    pub(super) fn of(plan: &BenchPlan, series: Vec<Series>) -> Self {
         let pairs: Vec<_> = series.into_iter().map(PairReport::of).collect();
         let runs = || pairs.iter().flat_map(|pair| &pair.runs);
         let spreads = runs().filter_map(|run| Some(run.messages_per_s?.spread()));
@@ -96,10 +96,10 @@ impl Report {
             version: env!("CARGO_PKG_VERSION").into(),
             at: SystemClock.now().to_string(),
             machine: Machine::here(),
-            workload: Settings {
+            workload: BenchSettings {
                 through: match plan.through {
-                    Through::Http => "http".into(),
-                    Through::Storage => "storage".into(),
+                    BenchTarget::Http => "http".into(),
+                    BenchTarget::Storage => "storage".into(),
                 },
                 messages: plan.messages,
                 at_most_s: plan.at_most.as_secs_f64(),
@@ -141,15 +141,15 @@ impl Report {
     }
 
     /// The pairs by what they promise, the most first; those of one group may be compared.
-    pub(super) fn groups(&self, is_ranked_anyway: bool) -> Vec<Group<'_>> {
+    pub(super) fn groups(&self, is_ranked_anyway: bool) -> Vec<RankGroup<'_>> {
         let pairs = self.pairs.iter();
         if is_ranked_anyway {
-            return vec![Group {
+            return vec![RankGroup {
                 durability: "any",
                 pairs: pairs.collect(),
             }];
         }
-        let group = |durability| Group {
+        let group = |durability| RankGroup {
             durability,
             pairs: pairs
                 .clone()
@@ -175,7 +175,7 @@ impl Report {
     }
 }
 
-impl Group<'_> {
+impl RankGroup<'_> {
     pub(super) fn name(&self) -> String {
         match self.durability {
             "any" => "any durability".into(),
@@ -211,7 +211,7 @@ impl PairReport {
 }
 
 impl RunReport {
-    fn of(connections: usize, runs: Runs) -> Self {
+    fn of(connections: usize, runs: RunSeries) -> Self {
         Self {
             connections,
             messages_per_s: Figure::of(&runs.messages_per_s),

@@ -1,9 +1,9 @@
 //! A server in a process of its own, from the same binary: so its processor time and memory are its own, and it can be killed.
 
-use super::super::Refusal;
-use super::ground::Ground;
+use super::super::CliError;
 use super::process::children;
-use super::wire::Wire;
+use super::scratch_stores::ScratchStores;
+use super::wire::HttpConnection;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const OURS: [&str; 9] = [
 
 /// What is looked at while it runs.
 #[derive(Clone, Debug)]
-pub(super) enum Watch {
+pub(super) enum ServerStats {
     /// Nothing that would slow it.
     Nothing,
     /// Its batches, by its log, and its fsyncs, by strace into this file where there is a strace.
@@ -40,27 +40,30 @@ pub(super) enum Watch {
 
 /// A running server. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct BenchServer {
     child: Child,
     /// The process that serves: the child, or the child's child.
     pub(super) id: u32,
     pub(super) address: SocketAddr,
     pub(super) ready_after: Duration,
-    log: Arc<Mutex<Log>>,
+    log: Arc<Mutex<ServerLog>>,
 }
 
 #[derive(Debug, Default)]
-struct Log {
+struct ServerLog {
     last: Vec<String>,
     batches: Vec<u64>,
 }
 
-impl Server {
+impl BenchServer {
     /// Starts one on a free port and waits until it is ready.
-    pub(super) async fn start(ground: &Ground, watch: &Watch) -> Result<Self, Refusal> {
+    pub(super) async fn start(
+        ground: &ScratchStores,
+        watch: &ServerStats,
+    ) -> Result<Self, CliError> {
         let since = Instant::now();
         let mut server = tokio::task::block_in_place(|| Self::spawn(command(ground, watch)?))?;
-        if matches!(watch, Watch::Everything(Some(_))) {
+        if matches!(watch, ServerStats::Everything(Some(_))) {
             server.id = children(server.id).first().copied().unwrap_or(server.id);
         }
         while !is_ready(server.address).await {
@@ -73,12 +76,12 @@ impl Server {
         Ok(server)
     }
 
-    fn spawn(mut command: Command) -> Result<Self, Refusal> {
+    fn spawn(mut command: Command) -> Result<Self, CliError> {
         command.stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let cannot = |cause| format!("a server for the bench could not be started: {cause}");
         let mut child = command.spawn().map_err(cannot)?;
-        let log = Arc::new(Mutex::new(Log::default()));
+        let log = Arc::new(Mutex::new(ServerLog::default()));
         if let Some(stderr) = child.stderr.take() {
             let log = Arc::clone(&log);
             std::thread::spawn(move || follow(stderr, &log));
@@ -110,7 +113,7 @@ impl Server {
     }
 
     /// Ends it as a power cut does, but for the disk.
-    pub(super) fn kill(mut self) -> Result<(), Refusal> {
+    pub(super) fn kill(mut self) -> Result<(), CliError> {
         let killed = self.child.kill().and_then(|()| self.child.wait());
         killed
             .map(drop)
@@ -118,7 +121,7 @@ impl Server {
     }
 
     /// Lets it finish what it does.
-    pub(super) async fn stop(mut self) -> Result<(), Refusal> {
+    pub(super) async fn stop(mut self) -> Result<(), CliError> {
         let id = self.id.to_string();
         let told = Command::new("kill").args(["-s", "TERM", &id]).status();
         if !told.is_ok_and(|status| status.success()) {
@@ -139,13 +142,13 @@ impl Server {
         std::mem::take(&mut lock(&self.log).batches)
     }
 
-    fn failed(&self, what: &str) -> Refusal {
+    fn failed(&self, what: &str) -> CliError {
         let last = lock(&self.log).last.join(" | ");
         format!("the bench's server {what}: {last}")
     }
 }
 
-impl Drop for Server {
+impl Drop for BenchServer {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
             return;
@@ -159,12 +162,12 @@ impl Drop for Server {
     }
 }
 
-fn lock(log: &Mutex<Log>) -> std::sync::MutexGuard<'_, Log> {
+fn lock(log: &Mutex<ServerLog>) -> std::sync::MutexGuard<'_, ServerLog> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads a log to its end, so that the server never waits for us.
-fn follow(log: impl Read, into: &Mutex<Log>) {
+fn follow(log: impl Read, into: &Mutex<ServerLog>) {
     for line in BufReader::new(log).lines().map_while(Result::ok) {
         let event: Option<serde_json::Value> = serde_json::from_str(&line).ok();
         let batch = event.filter(|event| event["message"] == "batch committed");
@@ -181,11 +184,11 @@ fn follow(log: impl Read, into: &Mutex<Log>) {
     }
 }
 
-fn command(ground: &Ground, watch: &Watch) -> Result<Command, Refusal> {
+fn command(ground: &ScratchStores, watch: &ServerStats) -> Result<Command, CliError> {
     let binary = std::env::current_exe()
         .map_err(|cause| format!("the path of this program is not known: {cause}"))?;
     let mut command = match watch {
-        Watch::Everything(Some(trace)) => traced(&binary, trace),
+        ServerStats::Everything(Some(trace)) => traced(&binary, trace),
         _ => Command::new(binary),
     };
     for variable in OURS {
@@ -202,8 +205,8 @@ fn command(ground: &Ground, watch: &Watch) -> Result<Command, Refusal> {
     command.envs(stores.database_url.iter().map(|url| ("DATABASE_URL", url)));
     command.envs(stores.cache_url.iter().map(|url| ("CACHE_URL", url)));
     command.args(match watch {
-        Watch::Nothing => ["--log", "warn", "--log-format", "text"],
-        Watch::Everything(_) => ["--log", "warn,guestbook=info", "--log-format", "json"],
+        ServerStats::Nothing => ["--log", "warn", "--log-format", "text"],
+        ServerStats::Everything(_) => ["--log", "warn,guestbook=info", "--log-format", "json"],
     });
     Ok(command)
 }
@@ -219,7 +222,7 @@ fn traced(binary: &Path, trace: &Path) -> Command {
 
 async fn is_ready(address: SocketAddr) -> bool {
     let request = b"GET /readyz HTTP/1.1\r\nHost: bench\r\n\r\n";
-    match Wire::connect(address).await {
+    match HttpConnection::connect(address).await {
         Ok(mut wire) => wire.ask(request).await.is_ok_and(|status| status == 200),
         Err(_) => false,
     }

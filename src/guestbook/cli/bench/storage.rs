@@ -3,13 +3,13 @@
 //! A batch of writes is one transaction and one call of the lists, as in a server; there it is what has gathered, here it is
 //! given. Reads follow one by one.
 
-use super::target::Done;
+use super::target::OperationResult;
 use super::workload::Operation;
 use guestbook_core::error::Result;
 use guestbook_core::{Content, GuestId, MessageId, NewMessage};
-use guestbook_service::Parts;
+use guestbook_service::ServiceParts;
 use guestbook_storage::database::{
-    Batch, ChatKey, Embedding, Entry, Group, Outcome, Page, PageStart, Recorded,
+    Batch, ChatKey, Embedding, Entry, Group, Outcome, PageRange, PageStart, Recorded,
 };
 use guestbook_storage::list_cache::{Append, Item, Origin};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ const CONTENT_LIMIT: usize = 65_536;
 
 /// Both stores, open in this process.
 #[derive(Debug)]
-pub(super) struct Stores {
-    pub(super) parts: Parts,
+pub(super) struct DirectTarget {
+    pub(super) parts: ServiceParts,
     list_ttl: std::time::Duration,
 }
 
-impl Stores {
-    pub(super) fn new(parts: Parts, list_ttl: std::time::Duration) -> Self {
+impl DirectTarget {
+    pub(super) fn new(parts: ServiceParts, list_ttl: std::time::Duration) -> Self {
         Self { parts, list_ttl }
     }
 
@@ -35,8 +35,8 @@ impl Stores {
         self.parts.database.chats.writers().max(1)
     }
 
-    pub(super) async fn perform(&self, operations: Vec<Operation>) -> Done {
-        let mut done = Done::default();
+    pub(super) async fn perform(&self, operations: Vec<Operation>) -> OperationResult {
+        let mut done = OperationResult::default();
         let (mut entries, mut reads) = (Vec::new(), Vec::new());
         for operation in operations {
             match operation {
@@ -133,7 +133,7 @@ impl Stores {
 
     async fn read(&self, guest: &str) -> Result<()> {
         let guest = GuestId::parse(guest).expect("a guest of the workload");
-        let page = Page {
+        let page = PageRange {
             limit: 50,
             from: PageStart::At(0),
         };

@@ -1,12 +1,12 @@
 //! The report for a terminal.
 
 use super::figure::Figure;
-use super::report::{PairReport, Report, RunReport};
+use super::report::{BenchReport, PairReport, RunReport};
 use guestbook_chart::short;
 use std::fmt::Write;
 
 /// Everything there is to read, with the pairs of each durability in tables of their own.
-pub(super) fn of(report: &Report, is_ranked_anyway: bool) -> String {
+pub(super) fn of(report: &BenchReport, is_ranked_anyway: bool) -> String {
     let mut out = String::new();
     let (how, machine) = (&report.workload, &report.machine);
     let mut line = |text: String| {

@@ -1,7 +1,7 @@
 //! Whom the operations are sent to, and by whom.
 
-use super::storage::Stores;
-use super::wire::Wire;
+use super::storage::DirectTarget;
+use super::wire::HttpConnection;
 use super::workload::{Operation, Workload};
 use guestbook_core::{Clock, SystemClock};
 use std::io::Write;
@@ -17,18 +17,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(super) enum Target {
     Http(SocketAddr),
-    Storage(Arc<Stores>),
+    Storage(Arc<DirectTarget>),
 }
 
 /// What became of some operations.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Done {
+pub(super) struct OperationResult {
     pub(super) writes: u64,
     pub(super) reads: u64,
     pub(super) errors: u64,
 }
 
-impl Done {
+impl OperationResult {
     pub(super) fn add(&mut self, other: Self) {
         self.writes += other.writes;
         self.reads += other.reads;
@@ -38,10 +38,10 @@ impl Done {
 
 /// One who does one thing after the other.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct BenchClient {
     target: Target,
     workload: Workload,
-    wire: Option<Wire>,
+    wire: Option<HttpConnection>,
     request: Vec<u8>,
 }
 
@@ -55,7 +55,7 @@ impl Target {
     }
 }
 
-impl Client {
+impl BenchClient {
     pub(super) fn new(target: Target, workload: Workload) -> Self {
         Self {
             target,
@@ -66,11 +66,11 @@ impl Client {
     }
 
     /// Does the operations of these numbers.
-    pub(super) async fn perform(&mut self, numbers: Range<u64>) -> Done {
+    pub(super) async fn perform(&mut self, numbers: Range<u64>) -> OperationResult {
         let count = numbers.end - numbers.start;
-        let failed = Done {
+        let failed = OperationResult {
             errors: count,
-            ..Done::default()
+            ..OperationResult::default()
         };
         let target = self.target.clone();
         let performing = async {
@@ -92,11 +92,11 @@ impl Client {
         }
     }
 
-    async fn ask(&mut self, address: SocketAddr, number: u64) -> Done {
+    async fn ask(&mut self, address: SocketAddr, number: u64) -> OperationResult {
         let operation = self.workload.operation(number);
         self.request.clear();
         write_request(&mut self.request, &operation);
-        let mut done = Done::default();
+        let mut done = OperationResult::default();
         let counted = match operation {
             Operation::Write { .. } => &mut done.writes,
             Operation::Read { .. } => &mut done.reads,
@@ -111,7 +111,7 @@ impl Client {
     async fn status(&mut self, address: SocketAddr) -> Option<u16> {
         let wire = match &mut self.wire {
             Some(wire) => wire,
-            none => none.insert(Wire::connect(address).await.ok()?),
+            none => none.insert(HttpConnection::connect(address).await.ok()?),
         };
         let answered = wire.ask(&self.request).await;
         if answered.is_err() {

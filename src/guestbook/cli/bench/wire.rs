@@ -11,12 +11,12 @@ const HEAD_LIMIT: usize = 16 << 10;
 
 /// A connection that is kept alive.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct HttpConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Wire {
+impl HttpConnection {
     pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;

@@ -1,6 +1,6 @@
 //! Who says what: a function of the seed and a number, so that every pair gets the same operations in the same order.
 
-use super::plan::Plan;
+use super::plan::BenchPlan;
 use guestbook_core::Role;
 
 /// Guests that chat. Some chat much more than others: a tenth of them sends about a third of all messages.
@@ -35,7 +35,7 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    pub(super) fn of(plan: &Plan) -> Self {
+    pub(super) fn of(plan: &BenchPlan) -> Self {
         Self {
             seed: plan.seed,
             write_share: plan.write_share(),
@@ -53,7 +53,7 @@ impl Workload {
 
     /// The operation of this number.
     pub(super) fn operation(&self, number: u64) -> Operation {
-        let mut dice = Dice(self.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut dice = SeededRng(self.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let guest = guest(&mut dice);
         if dice.share() >= self.write_share {
             return Operation::Read { guest };
@@ -74,15 +74,15 @@ impl Workload {
 }
 
 /// The guest of a number that is small more often than large.
-fn guest(dice: &mut Dice) -> String {
+fn guest(dice: &mut SeededRng) -> String {
     let share = dice.share();
     format!("bench-{:04}", (share * share * GUESTS as f64) as u64)
 }
 
 /// SplitMix64: short, and good enough to choose words.
-struct Dice(u64);
+struct SeededRng(u64);
 
-impl Dice {
+impl SeededRng {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

@@ -1,7 +1,7 @@
 //! One server with one kind of fault, and one without after it.
 
 use super::{Beginning, Task, is_fatal};
-use guestbook_testkit::oracle::{Ledger, Load, Nodes, OnDisk, Plan};
+use guestbook_testkit::oracle::{Load, Nodes, OnDisk, Oracle, Plan};
 use guestbook_testkit::process::{Running, guestbook};
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ const AFTERWARDS: Duration = Duration::from_millis(400);
 /// A data folder as it is after a kill, and what is known of it.
 pub(super) struct Template {
     folder: TempDir,
-    ledger: Ledger,
+    oracle: Oracle,
 }
 
 fn serve(data: &Path) -> Command {
@@ -38,7 +38,7 @@ async fn started(command: Command) -> Result<Running, (ExitStatus, String)> {
 impl Template {
     pub(super) async fn make() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Arc::new(Ledger::default());
+        let oracle = Arc::new(Oracle::default());
         let node = started(serve(&folder.path().join("data"))).await.unwrap();
         let journal = folder.path().join("data/guestbook.db-wal");
         let plan = Plan {
@@ -46,26 +46,26 @@ impl Template {
             pause: Duration::ZERO,
             ..Plan::light()
         };
-        let load = Load::start(&ledger, &Nodes::of(&[&node]), plan);
+        let load = Load::start(&oracle, &Nodes::of(&[&node]), plan);
         while journal.metadata().map_or(0, |file| file.len()) < FULL_JOURNAL {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         load.finish().await;
         tokio::task::block_in_place(|| node.kill());
-        let ledger = ledger.copy();
-        Self { folder, ledger }
+        let oracle = oracle.copy();
+        Self { folder, oracle }
     }
 
     /// A folder of its own for one run, and what is known of it.
-    fn place(&self, beginning: Beginning) -> (TempDir, Ledger) {
+    fn place(&self, beginning: Beginning) -> (TempDir, Oracle) {
         let place = tempfile::tempdir().unwrap();
         if let Beginning::Nothing = beginning {
-            return (place, Ledger::default());
+            return (place, Oracle::default());
         }
         let mut command = Command::new("cp");
         command.arg("-a").arg(self.folder.path().join("data"));
         assert!(command.arg(place.path()).status().unwrap().success());
-        (place, self.ledger.copy())
+        (place, self.oracle.copy())
     }
 }
 
@@ -80,15 +80,15 @@ pub(super) struct Outcome {
 
 /// Does one task; panics when anything is not as it was answered.
 pub(super) async fn run(template: &Template, task: Task) -> Outcome {
-    let (place, ledger) = template.place(task.beginning);
+    let (place, oracle) = template.place(task.beginning);
     let data = place.path().join("data");
     let trace = place.path().join("trace");
-    let ledger = Arc::new(ledger);
+    let oracle = Arc::new(oracle);
     let told = |log: &str| format!("{task:?}: {log}");
     let mut outcome = Outcome::default();
     match started(faulty(&serve(&data), &data, &trace, task)).await {
         Ok(node) => {
-            let load = Load::start(&ledger, &Nodes::of(&[&node]), Plan::light());
+            let load = Load::start(&oracle, &Nodes::of(&[&node]), Plan::light());
             let (status, log) = spoken_to(node, task.count, &trace).await;
             load.abandon();
             outcome.failed = injected(&trace);
@@ -119,7 +119,7 @@ pub(super) async fn run(template: &Template, task: Task) -> Outcome {
     assert_eq!(ready["status"], "ready", "{}", told(&ready.to_string()));
     println!("{task:?}: {outcome:?}");
     let stores = OnDisk::at(&data, &node.client);
-    ledger.assert_clean(&stores, &[&node.client]).await;
+    oracle.assert_clean(&stores, &[&node.client]).await;
     tokio::task::spawn_blocking(|| node.stop()).await.unwrap();
     outcome
 }

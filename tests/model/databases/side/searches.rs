@@ -2,7 +2,7 @@
 
 use super::{Side, kind, text};
 use crate::databases::operations::Operation;
-use guestbook::core::{Hit, K, Timestamp};
+use guestbook::core::{Hit, Limit, Timestamp};
 use guestbook::storage::database::{ContextRequest, SearchRequest};
 
 impl Side {
@@ -13,7 +13,7 @@ impl Side {
                 let asked = SearchRequest {
                     scope,
                     sought,
-                    k: K::new("k", k).unwrap(),
+                    k: Limit::new("k", k).unwrap(),
                     now,
                 };
                 let found = database.search.search(asked).await.map(|found| {

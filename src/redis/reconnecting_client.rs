@@ -3,7 +3,7 @@
 //! Nothing waits between two attempts: a server that is back is used by the next call. A call over a connection that had
 //! died unnoticed is sent once more over a new one, which is safe because every one of our commands may be repeated.
 
-use super::client::{CONNECT_LIMIT, Connection, Dialer};
+use super::client::{CONNECT_LIMIT, Connector, SharedConnection};
 use super::error::{convert, failed, is_lost, is_misplaced};
 use super::url::RedisUrl;
 use ::redis::aio::ConnectionLike;
@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 
 /// A command and the node it is for; without a cluster there is only one.
 #[derive(Clone)]
-pub(super) struct Command {
+pub(super) struct NodeCommand {
     pub(super) cmd: Cmd,
     pub(super) node: Node,
 }
@@ -39,23 +39,23 @@ pub(super) enum Node {
 }
 
 /// What each command was answered.
-pub(super) type Answers = Vec<RedisResult<Value>>;
+pub(super) type Replies = Vec<RedisResult<Value>>;
 
 /// The connection of a store.
-pub(super) struct Link {
-    dialer: Dialer,
-    slot: Mutex<Slot>,
+pub(super) struct ReconnectingClient {
+    dialer: Connector,
+    slot: Mutex<ConnectionSlot>,
     closed: AtomicBool,
 }
 
 /// A connection that is there, is being made by somebody, or will be.
-type Slot = Arc<OnceCell<Connection>>;
+type ConnectionSlot = Arc<OnceCell<SharedConnection>>;
 
-impl Link {
+impl ReconnectingClient {
     /// Reads what the URL names; connects to nothing yet.
     pub(super) fn new(url: &RedisUrl) -> Result<Self> {
         Ok(Self {
-            dialer: Dialer::new(url)?,
+            dialer: Connector::new(url)?,
             slot: Mutex::default(),
             closed: AtomicBool::new(false),
         })
@@ -72,7 +72,7 @@ impl Link {
 
     /// Whether the server is a cluster.
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.dialer, Dialer::Cluster(_))
+        matches!(self.dialer, Connector::Cluster(_))
     }
 
     /// Sends commands at once; one answer each, in their order. An error here means that it is not known which of them
@@ -80,12 +80,12 @@ impl Link {
     pub(super) async fn send(
         &self,
         operation: &'static str,
-        commands: &[Command],
-    ) -> Result<Answers> {
+        commands: &[NodeCommand],
+    ) -> Result<Replies> {
         let mut is_repeated = false;
         loop {
             self.check(operation)?;
-            let slot = Slot::clone(&self.slot());
+            let slot = ConnectionSlot::clone(&self.slot());
             let is_old = slot.initialized();
             match self.send_over(&slot, commands).await {
                 Ok(answers) => return Ok(answers),
@@ -101,14 +101,18 @@ impl Link {
     /// Lets go of the connection, and makes no other.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        *self.slot() = Slot::default();
+        *self.slot() = ConnectionSlot::default();
     }
 
-    async fn send_over(&self, slot: &Slot, commands: &[Command]) -> RedisResult<Answers> {
+    async fn send_over(
+        &self,
+        slot: &ConnectionSlot,
+        commands: &[NodeCommand],
+    ) -> RedisResult<Replies> {
         let connecting = slot.get_or_try_init(|| self.dialer.connect());
         let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
         let answers = match connected.unwrap_or_else(|_| Err(late())) {
-            Ok(Connection::Server(server)) => {
+            Ok(SharedConnection::Server(server)) => {
                 let mut pipeline = Pipeline::with_capacity(commands.len());
                 for command in commands {
                     pipeline.add_command(command.cmd.clone());
@@ -118,10 +122,10 @@ impl Link {
                 let values = sending.await;
                 values.map(|values| values.into_iter().map(Value::extract_error).collect())
             }
-            Ok(Connection::Cluster(cluster)) => side_by_side(cluster, commands).await,
+            Ok(SharedConnection::Cluster(cluster)) => side_by_side(cluster, commands).await,
             Err(cause) => Err(cause),
         };
-        let is_useless = |answers: &Answers| {
+        let is_useless = |answers: &Replies| {
             let mut failures = answers.iter().filter_map(|answer| answer.as_ref().err());
             failures.any(is_misplaced)
         };
@@ -132,19 +136,19 @@ impl Link {
     }
 
     /// The next call makes a connection of its own, unless somebody has already.
-    fn forget(&self, slot: &Slot) {
+    fn forget(&self, slot: &ConnectionSlot) {
         let mut current = self.slot();
         if Arc::ptr_eq(&current, slot) {
-            *current = Slot::default();
+            *current = ConnectionSlot::default();
         }
     }
 
-    fn slot(&self) -> MutexGuard<'_, Slot> {
+    fn slot(&self) -> MutexGuard<'_, ConnectionSlot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for ReconnectingClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
             .field("is_cluster", &self.is_cluster())
@@ -155,7 +159,10 @@ impl fmt::Debug for Link {
 
 /// Sends to a cluster: what belongs to one key in its order, everything else at the same time. The driver has one pipelined
 /// connection per node.
-async fn side_by_side(cluster: &ClusterConnection, commands: &[Command]) -> RedisResult<Answers> {
+async fn side_by_side(
+    cluster: &ClusterConnection,
+    commands: &[NodeCommand],
+) -> RedisResult<Replies> {
     let mut chains: BTreeMap<(Option<usize>, usize), Vec<usize>> = BTreeMap::new();
     for (index, command) in commands.iter().enumerate() {
         let chain = match command.node {
@@ -183,7 +190,7 @@ async fn side_by_side(cluster: &ClusterConnection, commands: &[Command]) -> Redi
     Ok(answers.into_iter().map(|(_, answer)| answer).collect())
 }
 
-async fn route(cluster: &mut ClusterConnection, command: &Command) -> RedisResult<Value> {
+async fn route(cluster: &mut ClusterConnection, command: &NodeCommand) -> RedisResult<Value> {
     let routing = match &command.node {
         Node::OfKey(_) | Node::AsUsual => {
             let answer = cluster.req_packed_command(&command.cmd).await;

@@ -1,23 +1,23 @@
 //! Stores of the bench's own. It never touches data that is there: files go into a new folder, tables on a PostgreSQL into a
 //! database that is made for it, and a Redis must hold nothing.
 
-use super::super::{Places, Refusal};
-use super::plan::{Lists, Pair, Plan, Tables};
+use super::super::{CliError, StoreUrls};
+use super::plan::{BenchPlan, ListBackend, StorePair, TableBackend};
 use super::process::folder_bytes;
 use super::workload::GUESTS;
 use crate::config::Cli;
-use crate::open::{CacheUrl, Purpose, drop_scratch, lists, make_scratch};
+use crate::open::{CacheUrl, OpenMode, drop_scratch, lists, make_scratch};
 use guestbook_core::GuestId;
 use guestbook_core::error::Error;
-use guestbook_service::Parts;
-use guestbook_storage::{ListCache, Promise, Stores};
+use guestbook_service::ServiceParts;
+use guestbook_storage::{DurabilityReport, ListCache, Stores};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Where grounds are made.
 #[derive(Debug)]
-pub(super) struct Grounds<'a> {
+pub(super) struct ScratchSpace<'a> {
     cli: &'a Cli,
     /// A Redis that is not empty is no reason to stop.
     is_overwriting: bool,
@@ -28,22 +28,22 @@ pub(super) struct Grounds<'a> {
 
 /// Empty stores of one pair, and the settings of a server on them.
 #[derive(Debug)]
-pub(super) struct Ground {
+pub(super) struct ScratchStores {
     pub(super) cli: Cli,
-    pub(super) pair: Pair,
-    pub(super) folder: Folder,
+    pub(super) pair: StorePair,
+    pub(super) folder: ScratchFolder,
     /// What tables and lists promise, as they are set.
-    pub(super) promises: [Promise; 2],
+    pub(super) promises: [DurabilityReport; 2],
     /// Tables on a server, to ask for their size.
     database: Option<Stores>,
 }
 
 /// A folder that goes when this is dropped.
 #[derive(Debug)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct ScratchFolder(PathBuf);
 
-impl<'a> Grounds<'a> {
-    pub(super) fn new(cli: &'a Cli, plan: &Plan) -> Self {
+impl<'a> ScratchSpace<'a> {
+    pub(super) fn new(cli: &'a Cli, plan: &BenchPlan) -> Self {
         Self {
             cli,
             is_overwriting: plan.is_overwriting,
@@ -54,21 +54,21 @@ impl<'a> Grounds<'a> {
     }
 
     /// Makes empty stores. Those of an earlier ground are gone then.
-    pub(super) async fn make(&self, pair: Pair) -> Result<Ground, Refusal> {
+    pub(super) async fn make(&self, pair: StorePair) -> Result<ScratchStores, CliError> {
         let folder = self.folder()?;
         let mut cli = self.cli.clone();
         cli.stores.data_dir = folder.0.clone();
         cli.stores.database_url = match pair.tables {
-            Tables::Sqlite => None,
-            Tables::Memory => Some("memory:".into()),
-            Tables::Postgres => Some(self.database().await?),
+            TableBackend::Sqlite => None,
+            TableBackend::Memory => Some("memory:".into()),
+            TableBackend::Postgres => Some(self.database().await?),
         };
         cli.stores.cache_url = match pair.lists {
-            Lists::Sled => None,
-            Lists::Memory => Some("memory:".into()),
-            Lists::Redis => Some(self.cache_url().await?),
+            ListBackend::Sled => None,
+            ListBackend::Memory => Some("memory:".into()),
+            ListBackend::Redis => Some(self.cache_url().await?),
         };
-        if pair.tables != Tables::Sqlite {
+        if pair.tables != TableBackend::Sqlite {
             cli.stores.durability = None;
         }
         let parts = open(&cli).await?;
@@ -80,13 +80,13 @@ impl<'a> Grounds<'a> {
         // Lists in a folder are open in one process only, and that is to be the one that is measured.
         parts.lists.close().await.map_err(said)?;
         let database = match pair.tables {
-            Tables::Postgres => Some(parts.database),
+            TableBackend::Postgres => Some(parts.database),
             _ => {
                 parts.database.backend.close().await.map_err(said)?;
                 None
             }
         };
-        Ok(Ground {
+        Ok(ScratchStores {
             cli,
             pair,
             folder,
@@ -96,7 +96,7 @@ impl<'a> Grounds<'a> {
     }
 
     /// Takes away what was made on servers.
-    pub(super) async fn clear(&self) -> Result<(), Refusal> {
+    pub(super) async fn clear(&self) -> Result<(), CliError> {
         if self.has_lists.load(Ordering::Relaxed) {
             self.empty(&self.lists().await?).await?;
         }
@@ -106,7 +106,7 @@ impl<'a> Grounds<'a> {
         Ok(())
     }
 
-    fn folder(&self) -> Result<Folder, Refusal> {
+    fn folder(&self) -> Result<ScratchFolder, CliError> {
         let number = self.numbered.fetch_add(1, Ordering::Relaxed);
         let chosen = &self.cli.stores.data_dir;
         // The default is where a server of this folder has its data: there, nothing is to be made.
@@ -116,7 +116,7 @@ impl<'a> Grounds<'a> {
         };
         let folder = parent.join(format!("guestbook-bench-{}-{number}", std::process::id()));
         match std::fs::create_dir_all(&folder) {
-            Ok(()) => Ok(Folder(folder)),
+            Ok(()) => Ok(ScratchFolder(folder)),
             Err(cause) => Err(format!(
                 "--data-dir: {} cannot be made: {cause}; choose a folder on the disk to be measured",
                 folder.display()
@@ -128,7 +128,7 @@ impl<'a> Grounds<'a> {
         self.cli.stores.database_url.as_deref().unwrap_or_default()
     }
 
-    async fn database(&self) -> Result<String, Refusal> {
+    async fn database(&self) -> Result<String, CliError> {
         let url = self.database_url();
         if self.has_database.load(Ordering::Relaxed) {
             drop_scratch(url).await.map_err(said)?;
@@ -139,7 +139,7 @@ impl<'a> Grounds<'a> {
         Ok(made)
     }
 
-    async fn cache_url(&self) -> Result<String, Refusal> {
+    async fn cache_url(&self) -> Result<String, CliError> {
         let lists = self.lists().await?;
         if !self.has_lists.load(Ordering::Relaxed) {
             let held = lists.stats().await.map_err(said)?.entries;
@@ -156,37 +156,37 @@ impl<'a> Grounds<'a> {
         Ok(self.cli.stores.cache_url.clone().unwrap_or_default())
     }
 
-    async fn lists(&self) -> Result<Arc<dyn ListCache>, Refusal> {
+    async fn lists(&self) -> Result<Arc<dyn ListCache>, CliError> {
         let url = self.cli.stores.cache_url.as_deref().unwrap_or_default();
         let url = CacheUrl::parse(url).map_err(said)?;
         lists(&url).await.map_err(said)
     }
 
     /// Removes the lists of the guests of the workload, and no others.
-    async fn empty(&self, lists: &Arc<dyn ListCache>) -> Result<(), Refusal> {
+    async fn empty(&self, lists: &Arc<dyn ListCache>) -> Result<(), CliError> {
         let guests = (0..GUESTS).filter_map(|at| GuestId::parse(&format!("bench-{at:04}")).ok());
         lists.remove(guests.collect()).await.map_err(said)
     }
 }
 
-impl Ground {
+impl ScratchStores {
     /// What the stores take on disk. Tables on a server count, its lists do not.
     pub(super) async fn bytes(&self) -> Option<u64> {
         let folder = folder_bytes(&self.folder.0);
         match (&self.database, self.pair.tables, self.pair.lists) {
             (Some(database), ..) => Some(folder + database.backend.stats().await.ok()?.bytes),
-            (None, Tables::Memory, Lists::Memory | Lists::Redis) => None,
+            (None, TableBackend::Memory, ListBackend::Memory | ListBackend::Redis) => None,
             _ => Some(folder),
         }
     }
 
     /// Opens the stores in this process.
-    pub(super) async fn open(&self) -> Result<Parts, Refusal> {
+    pub(super) async fn open(&self) -> Result<ServiceParts, CliError> {
         open(&self.cli).await
     }
 
     /// Lets go of the stores.
-    pub(super) async fn close(&self) -> Result<(), Refusal> {
+    pub(super) async fn close(&self) -> Result<(), CliError> {
         match &self.database {
             Some(database) => database.backend.close().await.map_err(said),
             None => Ok(()),
@@ -194,26 +194,26 @@ impl Ground {
     }
 }
 
-async fn open(cli: &Cli) -> Result<Parts, Refusal> {
-    Places::of(cli)?.open(cli, Purpose::Serve).await
+async fn open(cli: &Cli) -> Result<ServiceParts, CliError> {
+    StoreUrls::of(cli)?.open(cli, OpenMode::Serve).await
 }
 
-pub(super) async fn close(parts: &Parts) -> Result<(), Refusal> {
+pub(super) async fn close(parts: &ServiceParts) -> Result<(), CliError> {
     let (lists, database) = tokio::join!(parts.lists.close(), parts.database.backend.close());
     lists.and(database).map_err(said)
 }
 
-fn said(cause: Error) -> Refusal {
+fn said(cause: Error) -> CliError {
     cause.to_string()
 }
 
-impl Folder {
+impl ScratchFolder {
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
 }
 
-impl Drop for Folder {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         // It was made by us, under a name of our own; what cannot be removed is left to whoever cleans the place.
         let _ = std::fs::remove_dir_all(&self.0);

@@ -1,27 +1,27 @@
 //! Who answers a command that looks at the data: the server that has it, or we ourselves.
 
-use super::data_dir::{DataDir, Taken};
-use super::{Places, Refusal};
+use super::data_dir::{DataDir, LockError};
+use super::{CliError, StoreUrls};
 use crate::config::Cli;
-use crate::open::Purpose;
+use crate::open::OpenMode;
 use guestbook_http::ServerAddress;
 use guestbook_service::Service;
 
 /// Who is to be asked.
-pub(super) enum Asked {
+pub(super) enum DataSource {
     /// The server that has the folder.
     Server(ServerAddress),
     /// We, who have the folder, if there is one, as long as this lives.
     Here(Option<DataDir>),
 }
 
-impl Asked {
+impl DataSource {
     /// Finds out, and takes the folder if nobody has it.
-    pub(super) fn of(places: &Places) -> Result<Self, Refusal> {
+    pub(super) fn of(places: &StoreUrls) -> Result<Self, CliError> {
         places.require_tables()?;
         match places.lock() {
             Ok(folder) => Ok(Self::Here(folder)),
-            Err(Taken::InUse {
+            Err(LockError::InUse {
                 address: Some(address),
                 ..
             }) => Ok(Self::Server(address)),
@@ -33,10 +33,10 @@ impl Asked {
 /// Looks without serving: nothing is mended that was not asked for.
 pub(super) async fn here<R, E: ToString>(
     cli: &Cli,
-    places: &Places,
+    places: &StoreUrls,
     look: impl AsyncFnOnce(&Service) -> Result<R, E>,
-) -> Result<R, Refusal> {
-    let parts = places.open(cli, Purpose::Inspect).await?;
+) -> Result<R, CliError> {
+    let parts = places.open(cli, OpenMode::Inspect).await?;
     let service = Service::inspect(parts, cli.service_settings());
     let answer = look(&service).await;
     let stopped = service.stop().await;

@@ -1,8 +1,8 @@
 //! What `guestbook backup` and `guestbook restore` share: a bar, and an end that leaves nothing half done.
 
-use super::Refusal;
+use super::CliError;
 use super::serve::StopSignals;
-use crate::open::{Copied, Step, Stop, Watch};
+use crate::open::{CopyObserver, CopyProgress, CopySummary, StopFlag};
 use guestbook_core::error::Result as StoreResult;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ const BAR: &str = "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left{m
 
 /// Does the work on a thread of its own, shows how far it is, and in the end what `said` makes of it; SIGINT and SIGTERM end it.
 pub(super) async fn copy(
-    work: impl FnOnce(&mut Watch) -> StoreResult<Copied> + Send + 'static,
+    work: impl FnOnce(&mut CopyObserver) -> StoreResult<CopySummary> + Send + 'static,
     said: impl FnOnce(String) -> String,
-) -> Result<(), Refusal> {
+) -> Result<(), CliError> {
     let mut signals = StopSignals::new()?;
     let style = ProgressStyle::with_template(BAR)
         .map_err(|cause| format!("the progress bar cannot be drawn: {cause}"))?;
     let (bar, stop, began) = (
         ProgressBar::new(0).with_style(style),
-        Stop::default(),
+        StopFlag::default(),
         Instant::now(),
     );
-    let mut watch = Watch {
+    let mut watch = CopyObserver {
         report: Box::new(report_on(bar.clone())),
         stop: stop.clone(),
     };
@@ -40,18 +40,18 @@ pub(super) async fn copy(
     signals.print(text + "\n").await
 }
 
-fn report_on(bar: ProgressBar) -> impl FnMut(Step) + Send {
+fn report_on(bar: ProgressBar) -> impl FnMut(CopyProgress) + Send {
     move |step| match step {
-        Step::Copying { done, total } => {
+        CopyProgress::Copying { done, total } => {
             bar.set_length(total);
             bar.set_position(done);
         }
-        Step::Checking => bar.set_message("; checking it"),
+        CopyProgress::Checking => bar.set_message("; checking it"),
     }
 }
 
-fn summary(copied: Copied, took: Duration) -> String {
-    let Copied {
+fn summary(copied: CopySummary, took: Duration) -> String {
+    let CopySummary {
         messages,
         conversations,
         bytes,

@@ -28,9 +28,9 @@ const AT_ONCE: usize = 64;
 
 /// Sees to what is left of bodies. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
-pub(super) struct Unread(Arc<Semaphore>);
+pub(super) struct Drain(Arc<Semaphore>);
 
-impl Default for Unread {
+impl Default for Drain {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
@@ -38,9 +38,9 @@ impl Default for Unread {
 
 /// Where a body is left that nobody has read to its end.
 #[derive(Debug, Default)]
-pub(super) struct Rest(Arc<Mutex<Option<Body>>>);
+pub(super) struct UnreadBody(Arc<Mutex<Option<Body>>>);
 
-impl Rest {
+impl UnreadBody {
     /// Lends the body of a request: its rest comes back when it is dropped.
     pub(super) fn of(request: Request) -> (Request, Option<Self>) {
         if request.body().is_end_stream() {
@@ -48,7 +48,7 @@ impl Rest {
         }
         let rest = Self::default();
         let back = Arc::clone(&rest.0);
-        let lend = |body| Body::new(Lent { body, back });
+        let lend = |body| Body::new(LentBody { body, back });
         (request.map(lend), Some(rest))
     }
 
@@ -58,9 +58,13 @@ impl Rest {
     }
 }
 
-impl Unread {
+impl Drain {
     /// The answer to a request, with what has to be said of its connection.
-    pub(super) async fn answer(&self, rest: Option<Rest>, mut response: Response) -> Response {
+    pub(super) async fn answer(
+        &self,
+        rest: Option<UnreadBody>,
+        mut response: Response,
+    ) -> Response {
         let Some(mut body) = rest.and_then(|rest| rest.take()) else {
             return response;
         };
@@ -103,12 +107,12 @@ async fn read(body: &mut Body, within: Duration, most: u64) -> bool {
 }
 
 /// A body whose rest comes back.
-struct Lent {
+struct LentBody {
     body: Body,
     back: Arc<Mutex<Option<Body>>>,
 }
 
-impl HttpBody for Lent {
+impl HttpBody for LentBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -128,7 +132,7 @@ impl HttpBody for Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for LentBody {
     fn drop(&mut self) {
         if !self.body.is_end_stream() {
             let mut back = self.back.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,17 +10,17 @@ const CHATS: &str = "conversation_cache";
 
 /// The rows that were changed, but for a `DELETE` without a condition, which tells nobody. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Changed(Arc<Mutex<Rows>>);
+pub(super) struct ChangedRows(Arc<Mutex<RowIds>>);
 
 /// Numbers of rows, some of them several times. A change of messages is a change of their conversation: its row holds how many
 /// there are and the hash over all of them.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct RowIds {
     pub(super) prompts: Vec<i64>,
     pub(super) chats: Vec<i64>,
 }
 
-impl Changed {
+impl ChangedRows {
     /// Has every change on this connection noted from now on.
     pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
         let noted = self.clone();
@@ -33,7 +33,7 @@ impl Changed {
     }
 
     /// What was noted, to be emptied by whoever has forgotten what is of before.
-    pub(super) fn rows(&self) -> MutexGuard<'_, Rows> {
+    pub(super) fn rows(&self) -> MutexGuard<'_, RowIds> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -45,7 +45,10 @@ mod tests {
 
     #[test]
     fn every_row_of_what_is_held_is_noted_however_it_is_changed() {
-        let (changed, mut writer) = (Changed::default(), Connection::open_in_memory().unwrap());
+        let (changed, mut writer) = (
+            ChangedRows::default(),
+            Connection::open_in_memory().unwrap(),
+        );
         let tables = "CREATE TABLE prompt_cache (n INTEGER PRIMARY KEY, hits INTEGER);
             CREATE TABLE conversation_cache (id TEXT PRIMARY KEY, n INTEGER) STRICT;
             CREATE TABLE other (n INTEGER);

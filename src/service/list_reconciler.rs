@@ -5,7 +5,9 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, GuestId};
 use guestbook_failpoint as failpoint;
-use guestbook_storage::database::{ChatKey, ListDebt, ListRow, Page, PageStart, Settled};
+use guestbook_storage::database::{
+    ChatKey, ListRow, OutboxEntry, PageRange, PageStart, SyncedRange,
+};
 use guestbook_storage::list_cache::{Append, Applied, Head, Item, NewLife, Origin};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -20,26 +22,26 @@ const MENDED_TOGETHER: usize = 8;
 const MEND_ROUNDS: usize = 8;
 
 impl Service {
-    /// Pays every debt of the tables to the lists. Unless that was done since the start with this very list store, and
+    /// Pays every outbox entry of the tables to the lists. Unless that was done since the start with this very list store, and
     /// the tables know no other, every list is compared with the tables as well. Returns the store's incarnation.
-    pub(super) async fn mend_all(&self, compared: Option<Uuid>) -> Result<Uuid> {
+    pub(super) async fn reconcile_all(&self, compared: Option<Uuid>) -> Result<Uuid> {
         self.0.parts.lists.health().await?;
         self.0.lists.resume();
         self.carry_out_settings().await?;
-        self.settle().await?;
-        for guest in self.0.lists.doubted() {
+        self.mark_synced().await?;
+        for guest in self.0.lists.suspect() {
             self.0.parts.lists.remove(vec![guest.clone()]).await?;
-            self.mend(&guest).await?;
-            self.0.lists.trust(&guest);
+            self.reconcile(&guest).await?;
+            self.0.lists.clear_suspect(&guest);
         }
-        self.pay_debts().await?;
+        self.drain_outbox().await?;
         let incarnation = self.0.parts.lists.incarnation().await?;
         let known = self.stores().outbox.lists_incarnation().await?;
         let is_asked_for = self.0.lists.take_compare();
         if is_asked_for || compared != Some(incarnation) || known != Some(incarnation) {
             let listed = self.compare_all().await?;
             if known != Some(incarnation) {
-                self.remove_strangers(&listed).await?;
+                self.remove_orphaned_lists(&listed).await?;
             }
             // What the tables hold for durable was rebuilt just now, so that nothing is owed for it: without this, a power
             // cut would take the rebuilt lists and nobody would know.
@@ -54,37 +56,37 @@ impl Service {
         Ok(incarnation)
     }
 
-    async fn pay_debts(&self) -> Result<()> {
+    async fn drain_outbox(&self) -> Result<()> {
         let (mut mended, mut after) = (0_u64, None);
         loop {
-            let debts = self
+            let outbox_entries = self
                 .stores()
                 .outbox
-                .list_debts(after, self.now(), SCAN_PAGE)
+                .outbox_entries(after, self.now(), SCAN_PAGE)
                 .await?;
-            let full = debts.len() == SCAN_PAGE;
-            let (mut guests, mut gone) = (Vec::with_capacity(debts.len()), Vec::new());
-            for debt in debts {
-                match debt {
-                    ListDebt::Behind(row) => {
+            let full = outbox_entries.len() == SCAN_PAGE;
+            let (mut guests, mut gone) = (Vec::with_capacity(outbox_entries.len()), Vec::new());
+            for outbox_entry in outbox_entries {
+                match outbox_entry {
+                    OutboxEntry::Behind(row) => {
                         after = Some(row.conversation);
                         guests.push(row.guest);
                     }
-                    ListDebt::Gone(guest) => {
+                    OutboxEntry::Gone(guest) => {
                         gone.push(guest.clone());
                         guests.push(guest);
                     }
                 }
             }
             let owed = !guests.is_empty();
-            mended += self.mend_each(guests).await?;
+            mended += self.reconcile_each(guests).await?;
             if owed {
                 failpoint::reach("replay.mid");
             }
             for guest in gone {
-                self.0.lists.note_removed(guest); // only now: whoever settles next strikes the debt out
+                self.0.lists.note_removed(guest); // only now: whoever marks as synced next strikes the outbox entry out
             }
-            self.settle().await?;
+            self.mark_synced().await?;
             if !full || self.is_stopping() {
                 break;
             }
@@ -118,7 +120,7 @@ impl Service {
                 !equal || !self.is_current(row, head.as_ref())
             });
             let wrong = wrong.map(|(row, _)| row.guest.clone()).collect();
-            mended += self.mend_each(wrong).await?;
+            mended += self.reconcile_each(wrong).await?;
         }
         if mended > 0 {
             tracing::warn!(
@@ -152,7 +154,7 @@ impl Service {
 
     /// Removes the lists of guests that should have none: a store that the tables do not know may have been filled from
     /// newer tables than these, or from others.
-    async fn remove_strangers(&self, listed: &HashSet<GuestId>) -> Result<()> {
+    async fn remove_orphaned_lists(&self, listed: &HashSet<GuestId>) -> Result<()> {
         let (mut mended, mut after) = (0_u64, None);
         while !self.is_stopping() {
             let page = self.0.parts.lists.guests(after.as_ref(), SCAN_PAGE).await;
@@ -163,8 +165,8 @@ impl Service {
             });
             let Some(last) = guests.last() else { break };
             after = Some(last.clone());
-            let strangers = guests.into_iter().filter(|guest| !listed.contains(guest));
-            mended += self.mend_each(strangers.collect()).await?;
+            let orphans = guests.into_iter().filter(|guest| !listed.contains(guest));
+            mended += self.reconcile_each(orphans.collect()).await?;
         }
         if mended > 0 {
             tracing::warn!(
@@ -176,10 +178,10 @@ impl Service {
     }
 
     /// Mends several lists at once, since a distant store mostly makes us wait; how many had to be changed.
-    async fn mend_each(&self, guests: Vec<GuestId>) -> Result<u64> {
+    async fn reconcile_each(&self, guests: Vec<GuestId>) -> Result<u64> {
         let mending = stream::iter(guests).map(|guest| {
             let service = self.clone();
-            async move { service.mend(&guest).await }
+            async move { service.reconcile(&guest).await }
         });
         let mended: Vec<bool> = mending
             .buffer_unordered(MENDED_TOGETHER)
@@ -189,7 +191,7 @@ impl Service {
     }
 
     /// Makes a guest's list what the tables say, whatever it is now; whether anything had to be changed.
-    pub(super) async fn mend(&self, guest: &GuestId) -> Result<bool> {
+    pub(super) async fn reconcile(&self, guest: &GuestId) -> Result<bool> {
         let (mut changed, mut rebuilt) = (false, None);
         for _ in 0..MEND_ROUNDS {
             let row = self.stores().outbox.list_row(guest, self.now()).await?;
@@ -211,7 +213,7 @@ impl Service {
                     }
                     // Only an older copy of the tables can know less than the list: what the list has more is of another
                     // history.
-                    self.0.lists.doubt(guest.clone());
+                    self.0.lists.mark_suspect(guest.clone());
                     return Ok(changed);
                 }
                 (Some(row), _) if rebuilt.as_ref() == Some(&row) => {
@@ -279,7 +281,7 @@ impl Service {
     async fn note_listed(&self, row: &ListRow) -> Result<()> {
         let mut first = row.synced.max(row.window.from);
         while first < row.next {
-            let page = Page {
+            let page = PageRange {
                 limit: REBUILD_PAGE,
                 from: PageStart::At(first),
             };
@@ -296,7 +298,7 @@ impl Service {
                 break;
             }
             first += messages.len() as u64;
-            self.0.lists.note_applied(Settled {
+            self.0.lists.note_applied(SyncedRange {
                 conversation: row.conversation,
                 next: first,
                 messages,
@@ -306,7 +308,7 @@ impl Service {
     }
 
     async fn window_page(&self, row: &ListRow, first: u64) -> Result<Option<Vec<Item>>> {
-        let page = Page {
+        let page = PageRange {
             limit: REBUILD_PAGE,
             from: PageStart::At(first),
         };

@@ -1,6 +1,6 @@
 //! `POST /v1/search`: over all conversations.
 
-use guestbook::service::Indexing;
+use guestbook::service::IndexMode;
 use guestbook_testkit::http_harness::client::said;
 use guestbook_testkit::http_harness::server::{Pair, Plan, Site, eventually};
 use serde_json::{Value, json};
@@ -225,7 +225,7 @@ pub(crate) async fn without_an_index_over_words_the_answer_says_how_to_have_one(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_index_the_answer_says_how_to_have_one() {
     let plan = Plan {
-        indexing: Indexing::Off,
+        indexing: IndexMode::Off,
         ..Plan::default()
     };
     let site = Site::open(Pair::Memory, plan).await;
@@ -249,7 +249,7 @@ async fn without_an_index_the_answer_says_how_to_have_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_index_is_made_from_what_is_there_at_the_start() {
     let plan = || Plan {
-        indexing: Indexing::On,
+        indexing: IndexMode::On,
         ..Plan::default()
     };
     let site = Site::open(Pair::SqliteSled, plan()).await;

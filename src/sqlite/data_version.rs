@@ -25,9 +25,9 @@ const LOOKS: u32 = 4;
 
 /// What a connection had seen counted when it was asked last.
 #[derive(Debug)]
-pub(super) struct Outside(i64);
+pub(super) struct DataVersion(i64);
 
-impl Outside {
+impl DataVersion {
     /// From now on.
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         counted(connection).map(Self)
@@ -67,11 +67,11 @@ impl Writer {
 
 /// Looks, and has the writer look, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Lookout {
+pub(super) struct DataVersionWatcher {
     _ends_with: mpsc::Sender<()>,
 }
 
-impl Lookout {
+impl DataVersionWatcher {
     /// Begins to look.
     pub(super) fn start(
         writer: &Arc<Worker<Writer>>,
@@ -139,7 +139,7 @@ mod tests {
             open::reader(&path).unwrap(),
             Connection::open(&path).unwrap(),
         );
-        let mut outside = Outside::of(&ours).unwrap();
+        let mut outside = DataVersion::of(&ours).unwrap();
         let put = "INSERT OR REPLACE INTO guestbook_meta VALUES ('a', hex(randomblob(8)))";
         for round in 0..3 {
             ours.execute_batch(put).unwrap();

@@ -11,14 +11,14 @@ use tempfile::TempDir;
 
 /// A PostgreSQL and a Redis that nobody else uses.
 #[derive(Debug)]
-pub(crate) struct Rig {
+pub(crate) struct ClusterHarness {
     pub(crate) postgres: Postgres,
     pub(crate) redis: Redis,
     pub(crate) database: String,
     folder: TempDir,
 }
 
-impl Rig {
+impl ClusterHarness {
     /// With a PostgreSQL that keeps what it acknowledged.
     pub(crate) async fn durable() -> Self {
         Self::start(PostgresOptions::default(), RedisOptions::default()).await
@@ -69,7 +69,7 @@ impl Rig {
 }
 
 #[async_trait]
-impl Stores for Rig {
+impl Stores for ClusterHarness {
     async fn query(&self, sql: &str) -> Vec<Vec<String>> {
         self.postgres.rows(&self.database, sql).await
     }

@@ -32,7 +32,7 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 
 /// A file on its way to its name. Dropping it removes it.
 #[derive(Debug)]
-pub(super) struct Partial {
+pub(super) struct AtomicFile {
     operation: &'static str,
     target: PathBuf,
     folder: Folder,
@@ -49,7 +49,7 @@ struct Folder {
     is_ours_to_remove: bool,
 }
 
-impl Partial {
+impl AtomicFile {
     /// Begins a file that will be `target`, which must not be there.
     pub(super) fn begin(operation: &'static str, target: &Path) -> Result<Self> {
         refuse_existing(operation, target)?;

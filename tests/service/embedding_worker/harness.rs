@@ -9,7 +9,7 @@ use guestbook::embedder as open;
 use guestbook::storage::database::{AuditScope, AuditedMessage};
 use guestbook_testkit::embedding_server as server;
 use guestbook_testkit::service_harness::words::{guest, until};
-use guestbook_testkit::service_harness::{Plan, Stage};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,26 +58,37 @@ pub(crate) fn status(code: u16) -> Response {
 }
 
 /// The messages of a guest as verify sees them.
-pub(crate) async fn dossier(stage: &Stage, name: &str) -> Vec<AuditedMessage> {
+pub(crate) async fn conversation_audit(
+    harness: &ServiceHarness,
+    name: &str,
+) -> Vec<AuditedMessage> {
     let scope = AuditScope::Guest(guest(name));
-    let page = stage.database.audit.dossiers(scope, 100_000).await.unwrap();
-    page.dossiers
+    let page = harness
+        .database
+        .audit
+        .conversation_audits(scope, 100_000)
+        .await
+        .unwrap();
+    page.conversation_audits
         .into_iter()
-        .flat_map(|dossier| dossier.messages)
+        .flat_map(|conversation_audit| conversation_audit.messages)
         .collect()
 }
 
 /// State and cause of a message that has no vector.
 pub(crate) async fn note(
-    stage: &Stage,
+    harness: &ServiceHarness,
     name: &str,
     sequence: usize,
 ) -> Option<(EmbeddingState, String)> {
-    dossier(stage, name).await.remove(sequence).vector_note
+    conversation_audit(harness, name)
+        .await
+        .remove(sequence)
+        .vector_note
 }
 
-pub(crate) async fn vectors(stage: &Stage, name: &str) -> usize {
-    dossier(stage, name)
+pub(crate) async fn vectors(harness: &ServiceHarness, name: &str) -> usize {
+    conversation_audit(harness, name)
         .await
         .iter()
         .filter(|message| message.vector.is_some())
@@ -85,19 +96,19 @@ pub(crate) async fn vectors(stage: &Stage, name: &str) -> usize {
 }
 
 /// Waits until a guest has so many vectors.
-pub(crate) async fn embedded(stage: &Stage, name: &str, count: usize) {
+pub(crate) async fn embedded(harness: &ServiceHarness, name: &str, count: usize) {
     until("the vectors are there", || async {
-        vectors(stage, name).await == count
+        vectors(harness, name).await == count
     })
     .await;
 }
 
 /// Waits until a message's vector is given up.
-pub(crate) async fn given_up(stage: &Stage, name: &str, sequence: usize) -> String {
+pub(crate) async fn given_up(harness: &ServiceHarness, name: &str, sequence: usize) -> String {
     until("it is given up", || async {
-        let note = note(stage, name, sequence).await;
+        let note = note(harness, name, sequence).await;
         note.is_some_and(|(state, _)| state == EmbeddingState::Failed)
     })
     .await;
-    note(stage, name, sequence).await.unwrap().1
+    note(harness, name, sequence).await.unwrap().1
 }

@@ -2,9 +2,9 @@
 
 use guestbook::core::error::Result;
 use guestbook::core::{ConversationId, GuestId, MessageId, NewMessage};
-use guestbook::service::Answer;
+use guestbook::service::GroupOutcome;
 use guestbook::storage::database::AuditScope;
-use guestbook_testkit::service_harness::Stage;
+use guestbook_testkit::service_harness::ServiceHarness;
 use guestbook_testkit::service_harness::words::{alone, saved};
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ type Place = (ConversationId, u64);
 
 /// Promises.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct ExpectedState {
     saved: HashMap<MessageId, (NewMessage, Place)>,
     refused: HashMap<MessageId, NewMessage>,
     /// Saved, and then covered by an erasure that was answered.
@@ -24,19 +24,23 @@ pub(crate) struct Ledger {
     pub(crate) failures: Vec<String>,
 }
 
-impl Ledger {
+impl ExpectedState {
     /// Notes the answers to a request of one message per group.
-    pub(crate) fn answered(&mut self, messages: Vec<NewMessage>, answers: Result<Vec<Answer>>) {
+    pub(crate) fn answered(
+        &mut self,
+        messages: Vec<NewMessage>,
+        answers: Result<Vec<GroupOutcome>>,
+    ) {
         let answers = match answers {
             Ok(answers) => answers,
             Err(cause) => messages
                 .iter()
-                .map(|_| Answer::Failed(cause.clone()))
+                .map(|_| GroupOutcome::Failed(cause.clone()))
                 .collect(),
         };
         assert_eq!(answers.len(), messages.len(), "an answer for each");
         for (message, answer) in messages.into_iter().zip(answers) {
-            if let Answer::Failed(cause) = &answer {
+            if let GroupOutcome::Failed(cause) = &answer {
                 self.failures.push(format!("store: {cause}"));
                 self.refused.insert(message.id, message);
                 continue;
@@ -74,8 +78,8 @@ impl Ledger {
     }
 
     /// Nothing that was refused is there, not even in part.
-    pub(crate) async fn assert_refused_is_absent(&self, stage: &Stage, context: &str) {
-        let found = found(stage).await;
+    pub(crate) async fn assert_refused_is_absent(&self, harness: &ServiceHarness, context: &str) {
+        let found = found(harness).await;
         // A repetition may be refused of what was saved before.
         let new = |id: &&MessageId| !self.saved.contains_key(id);
         for id in self.refused.keys().filter(new) {
@@ -87,18 +91,18 @@ impl Ledger {
     }
 
     /// Every refused message is sent once more, and saved.
-    pub(crate) async fn retry(&mut self, stage: &Stage, context: &str) {
+    pub(crate) async fn retry(&mut self, harness: &ServiceHarness, context: &str) {
         let refused: Vec<_> = self.refused.values().cloned().collect();
         for message in refused {
-            let answers = stage.service.store(alone(message.clone())).await;
+            let answers = harness.service.store(alone(message.clone())).await;
             self.answered(vec![message], answers);
         }
         assert!(self.refused.is_empty(), "{context}: {:?}", self.failures);
     }
 
     /// Everything that was saved is there once, where it was said to be; what was erased is not.
-    pub(crate) async fn assert_kept(&self, stage: &Stage, context: &str) {
-        let found = found(stage).await;
+    pub(crate) async fn assert_kept(&self, harness: &ServiceHarness, context: &str) {
+        let found = found(harness).await;
         for (id, (message, place)) in &self.saved {
             let expected = match self.gone.contains(id) {
                 true => Vec::new(),
@@ -121,15 +125,15 @@ impl Ledger {
 }
 
 /// Every message in the tables, with every place where it is.
-async fn found(stage: &Stage) -> HashMap<MessageId, Vec<Place>> {
+async fn found(harness: &ServiceHarness) -> HashMap<MessageId, Vec<Place>> {
     let mut found: HashMap<MessageId, Vec<Place>> = HashMap::new();
-    let everything = stage
+    let everything = harness
         .database
         .audit
-        .dossiers(AuditScope::AllAfter(None), 1_000_000);
-    for dossier in everything.await.unwrap().dossiers {
-        for message in dossier.messages {
-            let place = (dossier.conversation.id, message.sequence);
+        .conversation_audits(AuditScope::AllAfter(None), 1_000_000);
+    for conversation_audit in everything.await.unwrap().conversation_audits {
+        for message in conversation_audit.messages {
+            let place = (conversation_audit.conversation.id, message.sequence);
             found.entry(message.id).or_default().push(place);
         }
     }

@@ -1,6 +1,6 @@
-//! What the rigs share: large files, loads, and copies of what a ledger knew.
+//! What the fault tests share: large files, loads, and copies of what an oracle knew.
 
-use guestbook_testkit::oracle::{Ledger, Load, Nodes, Plan};
+use guestbook_testkit::oracle::{Load, Nodes, Oracle, Plan};
 use guestbook_testkit::process::{Place, Running, finish, stderr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -49,20 +49,20 @@ pub(crate) fn fatten(place: &Place, mebibytes: usize) {
 }
 
 /// So many messages, all answered.
-pub(crate) async fn converse(ledger: &Arc<Ledger>, node: &Running, messages: usize) {
+pub(crate) async fn converse(oracle: &Arc<Oracle>, node: &Running, messages: usize) {
     let plan = Plan {
         pause: Duration::from_millis(1),
         ..Plan::light()
     };
-    let load = Load::start(ledger, &Nodes::of(&[node]), plan);
-    ledger.progress(messages).await;
+    let load = Load::start(oracle, &Nodes::of(&[node]), plan);
+    oracle.progress(messages).await;
     load.finish().await;
 }
 
-/// What a ledger knows at this moment.
-pub(crate) fn as_of_now(ledger: &Ledger) -> Arc<Ledger> {
-    let copy = Ledger::default();
-    *copy.book() = ledger.book().clone();
+/// What an oracle knows at this moment.
+pub(crate) fn as_of_now(oracle: &Oracle) -> Arc<Oracle> {
+    let copy = Oracle::default();
+    *copy.book() = oracle.book().clone();
     Arc::new(copy)
 }
 

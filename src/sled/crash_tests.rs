@@ -1,6 +1,6 @@
 //! A log that ends anywhere, as a crash leaves it.
 
-use super::lists::Lists;
+use super::lists::SledStore;
 use super::open;
 use super::testing::{append, open_lists, origin};
 use guestbook_core::{Content, GuestId, Timestamp};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 const GUESTS: [&str; 2] = ["a", "b"];
 
-type Change = Box<dyn Fn(&mut Lists)>;
+type Change = Box<dyn Fn(&mut SledStore)>;
 
 fn guests() -> [GuestId; 2] {
     GUESTS.map(|name| GuestId::parse(name).unwrap())
@@ -54,14 +54,14 @@ fn changes() -> Vec<Change> {
     ]
 }
 
-fn lists_of(lists: &Lists) -> Vec<Option<LiveList>> {
+fn lists_of(lists: &SledStore) -> Vec<Option<LiveList>> {
     let early = Timestamp::from_ms(0);
     let read = |guest| lists.range(&guest, early).unwrap();
     guests().map(read).to_vec()
 }
 
 /// Opens a copy of the store whose log ends at `end`.
-fn torn(store: &Path, end: usize) -> Lists {
+fn torn(store: &Path, end: usize) -> SledStore {
     let log = fs::read(store.join("db")).unwrap();
     let copy = store.with_file_name(format!("torn-{end}"));
     fs::create_dir_all(copy.join("blobs")).unwrap();

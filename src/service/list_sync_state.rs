@@ -1,7 +1,7 @@
 //! What has been done to the lists and is not noted in the tables yet, and whether the list store is to be tried at all.
 
 use guestbook_core::{ConversationId, GuestId};
-use guestbook_storage::database::Settled;
+use guestbook_storage::database::SyncedRange;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,35 +9,35 @@ use tokio::sync::Notify;
 
 /// What has been done to the lists and is not noted in the tables yet.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
-    notes: Mutex<Notes>,
+pub(super) struct ListSyncState {
+    notes: Mutex<SyncNotes>,
     /// Tells the mending task that a list lacks something.
     pub(super) wake: Notify,
     /// Set while the list store fails: batches do not wait for it, the mending task tries it.
     suspended: AtomicBool,
     /// Set when every list is to be compared with the tables, though the store is the same.
     compare: AtomicBool,
-    /// Held while notes are taken out and written, so that whoever settles next does not pass by those on their way.
+    /// Held while notes are taken out and written, so that whoever marks as synced next does not pass by those on their way.
     pub(super) settling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct Notes {
+struct SyncNotes {
     /// Applied, but a power cut could take it back.
-    applied: Vec<Settled>,
+    applied: Vec<SyncedRange>,
     /// Where a conversation is in `applied`, to keep one note for each.
     places: HashMap<ConversationId, usize>,
     /// Removed, but a power cut could bring it back.
     removed: Vec<GuestId>,
-    /// Refused by the list store since: an earlier removal of the same guest must not pay this one's debt.
+    /// Refused by the list store since: an earlier removal of the same guest must not pay this one's outbox entry.
     refused: HashSet<GuestId>,
     /// Guests whose list cannot be read or may be of another history: until it is removed and rebuilt.
-    doubted: HashSet<GuestId>,
+    suspect: HashSet<GuestId>,
     /// Durable in the lists, to be noted with the next batch.
-    durable: Vec<Settled>,
+    durable: Vec<SyncedRange>,
 }
 
-impl Ledger {
+impl ListSyncState {
     /// Has the next mending compare every list with the tables.
     pub(super) fn compare(&self) {
         self.compare.store(true, Ordering::Relaxed);
@@ -48,18 +48,18 @@ impl Ledger {
         self.compare.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn note_applied(&self, settled: Settled) {
+    pub(super) fn note_applied(&self, synced_ranges: SyncedRange) {
         let mut notes = self.notes();
-        let place = notes.places.get(&settled.conversation).copied();
+        let place = notes.places.get(&synced_ranges.conversation).copied();
         match place.map(|place| &mut notes.applied[place]) {
-            Some(note) if note.next + settled.messages.len() as u64 == settled.next => {
-                note.next = settled.next;
-                note.messages.extend(settled.messages);
+            Some(note) if note.next + synced_ranges.messages.len() as u64 == synced_ranges.next => {
+                note.next = synced_ranges.next;
+                note.messages.extend(synced_ranges.messages);
             }
             _ => {
                 let place = notes.applied.len();
-                notes.places.insert(settled.conversation, place);
-                notes.applied.push(settled);
+                notes.places.insert(synced_ranges.conversation, place);
+                notes.applied.push(synced_ranges);
             }
         }
     }
@@ -84,23 +84,23 @@ impl Ledger {
     }
 
     /// Some of what is durable, about `messages` messages, for a batch to carry.
-    pub(super) fn take_durable(&self, messages: usize) -> Vec<Settled> {
+    pub(super) fn take_durable(&self, messages: usize) -> Vec<SyncedRange> {
         let mut notes = self.notes();
         let mut taken = 0;
-        let fits = notes.durable.iter().take_while(|settled| {
+        let fits = notes.durable.iter().take_while(|synced_ranges| {
             let room = taken < messages;
-            taken += settled.messages.len();
+            taken += synced_ranges.messages.len();
             room
         });
         let count = fits.count();
         notes.durable.drain(..count).collect()
     }
 
-    pub(super) fn put_back_durable(&self, settled: Vec<Settled>) {
-        self.notes().durable.extend(settled);
+    pub(super) fn put_back_durable(&self, synced_ranges: Vec<SyncedRange>) {
+        self.notes().durable.extend(synced_ranges);
     }
 
-    pub(super) fn take_applied(&self) -> (Vec<Settled>, Vec<GuestId>) {
+    pub(super) fn take_applied(&self) -> (Vec<SyncedRange>, Vec<GuestId>) {
         let mut notes = self.notes();
         notes.places.clear();
         (
@@ -110,17 +110,17 @@ impl Ledger {
     }
 
     /// Has a guest's list removed and rebuilt by the mending task, which does not forget it before that is done.
-    pub(super) fn doubt(&self, guest: GuestId) {
-        self.notes().doubted.insert(guest);
+    pub(super) fn mark_suspect(&self, guest: GuestId) {
+        self.notes().suspect.insert(guest);
         self.wake();
     }
 
-    pub(super) fn doubted(&self) -> Vec<GuestId> {
-        self.notes().doubted.iter().cloned().collect()
+    pub(super) fn suspect(&self) -> Vec<GuestId> {
+        self.notes().suspect.iter().cloned().collect()
     }
 
-    pub(super) fn trust(&self, guest: &GuestId) {
-        self.notes().doubted.remove(guest);
+    pub(super) fn clear_suspect(&self, guest: &GuestId) {
+        self.notes().suspect.remove(guest);
     }
 
     /// Makes the mending task look at what the tables say the lists lack.
@@ -151,7 +151,7 @@ impl Ledger {
         }
     }
 
-    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
+    fn notes(&self) -> std::sync::MutexGuard<'_, SyncNotes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

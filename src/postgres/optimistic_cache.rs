@@ -15,9 +15,9 @@ const KEPT: usize = 16_384;
 
 /// The conversations that this node was the last to write, as far as it knows.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<GuestId, ConversationState>>);
+pub(super) struct OptimisticCache(Mutex<HashMap<GuestId, ConversationState>>);
 
-impl Known {
+impl OptimisticCache {
     /// The conversations of these guests, if all are known. They are forgotten until they are written again.
     pub(super) fn take(&self, guests: &[GuestId]) -> Option<Conversations> {
         let mut known = self.known();
@@ -53,7 +53,7 @@ impl Known {
 
 /// What conversations are thought to be, as columns, and by which settings.
 #[derive(Debug)]
-pub(super) struct Expected {
+pub(super) struct ExpectedColumns {
     pub(super) ids: Vec<String>,
     hashes: Vec<String>,
     messages: Vec<i64>,
@@ -63,7 +63,7 @@ pub(super) struct Expected {
     settings: String,
 }
 
-impl Expected {
+impl ExpectedColumns {
     pub(super) fn of(chats: &Conversations, at: Timestamp, settings: u64) -> Self {
         let each = || chats.states.iter();
         Self {

@@ -1,17 +1,17 @@
 //! The JSON of a search over everything.
 
-use super::found::FoundAnswer;
+use super::found::SearchResponse;
 use super::incoming::{present, text};
 use guestbook_core::{
-    Filters, InvalidField, K, ModelId, Platform, Role, Score, SearchMode, SearchText, Timestamp,
+    Filters, InvalidField, Limit, ModelId, Platform, Role, Score, SearchMode, SearchText, Timestamp,
 };
-use guestbook_service::{IndexStatus, Overview};
+use guestbook_service::{GlobalResults, IndexStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// `{"q":…}` and what narrows it; every field is checked on its own.
 #[derive(Deserialize)]
-pub(crate) struct IncomingSearch<'a> {
+pub(crate) struct GlobalSearchRequest<'a> {
     #[serde(borrow)]
     q: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -31,16 +31,16 @@ pub(crate) struct IncomingSearch<'a> {
 }
 
 /// What is asked, checked.
-pub(crate) struct AskedOfEverything {
+pub(crate) struct GlobalSearchQuery {
     pub(crate) text: SearchText,
-    pub(crate) k: K,
+    pub(crate) k: Limit,
     pub(crate) mode: SearchMode,
     pub(crate) filters: Filters,
 }
 
-impl IncomingSearch<'_> {
+impl GlobalSearchRequest<'_> {
     /// Checks every field.
-    pub(crate) fn search(&self) -> Result<AskedOfEverything, InvalidField> {
+    pub(crate) fn search(&self) -> Result<GlobalSearchQuery, InvalidField> {
         let words = SearchText::parse("q", &text("q", self.q)?)?;
         let k = number::<usize>("k", self.k, "must be a whole number, 1 to 100")?;
         let minimum = number(
@@ -56,9 +56,9 @@ impl IncomingSearch<'_> {
             to: optional("to", self.to, |text| time("to", text))?,
             minimum: minimum.transpose()?,
         };
-        Ok(AskedOfEverything {
+        Ok(GlobalSearchQuery {
             text: words,
-            k: k.map(|count| K::new("k", count))
+            k: k.map(|count| Limit::new("k", count))
                 .transpose()?
                 .unwrap_or_default(),
             mode: optional("mode", self.mode, SearchMode::parse)?.unwrap_or_default(),
@@ -98,31 +98,31 @@ fn time(field: &str, text: &str) -> Result<Timestamp, InvalidField> {
 
 /// The answer.
 #[derive(Serialize)]
-pub(crate) struct EverythingAnswer<'a> {
+pub(crate) struct GlobalSearchResponse<'a> {
     /// How far the index is: `searched` may be less than `of` while it is `building`.
     index: &'static str,
     #[serde(flatten)]
-    found: FoundAnswer<'a>,
+    found: SearchResponse<'a>,
 }
 
-impl<'a> EverythingAnswer<'a> {
-    pub(crate) fn new(model: &'a ModelId, overview: &'a Overview) -> Self {
+impl<'a> GlobalSearchResponse<'a> {
+    pub(crate) fn new(model: &'a ModelId, overview: &'a GlobalResults) -> Self {
         Self {
             index: overview.index.as_str(),
-            found: FoundAnswer::new(SearchMode::Meaning, Some(model), &overview.findings),
+            found: SearchResponse::new(SearchMode::Meaning, Some(model), &overview.findings),
         }
     }
 }
 
 /// What readiness says of the index.
 #[derive(Serialize)]
-pub(crate) struct IndexAnswer {
+pub(crate) struct IndexResponse {
     state: &'static str,
     searched: u64,
     of: u64,
 }
 
-impl From<IndexStatus> for IndexAnswer {
+impl From<IndexStatus> for IndexResponse {
     fn from(status: IndexStatus) -> Self {
         Self {
             state: status.state.as_str(),

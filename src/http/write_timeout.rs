@@ -16,17 +16,17 @@ use tokio::time::{Sleep, sleep};
 
 /// Accepts connections that may not stall for longer than this, and that say in time what they want.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unstalled {
+pub(super) struct WriteTimeoutAcceptor {
     /// How long a client may take nothing of its answer.
     pub(super) stalled: Duration,
     /// How long it is waited for.
     pub(super) patience: Patience,
 }
 
-impl Unstalled {
-    fn line<S, A>(self, stream: S, answering: A) -> (Line<Waiting<S>>, Counted<A>) {
+impl WriteTimeoutAcceptor {
+    fn line<S, A>(self, stream: S, answering: A) -> (WriteTimeoutStream<Waiting<S>>, Counted<A>) {
         let (stream, answering) = watched(stream, answering, self.patience);
-        let line = Line {
+        let line = WriteTimeoutStream {
             stream,
             patience: self.stalled,
             stalled: None,
@@ -35,8 +35,8 @@ impl Unstalled {
     }
 }
 
-impl<A> Accept<TcpStream, A> for Unstalled {
-    type Stream = Line<Waiting<TcpStream>>;
+impl<A> Accept<TcpStream, A> for WriteTimeoutAcceptor {
+    type Stream = WriteTimeoutStream<Waiting<TcpStream>>;
     type Service = Counted<A>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
@@ -47,8 +47,8 @@ impl<A> Accept<TcpStream, A> for Unstalled {
     }
 }
 
-impl<A> Accept<UnixStream, A> for Unstalled {
-    type Stream = Line<Waiting<UnixStream>>;
+impl<A> Accept<UnixStream, A> for WriteTimeoutAcceptor {
+    type Stream = WriteTimeoutStream<Waiting<UnixStream>>;
     type Service = Counted<A>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
@@ -59,14 +59,14 @@ impl<A> Accept<UnixStream, A> for Unstalled {
 
 /// A connection that fails when it stalls.
 #[derive(Debug)]
-pub(super) struct Line<S> {
+pub(super) struct WriteTimeoutStream<S> {
     stream: S,
     patience: Duration,
     /// Ends when bytes have waited for too long; `None` while none wait.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Line<S> {
+impl<S> WriteTimeoutStream<S> {
     fn written(
         &mut self,
         context: &mut Context<'_>,
@@ -85,7 +85,7 @@ impl<S> Line<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -95,7 +95,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

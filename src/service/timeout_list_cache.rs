@@ -6,19 +6,19 @@
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{GuestId, Timestamp};
 use guestbook_storage::list_cache::{Append, Applied, Head, ListCache, LiveList, NewLife};
-use guestbook_storage::{Promise, Stats, Storage, gated};
+use guestbook_storage::{DurabilityReport, Stats, Storage, gated};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
 /// A list store whose every call ends within `limit`.
 #[derive(Debug)]
-pub(super) struct Bounded {
+pub(super) struct TimeoutListCache {
     inner: Arc<dyn ListCache>,
     limit: Duration,
 }
 
-impl Bounded {
+impl TimeoutListCache {
     pub(super) fn new(inner: Arc<dyn ListCache>, limit: Duration) -> Self {
         Self { inner, limit }
     }
@@ -44,12 +44,12 @@ impl Bounded {
 }
 
 gated! {
-    impl Storage for Bounded => within {
+    impl Storage for TimeoutListCache => within {
         fn name(&self) -> &'static str;
         fn location(&self) -> String;
         fn fatal(&self) -> Option<Error>;
         async fn health(&self) -> Result<()>;
-        async fn durability(&self) -> Result<Promise>;
+        async fn durability(&self) -> Result<DurabilityReport>;
         async fn stats(&self) -> Result<Stats>;
         async fn flush(&self) -> Result<()>;
         async fn close(&self) -> Result<()>;
@@ -57,7 +57,7 @@ gated! {
 }
 
 gated! {
-    impl ListCache for Bounded => within {
+    impl ListCache for TimeoutListCache => within {
         async fn incarnation(&self) -> Result<Uuid>;
         async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>>;
         async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>>;
