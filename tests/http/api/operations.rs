@@ -97,14 +97,18 @@ pub(crate) async fn a_lost_list_is_told_with_guest_and_reason_and_looking_mends_
 
 pub(crate) async fn a_repair_mends_a_lost_list_and_says_so(site: &Site) {
     site.client.say("g1", "one").await;
-    lose_the_list(site, "g1").await;
-    let report = site
-        .client
-        .post("/v1/guest/verify/g1", &json!({}))
-        .await
-        .ok();
-    assert_eq!(report["ok"], true, "{report:#}");
-    let repaired = report["repaired"].as_array().unwrap();
+    let mut repaired = Vec::new();
+    // The look at all session lists that comes with every start may have found the first loss before.
+    for _ in 0..2 {
+        lose_the_list(site, "g1").await;
+        let none = json!({});
+        let report = site.client.post("/v1/guest/verify/g1", &none).await.ok();
+        assert_eq!(report["ok"], true, "{report:#}");
+        repaired = report["repaired"].as_array().unwrap().clone();
+        if !repaired.is_empty() {
+            break;
+        }
+    }
     assert!(!repaired.is_empty());
     let report = site.client.verify(Some("g1")).await;
     assert_eq!(

@@ -137,3 +137,29 @@ async fn a_stop_notes_everything_so_that_a_start_owes_nothing() {
     assert_eq!(synced(&harness).await, 2);
     harness.stop().await;
 }
+
+#[tokio::test]
+async fn a_verification_looks_only_after_what_was_queued_before_is_in_the_lists() {
+    let harness = Plan::memory().start().ready().await;
+    harness.tables.hold(&["record"]);
+    let from = harness.log.lock().unwrap().len();
+    let queued = harness
+        .service
+        .enqueue(vec![vec![says("ada", "one")]])
+        .await;
+    let verifying = async {
+        harness.assert_well().await;
+    };
+    let releasing = async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await; // as far as the verification gets
+        }
+        harness.tables.release();
+    };
+    tokio::join!(verifying, releasing);
+    let looked = places(&harness, from, "tables", "conversation_audits");
+    let applied = places(&harness, from, "lists", "apply");
+    assert!(applied[0] < looked[0], "{applied:?}, {looked:?}");
+    drop(queued);
+    harness.stop().await;
+}
