@@ -2,7 +2,9 @@
 //! them (title, tokens, hash chain, list window).
 //!
 //! Everything above and below this module speaks in these types, so a value that exists has been checked once, at the
-//! edge. **Invariant:** no I/O, no clock, no random source, no runtime and no driver is named here.
+//! edge. Imports nothing of ours but the loops over numbers. Begin with [`NewMessage`].
+//!
+//! **Invariant:** no I/O, no clock, no random source, no runtime and no driver is named here.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 

@@ -1,10 +1,11 @@
 //! Turns the content of a message into a [`Vector`], so that it can be found by meaning.
 //!
 //! One trait, [`Embedder`], behind which stand the built-in table ([`table::StaticTable`]: no service, about a
-//! microsecond a message), a small transformer on this machine's CPU ([`minilm::MiniLm`]: some milliseconds), and any
-//! server that speaks OpenAI's embeddings call ([`openai::OpenAi`]). Here because
-//! the rest of the program must not know which one it has; only [`open::open`] does. Nothing in here retries,
+//! microsecond a message), any server that speaks OpenAI's embeddings call ([`openai::OpenAi`]), and a small transformer on
+//! this machine's CPU (the crate `minilm`: some milliseconds). Only the binary knows which one is open. Nothing in here retries,
 //! queues or stores: the caller owns that, and gets errors that say whether trying again can help.
+//!
+//! Imports `core`. Begin with [`Embedder`].
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 

@@ -1,4 +1,6 @@
-//! The HTTP side: bytes become checked types, answers become JSON. No backend is named here.
+//! The HTTP front door: bytes become checked types, results become JSON. No backend is named here.
+//!
+//! Imports `core`, `service` and `storage`. Begin with `routes.rs`.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 

@@ -3,6 +3,8 @@
 //! A message takes milliseconds, so it is never computed on the request path ([`Embedder::inline`] is `None`) and never
 //! on a thread of the runtime: there are workers, as many as half the cores, and what somebody waits for goes first. A text of more than 256 pieces has the
 //! vector of its first 256, as the reference has. English only.
+//!
+//! Imports `core`, `embed` and `kernel`. Begin with [`MiniLm`].
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 

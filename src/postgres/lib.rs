@@ -4,6 +4,8 @@
 //! Several batches are under way at once, each in its own transaction on its own connection. See `sql.rs` for every
 //! statement, `record.rs` for how transactions of several nodes keep out of each other's way.
 //!
+//! Imports `core` and `storage`. Begin with `record.rs`.
+//!
 //! Not to be done here: no statement is prepared under a name, and nothing is set for a session; both would be lost or
 //! mixed up behind a pooler that gives every transaction another connection.
 

@@ -11,6 +11,8 @@
 //! A call that was given up for want of an answer may still be done by the server later, when it wakes. That is why all say
 //! which sequences they mean; at worst a list is removed once more than asked, and rebuilt when it is missed.
 //!
+//! Imports `core` and `storage`. Begin with `lists`.
+//!
 //! | module | holds |
 //! |---|---|
 //! | `lists` | the operations, each one round trip for a whole batch |

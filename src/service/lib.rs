@@ -1,8 +1,10 @@
 //! What happens: storing, reading, erasing, migrating, and the upkeep that keeps every store in step.
 //!
 //! The service knows storage traits and an embedder, never a backend. Data moves one way: checked messages are queued,
-//! committed to the database in batches, then applied to the lists, then answered (`ingest`). What a list misses is
-//! found again in the database and mended (`mend`). An index over every vector follows by itself (`index`).
+//! committed to the database in batches, then applied to the session lists, then answered (`ingest`). What a session list misses
+//! is found in the database and reconciled (`list_reconciler`). An index over every vector follows by itself (`index`).
+//!
+//! Imports `core`, `storage` and `embed`. Begin with `ingest.rs`.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 

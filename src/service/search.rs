@@ -40,7 +40,7 @@ impl Service {
     /// What the model in use sees in a text. Only a model that is a matter of microseconds is asked on the spot.
     ///
     /// # Errors
-    /// [`Unseen`].
+    /// [`QueryEmbeddingError`].
     pub async fn embed_query(
         &self,
         text: &SearchText,

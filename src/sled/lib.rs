@@ -4,6 +4,8 @@
 //! may panic or refuse to open after a power cut (then the store is set aside and begun anew), and it keeps failing after
 //! one full disk (then it is opened again). None of this can lose a message: lists are rebuilt from the tables.
 //!
+//! Imports `core` and `storage`. Begin with `lists`.
+//!
 //! | module | holds |
 //! |---|---|
 //! | `lists` | the operations on the open store |

@@ -2,6 +2,8 @@
 //!
 //! One thread writes, a few read. A commit is on disk before it returns (WAL, synchronous=FULL, unless opened for less),
 //! so many messages share one: that is what makes it fast. See `sql.rs` for every statement.
+//!
+//! Imports `core` and `storage`. Begin with `record.rs`, which stores a batch.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 

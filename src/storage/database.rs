@@ -1,7 +1,7 @@
 //! The tables: the truth about every message.
 //!
 //! A database is [`Stores`], one trait for each concern, so that no part becomes a list of everything: the chats themselves in
-//! [`Chats`] here, the outbox entries in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`Corpus`], finding in
+//! [`Chats`] here, the outbox entries in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`VectorSource`], finding in
 //! [`Search`], answers to repeated prompts in [`Prompts`], the recount in [`Audit`].
 
 mod audit;

@@ -1,11 +1,13 @@
-//! What a store must be able to do, and the stores that can.
+//! What a store must be able to do, and the reference model in memory.
 //!
 //! Two kinds of store make up Guestbook: the [`Stores`] of a database with the tables, which is the truth, and a [`ListCache`]
 //! with the expiring lists, which is derived and can always be rebuilt. Both are [`Storage`]. The traits are batch-shaped: each
 //! method is a whole business step over many messages, so that an embedded store can do it in one transaction and a
 //! networked one in a constant number of round trips.
 //!
-//! **Invariant:** backends never name each other, and `cfg(feature)` stands only here and in [`open`].
+//! Imports `core`. Begin with [`Stores`] and [`ListCache`]; [`plan`] works out what a batch does, for every database.
+//!
+//! **Invariant:** backends never name each other.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 

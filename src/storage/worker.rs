@@ -135,7 +135,7 @@ impl<T: 'static> Worker<T> {
             .map_err(|_| self.gone(operation, "its thread has ended"))
     }
 
-    /// Waits for what a job of a [`Slot`] says.
+    /// Waits for what a job of a [`QueuePermit`] says.
     pub async fn answered<R>(
         &self,
         operation: &'static str,

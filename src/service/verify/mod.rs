@@ -57,7 +57,7 @@ struct Suspects {
 }
 
 impl Service {
-    /// Recounts, and with [`Mode::Repair`] mends what is derived. Never invents a message.
+    /// Recounts, and with [`VerifyMode::Repair`] mends what is derived. Never invents a message.
     ///
     /// # Errors
     /// A store that cannot be read: then nothing is known.

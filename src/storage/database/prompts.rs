@@ -135,7 +135,7 @@ pub struct PromptStats {
     pub scopes: u64,
     /// Answers that similar prompts may be given.
     pub with_vector: u64,
-    /// Bytes of texts and vectors, see [`NewAnswer::bytes`].
+    /// Bytes of texts and vectors, see [`NewCacheEntry::bytes`].
     pub bytes: u64,
     /// Lookups of all time that were answered.
     pub hits: u64,

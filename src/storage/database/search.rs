@@ -107,7 +107,7 @@ pub trait Search: std::fmt::Debug + Send + Sync {
     async fn search(&self, asked: SearchRequest) -> Result<SearchResults>;
 
     /// The newest messages of all conversations that have all words, by the time of storing and, within a moment, by
-    /// [`guestbook_core::Place`]. All messages count as searched.
+    /// [`guestbook_core::MessagePosition`]. All messages count as searched.
     ///
     /// # Errors
     /// `Conflict` where the settings ask for no index.
