@@ -9,7 +9,7 @@ mod reading;
 mod renamed;
 mod search;
 
-pub use bench::{BenchArgs, BenchTarget, ReadWriteMix};
+pub use bench::BenchArgs;
 pub use embedding::{EmbeddingArgs, SearchIndex, TextIndex};
 pub use origins::Origins;
 pub use prompts::PromptArgs;

@@ -1,9 +1,9 @@
 //! The flags of `guestbook bench`.
 
 use super::ranges::{CONNECTIONS, MESSAGES, ROUNDS, count, duration};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use guestbook_bench::{BenchOptions, BenchTarget, ReadWriteMix};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// What to measure, and how.
@@ -55,38 +55,23 @@ pub struct BenchArgs {
     pub compare: Option<PathBuf>,
 }
 
-/// Which way the bench takes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum BenchTarget {
-    /// Over HTTP to a server in a process of its own.
-    Http,
-    /// Straight at the stores, in this process.
-    Storage,
-}
-
-/// Writes to reads.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ReadWriteMix {
-    /// Parts that are writes.
-    pub writes: u32,
-    /// Parts that are reads.
-    pub reads: u32,
-}
-
-impl FromStr for ReadWriteMix {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once(':');
-        let parsed = parts.and_then(|(writes, reads)| {
-            Some(Self {
-                writes: writes.parse().ok()?,
-                reads: reads.parse().ok()?,
-            })
-        });
-        match parsed {
-            Some(mix) if (1..=1_000_000).contains(&mix.writes) && mix.reads <= 1_000_000 => Ok(mix),
-            _ => Err("write it like 80:20, writes to reads, with at least one write".into()),
+impl From<&BenchArgs> for BenchOptions {
+    fn from(args: &BenchArgs) -> Self {
+        let args = args.clone();
+        Self {
+            pairs: args.pairs,
+            messages: args.messages,
+            max_duration: args.max_duration,
+            connections: args.connections,
+            mix: args.mix,
+            seed: args.seed,
+            target: args.target,
+            load_percent: args.load_percent,
+            repeat: args.repeat,
+            ignore_durability: args.ignore_durability,
+            overwrite_cache: args.overwrite_cache,
+            out: args.out,
+            compare: args.compare,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::rules::source::{Source, read, root, sources};
 use std::collections::BTreeMap;
 
 /// Each crate below src/, and the crates of ours that it may import.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("core", &["kernel"]),
     ("kernel", &[]),
     ("failpoint", &[]),
@@ -20,10 +20,11 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("service", &["core", "embed", "failpoint", "storage"]),
     ("http", &["core", "service", "storage"]),
     ("chart", &[]),
+    ("bench", &["chart", "core", "service", "storage"]),
     (
         "guestbook",
         &[
-            "chart",
+            "bench",
             "core",
             "embed",
             "failpoint",

@@ -1,6 +1,6 @@
 //! A server in a process of its own, from the same binary: so its processor time and memory are its own, and it can be killed.
 
-use super::super::CliError;
+use super::BenchError;
 use super::process::children;
 use super::scratch_stores::ScratchStores;
 use super::wire::HttpConnection;
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(1);
 /// Lines of a server's log that are shown when it fails.
 const SHOWN: usize = 5;
-/// What the child must not take from our environment: what the ground decides.
+/// What the child must not take from our environment: what the scratch decides.
 const OURS: [&str; 9] = [
     "DATABASE_URL",
     "CACHE_URL",
@@ -58,11 +58,11 @@ struct ServerLog {
 impl BenchServer {
     /// Starts one on a free port and waits until it is ready.
     pub(super) async fn start(
-        ground: &ScratchStores,
+        scratch: &ScratchStores,
         watch: &ServerStats,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, BenchError> {
         let since = Instant::now();
-        let mut server = tokio::task::block_in_place(|| Self::spawn(command(ground, watch)?))?;
+        let mut server = tokio::task::block_in_place(|| Self::spawn(command(scratch, watch)?))?;
         if matches!(watch, ServerStats::Everything(Some(_))) {
             server.id = children(server.id).first().copied().unwrap_or(server.id);
         }
@@ -76,7 +76,7 @@ impl BenchServer {
         Ok(server)
     }
 
-    fn spawn(mut command: Command) -> Result<Self, CliError> {
+    fn spawn(mut command: Command) -> Result<Self, BenchError> {
         command.stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let cannot = |cause| format!("a server for the bench could not be started: {cause}");
@@ -113,7 +113,7 @@ impl BenchServer {
     }
 
     /// Ends it as a power cut does, but for the disk.
-    pub(super) fn kill(mut self) -> Result<(), CliError> {
+    pub(super) fn kill(mut self) -> Result<(), BenchError> {
         let killed = self.child.kill().and_then(|()| self.child.wait());
         killed
             .map(drop)
@@ -121,7 +121,7 @@ impl BenchServer {
     }
 
     /// Lets it finish what it does.
-    pub(super) async fn stop(mut self) -> Result<(), CliError> {
+    pub(super) async fn stop(mut self) -> Result<(), BenchError> {
         let id = self.id.to_string();
         let told = Command::new("kill").args(["-s", "TERM", &id]).status();
         if !told.is_ok_and(|status| status.success()) {
@@ -142,7 +142,7 @@ impl BenchServer {
         std::mem::take(&mut lock(&self.log).batches)
     }
 
-    fn failed(&self, what: &str) -> CliError {
+    fn failed(&self, what: &str) -> BenchError {
         let last = lock(&self.log).last.join(" | ");
         format!("the bench's server {what}: {last}")
     }
@@ -184,7 +184,7 @@ fn follow(log: impl Read, into: &Mutex<ServerLog>) {
     }
 }
 
-fn command(ground: &ScratchStores, watch: &ServerStats) -> Result<Command, CliError> {
+fn command(scratch: &ScratchStores, watch: &ServerStats) -> Result<Command, BenchError> {
     let binary = std::env::current_exe()
         .map_err(|cause| format!("the path of this program is not known: {cause}"))?;
     let mut command = match watch {
@@ -194,10 +194,10 @@ fn command(ground: &ScratchStores, watch: &ServerStats) -> Result<Command, CliEr
     for variable in OURS {
         command.env_remove(variable);
     }
-    let stores = &ground.cli.stores;
+    let stores = &scratch.settings;
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
-    command.arg(ground.folder.path());
-    command.args(["--embedder", &ground.cli.embedding.embedder().to_string()]);
+    command.arg(scratch.folder.path());
+    command.args(["--embedder", &stores.embedder]);
     if let Some(durability) = stores.durability {
         command.args(["--durability", durability.as_str()]);
     }

@@ -1,8 +1,8 @@
 //! What is measured. Everything that can be refused is refused here, before anything is started.
 
-use super::super::CliError;
-use crate::config::{BenchArgs, BenchTarget, Cli, ReadWriteMix};
-use crate::open::{CacheUrl, DatabaseUrl};
+use super::BenchError;
+use super::backends::{Backends, StoreSettings};
+use super::options::{BenchOptions, BenchTarget, ReadWriteMix};
 use std::fmt;
 use std::time::Duration;
 
@@ -46,7 +46,11 @@ pub(super) enum ListBackend {
 }
 
 impl BenchPlan {
-    pub(super) fn of(cli: &Cli, args: &BenchArgs) -> Result<Self, CliError> {
+    pub(super) fn of(
+        backends: &dyn Backends,
+        stores: &StoreSettings,
+        args: &BenchOptions,
+    ) -> Result<Self, BenchError> {
         let mut pairs = Vec::new();
         for text in &args.pairs {
             let pair = StorePair::parse(text)?;
@@ -76,13 +80,16 @@ impl BenchPlan {
             repeat: args.repeat,
             is_overwriting: args.overwrite_cache,
         };
-        plan.require_servers(cli)?;
+        plan.require_servers(backends, stores)?;
         Ok(plan)
     }
 
     /// The URLs of servers, where a pair needs one; and none that the bench would not use.
-    fn require_servers(&self, cli: &Cli) -> Result<(), CliError> {
-        let stores = &cli.stores;
+    fn require_servers(
+        &self,
+        backends: &dyn Backends,
+        stores: &StoreSettings,
+    ) -> Result<(), BenchError> {
         let postgres = self
             .pairs
             .iter()
@@ -93,8 +100,8 @@ impl BenchPlan {
             .find(|pair| pair.lists == ListBackend::Redis);
         if let Some(pair) = postgres {
             let url = stores.database_url.as_deref().unwrap_or("postgres:");
-            let parsed = DatabaseUrl::parse(url).map_err(|error| error.context().to_owned());
-            if stores.database_url.is_none() || parsed?.backend() != "postgresql" {
+            let name = backends.database_of(url)?;
+            if stores.database_url.is_none() || name != "postgresql" {
                 return Err(format!(
                     "--pairs {pair}: --database-url must be the URL of a PostgreSQL server, with a role that may create databases"
                 ));
@@ -102,8 +109,8 @@ impl BenchPlan {
         }
         if let Some(pair) = listed {
             let url = stores.cache_url.as_deref().unwrap_or("redis:");
-            let parsed = CacheUrl::parse(url).map_err(|error| error.context().to_owned());
-            if stores.cache_url.is_none() || parsed?.backend() != "redis" {
+            let name = backends.cache_of(url)?;
+            if stores.cache_url.is_none() || name != "redis" {
                 return Err(format!(
                     "--pairs {pair}: --cache-url must be the URL of a Redis that holds nothing"
                 ));
@@ -128,7 +135,7 @@ impl BenchPlan {
 }
 
 impl StorePair {
-    fn parse(text: &str) -> Result<Self, CliError> {
+    fn parse(text: &str) -> Result<Self, BenchError> {
         let (tables, lists) = match text.split_once('+') {
             Some(parts) => parts,
             None if text == "memory" => ("memory", "memory"),

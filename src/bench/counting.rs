@@ -2,7 +2,7 @@
 //! log, fsyncs by strace, which with the kernel's own filter stops at nothing else. Where there is no strace, they are not
 //! counted. The fsyncs of a PostgreSQL or Redis are its own, and none of these.
 
-use super::super::CliError;
+use super::BenchError;
 use super::load::{Load, LoadCounters};
 use super::measure::Series;
 use super::plan::BenchPlan;
@@ -35,14 +35,14 @@ pub(super) struct OperationCounts {
 
 /// Counts at each number of connections, on empty stores.
 pub(super) async fn pass(
-    grounds: &ScratchSpace<'_>,
+    space: &ScratchSpace,
     plan: &BenchPlan,
     series: &mut Series,
     progress: &Progress,
-) -> Result<(), CliError> {
-    let ground = grounds.make(series.pair).await?;
-    let trace = has_strace().then(|| ground.folder.path().join("fsyncs.txt"));
-    let server = BenchServer::start(&ground, &ServerStats::Everything(trace.clone())).await?;
+) -> Result<(), BenchError> {
+    let stores = space.make(series.pair).await?;
+    let trace = has_strace().then(|| stores.folder.path().join("fsyncs.txt"));
+    let server = BenchServer::start(&stores, &ServerStats::Everything(trace.clone())).await?;
     let counters = Arc::new(LoadCounters::default());
     for connections in &plan.connections {
         progress.begin(series.pair, *connections, "counting batches and fsyncs");
@@ -77,7 +77,7 @@ pub(super) async fn pass(
         progress.done();
     }
     server.stop().await?;
-    ground.close().await
+    stores.close().await
 }
 
 fn has_strace() -> bool {

@@ -1,6 +1,6 @@
 //! What has changed since an earlier report: a ratio for each figure, and whether it is more than the runs of one are apart.
 
-use super::super::CliError;
+use super::BenchError;
 use super::figure::Figure;
 use super::report::{BenchReport, PairReport, RunReport, SCHEMA};
 use guestbook_chart::short;
@@ -13,7 +13,7 @@ struct ReportVersion {
     schema: u32,
 }
 
-pub(super) fn read(file: &Path) -> Result<BenchReport, CliError> {
+pub(super) fn read(file: &Path) -> Result<BenchReport, BenchError> {
     let shown = file.display();
     let text = std::fs::read_to_string(file)
         .map_err(|cause| format!("--compare: {shown} cannot be read: {cause}"))?;

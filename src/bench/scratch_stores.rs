@@ -1,12 +1,11 @@
 //! Stores of the bench's own. It never touches data that is there: files go into a new folder, tables on a PostgreSQL into a
 //! database that is made for it, and a Redis must hold nothing.
 
-use super::super::{CliError, StoreUrls};
+use super::BenchError;
+use super::backends::{Backends, StoreSettings};
 use super::plan::{BenchPlan, ListBackend, StorePair, TableBackend};
 use super::process::folder_bytes;
 use super::workload::GUESTS;
-use crate::config::Cli;
-use crate::open::{CacheUrl, OpenMode, drop_scratch, lists, make_scratch};
 use guestbook_core::GuestId;
 use guestbook_core::error::Error;
 use guestbook_service::ServiceParts;
@@ -15,10 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Where grounds are made.
+/// Where scratch stores are made.
 #[derive(Debug)]
-pub(super) struct ScratchSpace<'a> {
-    cli: &'a Cli,
+pub(super) struct ScratchSpace {
+    backends: Arc<dyn Backends>,
+    chosen: StoreSettings,
     /// A Redis that is not empty is no reason to stop.
     is_overwriting: bool,
     has_database: AtomicBool,
@@ -29,7 +29,8 @@ pub(super) struct ScratchSpace<'a> {
 /// Empty stores of one pair, and the settings of a server on them.
 #[derive(Debug)]
 pub(super) struct ScratchStores {
-    pub(super) cli: Cli,
+    backends: Arc<dyn Backends>,
+    pub(super) settings: StoreSettings,
     pub(super) pair: StorePair,
     pub(super) folder: ScratchFolder,
     /// What tables and lists promise, as they are set.
@@ -42,10 +43,15 @@ pub(super) struct ScratchStores {
 #[derive(Debug)]
 pub(super) struct ScratchFolder(PathBuf);
 
-impl<'a> ScratchSpace<'a> {
-    pub(super) fn new(cli: &'a Cli, plan: &BenchPlan) -> Self {
+impl ScratchSpace {
+    pub(super) fn new(
+        backends: Arc<dyn Backends>,
+        chosen: StoreSettings,
+        plan: &BenchPlan,
+    ) -> Self {
         Self {
-            cli,
+            backends,
+            chosen,
             is_overwriting: plan.is_overwriting,
             has_database: AtomicBool::new(false),
             has_lists: AtomicBool::new(false),
@@ -53,25 +59,25 @@ impl<'a> ScratchSpace<'a> {
         }
     }
 
-    /// Makes empty stores. Those of an earlier ground are gone then.
-    pub(super) async fn make(&self, pair: StorePair) -> Result<ScratchStores, CliError> {
+    /// Makes empty stores. Those of an earlier pair are gone then.
+    pub(super) async fn make(&self, pair: StorePair) -> Result<ScratchStores, BenchError> {
         let folder = self.folder()?;
-        let mut cli = self.cli.clone();
-        cli.stores.data_dir = folder.0.clone();
-        cli.stores.database_url = match pair.tables {
+        let mut settings = self.chosen.clone();
+        settings.data_dir = folder.0.clone();
+        settings.database_url = match pair.tables {
             TableBackend::Sqlite => None,
             TableBackend::Memory => Some("memory:".into()),
             TableBackend::Postgres => Some(self.database().await?),
         };
-        cli.stores.cache_url = match pair.lists {
+        settings.cache_url = match pair.lists {
             ListBackend::Sled => None,
             ListBackend::Memory => Some("memory:".into()),
             ListBackend::Redis => Some(self.cache_url().await?),
         };
         if pair.tables != TableBackend::Sqlite {
-            cli.stores.durability = None;
+            settings.durability = None;
         }
-        let parts = open(&cli).await?;
+        let parts = self.backends.open(&settings).await?;
         let asked = tokio::try_join!(
             parts.database.backend.durability(),
             parts.lists.durability()
@@ -87,7 +93,8 @@ impl<'a> ScratchSpace<'a> {
             }
         };
         Ok(ScratchStores {
-            cli,
+            backends: Arc::clone(&self.backends),
+            settings,
             pair,
             folder,
             promises: [tables, lists],
@@ -96,23 +103,22 @@ impl<'a> ScratchSpace<'a> {
     }
 
     /// Takes away what was made on servers.
-    pub(super) async fn clear(&self) -> Result<(), CliError> {
+    pub(super) async fn clear(&self) -> Result<(), BenchError> {
         if self.has_lists.load(Ordering::Relaxed) {
             self.empty(&self.lists().await?).await?;
         }
         if self.has_database.swap(false, Ordering::Relaxed) {
-            drop_scratch(self.database_url()).await.map_err(said)?;
+            self.backends.drop_scratch(self.database_url()).await?;
         }
         Ok(())
     }
 
-    fn folder(&self) -> Result<ScratchFolder, CliError> {
+    fn folder(&self) -> Result<ScratchFolder, BenchError> {
         let number = self.numbered.fetch_add(1, Ordering::Relaxed);
-        let chosen = &self.cli.stores.data_dir;
         // The default is where a server of this folder has its data: there, nothing is to be made.
-        let parent = match chosen.as_path() == Path::new("./guestbook-data") {
+        let parent = match self.chosen.is_default_dir {
             true => std::env::temp_dir(),
-            false => chosen.clone(),
+            false => self.chosen.data_dir.clone(),
         };
         let folder = parent.join(format!("guestbook-bench-{}-{number}", std::process::id()));
         match std::fs::create_dir_all(&folder) {
@@ -125,21 +131,21 @@ impl<'a> ScratchSpace<'a> {
     }
 
     fn database_url(&self) -> &str {
-        self.cli.stores.database_url.as_deref().unwrap_or_default()
+        self.chosen.database_url.as_deref().unwrap_or_default()
     }
 
-    async fn database(&self) -> Result<String, CliError> {
+    async fn database(&self) -> Result<String, BenchError> {
         let url = self.database_url();
         if self.has_database.load(Ordering::Relaxed) {
-            drop_scratch(url).await.map_err(said)?;
+            self.backends.drop_scratch(url).await?;
             self.has_database.store(false, Ordering::Relaxed);
         }
-        let made = make_scratch(url).await.map_err(said)?;
+        let made = self.backends.make_scratch(url).await?;
         self.has_database.store(true, Ordering::Relaxed);
         Ok(made)
     }
 
-    async fn cache_url(&self) -> Result<String, CliError> {
+    async fn cache_url(&self) -> Result<String, BenchError> {
         let lists = self.lists().await?;
         if !self.has_lists.load(Ordering::Relaxed) {
             let held = lists.stats().await.map_err(said)?.entries;
@@ -153,17 +159,16 @@ impl<'a> ScratchSpace<'a> {
             self.has_lists.store(true, Ordering::Relaxed);
         }
         self.empty(&lists).await?;
-        Ok(self.cli.stores.cache_url.clone().unwrap_or_default())
+        Ok(self.chosen.cache_url.clone().unwrap_or_default())
     }
 
-    async fn lists(&self) -> Result<Arc<dyn ListCache>, CliError> {
-        let url = self.cli.stores.cache_url.as_deref().unwrap_or_default();
-        let url = CacheUrl::parse(url).map_err(said)?;
-        lists(&url).await.map_err(said)
+    async fn lists(&self) -> Result<Arc<dyn ListCache>, BenchError> {
+        let url = self.chosen.cache_url.as_deref().unwrap_or_default();
+        self.backends.lists(url).await
     }
 
     /// Removes the lists of the guests of the workload, and no others.
-    async fn empty(&self, lists: &Arc<dyn ListCache>) -> Result<(), CliError> {
+    async fn empty(&self, lists: &Arc<dyn ListCache>) -> Result<(), BenchError> {
         let guests = (0..GUESTS).filter_map(|at| GuestId::parse(&format!("bench-{at:04}")).ok());
         lists.remove(guests.collect()).await.map_err(said)
     }
@@ -181,12 +186,12 @@ impl ScratchStores {
     }
 
     /// Opens the stores in this process.
-    pub(super) async fn open(&self) -> Result<ServiceParts, CliError> {
-        open(&self.cli).await
+    pub(super) async fn open(&self) -> Result<ServiceParts, BenchError> {
+        self.backends.open(&self.settings).await
     }
 
     /// Lets go of the stores.
-    pub(super) async fn close(&self) -> Result<(), CliError> {
+    pub(super) async fn close(&self) -> Result<(), BenchError> {
         match &self.database {
             Some(database) => database.backend.close().await.map_err(said),
             None => Ok(()),
@@ -194,16 +199,12 @@ impl ScratchStores {
     }
 }
 
-async fn open(cli: &Cli) -> Result<ServiceParts, CliError> {
-    StoreUrls::of(cli)?.open(cli, OpenMode::Serve).await
-}
-
-pub(super) async fn close(parts: &ServiceParts) -> Result<(), CliError> {
+pub(super) async fn close(parts: &ServiceParts) -> Result<(), BenchError> {
     let (lists, database) = tokio::join!(parts.lists.close(), parts.database.backend.close());
     lists.and(database).map_err(said)
 }
 
-fn said(cause: Error) -> CliError {
+fn said(cause: Error) -> BenchError {
     cause.to_string()
 }
 

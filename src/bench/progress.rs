@@ -1,8 +1,8 @@
 //! How far the bench is, on a terminal.
 
-use super::super::CliError;
+use super::BenchError;
+use super::options::BenchTarget;
 use super::plan::{BenchPlan, StorePair};
-use crate::config::BenchTarget;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(200);
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    pub(super) fn over(plan: &BenchPlan) -> Result<Self, CliError> {
+    pub(super) fn over(plan: &BenchPlan) -> Result<Self, BenchError> {
         let style = ProgressStyle::with_template(BAR)
             .map_err(|cause| format!("the progress bar cannot be drawn: {cause}"))?;
         let counting = match plan.through {

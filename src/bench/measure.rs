@@ -1,8 +1,9 @@
 //! A pair of stores, from its first to its last figure.
 
-use super::super::CliError;
+use super::BenchError;
 use super::counting::{self, OperationCounts};
 use super::load::{Load, LoadCounters, RunResult, histogram};
+use super::options::BenchTarget;
 use super::plan::{BenchPlan, StorePair};
 use super::process::{cpu_seconds, resident_bytes};
 use super::progress::Progress;
@@ -11,7 +12,6 @@ use super::server::{BenchServer, ServerStats};
 use super::storage::DirectTarget;
 use super::target::Target;
 use super::workload::Workload;
-use crate::config::BenchTarget;
 use guestbook_storage::DurabilityReport;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -114,16 +114,16 @@ impl RunSeries {
 }
 
 impl Subject {
-    async fn start(ground: &ScratchStores, through: BenchTarget) -> Result<Self, CliError> {
+    async fn start(stores: &ScratchStores, through: BenchTarget) -> Result<Self, BenchError> {
         Ok(match through {
             BenchTarget::Http => {
-                Self::Server(BenchServer::start(ground, &ServerStats::Nothing).await?)
+                Self::Server(BenchServer::start(stores, &ServerStats::Nothing).await?)
             }
             BenchTarget::Storage => {
-                let parts = ground.open().await?;
+                let parts = stores.open().await?;
                 Self::Stores(Arc::new(DirectTarget::new(
                     parts,
-                    ground.cli.stores.list_ttl().0,
+                    stores.settings.list_ttl.0,
                 )))
             }
         })
@@ -145,11 +145,11 @@ impl Subject {
     }
 
     /// Ends it, a server by a kill; how long the next one took to be ready, in milliseconds.
-    async fn end(self, ground: &ScratchStores) -> Result<Option<f64>, CliError> {
+    async fn end(self, stores: &ScratchStores) -> Result<Option<f64>, BenchError> {
         match self {
             Self::Server(server) => {
                 server.kill()?;
-                let server = BenchServer::start(ground, &ServerStats::Nothing).await?;
+                let server = BenchServer::start(stores, &ServerStats::Nothing).await?;
                 let took = server.ready_after.as_secs_f64() * 1000.0;
                 server.stop().await?;
                 Ok(Some(took))
@@ -164,17 +164,17 @@ impl Subject {
 
 /// Measures everything of a pair once, on empty stores.
 pub(super) async fn round(
-    grounds: &ScratchSpace<'_>,
+    space: &ScratchSpace,
     plan: &BenchPlan,
     series: &mut Series,
     number: usize,
     progress: &Progress,
-) -> Result<(), CliError> {
-    let ground = Arc::new(grounds.make(series.pair).await?);
-    let empty = ground.bytes().await;
-    let subject = Subject::start(&ground, plan.through).await?;
+) -> Result<(), BenchError> {
+    let stores = Arc::new(space.make(series.pair).await?);
+    let empty = stores.bytes().await;
+    let subject = Subject::start(&stores, plan.through).await?;
     let counters = Arc::new(LoadCounters::default());
-    let growth = (number == 0).then(|| DiskGrowth::watch(&ground, &counters));
+    let growth = (number == 0).then(|| DiskGrowth::watch(&stores, &counters));
     for connections in &plan.connections {
         let load = Load {
             target: subject.target(),
@@ -203,21 +203,21 @@ pub(super) async fn round(
             .extend(resident.map(|bytes| bytes as f64 / 1_048_576.0));
         progress.done();
     }
-    series.ready_ms.extend(subject.end(&ground).await?);
+    series.ready_ms.extend(subject.end(&stores).await?);
     if let Some(growth) = growth {
         series.growth = growth.seen();
     }
     let stored = counters.stored.load(Ordering::Relaxed);
-    if let (Some(empty), Some(full), true) = (empty, ground.bytes().await, stored > 0) {
+    if let (Some(empty), Some(full), true) = (empty, stores.bytes().await, stored > 0) {
         series
             .disk
             .push(full.saturating_sub(empty) as f64 / stored as f64);
     }
-    ground.close().await?;
-    series.promises = Some(ground.promises.clone());
-    drop(ground);
+    stores.close().await?;
+    series.promises = Some(stores.promises.clone());
+    drop(stores);
     if number == 0 && plan.through == BenchTarget::Http {
-        counting::pass(grounds, plan, series, progress).await?;
+        counting::pass(space, plan, series, progress).await?;
     }
     Ok(())
 }
@@ -229,14 +229,14 @@ struct DiskGrowth {
 }
 
 impl DiskGrowth {
-    fn watch(ground: &Arc<ScratchStores>, counters: &Arc<LoadCounters>) -> Self {
+    fn watch(stores: &Arc<ScratchStores>, counters: &Arc<LoadCounters>) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (ground, counters, into) =
-            (Arc::clone(ground), Arc::clone(counters), Arc::clone(&seen));
+        let (stores, counters, into) =
+            (Arc::clone(stores), Arc::clone(counters), Arc::clone(&seen));
         let watching = tokio::spawn(async move {
             loop {
                 let stored = counters.stored.load(Ordering::Relaxed);
-                let Some(bytes) = ground.bytes().await else {
+                let Some(bytes) = stores.bytes().await else {
                     return;
                 };
                 into.lock()
