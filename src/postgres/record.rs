@@ -88,7 +88,7 @@ impl PostgresDatabase {
                     let messages = sent.messages.ids.len();
                     tracing::warn!(
                         messages,
-                        "the answer to a commit was lost; it is being looked up"
+                        "the response to a commit was lost; its outcome is being looked up"
                     );
                     unknown = Some(sent);
                     fault

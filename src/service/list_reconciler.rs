@@ -92,7 +92,7 @@ impl Service {
             }
         }
         if mended > 0 {
-            tracing::info!(lists = mended, "lists brought up to date");
+            tracing::info!(lists = mended, "session lists reconciled");
         }
         Ok(())
     }
@@ -125,7 +125,7 @@ impl Service {
         if mended > 0 {
             tracing::warn!(
                 lists = mended,
-                "lists that were not what the tables say were rebuilt"
+                "session lists that differed from the tables were rebuilt"
             );
         }
         Ok(listed)
@@ -160,7 +160,7 @@ impl Service {
             let page = self.0.parts.lists.guests(after.as_ref(), SCAN_PAGE).await;
             let guests = page.unwrap_or_else(|cause| {
                 // No reason to do without the lists: nobody is answered from such a list, and it goes when it expires.
-                tracing::warn!(step = "list", %cause, "lists of guests that the tables do not know could not be looked for");
+                tracing::warn!(step = "list", %cause, "orphaned session lists could not be looked for");
                 Vec::new()
             });
             let Some(last) = guests.last() else { break };
@@ -169,10 +169,7 @@ impl Service {
             mended += self.reconcile_each(orphans.collect()).await?;
         }
         if mended > 0 {
-            tracing::warn!(
-                lists = mended,
-                "lists of guests that should have none were removed"
-            );
+            tracing::warn!(lists = mended, "orphaned session lists were removed");
         }
         Ok(())
     }
@@ -218,7 +215,7 @@ impl Service {
                 }
                 (Some(row), _) if rebuilt.as_ref() == Some(&row) => {
                     // Not the load: its rows are not what its row says. Trying again would only keep us busy.
-                    tracing::error!(step = "list", %guest, "the list cannot be made what the tables say; run `guestbook verify`");
+                    tracing::error!(step = "list", %guest, "the session list cannot be reconciled with the tables; run `guestbook verify`");
                     return Ok(changed);
                 }
                 (Some(row), _) => {

@@ -147,7 +147,7 @@ impl ListSyncState {
 
     pub(super) fn resume(&self) {
         if self.suspended.swap(false, Ordering::Relaxed) {
-            tracing::info!("the list store answers again; the lists are being brought up to date");
+            tracing::info!("the list store responds again; session lists are being reconciled");
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) async fn mark_loop(service: Service) {
     while service.pause(service.settings().sync_mark_interval).await {
         let synced_ranges = service.mark_round().await;
         if let Err(cause) = synced_ranges {
-            tracing::error!(step = "mark_synced", %cause, "list writes could not be noted; they are tried again");
+            tracing::error!(step = "mark_synced", %cause, "failed to persist list sync marks, retrying");
         }
     }
 }

@@ -71,7 +71,7 @@ impl Service {
         while lists.sweep(now, SWEEP_PAGE).await? == SWEEP_PAGE {}
         self.remove_answers(now).await?;
         if expired > 0 {
-            tracing::info!(lists = expired, "expired lists were removed");
+            tracing::info!(lists = expired, "expired session lists were removed");
         }
         Ok(())
     }
@@ -88,7 +88,10 @@ impl Service {
             }
         }
         if removed > 0 {
-            tracing::info!(answers = removed, "expired answers to prompts were removed");
+            tracing::info!(
+                answers = removed,
+                "expired entries of the prompt cache were removed"
+            );
         }
         self.evict_answers().await
     }
@@ -118,7 +121,10 @@ impl ClockGuard {
         let ahead = expected.until(shown);
         if ahead > LEAP {
             let since = *self.suspect_since.get_or_insert_with(|| {
-                tracing::warn!(ahead_ms = rounded_ms(ahead), "the clock has leapt ahead; for an hour nothing is removed that expired by the leap");
+                tracing::warn!(
+                    ahead_ms = rounded_ms(ahead),
+                    "clock jump detected; for an hour nothing is removed that expired by the jump"
+                );
                 at
             });
             if at.duration_since(since) < DOUBT {

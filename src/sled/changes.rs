@@ -227,7 +227,7 @@ impl<'a> ChangeSet<'a> {
 pub(super) fn read_head(guest: &GuestId, record: &[u8]) -> Option<StoredHead> {
     let read = decode_head(record);
     if let Err(reason) = read {
-        tracing::warn!(%guest, reason, "the head of a list cannot be read; the list counts as missing until it is rebuilt");
+        tracing::warn!(%guest, reason, "the head of a session list cannot be read; the list counts as missing until it is rebuilt");
     }
     read.ok()
 }

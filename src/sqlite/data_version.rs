@@ -53,7 +53,7 @@ impl Writer {
             Ok(false) => return,
             Ok(true) => {
                 tracing::info!(
-                    "another process has changed the database file; what is held in memory is read anew"
+                    "response cache invalidated: another process has written to the database file"
                 );
             }
             Err(cause) => {

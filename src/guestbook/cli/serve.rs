@@ -114,7 +114,7 @@ fn ended(fatal: Option<Error>, stopped: Result<(), Error>) -> ExitCode {
         }
         (None, Err(cause)) => {
             // What was answered is in the database; what the lists lack is mended at the next start.
-            tracing::error!(%cause, "stopped; a store could not be closed cleanly, the next start mends it");
+            tracing::error!(%cause, "stopped; a store could not be closed cleanly, the next start repairs it");
         }
         (None, Ok(())) => tracing::info!("stopped"),
     }

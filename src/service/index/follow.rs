@@ -122,7 +122,7 @@ impl<'a> Indexer<'a> {
         }
         if self.index.missed.swap(false, Ordering::AcqRel) {
             tracing::debug!(
-                "more was stored than the search index could take; it walks through the tables again"
+                "more was stored than the search index could take; it starts a full scan of the tables"
             );
             self.begin();
         }

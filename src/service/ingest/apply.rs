@@ -119,7 +119,7 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
         tracing::warn!(
             step = "list",
             lists = pending.len(),
-            "lists lack earlier messages; they are being rebuilt"
+            "session lists lack earlier messages; they are being rebuilt"
         );
         service.0.lists.wake();
     }
