@@ -27,7 +27,7 @@ impl ContextBudget {
     pub const MAX_MESSAGES: u64 = 10_000;
     /// Bytes of contents in a context at most. A message may be one long word, and many such are few tokens.
     pub const MAX_BYTES: u64 = 16 << 20;
-    /// The newest messages that a context with a question begins with, unless told.
+    /// The newest messages that a context with a question begins with, by default.
     pub const RECENT: u64 = 10;
 
     /// Checks the numbers of a client.

@@ -25,7 +25,7 @@ pub enum ErrorKind {
     Unavailable,
     /// Stored bytes are not what was written.
     Corrupt,
-    /// Rows contradict each other. Sending it again cannot help before they are mended; the context says how.
+    /// Rows contradict each other. Sending it again cannot help before they are repaired; the context says how.
     Inconsistent,
     /// This build or this backend cannot do it.
     Unsupported,

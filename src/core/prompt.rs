@@ -100,7 +100,7 @@ pub struct PromptSetting {
     pub temperature: Option<f64>,
     /// Tokens of its answer at most; `None` is the model's own.
     pub max_tokens: Option<u32>,
-    /// SHA-256 of what the model is told besides: system prompt and history.
+    /// SHA-256 of the model's other input: system prompt and history.
     pub context_hash: Digest,
 }
 

@@ -75,7 +75,7 @@ impl SearchText {
     }
 }
 
-/// How many hits are wanted at most, 1 to [`Limit::MAX`]; 10 unless told.
+/// How many hits are wanted at most, 1 to [`Limit::MAX`]; 10 by default.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limit(usize);
 

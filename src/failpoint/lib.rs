@@ -10,8 +10,8 @@ pub const NAMES: [&str; 13] = [
     "open.after",    // both stores are open, nothing is served yet
     "commit.before", // everything of a transaction is done but its commit
     "commit.after",  // it is committed, nobody knows
-    "list.before",   // … the messages of a batch, before the lists are told
-    "list.after",    // they are told, nobody else is
+    "list.before",   // … the messages of a batch, before they are applied to the session lists
+    "list.after",    // they are applied, and no reply is sent
     "flush.before",  // list writes are about to be made durable
     "flush.after",   // they are durable, the tables do not know
     "replace.mid",   // a list is rebuilt up to a page

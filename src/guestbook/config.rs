@@ -89,7 +89,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Answers to prompts that were asked before: what they were good for, and removing them
+    /// The prompt cache: its statistics, and removing entries
     Cache {
         /// What to do
         #[command(subcommand)]

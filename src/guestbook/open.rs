@@ -163,7 +163,7 @@ pub fn are_shared(database: &DatabaseUrl, cache: &CacheUrl) -> bool {
     database.folder().is_none() && *database != DatabaseUrl::Memory || is_networked(cache)
 }
 
-/// Whether lists are on a server, which is told the same by whoever tells it.
+/// Whether the list cache is on a server, where each node names the same lists.
 pub fn is_networked(cache: &CacheUrl) -> bool {
     cache.folder().is_none() && *cache != CacheUrl::Memory
 }

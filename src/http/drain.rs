@@ -2,7 +2,7 @@
 //! large.
 //!
 //! A connection can only go on behind the body. Closed in the middle of it, it is reset, and the client may lose the answer; and a
-//! client that is not told of the end sends its next request into it. So a short rest is read before the answer, and the connection
+//! client that does not know of the end sends its next request into it. So a short rest is read before the response, and the connection
 //! goes on. Behind a long one it ends, which the answer says, and for a while the rest is still taken.
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// A rest that is read before the answer, at most; also that of a body whose length nobody has told.
+/// Longest rest that is read before the response; also of a body of unknown length.
 const SHORT: u64 = 64 << 10;
 /// How long that may take.
 const MOMENT: Duration = Duration::from_millis(250);

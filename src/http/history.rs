@@ -40,7 +40,7 @@ pub(super) enum Form {
     Conversation,
 }
 
-/// Which page is asked for.
+/// The page of a request.
 #[derive(Debug)]
 pub(super) struct PageRequest {
     pub(super) chat: ChatKey,

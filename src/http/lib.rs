@@ -73,7 +73,7 @@ pub struct HttpSettings {
     pub idle_timeout: Duration,
     /// How long a body may take to arrive, and how long a client may take no byte of its answer.
     pub body_timeout: Duration,
-    /// How long an answer may take. The client of a write is then told that its outcome is not known.
+    /// How long a response may take. After that a write is answered with 503: its outcome is not known.
     pub request_timeout: Duration,
     /// How long requests in flight may take to end when the server stops.
     pub drain_timeout: Duration,
@@ -149,7 +149,7 @@ impl App {
         routes::guarded(&self).layer(panicked).with_state(self)
     }
 
-    /// What is only asked of the service when there is a permit for it.
+    /// Calls of the service that need a permit.
     async fn read<R>(
         &self,
         deadline: Deadline,

@@ -1,4 +1,4 @@
-//! Where a server listens: as a setting says it, and as others are told.
+//! Where a server listens: as a setting says it, and as it is shown.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -48,7 +48,7 @@ impl FromStr for Listen {
     }
 }
 
-/// What follows `unix:`, also written as in a URL. Others are told of it on a line of text.
+/// What follows `unix:`, also written as in a URL. It is shown on a line of text.
 fn socket_path(text: &str) -> Option<PathBuf> {
     let path = match text.strip_prefix("//") {
         Some(path) if path.starts_with('/') => path,

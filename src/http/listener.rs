@@ -88,7 +88,7 @@ impl Listener {
     pub fn of_tcp(listener: TcpListener) -> io::Result<Self> {
         require_listening(socket_acceptconn(&listener)?)?;
         let mut address = listener.local_addr()?;
-        // An address that stands for both kinds is told as what works everywhere.
+        // An address that stands for both kinds is shown as the one that works everywhere.
         if address.ip() == Ipv6Addr::UNSPECIFIED && !ipv6_v6only(&listener)? {
             address.set_ip(Ipv4Addr::UNSPECIFIED.into());
         }

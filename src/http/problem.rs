@@ -60,7 +60,7 @@ impl Problem {
         }
     }
 
-    /// A problem whose cause is told to the log alone, with an id that stands in both.
+    /// A problem whose cause stands in the log alone, with an id that stands in both.
     fn hiding(
         status: StatusCode,
         detail: impl Into<Cow<'static, str>>,

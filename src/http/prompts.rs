@@ -1,4 +1,4 @@
-//! Answers to prompts that were asked before.
+//! The prompt cache.
 
 use super::deadline::Deadline;
 use super::extract::{JsonBody, QueryParameters};

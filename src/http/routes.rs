@@ -19,7 +19,7 @@ pub enum RouteAccess {
     Guarded,
 }
 
-/// What can be asked for.
+/// A resource of the API.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {
     /// How.

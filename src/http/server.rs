@@ -39,7 +39,7 @@ pub struct HttpServer {
 struct Door {
     handle: AnyHandle,
     running: JoinHandle<io::Result<()>>,
-    /// Set when it is told to end; an end before that is a failure of the service.
+    /// Set when a stop begins; an end before that is a failure of the service.
     is_ending: Arc<AtomicBool>,
 }
 
@@ -188,7 +188,7 @@ async fn one_request(
     let Some(fault) = ambiguity(&request) else {
         let (request, rest) = UnreadBody::of(request);
         let answer = next.run(request).await;
-        // What has no room yet is told what has been done, however long that took: it has a deadline of its own.
+        // Requests that still wait for room are answered with what has been done: they have a deadline of their own.
         let late = || Deadline::after(app.settings.request_timeout);
         let answer = app.responses.admit(answer, late).await;
         return unread.answer(rest, answer).await;

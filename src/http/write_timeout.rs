@@ -1,4 +1,4 @@
-//! Connections whose client does not take what it asked for.
+//! Write time-out: closes connections whose client takes nothing of its response.
 //!
 //! Neither hyper nor axum-server gives up on an answer that nobody reads, and an answer may hold megabytes. So a connection that has
 //! taken no byte for some time, while there are some to take, fails as if it had been cut.

@@ -146,7 +146,7 @@ impl Drop for WorkerThread {
         let mut waiting = self.0.waiting();
         waiting.workers -= 1;
         if waiting.workers == 0 {
-            // Also after a panic: who waits is told that nobody works any more.
+            // Also after a panic: pending requests fail at once.
             waiting.next.clear();
             waiting.others.clear();
         }

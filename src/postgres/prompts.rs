@@ -1,4 +1,4 @@
-//! Answers to prompts that were asked before. Whatever is written here is only a cache, so no commit waits for the disk; only
+//! The prompt cache. Whatever is written here is only a cache, so no commit waits for the disk; only
 //! erasing a guest does, with the rest of the guest.
 
 use super::columns::MetricsColumns;
@@ -280,7 +280,7 @@ impl<'a> NewPromptColumns<'a> {
     }
 }
 
-/// Answers that were given, as columns.
+/// Hits, as columns.
 struct HitColumns {
     ids: Vec<String>,
     hits: Vec<i64>,

@@ -50,7 +50,7 @@ struct UnconfirmedCommit<'a> {
     outcomes: Vec<Outcome>,
 }
 
-/// How long a commit of unknown outcome is looked up. Whoever asked has been told by then that it is not known.
+/// How long a commit of unknown outcome is looked up. By then the client has the response that it is not known.
 const LOOKUP: Duration = Duration::from_secs(15);
 
 /// A pause before looking again; an error, which never says that nothing was stored, once it has taken too long.
@@ -330,7 +330,7 @@ fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<LockedRow>
     }))
 }
 
-/// Tells the plan how many requests each owner has, from the answer to `USAGE_COUNT`.
+/// Gives the plan the number of requests of each owner, from the result of `USAGE_COUNT`.
 fn note_usage(answers: &[Row], plan: &mut BatchPlan<'_>) {
     let total = |row: &Row| Some((text(row, 0).ok()?.to_owned(), count(row, 1).ok()?));
     let totals: HashMap<String, u64> = answers.iter().filter_map(total).collect();

@@ -65,7 +65,7 @@ impl BeginMode {
     }
 }
 
-/// A connection of the pool. Unless told that its transaction has ended, it is closed and not given back: the server
+/// A connection of the pool. Unless its transaction is known to have ended, it is closed and not given back: the server
 /// then rolls back.
 #[derive(Debug)]
 pub(super) struct PooledConnection {

@@ -1,4 +1,4 @@
-//! The driver, told where the server is, whom to trust and how long to wait.
+//! The driver, with the server's address, the accepted certificates and the time-outs.
 
 use super::error::{convert, failed};
 use super::url::{CertificateTrust, RedisUrl};

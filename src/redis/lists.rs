@@ -87,7 +87,7 @@ impl ListCache for RedisLists {
 }
 
 impl RedisLists {
-    /// Runs a script once per command. A server that does not know it, as after a restart, is told, and then asked again
+    /// Runs a script once per command. A server that does not know it, as after a restart, is sent the script first
     /// for what it refused.
     pub(super) async fn run(
         &self,

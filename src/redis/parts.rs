@@ -58,7 +58,7 @@ pub(super) fn db(path: &str) -> Result<u16> {
     }
 }
 
-/// Whom the scheme and what follows the ? tell to believe.
+/// Which certificates the scheme and the query accept.
 pub(super) fn certificate_trust(
     query: &str,
     has_tls: bool,

@@ -45,7 +45,7 @@ impl Service {
         self.stores().chats.conversations(user, before, limit).await
     }
 
-    /// The live list of a guest; `None` once it has expired. A list that is behind is mended first, and while the list
+    /// The live list of a guest; `None` once it has expired. A session list that is behind is reconciled first, and while the list
     /// store cannot serve, the same answer comes from the tables.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Service {
         }
     }
 
-    /// The items of a guest's list, mended if it is not what the tables say.
+    /// The items of a guest's session list, reconciled first if it differs from the tables.
     async fn listed(&self, guest: &GuestId, now: Timestamp) -> Result<Option<Vec<Item>>> {
         if let Some(items) = self.listed_as_told(guest, now).await? {
             return Ok(items);
@@ -136,7 +136,7 @@ impl Service {
         Ok(list.filter(told).map(|list| Some(list.items)))
     }
 
-    /// Mends a list to the end, also when the client who asked goes away: half of it could bring back what was removed.
+    /// Reconciles a session list to the end, also when its client goes away: half of it could bring back what was removed.
     async fn reconcile_detached(&self, guest: &GuestId) -> Result<()> {
         let (service, guest) = (self.clone(), guest.clone());
         let mending = tokio::spawn(async move { service.reconcile(&guest).await }).await;

@@ -175,7 +175,7 @@ pub struct ReembedProgress {
 }
 
 impl Service {
-    /// Stores what a model said, and tells the index.
+    /// Stores what a model returned, and notifies the index.
     async fn store_vectors(
         &self,
         embedder: &dyn Embedder,

@@ -155,7 +155,7 @@ impl Service {
         service
     }
 
-    /// The service without its upkeep: it reads and verifies, stores nothing, and mends only what it is told to.
+    /// The service without its upkeep: it reads and verifies, stores nothing, and repairs only on request.
     pub fn inspect(parts: ServiceParts, settings: Settings) -> Self {
         Self::assemble(parts, settings).0
     }

@@ -16,9 +16,9 @@ use uuid::Uuid;
 const REBUILD_PAGE: usize = 1000;
 /// Lists looked at at a time.
 const SCAN_PAGE: usize = 256;
-/// Lists mended at a time.
+/// Session lists reconciled at a time.
 const MENDED_TOGETHER: usize = 8;
-/// How often a list may move on while it is being mended before the next wake takes over.
+/// How often a session list may change while it is reconciled before it is left to the next round.
 const MEND_ROUNDS: usize = 8;
 
 impl Service {
@@ -174,7 +174,7 @@ impl Service {
         Ok(())
     }
 
-    /// Mends several lists at once, since a distant store mostly makes us wait; how many had to be changed.
+    /// Reconciles several session lists at once, since a distant store mostly makes us wait; how many were changed.
     async fn reconcile_each(&self, guests: Vec<GuestId>) -> Result<u64> {
         let mending = stream::iter(guests).map(|guest| {
             let service = self.clone();

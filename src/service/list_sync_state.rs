@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(super) struct ListSyncState {
     notes: Mutex<SyncNotes>,
-    /// Tells the mending task that a list lacks something.
+    /// Wakes the reconciliation task: a session list lacks something.
     pub(super) wake: Notify,
     /// Set while the list store fails: batches do not wait for it, the mending task tries it.
     suspended: AtomicBool,

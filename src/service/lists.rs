@@ -2,7 +2,7 @@
 //!
 //! A list write is noted in the tables (`is_synced`) only once it is durable, so that after a crash or a power cut the
 //! tables owe exactly what the lists may lack. The notes ride along with later batches. What a list lacks is rebuilt from
-//! the tables, by one idempotent step that makes a guest's list right whatever state it is in ([`Service::mend`]).
+//! the tables, by one idempotent step that reconciles a guest's session list whatever state it is in ([`Service::reconcile`]).
 
 use super::Service;
 use guestbook_core::error::Result;
@@ -11,10 +11,10 @@ use guestbook_failpoint as failpoint;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The wait after a failed try to mend; it doubles to [`LONGEST_WAIT`].
+/// The wait after a failed reconciliation; it doubles to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// How often the list store is asked whether it is still the same: nobody tells us when it has lost its lists.
+/// How often the list cache's incarnation is compared: no event says that it has lost its lists.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Makes list writes durable and notes them, again and again.
@@ -27,7 +27,7 @@ pub(super) async fn mark_loop(service: Service) {
     }
 }
 
-/// Mends what the lists lack: at the start, whenever a list write has failed, and when the list store has lost lists.
+/// Reconciles session lists: at the start, whenever a list write has failed, and when the list cache has lost lists.
 pub(super) async fn reconcile_loop(service: Service) {
     let mut wait = FIRST_WAIT;
     let mut compared = None;

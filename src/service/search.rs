@@ -11,7 +11,7 @@ use guestbook_storage::database::{
 };
 use std::time::Duration;
 
-/// How long a model may take for the text of a search. Less than a request may take, so that its client is told why.
+/// How long a model may take for the text of a search. Less than a request may take, so that the response says why.
 const MODEL_TIME: Duration = Duration::from_secs(3);
 
 /// Why a text cannot be looked for by its meaning. Each says what to do instead.

@@ -99,7 +99,7 @@ impl Service {
 
     /// Ends the tasks and waits until they have done what is left to do.
     pub(super) async fn end_tasks(&self) {
-        self.0.supervisor.stopping.send_replace(true); // first: what ends now does so because it was told to
+        self.0.supervisor.stopping.send_replace(true); // first: tasks that end from now on were asked to
         self.0.ingest.close();
         let mut tasks = std::mem::take(&mut *self.tasks());
         while tasks.join_next().await.is_some() {} // a panic is noted already

@@ -1,4 +1,4 @@
-//! What can go wrong below the traits, what is to be done about it, and what the caller is told.
+//! What can go wrong below the traits, the recovery, and the error for the caller.
 
 use guestbook_core::error::{Error, ErrorKind};
 use std::io;

@@ -153,7 +153,7 @@ impl Storage for SledLists {
     }
 
     /// Losing lists loses no message, so no failure of the store is ever fatal. The end of the thread that owns it is a defect of
-    /// ours, which a restart mends and nothing else.
+    /// ours, which only a restart clears.
     fn fatal(&self) -> Option<Error> {
         self.worker.fatal()
     }

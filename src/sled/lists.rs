@@ -80,7 +80,7 @@ impl SledStore {
         self.incarnation
     }
 
-    /// Whether it holds lists of other tables than those of this epoch, as far as the first heads tell.
+    /// Whether it holds lists of other tables than those of this epoch, by its first heads.
     pub(super) fn are_of_others(&self, epoch: Uuid) -> SledResult<bool> {
         for head in self.trees.heads.iter().take(HEADS_READ_AT_START) {
             let others = decode_head(&head?.1).is_ok_and(|it| it.head.origin.epoch != epoch);

@@ -111,7 +111,7 @@ impl AtomicFile {
         }
         let durable = File::open(parent(&self.target)).and_then(|folder| folder.sync_all());
         durable.map_err(|cause| {
-            // A name that a power cut may take back is no name; the first failure is the one to tell.
+            // A name that a power cut may take back is no name; the first failure is returned.
             let _ = std::fs::remove_file(&self.target);
             self.unwritable(cause)
         })
@@ -215,7 +215,7 @@ pub(super) fn remove_leftovers(target: &Path) -> Option<PathBuf> {
         match folder.open.try_lock() {
             Ok(()) => folder.is_ours_to_remove = true,
             Err(TryLockError::WouldBlock) => return Some(folder.path.clone()),
-            Err(TryLockError::Error(_)) => {} // whether somebody writes it cannot be told
+            Err(TryLockError::Error(_)) => {} // whether another process writes it is not known
         }
     }
     None

@@ -43,7 +43,7 @@ pub enum CopyProgress {
 
 /// Whoever watches a copy being made.
 pub struct CopyObserver {
-    /// Is told of each step.
+    /// Called at each step.
     pub report: Box<dyn FnMut(CopyProgress) + Send>,
     /// Ends it before its end; nothing is left of it then.
     pub stop: StopFlag,

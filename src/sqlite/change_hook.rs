@@ -1,5 +1,5 @@
 //! Which rows the writing connection has changed. SQLite itself notes each, whoever changes it and by whatever statement, so
-//! nothing that writes can forget to tell what is held in memory.
+//! no write can forget to invalidate what is held in memory.
 
 use rusqlite::Connection;
 use rusqlite::hooks::Action;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const PROMPTS: &str = "prompt_cache";
 const CHATS: &str = "conversation_cache";
 
-/// The rows that were changed, but for a `DELETE` without a condition, which tells nobody. Cheap to clone; all clones are one.
+/// The rows that were changed, but for a `DELETE` without a condition, which calls no hook. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ChangedRows(Arc<Mutex<RowIds>>);
 

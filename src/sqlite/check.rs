@@ -1,4 +1,4 @@
-//! Whether the file is whole: asked after a stop that was not clean, of every backup that is made, and of every one that is
+//! Integrity check of the file: after a stop that was not clean, of every backup that is made, and of every one that is
 //! restored.
 //!
 //! SQLite's quick check reads every page and follows every tree: it finds pages that are torn, swapped or overwritten. It
@@ -46,12 +46,12 @@ pub(super) enum FileState {
     Clean,
     /// The last process was ended in the middle: its write-ahead log is still there.
     Unclean,
-    /// It was found damaged, and nothing says that it was mended since.
+    /// It was found damaged, and no repair was noted since.
     Damaged,
 }
 
 impl FileState {
-    /// To be asked before the file is opened, which takes in the write-ahead log.
+    /// Must be checked before the file is opened, which takes in the write-ahead log.
     pub(super) fn of(path: &Path) -> Self {
         let log = std::fs::metadata(beside(path, "-wal"));
         if mark(path).exists() {

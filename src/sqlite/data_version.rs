@@ -18,12 +18,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// How often the path of the file is looked at: whoever has taken it away is told within a second.
+/// How often the path of the file is looked at: a file that was taken away is noticed within a second.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Looks at the path to one at what others wrote: a page from memory may be older than that by a second.
 const LOOKS: u32 = 4;
 
-/// What a connection had seen counted when it was asked last.
+/// The `data_version` of a connection at the last poll.
 #[derive(Debug)]
 pub(super) struct DataVersion(i64);
 

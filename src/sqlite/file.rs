@@ -179,7 +179,7 @@ impl DatabaseFile {
     }
 }
 
-/// Why a file cannot be opened, as far as that can be told without opening it: SQLite says only that it cannot.
+/// Why a file cannot be opened, as far as that is known without opening it: SQLite says only that it cannot.
 pub(super) fn obstacle(path: &Path) -> Option<io::Error> {
     use rustix::fs::{Access, access};
     // A descriptor more, on what is no database.
@@ -303,7 +303,7 @@ fn lost(path: &Path, cause: &io::Error) -> Result<()> {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Err(gone(path, "is not there any more"))
         }
-        _ => Ok(()), // it cannot be told; a disk that fails shows in other ways
+        _ => Ok(()), // not known; a disk that fails shows in other ways
     }
 }
 

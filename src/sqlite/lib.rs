@@ -91,7 +91,7 @@ pub struct SqliteDatabase {
     lookups: lookups::LookupBatcher,
     /// When each conversation was changed last.
     versions: CacheVersions,
-    /// Tells when another process has written, or has taken the file away.
+    /// Notices when another process has written, or has taken the file away.
     _lookout: data_version::DataVersionWatcher,
     /// Whether there is an index over words.
     text_index: AtomicBool,

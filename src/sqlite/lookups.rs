@@ -83,12 +83,12 @@ impl Drop for LookupTurn {
     fn drop(&mut self) {
         if let Some(lookups) = self.0.take() {
             let waiting = std::mem::take(&mut *lookups.line());
-            drop(waiting); // tells them
+            drop(waiting); // wakes them with an error
         }
     }
 }
 
-/// Nobody is told before all have been read: who is told wakes, and takes the processor from those who are not.
+/// Replies are sent after the whole batch is read; earlier wake-ups would compete for CPU.
 fn answer(connection: &mut Connection, cache: &PromptReadCache, together: Vec<PendingLookup>) {
     let version = cache.at_read(); // before the first statement, with which the view of the read begins
     let found = read(connection, &together)

@@ -58,7 +58,7 @@ pub(super) fn writer(path: &Path, durability: Durability) -> Result<OpenedFile> 
 
 /// As [`writer`], also of a file that can only be read: what is there can be looked at.
 pub(super) fn inspector(path: &Path) -> Result<OpenedFile> {
-    take(path, Durability::Full, true) // what is mended is mended for good
+    take(path, Durability::Full, true) // a repair must survive a power cut
 }
 
 fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<OpenedFile> {

@@ -1,4 +1,4 @@
-//! Answers to prompts that were read lately, in memory: the same few are asked for again and again, and a read costs two threads
+//! The prompt read cache: entries that were read lately, in memory. The same few are asked for again and again, and a read costs two threads
 //! a wake-up.
 //!
 //! **Invariant:** what is found here is what the table holds, as of the last commit that was acknowledged. Entries are never

@@ -1,4 +1,4 @@
-//! Answers to prompts that were asked before. Whatever is written here is only a cache, so no commit waits for the disk; only
+//! The prompt cache. Whatever is written here is only a cache, so no commit waits for the disk; only
 //! erasing a guest does, with the rest of the guest.
 
 use super::lookups::{LookupKey, LookupResults, OPERATION};

@@ -1,4 +1,4 @@
-//! The one connection that writes: transactions, and what a commit has to have come true before it is told.
+//! The one connection that writes: transactions, and what must hold before a commit is acknowledged.
 
 use super::cache_version::CacheVersions;
 use super::checkpoint::CheckpointErrors;
@@ -85,7 +85,7 @@ impl Writer {
         in_place.inspect_err(|cause| self.poison.set(cause.clone()))
     }
 
-    /// Lets nothing be fresh that is held in memory of rows that were changed, before anyone is told of the commit. If there was none, no harm
+    /// Invalidates what is held in memory of rows that were changed, before the commit is acknowledged. If there was none, no harm
     /// is done.
     fn count_changed(&self) {
         let mut rows = self.changed.rows();

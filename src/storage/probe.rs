@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// How long it is good that a write was possible.
 const GOOD: Duration = Duration::from_secs(1);
-/// How long it is good that none was: whoever mends it is waiting.
+/// How long a failed probe counts: whoever repairs the store is waiting.
 const BAD: Duration = Duration::from_millis(250);
 
 /// What became of the last probe.

@@ -68,7 +68,7 @@ impl DataDir {
         }
     }
 
-    /// Tells other processes where this one listens.
+    /// Writes down where this process listens, for other commands.
     pub(super) fn announce(&mut self, address: &ServerAddress) -> std::io::Result<()> {
         let text = format!("{}\n{address}\n", std::process::id());
         self.lock.seek(SeekFrom::Start(0))?;

@@ -7,7 +7,7 @@ use crate::open::OpenMode;
 use guestbook_http::ServerAddress;
 use guestbook_service::Service;
 
-/// Who is to be asked.
+/// Where the data of a command comes from.
 pub(super) enum DataSource {
     /// The server that has the folder.
     Server(ServerAddress),
@@ -30,7 +30,7 @@ impl DataSource {
     }
 }
 
-/// Looks without serving: nothing is mended that was not asked for.
+/// Opens without serving: nothing is reconciled that was not asked for.
 pub(super) async fn here<R, E: ToString>(
     cli: &Cli,
     places: &StoreUrls,

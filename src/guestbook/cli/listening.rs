@@ -47,7 +47,7 @@ impl Inherited {
                 index + 1
             )
         };
-        // One of another kind is told as such by the second.
+        // A socket of another kind is refused by the second check.
         if let Ok(Some(listener)) = self.sockets.take_tcp_listener(index) {
             return Listener::of_tcp(listener).map_err(unusable);
         }
@@ -170,7 +170,7 @@ fn require_key_beyond_loopback(address: &ServerAddress, has_key: bool) -> Result
     ))
 }
 
-/// Which of the addresses others on this machine are told: one of loopback if there is one.
+/// The address that other processes on this machine use: one of loopback if there is one.
 pub(super) fn nearest(addresses: &[ServerAddress]) -> Option<ServerAddress> {
     let near = addresses.iter().find(|address| address.is_local());
     near.or(addresses.first()).map(ServerAddress::from_here)

@@ -1,11 +1,11 @@
-//! What a service manager is told: systemd, or whoever listens at `NOTIFY_SOCKET`. Without one nothing is said.
+//! Status for a service manager: systemd, or whoever listens at `NOTIFY_SOCKET`. Without one nothing is sent.
 
 use guestbook_service::Service;
 use sd_notify::NotifyState;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Tells the manager of the service's life until it is dropped.
+/// Sends the service's status to the manager until it is dropped.
 #[derive(Debug)]
 pub(super) struct ManagerStatus {
     watchdog: Option<JoinHandle<()>>,

@@ -145,7 +145,7 @@ impl GivenSettings {
         opened.map_err(|cause| format!("--embedder {}: {cause}", self.spec))
     }
 
-    /// What opens the embedder, for nodes that are not told; a URL with a query may hold a key and is not stored.
+    /// What opens the embedder, for nodes started without `--embedder`; a URL with a query may hold a key and is not stored.
     pub(super) fn embedder(&self) -> Option<String> {
         let text = self.spec.to_string();
         let is_whole = text.parse::<EmbedderSpec>().is_ok_and(|it| it == self.spec);
@@ -202,7 +202,7 @@ impl GivenSettings {
     }
 }
 
-/// Reads what [`Told::embedder`] wrote: the embedder, its model and its dimensions. What another version wrote is `static`.
+/// Reads what [`GivenSettings::embedder`] wrote: the embedder, its model and its dimensions. What another version wrote is `static`.
 fn read_spec(text: &str) -> (EmbedderSpec, Option<String>, Option<usize>) {
     if !text.starts_with("openai:") {
         return (text.parse().unwrap_or_default(), None, None);

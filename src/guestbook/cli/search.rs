@@ -21,7 +21,7 @@ const NO_INDEX: &str = "everything is searched by the index of a running server,
 /// Characters of a message that are shown; `--json` shows all.
 const SHOWN: usize = 100;
 
-/// What is to be found, checked before anybody is asked.
+/// The search, checked before a server or file is opened.
 pub(super) struct SearchQuestion {
     /// `None`: everything.
     pub(super) scope: Option<SearchScope>,

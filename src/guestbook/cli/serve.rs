@@ -1,4 +1,4 @@
-//! `guestbook serve`: opens everything, serves until it is told to stop, and leaves nothing half done.
+//! `guestbook serve`: opens everything, serves until a signal stops it, and leaves nothing half done.
 
 use super::listening::{self, Inherited};
 use super::manager::ManagerStatus;
@@ -113,7 +113,7 @@ fn ended(fatal: Option<Error>, stopped: Result<(), Error>) -> ExitCode {
             return ExitCode::from(FATAL);
         }
         (None, Err(cause)) => {
-            // What was answered is in the database; what the lists lack is mended at the next start.
+            // What was acknowledged is in the database; session lists are reconciled at the next start.
             tracing::error!(%cause, "stopped; a store could not be closed cleanly, the next start repairs it");
         }
         (None, Ok(())) => tracing::info!("stopped"),
@@ -134,7 +134,7 @@ fn end_in_any_case(code: u8) {
     }
 }
 
-/// Nothing was answered that is not stored, so whoever waited sends again, and the next start mends the lists.
+/// Nothing was acknowledged that is not stored: clients send again, and the next start reconciles the session lists.
 fn hung() -> Error {
     let context =
         format!("a store does not answer; it was waited for within {STOP_WITHIN:?} in all");

@@ -1,4 +1,4 @@
-//! Which settings came from the environment, so that whoever is told of a wrong one is told where it stands.
+//! Which settings came from the environment, so that the message about a wrong one names the variable.
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};

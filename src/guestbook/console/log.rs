@@ -15,7 +15,7 @@ use tracing_subscriber::{Layer, fmt, registry};
 
 /// How long the last lines may take at the end of the process.
 const LAST_LINES: Duration = Duration::from_millis(300);
-/// How often it is told in the log that lines of it were lost.
+/// How often the log says that lines of it were lost.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -125,7 +125,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// What was told of lost lines.
+/// What the log said of lost lines.
 #[derive(Debug, Default)]
 struct Lost {
     told: u64,

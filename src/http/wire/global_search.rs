@@ -30,7 +30,7 @@ pub(crate) struct GlobalSearchRequest<'a> {
     minimum_score: Option<&'a RawValue>,
 }
 
-/// What is asked, checked.
+/// The request, checked.
 pub(crate) struct GlobalSearchQuery {
     pub(crate) text: SearchText,
     pub(crate) k: Limit,

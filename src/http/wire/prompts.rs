@@ -1,4 +1,4 @@
-//! Answers to prompts that were asked before: what is asked, and what is said.
+//! Requests and responses of the prompt cache.
 
 use super::incoming::{present, text};
 use guestbook_core::{
@@ -250,7 +250,7 @@ pub struct StatsResponse {
     pub expired: u64,
     /// Scopes that have an answer.
     pub scopes: u64,
-    /// Answers that similar prompts may be given.
+    /// Entries that similar prompts may hit.
     pub semantic: u64,
     /// Bytes of texts and vectors.
     pub bytes: u64,

@@ -1,4 +1,4 @@
-//! Answers to prompts that were asked before.
+//! The prompt cache.
 
 /// They are a cache: the commit does not wait for the disk. It is this transaction's own setting.
 pub(crate) const LIGHTLY: &str = "SET LOCAL synchronous_commit = off";

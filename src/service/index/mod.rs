@@ -1,10 +1,10 @@
 //! The index over every vector: in memory, derived from the tables, and never on the write path.
 //!
-//! A task of its own ([`follow`]) scans through the tables page by page, and is told afterwards what this node commits. What
+//! A task of its own ([`follow`]) scans through the tables page by page, and then receives what this node commits. What
 //! other nodes store it looks for. The index only proposes: every message that it names is read from the tables before
 //! anybody sees it, so nothing that was deleted, has expired or is of another model is ever found.
 //!
-//! **Invariant:** telling the index never waits. Should it be told more than it can take, it scans again.
+//! **Invariant:** notifying the index never waits. When it receives more than it can take, it scans again.
 
 mod follow;
 mod rows;
@@ -75,7 +75,7 @@ pub struct IndexStatus {
     pub of: u64,
 }
 
-/// What the follower is told.
+/// What the indexer receives.
 #[derive(Debug)]
 enum IndexEvent {
     /// These were committed, at this time.
@@ -88,7 +88,7 @@ enum IndexEvent {
     Asked(oneshot::Sender<()>),
 }
 
-/// The index, as those see it who tell and ask.
+/// The index, for those who notify and search it.
 #[derive(Debug)]
 pub(super) struct VectorIndex {
     indexing: IndexMode,
@@ -130,7 +130,7 @@ impl VectorIndex {
         }
     }
 
-    /// Tells of a commit. Costs a look at a flag while there is no index.
+    /// Notifies of a commit. Costs a look at a flag while there is no index.
     pub(super) fn stored<'a>(
         &self,
         at: Timestamp,
@@ -143,12 +143,12 @@ impl VectorIndex {
         });
     }
 
-    /// Tells of messages whose model has been asked later.
+    /// Notifies of vectors that were made later.
     pub(super) fn updated(&self, ids: Vec<MessageId>) {
         self.tell(|| (!ids.is_empty()).then_some(IndexEvent::Changed(ids)));
     }
 
-    /// Tells that messages are gone.
+    /// Notifies that messages are gone.
     pub(super) fn removed(&self, messages: u64) {
         self.tell(|| (messages > 0).then_some(IndexEvent::Removed(messages)));
     }

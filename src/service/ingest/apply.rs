@@ -126,7 +126,7 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
     pending
 }
 
-/// Whether a list that claims to have new messages already has these and no others; `None` when it cannot be told. After an older copy of the tables was
+/// Whether a list that claims to have new messages already has these and no others; `None` when that is not known. After an older copy of the tables was
 /// put back, it may be the list of another history.
 async fn has_items(service: &Service, append: &Append) -> Option<bool> {
     let asking = service.0.parts.lists.range(&append.guest, service.now());

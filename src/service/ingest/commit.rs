@@ -102,7 +102,7 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
         return without_room(service, batch, &cause).await;
     }
     if !is_of_one_message(&cause) || batch.groups.len() == 1 {
-        // The answer may have been lost and not the commit: then the lists lack what nobody has told them.
+        // The response may have been lost and not the commit: then the session lists lack these messages.
         service.0.lists.wake();
         tracing::error!(step = "record", messages = batch.groups.len(), %cause, "a batch was not stored");
         return batch.groups.iter().map(|_| Err(cause.clone())).collect();

@@ -160,7 +160,7 @@ impl Service {
         answer.await.map_err(|_| unanswered())?
     }
 
-    /// Returns once everything accepted before is committed and the lists have been told; at once when nothing is accepted.
+    /// Returns once everything accepted before is committed and applied to the session lists; at once when nothing is accepted.
     pub(crate) async fn barrier(&self) {
         let Ok(sender) = self.0.ingest.sender() else {
             return;

@@ -100,7 +100,7 @@ fn parts(waiting: Vec<PendingPut>) -> Vec<Vec<PendingPut>> {
 }
 
 impl Service {
-    /// Writes answers and tells who waits; the bytes that were written.
+    /// Writes entries and wakes their requests; the bytes that were written.
     async fn write_answers(&self, waiting: Vec<PendingPut>) -> u64 {
         let (answers, replies): (Vec<_>, Vec<_>) = waiting
             .into_iter()

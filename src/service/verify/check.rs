@@ -30,7 +30,7 @@ impl AuditContext {
     }
 }
 
-/// How a difference can be mended.
+/// How a difference can be repaired.
 #[derive(Clone, Debug)]
 pub(super) enum RepairAction {
     Row(Repair),

@@ -39,7 +39,7 @@ pub enum VerifyScope {
     Guest(GuestId),
 }
 
-/// Whether to mend what is derived.
+/// Whether to repair what is derived.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum VerifyMode {
     /// Only look.
@@ -57,7 +57,7 @@ struct Suspects {
 }
 
 impl Service {
-    /// Recounts, and with [`VerifyMode::Repair`] mends what is derived. Never invents a message.
+    /// Recounts, and with [`VerifyMode::Repair`] repairs what is derived. Never invents a message.
     ///
     /// # Errors
     /// A store that cannot be read: then nothing is known.

@@ -7,7 +7,7 @@ use guestbook_core::error::Result;
 use guestbook_storage::database::Repair;
 use std::collections::BTreeMap;
 
-/// Mended per transaction.
+/// Repairs per transaction.
 const PAGE: usize = 500;
 
 /// Applies the fixes; a sentence for each kind that was applied.

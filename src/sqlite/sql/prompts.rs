@@ -1,4 +1,4 @@
-//! Answers to prompts that were asked before.
+//! The prompt cache.
 
 /// By the id alone, which is made of the whole key; `lookups.rs` compares the rest.
 pub(crate) const PROMPT_FIND: &str =

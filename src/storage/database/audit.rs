@@ -196,6 +196,6 @@ pub trait Audit: std::fmt::Debug + Send + Sync {
     /// Which of these hours have no row in the hourly metrics.
     async fn metrics_missing(&self, hours: Vec<Timestamp>) -> Result<Vec<Timestamp>>;
 
-    /// Mends, in one transaction.
+    /// Repairs, in one transaction.
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()>;
 }

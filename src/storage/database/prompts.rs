@@ -1,5 +1,5 @@
-//! Answers to prompts that were asked before. They are a cache: losing one costs its generation and nothing else, so nothing of
-//! them is ever written together with a message, and no commit of theirs waits for the disk.
+//! The prompt cache. Losing an entry costs its generation and nothing else, so no entry is ever written together with a
+//! message, and no commit of one waits for the disk.
 
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -86,7 +86,7 @@ pub struct LookupTotals {
     pub owners: Vec<OwnerLookups>,
 }
 
-/// An answer that was given.
+/// A hit: an entry that was returned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CacheHits {
     /// Its row.
@@ -133,7 +133,7 @@ pub struct PromptStats {
     pub expired: u64,
     /// Scopes that have an answer.
     pub scopes: u64,
-    /// Answers that similar prompts may be given.
+    /// Entries that similar prompts may hit.
     pub with_vector: u64,
     /// Bytes of texts and vectors, see [`NewCacheEntry::bytes`].
     pub bytes: u64,

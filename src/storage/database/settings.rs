@@ -279,7 +279,7 @@ impl fmt::Display for Persisted {
     }
 }
 
-/// That a node was told another setting than the one all nodes share.
+/// A node's setting differs from the one all nodes share.
 pub fn refused(which: Persisted, told: &str, held: &str) -> Error {
     let variable = which.as_str().replace('-', "_").to_uppercase();
     let context = format!(

@@ -158,7 +158,7 @@ impl MemoryTables {
         }
     }
 
-    /// Mends one thing; what has been deleted meanwhile is passed over.
+    /// Repairs one row; what has been deleted meanwhile is passed over.
     fn repair(&mut self, repair: Repair, at: Timestamp) {
         match repair {
             Repair::Counters {
