@@ -99,7 +99,10 @@ impl BenchPlan {
             .iter()
             .find(|pair| pair.lists == ListBackend::Redis);
         if let Some(pair) = postgres {
-            let url = stores.database_url.as_deref().unwrap_or("postgres:");
+            let url = stores
+                .database_url
+                .as_deref()
+                .unwrap_or("postgres://localhost");
             let name = backends.database_of(url)?;
             if stores.database_url.is_none() || name != "postgresql" {
                 return Err(format!(
@@ -108,7 +111,7 @@ impl BenchPlan {
             }
         }
         if let Some(pair) = listed {
-            let url = stores.cache_url.as_deref().unwrap_or("redis:");
+            let url = stores.cache_url.as_deref().unwrap_or("redis://localhost");
             let name = backends.cache_of(url)?;
             if stores.cache_url.is_none() || name != "redis" {
                 return Err(format!(
