@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `options`, `plan` | what is measured, checked before anything is started |
 //! | `workload` | who says what, from a seed |
-//! | `stores` | stores of the bench's own, where no data of anybody's is |
+//! | `backends` | what the binary lends: opening stores, by their URLs |
+//! | `scratch_stores` | stores of the bench's own, where no data of anybody's is |
 //! | `server`, `process` | a server in a process of its own, and what it uses |
 //! | `wire`, `storage`, `target` | the two ways to the stores |
 //! | `load` | as many as possible (closed loop), and at a given rate (open loop) |

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(1);
 /// Lines of a server's log that are shown when it fails.
 const SHOWN: usize = 5;
-/// What the child must not take from our environment: what the scratch decides.
+/// What the child must not take from our environment: what the scratch stores decide.
 const OURS: [&str; 9] = [
     "DATABASE_URL",
     "CACHE_URL",

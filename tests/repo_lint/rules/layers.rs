@@ -188,7 +188,7 @@ fn http_names_no_backend() {
 #[test]
 fn only_the_binary_opens_stores_and_embedders() {
     let mut found = Vec::new();
-    for folder in ["service", "http"] {
+    for folder in ["service", "http", "bench"] {
         found.extend(words(folder, &["DatabaseUrl", "CacheUrl", "EmbedderSpec"]));
     }
     none(
