@@ -1,4 +1,4 @@
-//! Reading everything back.
+//! The reads of verify.
 
 use super::error::{Attempt, PostgresFault};
 use super::rows::{count, get, id, limit as rows_limit, moment, text, time};
@@ -17,7 +17,7 @@ use guestbook_storage::database::{
 use std::collections::HashMap;
 use tokio_postgres::Row;
 
-/// Where to look for rows that belong to nothing.
+/// The queries for rows without an owner.
 const ORPHANAGES: [(&str, &str); 5] = [
     ("conversation_cache", sql::EMPTY_CONVERSATIONS),
     ("message_cache", sql::ORPHANED_MESSAGES),
@@ -42,8 +42,8 @@ impl Audit for PostgresDatabase {
 
     async fn usage_audits(&self, after: Option<&OwnerId>, limit: usize) -> Result<Vec<UsageAudit>> {
         let (after, limit) = (after.map_or("", |owner| owner.as_str()), rows_limit(limit));
-        let asked = [statement!(sql::OWNERS_AFTER; after => TEXT, limit => INT8)];
-        let found = self.count("usage_audits", &asked).await?;
+        let statements = [statement!(sql::OWNERS_AFTER; after => TEXT, limit => INT8)];
+        let found = self.count("usage_audits", &statements).await?;
         let owners = found[0]
             .iter()
             .map(|row| get(row, 0))
@@ -54,15 +54,14 @@ impl Audit for PostgresDatabase {
 
     async fn usage_audit(&self, owner: &OwnerId) -> Result<UsageAudit> {
         let mut audits = self.usage_of(vec![owner.as_str().to_owned()]).await?;
-        let none =
-            || PostgresFault::Row("no answer about an owner".into()).into_error("usage_audit");
+        let none = || PostgresFault::Row("no result for an owner".into()).into_error("usage_audit");
         audits.pop().ok_or_else(none)
     }
 
     async fn orphans(&self, limit: usize) -> Result<Vec<Orphan>> {
         let limit = rows_limit(limit);
-        let asked = ORPHANAGES.map(|(_, sql)| statement!(sql; limit => INT8));
-        let found = self.count("orphans", &asked).await?;
+        let statements = ORPHANAGES.map(|(_, sql)| statement!(sql; limit => INT8));
+        let found = self.count("orphans", &statements).await?;
         let mut orphans = Vec::new();
         for ((table, _), rows) in ORPHANAGES.into_iter().zip(&found) {
             for row in rows {
@@ -80,11 +79,11 @@ impl Audit for PostgresDatabase {
     }
 
     async fn metrics_audit(&self) -> Result<MetricsAudit> {
-        let asked = [
+        let statements = [
             statement!(sql::METRICS_MISSING),
             statement!(sql::METRICS_AUDIT),
         ];
-        let found = self.count("metrics_audit", &asked).await?;
+        let found = self.count("metrics_audit", &statements).await?;
         let read = || -> Attempt<_> {
             let row = found[1]
                 .first()
@@ -106,8 +105,8 @@ impl Audit for PostgresDatabase {
 
     async fn metrics_missing(&self, hours: Vec<Timestamp>) -> Result<Vec<Timestamp>> {
         let hours: Vec<_> = hours.into_iter().map(moment).collect();
-        let asked = [statement!(sql::HOURS_MISSING; hours => TIMESTAMPTZ_ARRAY)];
-        let found = self.read("metrics_missing", &asked).await?;
+        let statements = [statement!(sql::HOURS_MISSING; hours => TIMESTAMPTZ_ARRAY)];
+        let found = self.read("metrics_missing", &statements).await?;
         let missing: Attempt<_> = found[0].iter().map(|row| time(row, 0)).collect();
         missing.map_err(|fault| fault.into_error("metrics_missing"))
     }
@@ -119,7 +118,7 @@ impl Audit for PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    /// Reads that may go over whole tables.
+    /// Runs reads that may scan whole tables.
     async fn count(
         &self,
         operation: &'static str,
@@ -130,8 +129,8 @@ impl PostgresDatabase {
     }
 
     async fn usage_of(&self, owners: Vec<String>) -> Result<Vec<UsageAudit>> {
-        let asked = [statement!(sql::USAGE_AUDIT; owners => TEXT_ARRAY)];
-        let found = self.count("usage_audit", &asked).await?;
+        let statements = [statement!(sql::USAGE_AUDIT; owners => TEXT_ARRAY)];
+        let found = self.count("usage_audit", &statements).await?;
         let audits: Attempt<_> = found[0].iter().map(usage_audit).collect();
         audits.map_err(|fault| fault.into_error("usage_audit"))
     }
@@ -151,17 +150,17 @@ impl PostgresDatabase {
             AuditScope::Conversation(id) => (sql::AUDIT_BY_ID, id.to_string(), false),
         };
         let most = rows_limit(PAGE_CONVERSATIONS.min(limit.max(1)));
-        let asked = if pages {
+        let statements = if pages {
             [statement!(sql; key => TEXT, most => INT8)]
         } else {
             [statement!(sql; key => TEXT)]
         };
         let mut session = self.session().await?;
         let rows = session
-            .transact(BeginMode::LongRead, &asked, EndMode::Open)
+            .transact(BeginMode::LongRead, &statements, EndMode::Open)
             .await?
             .remove(0);
-        // All that the page may hold is read in one go: by the rows' own counts, which may be wrong, at least `limit`.
+        // The page's messages are read in one round trip: at least `limit` by the rows' own counts, which may be wrong.
         let mut page = Vec::new();
         let (mut read, mut full) = (0, false);
         let mut at = 0;
@@ -176,8 +175,8 @@ impl PostgresDatabase {
                 .iter()
                 .map(|row| text(row, 0))
                 .collect::<Attempt<_>>()?;
-            let asked = [statement!(sql::AUDITED_MESSAGES; ids => TEXT_ARRAY)];
-            let messages = session.go_on(&asked, EndMode::Open).await?.remove(0);
+            let statements = [statement!(sql::AUDITED_MESSAGES; ids => TEXT_ARRAY)];
+            let messages = session.go_on(&statements, EndMode::Open).await?.remove(0);
             let mut messages = by_conversation(&messages)?;
             for row in &rest[..taken] {
                 let conversation_audit = conversation_audit(row, &mut messages)?;

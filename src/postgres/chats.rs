@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Above every id: where reading the newest conversations begins.
 pub(super) const ABOVE_ALL: &str = "g";
-/// Messages erased in one transaction by retention, about: their rows are locked as long as it takes.
+/// Messages that retention erases per transaction, about: their rows are locked that long.
 const ERASED_TOGETHER: u64 = 5_000;
 
 #[async_trait]
@@ -55,11 +55,11 @@ impl Chats for PostgresDatabase {
             (false, true) => sql::MESSAGES_DOWN,
         };
         let (now, limit) = (moment(now), rows_limit(page.limit));
-        let asked = [
+        let statements = [
             statement!(find; key => TEXT, now => TIMESTAMPTZ),
             statement!(messages; key => TEXT, bound => INT8, limit => INT8),
         ];
-        let found = self.read("history", &asked).await?;
+        let found = self.read("history", &statements).await?;
         let read = || -> Attempt<_> {
             let Some(row) = found[0].first() else {
                 return Ok(None);
@@ -91,8 +91,8 @@ impl Chats for PostgresDatabase {
             PageStart::Below(sequence) => (sql::MESSAGE_SIZES_DOWN, sequence, true),
         };
         let (key, bound, limit) = (conversation.to_string(), int(bound), rows_limit(page.limit));
-        let asked = [statement!(sizes; key => TEXT, bound => INT8, limit => INT8)];
-        let found = self.read("message_sizes", &asked).await?;
+        let statements = [statement!(sizes; key => TEXT, bound => INT8, limit => INT8)];
+        let found = self.read("message_sizes", &statements).await?;
         let size = |row| {
             Ok(MessageSize {
                 sequence: count(row, 0)?,
@@ -107,7 +107,7 @@ impl Chats for PostgresDatabase {
         Ok(read)
     }
 
-    /// Another node may have changed it.
+    /// Never fresh: another node may have changed it.
     fn is_fresh(&self, _: &CacheVersion) -> bool {
         false
     }
@@ -120,9 +120,9 @@ impl Chats for PostgresDatabase {
     ) -> Result<Vec<Conversation>> {
         let before = before.map_or_else(|| ABOVE_ALL.to_owned(), |id| id.to_string());
         let (owner, limit) = (owner.as_str(), rows_limit(limit));
-        let asked = [statement!(sql::CONVERSATIONS_OF_USER;
+        let statements = [statement!(sql::CONVERSATIONS_OF_USER;
             owner => TEXT, before => TEXT, limit => INT8)];
-        let found = self.read("conversations", &asked).await?;
+        let found = self.read("conversations", &statements).await?;
         let read: Attempt<_> = found[0].iter().map(rows::conversation).collect();
         read.map_err(|fault| fault.into_error("conversations"))
     }

@@ -1,4 +1,4 @@
-//! Every vector there is.
+//! All vectors.
 
 use super::error::Attempt;
 use super::rows::{get, id, limit as rows_limit, moment, time};
@@ -26,9 +26,9 @@ impl VectorSource for PostgresDatabase {
     ) -> Result<IndexedVectorPage> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let (most, model) = (rows_limit(limit), model.as_str());
-        let asked = [statement!(sql::INDEXABLE; after => TEXT, most => INT8, model => TEXT)];
+        let statements = [statement!(sql::INDEXABLE; after => TEXT, most => INT8, model => TEXT)];
         let found = self
-            .read_as("indexable", BeginMode::LongRead, &asked)
+            .read_as("indexable", BeginMode::LongRead, &statements)
             .await?;
         let read = || -> Attempt<IndexedVectorPage> {
             let last = found[0].last().filter(|_| found[0].len() == limit);
@@ -51,8 +51,8 @@ impl VectorSource for PostgresDatabase {
         ids: Vec<MessageId>,
     ) -> Result<Vec<IndexedVector>> {
         let (ids, model) = (texts(&ids), model.as_str());
-        let asked = [statement!(sql::INDEXABLE_OF; ids => TEXT_ARRAY, model => TEXT)];
-        let found = self.read("indexable_of", &asked).await?;
+        let statements = [statement!(sql::INDEXABLE_OF; ids => TEXT_ARRAY, model => TEXT)];
+        let found = self.read("indexable_of", &statements).await?;
         let rows: Attempt<Vec<_>> = found[0].iter().map(indexable).collect();
         let rows = rows.map_err(|fault| fault.into_error("indexable_of"))?;
         Ok(rows.into_iter().flatten().collect())
@@ -66,9 +66,9 @@ impl VectorSource for PostgresDatabase {
     ) -> Result<Vec<(Timestamp, MessageId)>> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let (since, limit) = (moment(since), rows_limit(limit));
-        let asked =
+        let statements =
             [statement!(sql::EMBEDDED_SINCE; since => TIMESTAMPTZ, after => TEXT, limit => INT8)];
-        let found = self.read("embedded_since", &asked).await?;
+        let found = self.read("embedded_since", &statements).await?;
         let stored = |row: &Row| Ok((time(row, 0)?, MessageId(id(row, 1)?)));
         let stored: Attempt<_> = found[0].iter().map(stored).collect();
         stored.map_err(|fault| fault.into_error("embedded_since"))
@@ -76,11 +76,11 @@ impl VectorSource for PostgresDatabase {
 
     async fn searchable(&self, model: &ModelId) -> Result<u64> {
         let model = model.as_str();
-        let asked = [
+        let statements = [
             statement!(sql::ENTRIES),
             statement!(sql::NOTES_OF_NOTHING; model => TEXT),
         ];
-        let found = self.read("searchable", &asked).await?;
+        let found = self.read("searchable", &statements).await?;
         let read = || -> Attempt<u64> {
             Ok(first_count(&found[0])?.saturating_sub(first_count(&found[1])?))
         };
@@ -96,11 +96,11 @@ impl VectorSource for PostgresDatabase {
         let (ids, model, now) = (texts(&proposal.ids), model.as_str(), moment(now));
         let platform = proposal.platform.map(Platform::as_str);
         let limit = rows_limit(proposal.limit);
-        let asked = [
+        let statements = [
             statement!(sql::CANDIDATES; ids => TEXT_ARRAY, model => TEXT,
             now => TIMESTAMPTZ, platform => TEXT, limit => INT8),
         ];
-        let found = self.read("candidates", &asked).await?;
+        let found = self.read("candidates", &statements).await?;
         let read: Attempt<Vec<_>> = found[0].iter().map(candidate).collect();
         let read = read.map_err(|fault| fault.into_error("candidates"))?;
         Ok(read.into_iter().flatten().collect())
@@ -111,7 +111,7 @@ fn texts(ids: &[MessageId]) -> Vec<String> {
     ids.iter().map(MessageId::to_string).collect()
 }
 
-/// `None` where there is no vector of the model, a damaged one, or no message: verify tells of it.
+/// `None` without a vector of the model, with a damaged one, or without a message: verify reports it.
 fn indexable(row: &Row) -> Attempt<Option<IndexedVector>> {
     let (vector, role): (_, Option<&str>) = (vector(row, 1)?, get(row, 2)?);
     let (Some(vector), Some(Ok(role))) = (vector, role.map(Role::parse)) else {

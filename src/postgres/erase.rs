@@ -1,4 +1,4 @@
-//! Removing chats with everything that hangs on them, any number at once.
+//! Erases chats with all their derived rows, any number at once.
 
 use super::error::Attempt;
 use super::first_count;
@@ -9,7 +9,7 @@ use guestbook_core::{ConversationId, OwnerId, Timestamp};
 use guestbook_storage::database::Erased;
 use uuid::Uuid;
 
-/// Chats to be removed, whose rows the transaction holds.
+/// Chats to erase; the transaction has locked their rows.
 #[derive(Debug, Default)]
 pub(super) struct LockedChats {
     ids: Vec<String>,
@@ -26,7 +26,7 @@ impl LockedChats {
         self.ids.is_empty()
     }
 
-    /// Removes them, and leaves their lists as outbox entries; one round trip.
+    /// Erases them, and turns the removal of their lists into outbox entries; one round trip.
     pub(super) async fn erase(
         &self,
         database: &PostgresDatabase,

@@ -1,4 +1,4 @@
-//! The one place where a PostgreSQL error becomes ours.
+//! Converts PostgreSQL errors.
 
 use super::NAME;
 use deadpool_postgres::{PoolError, TimeoutType};
@@ -6,20 +6,20 @@ use guestbook_core::error::{Error, ErrorKind};
 use std::error::Error as _;
 use tokio_postgres::error::SqlState;
 
-/// What can go wrong between us and the server.
+/// A failure of a call to the server.
 #[derive(Debug)]
 pub(super) enum PostgresFault {
-    /// The server said no, or the connection ended.
+    /// The server reported an error, or the connection ended.
     Server(tokio_postgres::Error),
-    /// No connection could be had.
+    /// No connection was available.
     Pool(PoolError),
-    /// A row holds something that was never written there.
+    /// A row has a value that we never write.
     Row(String),
     /// A value that must not be stored.
     Value(&'static str),
-    /// No answer within the time a call may take.
+    /// No response within the time a call may take.
     Late,
-    /// Nothing was written, because the settings of all nodes have been changed.
+    /// Nothing was written, because the shared settings have changed.
     Settings,
     /// The backend has been closed.
     Closed,
@@ -34,7 +34,7 @@ impl From<tokio_postgres::Error> for PostgresFault {
 }
 
 impl PostgresFault {
-    /// Whether the connection is gone, so that another one may do better.
+    /// Whether the connection is lost, so that a retry on another one may succeed.
     pub(super) fn is_lost(&self) -> bool {
         match self {
             Self::Server(cause) => {
@@ -45,7 +45,7 @@ impl PostgresFault {
         }
     }
 
-    /// Whether the server undid the transaction because of another one, so that the same may succeed next time.
+    /// Whether the server rolled back because of another transaction, so that a retry may succeed.
     pub(super) fn is_undone(&self) -> bool {
         let again = [
             SqlState::T_R_SERIALIZATION_FAILURE,
@@ -54,23 +54,24 @@ impl PostgresFault {
         self.code().is_some_and(|code| again.contains(code))
     }
 
-    /// Whether the server takes no writes: it has become a standby, and every connection to it is of no use.
+    /// Whether the server is read-only: it has become a standby, and every connection to it is useless.
     pub(super) fn is_demoted(&self) -> bool {
         self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
-    /// Whether a conversation was not what this node had thought it to be.
+    /// Whether the optimistic cache was stale.
     pub(super) fn is_stale(&self) -> bool {
         self.code().is_some_and(|code| code.code() == "GB001")
     }
 
-    /// The constraint that a row broke by being there already.
+    /// The unique constraint that a row violated.
     pub(super) fn repeated(&self) -> Option<&str> {
         let Self::Server(cause) = self else {
             return None;
         };
-        let said = cause.as_db_error()?;
-        (*said.code() == SqlState::UNIQUE_VIOLATION).then(|| said.constraint().unwrap_or_default())
+        let db_error = cause.as_db_error()?;
+        (*db_error.code() == SqlState::UNIQUE_VIOLATION)
+            .then(|| db_error.constraint().unwrap_or_default())
     }
 
     fn code(&self) -> Option<&SqlState> {
@@ -80,7 +81,7 @@ impl PostgresFault {
         }
     }
 
-    /// Ours, from doing `operation`.
+    /// Converts it to our error of `operation`.
     pub(super) fn into_error(self, operation: &'static str) -> Error {
         let new = |kind, context| Error::new(kind, NAME, operation, context);
         match self {
@@ -92,7 +93,7 @@ impl PostgresFault {
                     NAME,
                     operation,
                     context,
-                    told(&cause),
+                    full_text(&cause),
                 )
             }
             Self::Pool(PoolError::Timeout(TimeoutType::Wait)) => new(
@@ -135,55 +136,55 @@ impl PostgresFault {
     }
 }
 
-/// Ours, with the server's own words.
+/// Our error, with the server's own words.
 pub(super) fn of_server(operation: &'static str, cause: &tokio_postgres::Error) -> Error {
     let (kind, context) = classify(cause);
-    Error::caused(kind, NAME, operation, context, told(cause))
+    Error::caused(kind, NAME, operation, context, full_text(cause))
 }
 
-/// Everything the driver says; its own Display keeps the cause to itself.
-fn told(cause: &tokio_postgres::Error) -> String {
+/// The driver's whole text; its own Display omits the cause.
+fn full_text(cause: &tokio_postgres::Error) -> String {
     match (cause.as_db_error(), cause.source()) {
-        (Some(said), _) => format!(
+        (Some(db_error), _) => format!(
             "{} {}: {}",
-            said.severity(),
-            said.code().code(),
-            said.message()
+            db_error.severity(),
+            db_error.code().code(),
+            db_error.message()
         ),
         (None, Some(source)) => format!("{cause}: {source}"),
         (None, None) => cause.to_string(),
     }
 }
 
-/// The server is going down, or ended this connection on purpose.
-fn ends_session(said: &tokio_postgres::error::DbError) -> bool {
+/// Whether the server is shutting down, or ended this connection on purpose.
+fn ends_session(db_error: &tokio_postgres::error::DbError) -> bool {
     let ends = [
         SqlState::ADMIN_SHUTDOWN,
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
     ];
-    ends.contains(said.code()) || said.code().code().starts_with("08")
+    ends.contains(db_error.code()) || db_error.code().code().starts_with("08")
 }
 
 fn classify(cause: &tokio_postgres::Error) -> (ErrorKind, &'static str) {
-    let Some(said) = cause.as_db_error() else {
+    let Some(db_error) = cause.as_db_error() else {
         return unanswered(cause);
     };
-    let code = said.code();
-    if ends_session(said) {
+    let code = db_error.code();
+    if ends_session(db_error) {
         return (
             ErrorKind::Unavailable,
             "the server is stopping, starting or has ended the connection",
         );
     }
     if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-        return (ErrorKind::Unavailable, forbidden(said.message()));
+        return (ErrorKind::Unavailable, forbidden(db_error.message()));
     }
     of_code(code).unwrap_or_else(|| of_class(code.code()))
 }
 
-/// What a role lacks. A server that speaks another language than English is told of by all that it may be.
+/// The missing privilege of a role. For a server with another language than English the text names all candidates.
 fn forbidden(message: &str) -> &'static str {
     if message.contains("permission denied for schema") {
         return "the role may not make tables in its schema, which PostgreSQL 15 and later leave to the owner of the database; as \
@@ -235,7 +236,7 @@ fn of_code(code: &SqlState) -> Option<(ErrorKind, &'static str)> {
     found.map(|(_, kind, context)| (kind, context))
 }
 
-/// What the first two characters of a code say.
+/// The kind of a code by its first two characters, its class.
 fn of_class(code: &str) -> (ErrorKind, &'static str) {
     match code.get(..2) {
         Some("28") => (

@@ -1,4 +1,4 @@
-//! Ids under which guests sent the messages of a batch: asking for all of them at once, and what was found.
+//! The client ids of a batch: one query for all of them, and its results.
 
 use super::error::{Attempt, PostgresFault};
 use super::rows::{count, get, id, text, time, window};
@@ -9,7 +9,7 @@ use guestbook_storage::database::Batch;
 use guestbook_storage::stored_ids::{StoredIds, StoredMessage, client_ids};
 use tokio_postgres::Row;
 
-/// Whether any id that a client chose is to be a message's own.
+/// Whether a message is to get a client's id as its own.
 pub(super) fn wants_ids(batch: &Batch) -> bool {
     let mut ids = client_ids(batch).into_iter();
     ids.any(|(_, id)| id.wanted().is_some())
@@ -36,13 +36,13 @@ impl<'a> AskedIds<'a> {
         statement!(sql::MESSAGES_SENT; self.guests => TEXT_ARRAY, self.keys => TEXT_ARRAY)
     }
 
-    /// The answer.
+    /// Reads the results.
     pub(super) fn found(&self, rows: &[Row]) -> Attempt<StoredIds<'a>> {
         let mut stored = StoredIds::default();
         for row in rows {
             let place = usize::try_from(count(row, 0)?).unwrap_or(0);
-            let asked = place.checked_sub(1).and_then(|place| self.ids.get(place));
-            let (guest, id) = asked.ok_or_else(|| PostgresFault::Row("no such place".into()))?;
+            let key = place.checked_sub(1).and_then(|place| self.ids.get(place));
+            let (guest, id) = key.ok_or_else(|| PostgresFault::Row("no such place".into()))?;
             let is_mine = text(row, 12)? == guest.as_str();
             stored.add(guest, id, stored_message(row)?, is_mine);
         }

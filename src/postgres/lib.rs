@@ -1,13 +1,11 @@
 //! The tables on a PostgreSQL server, which any number of nodes share.
 //!
-//! A server is a network away, so what counts is how often we wait for it: a batch of any size takes two round trips.
-//! Several batches are under way at once, each in its own transaction on its own connection. See `sql.rs` for every
-//! statement, `record.rs` for how transactions of several nodes keep out of each other's way.
+//! A server is a network away, so round trips dominate: a batch of any size takes two. Several batches run concurrently, each in
+//! its own transaction on its own connection. See `sql.rs` for every statement, `record.rs` for how transactions of several nodes
+//! avoid conflicts.
 //!
-//! Imports `core` and `storage`. Begin with `record.rs`.
-//!
-//! Not to be done here: no statement is prepared under a name, and nothing is set for a session; both would be lost or
-//! mixed up behind a pooler that gives every transaction another connection.
+//! No statement is prepared under a name, and no session state is set: both would be lost or mixed up behind a pooler that gives
+//! each transaction another connection.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 
@@ -60,19 +58,18 @@ use uuid::Uuid;
 const NAME: &str = "postgresql";
 /// How long to wait for a free connection, and for a new one.
 const CONNECTION_WAIT: Duration = Duration::from_secs(2);
-/// Batches under way at once on a server next to us. More would make each smaller, and it is the batch that makes a
-/// message cheap.
+/// Concurrent batches on a nearby server. More would make each smaller, and large batches are what makes a message cheap.
 const WRITERS: usize = 2;
-/// Another batch may be under way for each of these that the server is away, there and back: nobody works meanwhile.
+/// Round-trip time per additional concurrent batch: during it neither side works.
 const WRITER_EVERY: Duration = Duration::from_millis(1);
-/// How often the way is measured; the shortest counts.
+/// Measurements of the round-trip time; the shortest counts.
 const PINGS: usize = 3;
 /// Parts of an hour's row in `cache_metrics_parts`: transactions that add to the same part wait for each other.
 const PARTS: u32 = 16;
-/// How often the size of the database is asked for; it takes the server a look at every file.
+/// How often the database's size is queried, for which the server visits every file.
 const SIZE_EVERY: Duration = Duration::from_secs(60);
 
-/// A PostgreSQL database with the tables. Cheap to clone; all clones are one.
+/// A PostgreSQL database with the tables. All clones are one.
 #[derive(Clone, Debug)]
 pub struct PostgresDatabase(Arc<PostgresInner>);
 
@@ -89,17 +86,17 @@ struct PostgresInner {
     size: Size,
 }
 
-/// The size of the database as last asked for.
+/// The last known size of the database.
 #[derive(Debug)]
 struct Size {
     bytes: AtomicU64,
     began: Instant,
-    /// Milliseconds after `began` at which it is to be asked for again.
+    /// Milliseconds after `began` at which it is due again.
     due: AtomicU64,
 }
 
 impl PostgresDatabase {
-    /// Connects, makes or updates the tables, and warns of settings under which an acknowledged commit could be lost.
+    /// Connects, migrates the schema, and warns of server settings under which an acknowledged commit could be lost.
     ///
     /// # Errors
     /// `Unavailable` when the server cannot be reached, `Unsupported` when the tables were written by a newer version.
@@ -111,8 +108,7 @@ impl PostgresDatabase {
         Self::serve(url, connections, settings, Other::Change).await
     }
 
-    /// As [`Self::open`], for a node that takes part in what others have begun: with other settings than are stored it is
-    /// refused.
+    /// As [`Self::open`], for a node that joins others: settings that differ from the stored ones are refused.
     ///
     /// # Errors
     /// As [`Self::open`], and `Conflict` that names the setting.
@@ -137,17 +133,16 @@ impl PostgresDatabase {
         let tables = database.held().tables.clone();
         database.hold(settings::note(session, &tables, others).await?);
         text::apply_wanted(database.session().await.map_err(fault)?, text_index).await?;
-        for doubt in database.durability_doubts().await? {
+        for problem in database.durability_problems().await? {
             tracing::warn!(
                 server = %url,
-                "{doubt} on the server: what is answered as saved can be lost when the server crashes"
+                "{problem} on the server: what is answered as saved can be lost when the server crashes"
             );
         }
         Ok(database)
     }
 
-    /// As [`Self::open`], but leaves the retention of the chats and the life of the lists as they are: for looking at what a
-    /// server will serve.
+    /// As [`Self::open`], but does not apply changed settings to the chats and lists: for inspecting what a server will serve.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -183,7 +178,7 @@ impl PostgresDatabase {
             writers,
             known: optimistic_cache::OptimisticCache::default(),
             closed: AtomicBool::new(false),
-            // Nodes begin at different parts.
+            // Nodes start at random parts.
             part: AtomicU32::new(Uuid::new_v4().as_fields().0 % PARTS),
             size: Size {
                 bytes: AtomicU64::new(0),
@@ -197,9 +192,9 @@ impl PostgresDatabase {
     ///
     /// # Errors
     /// Those of the server.
-    pub async fn durability_doubts(&self) -> Result<Vec<String>> {
-        let doubts = async { schema::doubts(self.session().await?).await };
-        doubts.await.map_err(|fault| fault.into_error("open"))
+    pub async fn durability_problems(&self) -> Result<Vec<String>> {
+        let problems = async { schema::problems(self.session().await?).await };
+        problems.await.map_err(|fault| fault.into_error("open"))
     }
 
     async fn session(&self) -> Attempt<PooledConnection> {
@@ -209,8 +204,8 @@ impl PostgresDatabase {
         session(&self.0.pool).await
     }
 
-    /// Reads with statements that are sent at once, everything as of one moment; the rows of each. A connection that
-    /// turns out to be gone is no reason to fail: another one is asked, once.
+    /// Reads with pipelined statements in one snapshot; returns the rows of each. If the connection turns out to be lost, the read
+    /// is retried once on another one.
     async fn read(
         &self,
         operation: &'static str,
@@ -237,7 +232,7 @@ impl PostgresDatabase {
         answered.map_err(|fault| fault.into_error(operation))
     }
 
-    /// Writes with statements that are sent at once, in one transaction; the rows of each.
+    /// Writes with pipelined statements in one transaction; returns the rows of each.
     async fn write(
         &self,
         operation: &'static str,
@@ -256,13 +251,13 @@ impl PostgresDatabase {
         answered.map_err(|fault| fault.into_error(operation))
     }
 
-    /// The part of the hour's row that the next transaction adds to.
+    /// The part of the hour's row for the next transaction.
     fn part(&self) -> i32 {
         let part = self.0.part.fetch_add(1, Ordering::Relaxed) % PARTS;
         i32::try_from(part).unwrap_or(0)
     }
 
-    /// The size of the database in MiB, as it was a minute ago at most; asked for in the background.
+    /// The size of the database in MiB, at most a minute old; queried in the background.
     fn megabytes(&self) -> f64 {
         let size = &self.0.size;
         let elapsed = u64::try_from(size.began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -277,7 +272,7 @@ impl PostgresDatabase {
             let database = self.clone();
             tokio::spawn(async move {
                 if let Err(cause) = database.ask_size().await {
-                    tracing::debug!(%cause, "the size of the database could not be asked for");
+                    tracing::debug!(%cause, "failed to read the size of the database");
                 }
             });
         }
@@ -292,7 +287,7 @@ impl PostgresDatabase {
     }
 }
 
-/// The one number that a statement gives.
+/// The only number of a result.
 fn first_count(rows: &[Row]) -> Attempt<u64> {
     let row = rows
         .first()
@@ -317,7 +312,7 @@ fn pool(url: &PostgresUrl, connections: usize) -> Result<Pool> {
     built.map_err(|cause| Error::caused(ErrorKind::Internal, NAME, "open", "no pool", cause))
 }
 
-/// How long the server is away, there and back.
+/// The server's round-trip time.
 async fn distance(pool: &Pool) -> Attempt<Duration> {
     let mut shortest = Duration::MAX;
     for _ in 0..PINGS {
@@ -351,8 +346,8 @@ impl Storage for PostgresDatabase {
     async fn health(&self) -> Result<()> {
         let rows = self.write("health", &[statement!(sql::HEALTH)]).await?;
         let read = |row: &Row| Ok((rows::get::<bool>(row, 0)?, rows::get::<bool>(row, 1)?));
-        let told = rows[0].first().map(read).transpose();
-        let context = match told.map_err(|fault: PostgresFault| fault.into_error("health"))? {
+        let read_only = rows[0].first().map(read).transpose();
+        let context = match read_only.map_err(|fault: PostgresFault| fault.into_error("health"))? {
             Some((false, true)) => return Ok(()),
             Some((false, false)) => {
                 "this user may not write the tables; grant it INSERT, UPDATE and DELETE on all of them"
@@ -362,19 +357,21 @@ impl Storage for PostgresDatabase {
         Err(Error::new(ErrorKind::Unavailable, NAME, "health", context))
     }
 
-    /// Never: a server that cannot keep its promise stops by itself, and another connection finds it recovered.
+    /// Never: after a fatal error the server restarts itself, and a new connection finds it recovered.
     fn fatal(&self) -> Option<Error> {
         None
     }
 
     async fn durability(&self) -> Result<DurabilityReport> {
-        let asked = async { schema::durability(self.session().await?).await };
-        asked.await.map_err(|fault| fault.into_error("durability"))
+        let statements = async { schema::durability(self.session().await?).await };
+        statements
+            .await
+            .map_err(|fault| fault.into_error("durability"))
     }
 
     async fn stats(&self) -> Result<Stats> {
-        let asked = [statement!(sql::ENTRIES), statement!(sql::SIZE)];
-        let rows = self.read("stats", &asked).await?;
+        let statements = [statement!(sql::ENTRIES), statement!(sql::SIZE)];
+        let rows = self.read("stats", &statements).await?;
         let read = || {
             Ok(Stats {
                 entries: first_count(&rows[0])?,

@@ -1,4 +1,4 @@
-//! A guest's chat becomes a user's.
+//! Migrates a guest's chat to a user.
 
 use super::error::{Attempt, PostgresFault};
 use super::rows::{count, get, int, moment, without_nul};
@@ -10,7 +10,7 @@ use guestbook_core::{ConversationId, GuestId, OwnerId, Timestamp};
 use guestbook_storage::database::Migrated;
 use uuid::Uuid;
 
-/// What one conversation has counted for its owner.
+/// What one conversation counted for its owner.
 #[derive(Debug, Default)]
 struct MigratedUsage {
     messages: i64,
@@ -62,20 +62,20 @@ impl PostgresDatabase {
         let Some(conversation) = self.lock_guest(&mut session, guest, at).await? else {
             let log = MigrationLog::of(guest, user, at, Migrated::default());
             let scopes = vec![prompts::scope_of(guest.as_str())];
-            let answers = statement!(sql::PROMPTS_ERASE; scopes => TEXT_ARRAY);
-            let statements = [answers, log.statement()];
+            let prompts = statement!(sql::PROMPTS_ERASE; scopes => TEXT_ARRAY);
+            let statements = [prompts, log.statement()];
             session.go_on(&statements, EndMode::Commit).await?;
             return Ok(Migrated::default());
         };
         let key = conversation.to_string();
         let (name, target) = (guest.as_str(), user.as_str());
         let owners = vec![name, target];
-        let asked = [
+        let statements = [
             statement!(sql::USAGE_LOCK; owners => TEXT_ARRAY),
             statement!(sql::COUNT_MESSAGES; key => TEXT),
             statement!(sql::OWNS_AS_USER; name => TEXT),
         ];
-        let rows = session.go_on(&asked, EndMode::Open).await?;
+        let rows = session.go_on(&statements, EndMode::Open).await?;
         guestbook_failpoint::reach("migrate.mid");
         let counted = rows[1]
             .first()
@@ -91,7 +91,7 @@ impl PostgresDatabase {
         };
         let owns = rows[2]
             .first()
-            .ok_or_else(|| PostgresFault::Row("no answer".into()))?;
+            .ok_or_else(|| PostgresFault::Row("no result".into()))?;
         let moved = MovedRows::new(conversation, name, target, at, share, get(owns, 0)?);
         let log = MigrationLog::of(guest, user, at, migrated);
         let mut statements = moved.statements();
@@ -119,17 +119,17 @@ impl PostgresDatabase {
     }
 }
 
-/// Everything that changes owner.
+/// The rows that change owner.
 struct MovedRows<'a> {
     conversations: Vec<String>,
     guests: Vec<&'a str>,
-    /// What is cached for the guest alone, and goes.
+    /// The guest's own cache scopes, which are removed.
     scopes: Vec<String>,
     user: &'a str,
     at: DateTime<Utc>,
     usage_id: String,
     share: MigratedUsage,
-    /// The guest's id is a user's as well: then only the chat's share of the counters moves.
+    /// Whether the guest's id is a user's as well: then only the chat's share of the counters moves.
     is_shared: bool,
 }
 
@@ -166,7 +166,7 @@ impl<'a> MovedRows<'a> {
         all
     }
 
-    /// Sums every counter of the guest into the user's.
+    /// Adds the guest's counters to the user's.
     fn usage(&self) -> Vec<Statement<'_>> {
         let (guest, share) = (&self.guests[0], &self.share);
         if *guest == self.user {

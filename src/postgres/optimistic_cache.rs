@@ -1,5 +1,5 @@
-//! Conversations as this node left them. Who wrote last need not read again: a batch of such guests goes in one round trip,
-//! and the server refuses it when another node has been there meanwhile.
+//! Optimistic cache of conversations as this node last wrote them. A batch of cached guests skips the read and takes one round
+//! trip; the server rejects it if another node has written meanwhile.
 
 use super::rows::{int, moment};
 use super::session::{Statement, statement};
@@ -10,7 +10,7 @@ use guestbook_storage::conversation_state::{ConversationState, Conversations};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Conversations kept at most, about 5 MiB; then all are forgotten, and read again when they are needed.
+/// Capacity in conversations, about 5 MiB; when it is full, the cache is cleared.
 const KEPT: usize = 16_384;
 
 /// The conversations that this node was the last to write, as far as it knows.
@@ -18,7 +18,7 @@ const KEPT: usize = 16_384;
 pub(super) struct OptimisticCache(Mutex<HashMap<GuestId, ConversationState>>);
 
 impl OptimisticCache {
-    /// The conversations of these guests, if all are known. They are forgotten until they are written again.
+    /// Removes and returns the conversations of these guests, if all are cached.
     pub(super) fn take(&self, guests: &[GuestId]) -> Option<Conversations> {
         let mut known = self.known();
         let mut chats = Conversations::default();
@@ -28,12 +28,12 @@ impl OptimisticCache {
         (chats.states.len() == guests.len()).then_some(chats)
     }
 
-    /// Forgets everything.
+    /// Clears the cache.
     pub(super) fn forget(&self) {
         self.known().clear();
     }
 
-    /// Remembers what has been committed.
+    /// Caches committed conversations.
     pub(super) fn keep(&self, chats: Conversations) {
         let mut known = self.known();
         if known.len() + chats.states.len() > KEPT {
@@ -51,7 +51,7 @@ impl OptimisticCache {
     }
 }
 
-/// What conversations are thought to be, as columns, and by which settings.
+/// The expected state of conversations as columns, and the expected settings version.
 #[derive(Debug)]
 pub(super) struct ExpectedColumns {
     pub(super) ids: Vec<String>,

@@ -1,4 +1,4 @@
-//! What the tables owe the lists, and the hourly counters that ride along.
+//! The outbox, and the hourly counters that its transactions carry.
 
 use super::columns::DeferredCounters;
 use super::error::{Attempt, PostgresFault};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 const INCARNATION: &str = "lists_incarnation";
 
-/// List writes that are to be noted, as columns.
+/// Sync marks as columns.
 #[derive(Debug)]
 pub(super) struct SyncMarkColumns {
     pub(super) conversations: Vec<String>,
@@ -38,7 +38,7 @@ impl SyncMarkColumns {
         }
     }
 
-    /// Adds what notes them. The rows of the conversations must be locked before.
+    /// Appends the statements that write the marks. The rows of the conversations must be locked before.
     pub(super) fn push_statements<'a>(&'a self, statements: &mut Vec<Statement<'a>>) {
         if self.conversations.is_empty() {
             return;
@@ -63,11 +63,11 @@ impl Outbox for PostgresDatabase {
         limit: usize,
     ) -> Result<Vec<OutboxEntry>> {
         let (after, now, rows) = (cursor(after), moment(now), rows_limit(limit));
-        let asked = [
+        let statements = [
             statement!(sql::REMOVALS; rows => INT8),
             statement!(sql::OUTBOX_ENTRIES; after => TEXT, now => TIMESTAMPTZ, rows => INT8),
         ];
-        let found = self.read("outbox_entries", &asked).await?;
+        let found = self.read("outbox_entries", &statements).await?;
         let gone = found[0]
             .iter()
             .map(|row| guest(row, 0).map(OutboxEntry::Gone));
@@ -80,8 +80,8 @@ impl Outbox for PostgresDatabase {
 
     async fn list_row(&self, guest: &GuestId, now: Timestamp) -> Result<Option<ListRow>> {
         let (name, now) = (guest.as_str(), moment(now));
-        let asked = [statement!(sql::LIST_ROW; name => TEXT, now => TIMESTAMPTZ)];
-        let found = self.read("list_row", &asked).await?;
+        let statements = [statement!(sql::LIST_ROW; name => TEXT, now => TIMESTAMPTZ)];
+        let found = self.read("list_row", &statements).await?;
         let row = found[0].first().map(list_row).transpose();
         row.map_err(|fault| fault.into_error("list_row"))
     }
@@ -93,8 +93,9 @@ impl Outbox for PostgresDatabase {
         limit: usize,
     ) -> Result<Vec<ListRow>> {
         let (after, now, limit) = (cursor(after), moment(now), rows_limit(limit));
-        let asked = [statement!(sql::LIST_ROWS; after => TEXT, now => TIMESTAMPTZ, limit => INT8)];
-        let found = self.read("list_rows", &asked).await?;
+        let statements =
+            [statement!(sql::LIST_ROWS; after => TEXT, now => TIMESTAMPTZ, limit => INT8)];
+        let found = self.read("list_rows", &statements).await?;
         let rows: Attempt<_> = found[0].iter().map(list_row).collect();
         rows.map_err(|fault| fault.into_error("list_rows"))
     }
@@ -139,8 +140,8 @@ impl Outbox for PostgresDatabase {
     }
 
     async fn lists_incarnation(&self) -> Result<Option<Uuid>> {
-        let asked = [statement!(sql::META_GET; INCARNATION => TEXT)];
-        let rows = self.read("lists_incarnation", &asked).await?;
+        let statements = [statement!(sql::META_GET; INCARNATION => TEXT)];
+        let rows = self.read("lists_incarnation", &statements).await?;
         let stored = rows[0].first().map(|row| text(row, 0)).transpose();
         let stored = stored.map_err(|fault| fault.into_error("lists_incarnation"))?;
         Ok(stored.and_then(|text| Uuid::parse_str(text).ok()))
@@ -170,7 +171,7 @@ pub(super) fn guest(row: &Row, at: usize) -> Attempt<GuestId> {
         .map_err(|fault| PostgresFault::Row(format!("the guest {found:?}: {fault}")))
 }
 
-/// The id to begin after: the empty text is below every id.
+/// The exclusive lower bound: the empty text is below every id.
 pub(super) fn cursor(after: Option<ConversationId>) -> String {
     after.map(|id| id.to_string()).unwrap_or_default()
 }

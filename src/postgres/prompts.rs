@@ -1,5 +1,5 @@
-//! The prompt cache. Whatever is written here is only a cache, so no commit waits for the disk; only
-//! erasing a guest does, with the rest of the guest.
+//! The prompt cache's table. It is only a cache, so its commits do not wait for the disk, except the erasure of a guest's
+//! entries with the guest.
 
 use super::columns::MetricsColumns;
 use super::error::{Attempt, PostgresFault};
@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-/// The scope of one guest alone.
+/// A guest's own scope.
 pub(super) fn scope_of(guest: &str) -> String {
     format!("guest:{guest}")
 }
@@ -43,14 +43,14 @@ impl Prompts for PostgresDatabase {
             .collect();
         let hashes: Vec<_> = keys.iter().map(|key| key.prompt_hash.to_hex()).collect();
         let now = moment(now);
-        let asked = [
+        let statements = [
             statement!(sql::PROMPTS_FIND; texts => TEXT_ARRAY, scopes => TEXT_ARRAY,
             contexts => TEXT_ARRAY, hashes => TEXT_ARRAY, now => TIMESTAMPTZ),
         ];
-        let rows = self.read("prompts_find", &asked).await?;
+        let rows = self.read("prompts_find", &statements).await?;
         let found: Attempt<HashMap<_, _>> = rows[0]
             .iter()
-            .map(|row| kept(row).map(|answer| (answer.id, answer)))
+            .map(|row| kept(row).map(|entry| (entry.id, entry)))
             .collect();
         let found = found.map_err(|fault| fault.into_error("prompts_find"))?;
         Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
@@ -66,17 +66,17 @@ impl Prompts for PostgresDatabase {
         let (scope, context) = (setting.scope.to_string(), setting.context_hash.to_hex());
         let max_tokens = setting.max_tokens.map(i64::from);
         let (model, now, limit) = (model.as_str(), moment(now), rows_limit(limit));
-        let asked = [
+        let statements = [
             statement!(sql::PROMPTS_NEAR; scope => TEXT, context => TEXT, setting.model => TEXT,
             setting.temperature => FLOAT8, max_tokens => INT8, model => TEXT, now => TIMESTAMPTZ, limit => INT8),
         ];
-        let rows = self.read("prompts_near", &asked).await?;
+        let rows = self.read("prompts_near", &statements).await?;
         let near: Attempt<_> = rows[0].iter().map(near).collect();
         near.map_err(|fault| fault.into_error("prompts_near"))
     }
 
-    async fn prompts_put(&self, answers: Vec<NewCacheEntry>, at: Timestamp) -> Result<()> {
-        let (new, at) = (NewPromptColumns::of(&answers), moment(at));
+    async fn prompts_put(&self, entries: Vec<NewCacheEntry>, at: Timestamp) -> Result<()> {
+        let (new, at) = (NewPromptColumns::of(&entries), moment(at));
         let put = [
             statement!(sql::LIGHTLY),
             statement!(sql::PROMPTS_PUT; new.ids => TEXT_ARRAY, new.scopes => TEXT_ARRAY, new.contexts => TEXT_ARRAY,
@@ -115,9 +115,9 @@ impl Prompts for PostgresDatabase {
 
     async fn prompts_evict(&self, bytes: u64, limit: usize) -> Result<usize> {
         let (bytes, limit) = (int(bytes), rows_limit(limit));
-        let asked = [statement!(sql::PROMPTS_BEYOND; bytes => INT8, limit => INT8)];
+        let statements = [statement!(sql::PROMPTS_BEYOND; bytes => INT8, limit => INT8)];
         let rows = self
-            .read_as("prompts_evict", BeginMode::LongRead, &asked)
+            .read_as("prompts_evict", BeginMode::LongRead, &statements)
             .await?;
         let ids: Attempt<Vec<&str>> = rows[0].iter().map(|row| text(row, 0)).collect();
         let ids = ids.map_err(|fault| fault.into_error("prompts_evict"))?;
@@ -146,7 +146,7 @@ impl Prompts for PostgresDatabase {
             int(deltas.misses),
             int(deltas.tokens_saved),
         );
-        // In the order in which a guest is erased: usage, answers, the hour.
+        // In the lock order of an erasure: usage, entries, the hour.
         let counted = [
             statement!(sql::LIGHTLY),
             statement!(sql::USAGE_LOCK; owners.owners => TEXT_ARRAY),
@@ -164,29 +164,29 @@ impl Prompts for PostgresDatabase {
 
     async fn prompts_stats(&self, now: Timestamp) -> Result<PromptStats> {
         let now = moment(now);
-        let asked = [
+        let statements = [
             statement!(sql::PROMPT_STATS; now => TIMESTAMPTZ),
             statement!(sql::LOOKUP_STATS),
         ];
         let rows = self
-            .read_as("prompts_stats", BeginMode::LongRead, &asked)
+            .read_as("prompts_stats", BeginMode::LongRead, &statements)
             .await?;
         let stats = match (rows[0].first(), rows[1].first()) {
-            (Some(held), Some(lookups)) => stats(held, lookups),
+            (Some(totals), Some(lookups)) => stats(totals, lookups),
             _ => Err(PostgresFault::Row("no statistics".into())),
         };
         stats.map_err(|fault| fault.into_error("prompts_stats"))
     }
 }
 
-fn stats(held: &Row, lookups: &Row) -> Attempt<PromptStats> {
-    let expired = count(held, 1)?;
+fn stats(totals: &Row, lookups: &Row) -> Attempt<PromptStats> {
+    let expired = count(totals, 1)?;
     Ok(PromptStats {
-        entries: count(held, 0)?.saturating_sub(expired),
+        entries: count(totals, 0)?.saturating_sub(expired),
         expired,
-        scopes: count(held, 2)?,
-        with_vector: count(held, 3)?,
-        bytes: count(held, 4)?,
+        scopes: count(totals, 2)?,
+        with_vector: count(totals, 3)?,
+        bytes: count(totals, 4)?,
         hits: count(lookups, 0)?,
         misses: count(lookups, 1)?,
         tokens_saved: count(lookups, 2)?,
@@ -222,7 +222,7 @@ fn near(row: &Row) -> Attempt<NearPrompt> {
     })
 }
 
-/// Answers to keep, as columns.
+/// Entries to store, as columns.
 #[derive(Debug, Default)]
 struct NewPromptColumns<'a> {
     ids: Vec<String>,
@@ -245,42 +245,42 @@ struct NewPromptColumns<'a> {
 }
 
 impl<'a> NewPromptColumns<'a> {
-    /// One row for each key: a statement changes no row twice.
-    fn of(answers: &'a [NewCacheEntry]) -> Self {
-        let latest: BTreeMap<_, _> = answers.iter().map(|one| (one.key.id(), one)).collect();
+    /// One row per key: a statement changes no row twice.
+    fn of(entries: &'a [NewCacheEntry]) -> Self {
+        let latest: BTreeMap<_, _> = entries.iter().map(|one| (one.key.id(), one)).collect();
         let mut rows = Self::default();
-        for (id, answer) in latest {
-            rows.add(id, answer);
+        for (id, entry) in latest {
+            rows.add(id, entry);
         }
         rows
     }
 
-    fn add(&mut self, id: Uuid, answer: &'a NewCacheEntry) {
-        let (setting, vector) = (&answer.key.setting, answer.vector.as_ref());
+    fn add(&mut self, id: Uuid, entry: &'a NewCacheEntry) {
+        let (setting, vector) = (&entry.key.setting, entry.vector.as_ref());
         self.ids.push(id.to_string());
         self.scopes.push(setting.scope.to_string());
         self.contexts.push(setting.context_hash.to_hex());
         self.models.push(&setting.model);
         self.temperatures.push(setting.temperature);
         self.max_tokens.push(setting.max_tokens.map(i64::from));
-        self.prompt_hashes.push(answer.key.prompt_hash.to_hex());
+        self.prompt_hashes.push(entry.key.prompt_hash.to_hex());
         self.response_hashes
-            .push(content_hash(answer.response.as_str()).to_hex());
-        self.generation.push(answer.generation_ms);
-        self.input.push(int(answer.input_tokens));
-        self.output.push(int(answer.output_tokens));
-        self.expires_at.push(moment(answer.expires_at));
-        self.sizes.push(int(answer.bytes()));
+            .push(content_hash(entry.response.as_str()).to_hex());
+        self.generation.push(entry.generation_ms);
+        self.input.push(int(entry.input_tokens));
+        self.output.push(int(entry.output_tokens));
+        self.expires_at.push(moment(entry.expires_at));
+        self.sizes.push(int(entry.bytes()));
         self.vectors
             .push(vector.map(|(_, vector)| vector.to_bytes()));
         self.vector_models
             .push(vector.map(|(model, _)| model.as_str()));
-        self.prompts.push(answer.prompt.as_str());
-        self.responses.push(answer.response.as_str());
+        self.prompts.push(entry.prompt.as_str());
+        self.responses.push(entry.response.as_str());
     }
 }
 
-/// Hits, as columns.
+/// Entries hit, as columns.
 struct HitColumns {
     ids: Vec<String>,
     hits: Vec<i64>,

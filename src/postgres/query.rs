@@ -1,4 +1,4 @@
-//! One read-only statement of a person's own.
+//! One read-only statement of a user's.
 
 use super::error::{Attempt, PostgresFault};
 use super::session::{BeginMode, EndMode, PooledConnection};
@@ -10,11 +10,10 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 use tokio_postgres::SimpleQueryMessage;
 
-/// Runs one statement in a read-only transaction, also while servers are using the database, and hands over each row as it
-/// comes.
+/// Runs one statement in a read-only transaction, also while servers use the database, and passes on each row as it comes.
 ///
 /// # Errors
-/// `Invalid` with the server's own words when the statement is not valid, changes something, or is more than one.
+/// `Invalid` with the server's own words if the statement is invalid, changes something, or is more than one.
 pub async fn query(url: &PostgresUrl, statement: &str, sink: &mut dyn RowSink) -> Result<()> {
     if statement.trim().is_empty() {
         let context =
@@ -40,10 +39,10 @@ async fn run(
     sink: &mut dyn RowSink,
 ) -> Attempt<()> {
     let client = session.raw();
-    // The simple protocol gives every value as text, and would run several statements; preparing refuses those.
+    // The simple protocol returns every value as text, and would run several statements; preparing refuses those.
     client.prepare(statement).await?;
-    let mut answers = pin!(client.simple_query_raw(statement).await?);
-    while let Some(message) = answers.try_next().await? {
+    let mut results = pin!(client.simple_query_raw(statement).await?);
+    while let Some(message) = results.try_next().await? {
         let goes_on = match message {
             SimpleQueryMessage::RowDescription(columns) => {
                 let names = columns.iter().map(|column| column.name().to_owned());
@@ -63,7 +62,7 @@ async fn run(
     Ok(())
 }
 
-/// What the server said of the statement is the person's to read, whatever it is.
+/// Passes on the server's error of any kind: it concerns the user's own statement.
 fn unaccepted(fault: PostgresFault) -> Error {
     if fault.is_demoted() {
         let context =

@@ -1,15 +1,15 @@
 //! Steps 2-7 of a batch of messages, in one transaction of at most two round trips.
 //!
-//! The first asks for everything at once: the rows of the batch's guests, locked, and the messages whose ids may repeat.
-//! What is to be written is then planned here (`storage/plan.rs`), and the second sends all of it together with COMMIT. Where this
-//! node was the last to write every conversation of the batch (`known`), the first is left out.
+//! The first round trip reads everything at once: the rows of the batch's guests, locked, and the messages whose ids may repeat.
+//! The writes are then planned here (`storage/plan.rs`), and the second round trip sends all of them together with COMMIT. If this
+//! node was the last to write every conversation of the batch (`optimistic_cache`), the first is skipped.
 //!
-//! Transactions of other connections and nodes are kept out of each other's way by order: conversation rows are locked
-//! by id before anything is written, then written by guest, then usage rows are locked and written by owner, and the
-//! hour's counters come last. A guest that two transactions see for the first time at the same moment is decided by the
-//! unique index: the later one is undone and done again.
+//! Transactions of other connections and nodes avoid deadlocks by lock order: conversation rows are locked by id before
+//! anything is written, then written by guest, then usage rows are locked and written by owner, and the hour's counters come
+//! last. If two transactions create the same guest's conversation, the unique index decides: the later one is rolled back and
+//! retried.
 //!
-//! **Invariant:** a commit whose answer was lost is looked up by message id before anything is answered.
+//! **Invariant:** a commit of unknown outcome is looked up by message id before anything is acknowledged.
 
 use super::columns::{BatchColumns, MessageColumns};
 use super::error::{Attempt, PostgresFault};
@@ -31,29 +31,29 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
-/// How often a batch is tried again after another transaction came first or a connection was lost.
+/// Attempts per batch after a conflict with another transaction or a lost connection.
 const ATTEMPTS: usize = 6;
 
-/// How an attempt to store a batch ended.
+/// The outcome of an attempt to store a batch.
 enum AttemptOutcome<'a> {
     /// It is stored.
     Stored(Vec<Outcome>),
     /// It is not, for this reason.
     Failed(PostgresFault),
-    /// COMMIT was sent and its answer is not known.
+    /// COMMIT was sent and its outcome is unknown.
     Unknown(PostgresFault, Box<UnconfirmedCommit<'a>>),
 }
 
-/// What was sent with a COMMIT whose answer is not known: enough to find out, and to answer.
+/// A batch whose COMMIT has an unknown outcome: enough to look it up, and to reply.
 struct UnconfirmedCommit<'a> {
     messages: MessageColumns<'a>,
     outcomes: Vec<Outcome>,
 }
 
-/// How long a commit of unknown outcome is looked up. By then the client has the response that it is not known.
+/// How long a commit of unknown outcome is looked up. The client has been sent an unknown outcome by then.
 const LOOKUP: Duration = Duration::from_secs(15);
 
-/// A pause before looking again; an error, which never says that nothing was stored, once it has taken too long.
+/// Pauses before the next lookup; fails, without claiming that nothing was stored, once it has taken too long.
 async fn look_again_later(began: Instant, attempts: usize) -> Result<()> {
     if began.elapsed() > LOOKUP {
         return Err(PostgresFault::Late.into_error("record"));
@@ -71,7 +71,7 @@ impl PostgresDatabase {
             attempts += 1;
             if let Some(sent) = &unknown {
                 match self.is_stored(&sent.messages).await {
-                    Ok(false) => {} // it may still be under way: storing it again decides
+                    Ok(false) => {} // it may still be in flight: storing it again decides
                     Ok(true) => {
                         return Ok(unknown.take().map_or_else(Vec::new, |sent| sent.outcomes));
                     }
@@ -88,7 +88,7 @@ impl PostgresDatabase {
                     let messages = sent.messages.ids.len();
                     tracing::warn!(
                         messages,
-                        "the response to a commit was lost; its outcome is being looked up"
+                        "the response to a commit was lost; looking the batch up"
                     );
                     unknown = Some(sent);
                     fault
@@ -102,7 +102,7 @@ impl PostgresDatabase {
                 self.take_over().await?;
             }
             let again = match fault.repeated() {
-                // Another transaction's: looking again tells. Others may go on taking what this batch wants.
+                // The id is another transaction's: reading again resolves it. Other transactions may keep taking the batch's ids.
                 Some("message_cache_pkey") => attempts == 1 || wants_ids(batch),
                 Some(_) => true,
                 None => {
@@ -115,19 +115,19 @@ impl PostgresDatabase {
         }
     }
 
-    /// Whether what was sent is stored. All of it is, or nothing: it was one transaction. A message with an id of our own
-    /// making is proof; ids that a client chose may have been stored by another node, so then all must be there.
+    /// Whether the batch is stored. It is all or nothing: it was one transaction. One message with a generated id proves it; client ids
+    /// may have been stored by another node, so then all messages must be there.
     async fn is_stored(&self, messages: &MessageColumns<'_>) -> Attempt<bool> {
         if messages.ids.is_empty() {
-            return Ok(false); // only notes, which may be written twice
+            return Ok(false); // only sync marks, which may be written twice
         }
-        let asked = [
+        let statements = [
             statement!(sql::MESSAGES_STORED; messages.ids => TEXT_ARRAY, messages.conversations => TEXT_ARRAY,
             messages.sequences => INT8_ARRAY, messages.hashes => TEXT_ARRAY, messages.is_ours => BOOL_ARRAY),
         ];
         let mut session = self.session().await?;
         let rows = session
-            .transact(BeginMode::Read, &asked, EndMode::Commit)
+            .transact(BeginMode::Read, &statements, EndMode::Commit)
             .await?;
         let row = rows[0]
             .first()
@@ -164,8 +164,8 @@ impl PostgresDatabase {
         self.ended(answered, 0, columns.messages, plan)
     }
 
-    /// One round trip, for guests whose conversations this node was the last to write, and ids that are new. Should either
-    /// not be so, the server undoes it, and everything is read first.
+    /// One round trip, for cached conversations and new ids. If either assumption is wrong, the server rolls back, and everything
+    /// is read first.
     async fn at_once<'a>(
         &self,
         batch: &'a Batch,
@@ -206,7 +206,7 @@ impl PostgresDatabase {
         self.ended(answered, usage_at, columns.messages, plan)
     }
 
-    /// How it ended, from the answers to everything up to COMMIT.
+    /// The outcome, from the results of all statements up to COMMIT.
     fn ended<'a>(
         &self,
         answered: Attempt<Vec<Vec<Row>>>,
@@ -229,7 +229,7 @@ impl PostgresDatabase {
         }
     }
 
-    /// The first round trip: notes what rides along, locks and reads.
+    /// The first round trip: writes sync marks, locks and reads.
     async fn look<'a>(
         &self,
         session: &mut PooledConnection,
@@ -265,7 +265,7 @@ impl PostgresDatabase {
         }
         let mut found_rows = rows.into_iter().nth(find).unwrap_or_default();
         if !ended.is_empty() {
-            // Retention has ended these chats: none of their messages may be found again.
+            // Chats that retention has ended: none of their messages may be found again.
             ended.erase(self, session, batch.at, EndMode::Open).await?;
             if !ids.keys.is_empty() {
                 let again = [ids.statement()];
@@ -276,8 +276,8 @@ impl PostgresDatabase {
     }
 }
 
-/// A place in a conversation that is taken, although its row was locked, is damage. Whose is known where the batch is of one
-/// guest; one of several is split until it is.
+/// A taken sequence although the conversation's row was locked is damage. If the batch is of one guest, the guest is known; a
+/// batch of several is bisected until it is.
 fn refused(fault: PostgresFault, batch: &Batch) -> Error {
     match (fault.repeated(), &*guests(batch)) {
         (Some("message_sequence"), [guest]) => miscounted(NAME, guest),
@@ -293,13 +293,13 @@ fn guests(batch: &Batch) -> Vec<GuestId> {
     guests
 }
 
-/// What a locked row is to the batch.
+/// The meaning of a locked row to the batch.
 enum LockedRow {
     /// The chat of one of its guests.
     Open(ConversationState),
     /// A chat that retention has ended.
     Ended(ConversationId, OwnerId),
-    /// One that only a note is about.
+    /// One that only a sync mark is about.
     Another,
 }
 
@@ -330,10 +330,10 @@ fn open_chat(row: &Row, guests: &[GuestId], at: Timestamp) -> Attempt<LockedRow>
     }))
 }
 
-/// Gives the plan the number of requests of each owner, from the result of `USAGE_COUNT`.
-fn note_usage(answers: &[Row], plan: &mut BatchPlan<'_>) {
+/// Passes each owner's number of requests from the result of `USAGE_COUNT` to the plan.
+fn note_usage(rows: &[Row], plan: &mut BatchPlan<'_>) {
     let total = |row: &Row| Some((text(row, 0).ok()?.to_owned(), count(row, 1).ok()?));
-    let totals: HashMap<String, u64> = answers.iter().filter_map(total).collect();
+    let totals: HashMap<String, u64> = rows.iter().filter_map(total).collect();
     let Ok(()) = plan.note_usage(|chat| {
         let total = totals.get(chat.guest.as_str());
         Ok::<_, Infallible>(total.copied())

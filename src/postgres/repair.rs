@@ -1,4 +1,4 @@
-//! Mending what is derived. A message is never touched.
+//! Repairs derived data. A message is never touched.
 
 use super::error::Attempt;
 use super::rows::{int, moment};
@@ -66,11 +66,11 @@ impl PostgresDatabase {
             }
             Repair::Orphan(orphan) => repair_orphan(session, orphan).await?,
             Repair::Metrics => {
-                let mend = [
+                let repairs = [
                     statement!(sql::REPAIR_HOURS),
                     statement!(sql::REPAIR_ENTRIES),
                 ];
-                session.go_on(&mend, EndMode::Open).await?;
+                session.go_on(&repairs, EndMode::Open).await?;
             }
         }
         Ok(())

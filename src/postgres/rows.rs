@@ -1,4 +1,4 @@
-//! From rows to the words of the field, and back.
+//! Conversions between rows and domain types.
 
 use super::error::{Attempt, PostgresFault};
 use chrono::{DateTime, Utc};
@@ -24,7 +24,7 @@ pub(super) fn id(row: &Row, at: usize) -> Attempt<Uuid> {
     Uuid::parse_str(found).map_err(|cause| PostgresFault::Row(format!("the id {found:?}: {cause}")))
 }
 
-/// A count. None is ever negative, unless somebody wrote it by hand.
+/// A count, which is never negative unless it was edited by hand.
 pub(super) fn count(row: &Row, at: usize) -> Attempt<u64> {
     let found: i64 = get(row, at)?;
     u64::try_from(found).map_err(|_| PostgresFault::Row(format!("a count of {found}")))
@@ -40,22 +40,22 @@ pub(super) fn time_or_none(row: &Row, at: usize) -> Attempt<Option<Timestamp>> {
     Ok(found.map(|found| Timestamp::from_ms(found.timestamp_millis())))
 }
 
-/// A count as the server takes it.
+/// A count as INT8.
 pub(super) fn int(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A limit as the server takes it.
+/// A limit as INT8.
 pub(super) fn limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// A moment as the server takes it.
+/// A timestamp as TIMESTAMPTZ.
 pub(super) fn moment(at: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(at.ms()).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// A text that we did not check ourselves, such as the cause of a failure: PostgreSQL keeps no NUL.
+/// An unchecked text, such as the cause of a failure, without NUL, which PostgreSQL cannot store.
 pub(super) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -1,5 +1,5 @@
-//! Bringing the tables up to date, and what the database knows of itself. Any number of nodes may start at once: the first
-//! takes a lock, the others wait for it and find everything done.
+//! Migrates the schema, and reads the database's metadata. Any number of nodes may start at once: the first takes a lock, the
+//! others wait for it and find everything done.
 
 use super::error::{Attempt, PostgresFault, of_server};
 use super::rows::text;
@@ -41,8 +41,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// One transaction that is already open, for refinery. Its own driver begins transactions itself, one for each step,
-/// under which no lock could be kept through a pooler, and names statements, which a pooler mixes up.
+/// An open transaction, for refinery. Refinery's own driver begins one transaction per step, so a lock would not survive a
+/// pooler, and names its statements, which a pooler mixes up.
 struct OpenTransaction<'a>(&'a Client);
 
 impl AsyncTransaction for OpenTransaction<'_> {
@@ -73,7 +73,7 @@ impl AsyncQuery<Vec<Migration>> for OpenTransaction<'_> {
 
 impl AsyncMigrate for OpenTransaction<'_> {}
 
-/// A row of refinery's own table; one that it did not write is none, and then its migration counts as missing.
+/// A row of refinery's own table; an unreadable one counts as missing.
 fn applied(message: &SimpleQueryMessage) -> Option<Migration> {
     let SimpleQueryMessage::Row(row) = message else {
         return None;
@@ -89,7 +89,7 @@ fn applied(message: &SimpleQueryMessage) -> Option<Migration> {
     ))
 }
 
-/// Brings the tables up to date and returns the epoch of their content, in one transaction that other nodes wait for.
+/// Migrates the schema and returns the epoch, in one transaction that other nodes wait for.
 pub(super) async fn prepare(mut session: PooledConnection) -> Result<Uuid> {
     let fault = |fault: PostgresFault| fault.into_error("open");
     let begun = [statement!(sql::SCHEMA_LOCK)];
@@ -108,7 +108,7 @@ pub(super) async fn prepare(mut session: PooledConnection) -> Result<Uuid> {
     Ok(epoch)
 }
 
-/// Whether anything had to be done.
+/// Runs the migrations; returns whether there were any.
 async fn run(session: &mut PooledConnection) -> Result<bool> {
     let known = |(name, sql): &(&str, &str)| Migration::unapplied(name, sql);
     let migrations: std::result::Result<Vec<_>, _> = MIGRATIONS.iter().map(known).collect();
@@ -129,9 +129,9 @@ async fn run(session: &mut PooledConnection) -> Result<bool> {
 
 async fn refused(session: &mut PooledConnection, cause: refinery::Error) -> Error {
     match cause.kind() {
-        // Whatever the server refuses, it is its words that tell.
-        Kind::Connection(_, source) if let Some(said) = source.downcast_ref() => {
-            of_server(MIGRATE, said)
+        // The server's own words are the best explanation of a refusal.
+        Kind::Connection(_, source) if let Some(db_error) = source.downcast_ref() => {
+            of_server(MIGRATE, db_error)
         }
         Kind::MissingVersion(found) | Kind::DivergentVersion(found, _) => {
             let number = usize::try_from(found.version()).unwrap_or(0);
@@ -140,9 +140,9 @@ async fn refused(session: &mut PooledConnection, cause: refinery::Error) -> Erro
                 true => Unknown::Newer { found, known },
                 false => Unknown::Other { found },
             };
-            let asked = [statement!(sql::META_GET; WRITTEN_BY => TEXT)];
+            let statements = [statement!(sql::META_GET; WRITTEN_BY => TEXT)];
             let rows = session
-                .go_on(&asked, EndMode::Open)
+                .go_on(&statements, EndMode::Open)
                 .await
                 .unwrap_or_default();
             let by = rows.first().and_then(|rows| rows.first());
@@ -172,11 +172,11 @@ async fn epoch(session: &mut PooledConnection) -> Attempt<Uuid> {
         .map_err(|cause| PostgresFault::Row(format!("store_epoch: {cause}")))
 }
 
-/// The settings of the server on which it depends what a crash takes.
+/// The server settings that determine what survives a crash.
 const DURABILITY: [&str; 3] = ["fsync", "full_page_writes", "synchronous_commit"];
 
-/// Settings of the server under which a commit that was answered could be lost in a crash, each with what it means.
-pub(super) async fn doubts(session: PooledConnection) -> Attempt<Vec<String>> {
+/// Server settings under which an acknowledged commit could be lost in a crash, each with its effect.
+pub(super) async fn problems(session: PooledConnection) -> Attempt<Vec<String>> {
     let settings = settings(session).await?;
     let off = DURABILITY
         .into_iter()
@@ -185,7 +185,7 @@ pub(super) async fn doubts(session: PooledConnection) -> Attempt<Vec<String>> {
     Ok(off.map(|(name, _)| format!("{name} is off")).collect())
 }
 
-/// What a crash of the server leaves of what it has committed.
+/// What survives a crash of the server.
 pub(super) async fn durability(session: PooledConnection) -> Attempt<DurabilityReport> {
     let settings = settings(session).await?;
     let level = match settings.each_ref().map(String::as_str) {

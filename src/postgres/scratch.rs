@@ -1,22 +1,22 @@
-//! A database of its own for a measurement, beside the one of a URL, which is not touched.
+//! A separate database for a measurement, beside the one of a URL, which is not touched.
 
 use super::error::PostgresFault;
 use super::{NAME, PostgresUrl, pool, session, sql};
 use guestbook_core::error::{Error, ErrorKind, Result};
 use tokio_postgres::error::SqlState;
 
-/// Its name: fixed, so that what an interrupted measurement left is found.
+/// Its name: fixed, so that leftovers of an interrupted measurement are found.
 const DATABASE: &str = "guestbook_bench";
 
-/// Makes the empty database; its URL.
+/// Creates the empty database; returns its URL.
 ///
 /// # Errors
-/// `Conflict` when there is one of that name, `Unsupported` when the role may not make databases, and those of the server.
+/// `Conflict` if it exists, `Unsupported` if the role may not create databases, and those of the server.
 pub async fn make_scratch(url: &str) -> Result<String> {
     run(url, sql::SCRATCH_MAKE).await.map(|()| beside(url))
 }
 
-/// Drops it, whoever is connected to it.
+/// Drops it, even with open connections.
 ///
 /// # Errors
 /// Those of the server.
@@ -54,7 +54,7 @@ fn refused(cause: tokio_postgres::Error) -> Error {
     Error::caused(kind, NAME, "scratch", context, cause)
 }
 
-/// The same URL with the name of our database.
+/// The same URL with the name of the scratch database.
 fn beside(url: &str) -> String {
     let (base, query) = url
         .split_once('?')

@@ -1,5 +1,5 @@
-//! Searching within the messages of a guest or a user. Rows come in pages of bounded size, all of one snapshot, and are
-//! compared here: nothing has to be installed on the server.
+//! Searches the messages of a guest or a user. Rows are fetched in pages of bounded size from one snapshot, and compared here:
+//! the server needs no extension.
 
 use super::error::{Attempt, PostgresFault};
 use super::rows::{count, get, id, int, moment, text};
@@ -19,37 +19,37 @@ use guestbook_storage::scan::VectorScan;
 use std::collections::HashMap;
 use tokio_postgres::Row;
 
-/// Vectors read at a time: 0.5 MB of the usual size, 3 MB of the largest known.
+/// Vectors per page: 0.5 MB of the usual size, 3 MB of the largest known.
 const PAGE_OF_VECTORS: u64 = 2048;
-/// Messages without their contents read at a time.
+/// Messages without their contents per page.
 const PAGE_OF_SKETCHES: u64 = 512;
-/// Contents read at a time: with the largest allowed 32 MiB.
+/// Contents per page: 32 MiB of the largest allowed size.
 const PAGE_OF_CONTENTS: u64 = 512;
 
 #[async_trait]
 impl Search for PostgresDatabase {
-    async fn search(&self, asked: SearchRequest) -> Result<SearchResults> {
-        let found = match self.search_once(&asked).await {
-            Err(fault) if may_ask_again(&fault) => self.search_once(&asked).await,
+    async fn search(&self, request: SearchRequest) -> Result<SearchResults> {
+        let found = match self.search_once(&request).await {
+            Err(fault) if may_ask_again(&fault) => self.search_once(&request).await,
             other => other,
         };
         found.map_err(|fault| fault.into_error("search"))
     }
 
-    async fn search_words(&self, asked: WordsRequest) -> Result<SearchResults> {
+    async fn search_words(&self, request: WordsRequest) -> Result<SearchResults> {
         if !self.held().tables.text_index {
             return Err(no_text_index(NAME));
         }
-        let found = match self.search_words_once(&asked).await {
-            Err(fault) if may_ask_again(&fault) => self.search_words_once(&asked).await,
+        let found = match self.search_words_once(&request).await {
+            Err(fault) if may_ask_again(&fault) => self.search_words_once(&request).await,
             other => other,
         };
         found.map_err(|fault| fault.into_error("search_words"))?
     }
 
-    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
-        let found = match self.context_once(&asked).await {
-            Err(fault) if may_ask_again(&fault) => self.context_once(&asked).await,
+    async fn context(&self, request: ContextRequest) -> Result<Option<Context>> {
+        let found = match self.context_once(&request).await {
+            Err(fault) if may_ask_again(&fault) => self.context_once(&request).await,
             other => other,
         };
         found.map_err(|fault| fault.into_error("context"))
@@ -57,12 +57,12 @@ impl Search for PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    async fn search_once(&self, asked: &SearchRequest) -> Attempt<SearchResults> {
+    async fn search_once(&self, request: &SearchRequest) -> Attempt<SearchResults> {
         let mut session = self.session().await?;
-        let chats = conversations(&mut session, &asked.scope, asked.now).await?;
-        match &asked.sought {
+        let chats = conversations(&mut session, &request.scope, request.now).await?;
+        match &request.sought {
             SearchQuery::Meaning { model, vector } => {
-                let mut scan = VectorScan::new(vector, asked.k.get());
+                let mut scan = VectorScan::new(vector, request.k.get());
                 compare(&mut session, &chats, model, &mut scan, |_| Ok(())).await?;
                 let scanned = scan.end();
                 let places: Vec<_> = scanned.best.iter().map(|(_, place)| *place).collect();
@@ -77,14 +77,16 @@ impl PostgresDatabase {
                     of: scanned.of,
                 })
             }
-            SearchQuery::Text(words) => by_words(&mut session, &chats, words, asked.k.get()).await,
+            SearchQuery::Text(words) => {
+                by_words(&mut session, &chats, words, request.k.get()).await
+            }
         }
     }
 
-    async fn context_once(&self, asked: &ContextRequest) -> Attempt<Option<Context>> {
+    async fn context_once(&self, request: &ContextRequest) -> Attempt<Option<Context>> {
         let mut session = self.session().await?;
-        let scope = SearchScope::Guest(asked.guest.clone());
-        let chats = conversations(&mut session, &scope, asked.now).await?;
+        let scope = SearchScope::Guest(request.guest.clone());
+        let chats = conversations(&mut session, &scope, request.now).await?;
         let Some(chat) = chats.first() else {
             session.go_on(&[], EndMode::Commit).await?;
             return Ok(None);
@@ -92,8 +94,8 @@ impl PostgresDatabase {
         let mut context = Context::default();
         let mut relevant = Vec::new();
         let mut outline = Vec::new();
-        match &asked.about {
-            None => outline = newest(&mut session, chat.id, asked.budget).await?,
+        match &request.about {
+            None => outline = newest(&mut session, chat.id, request.budget).await?,
             Some((model, vector)) => {
                 let mut scan = VectorScan::new(vector, RELEVANT);
                 compare(&mut session, &chats, model, &mut scan, |row| {
@@ -107,7 +109,7 @@ impl PostgresDatabase {
             }
         }
         outline.sort_by_key(|message: &MessageSummary| message.sequence);
-        let chosen = choose(asked.budget, &outline, &relevant);
+        let chosen = choose(request.budget, &outline, &relevant);
         let place = |chosen: &SelectedMessage| MessagePosition {
             conversation: chat.id,
             sequence: chosen.sequence,
@@ -126,18 +128,18 @@ impl PostgresDatabase {
     }
 }
 
-/// A connection that turns out to be gone is no reason to fail, but to ask another one, once.
+/// Whether to retry once on another connection, because this one turned out to be lost.
 fn may_ask_again(fault: &PostgresFault) -> bool {
     fault.is_lost() && !matches!(fault, PostgresFault::Late)
 }
 
-/// A conversation, and how many messages it says it has.
+/// A conversation, and its message count by its own row.
 struct SearchedChat {
     id: ConversationId,
     messages: u64,
 }
 
-/// Begins the snapshot, and finds the conversations, the newest first.
+/// Begins the snapshot, and returns the conversations, newest first.
 async fn conversations(
     session: &mut PooledConnection,
     scope: &SearchScope,
@@ -147,17 +149,18 @@ async fn conversations(
     let found = match scope {
         SearchScope::Guest(guest) => {
             let guest = guest.as_str();
-            let asked = [statement!(sql::CONVERSATION_OF_GUEST; guest => TEXT, now => TIMESTAMPTZ)];
+            let statements =
+                [statement!(sql::CONVERSATION_OF_GUEST; guest => TEXT, now => TIMESTAMPTZ)];
             session
-                .transact(BeginMode::Read, &asked, EndMode::Open)
+                .transact(BeginMode::Read, &statements, EndMode::Open)
                 .await?
         }
         SearchScope::User(user) => {
             let (user, before) = (user.as_str(), chats::ABOVE_ALL);
-            let asked =
+            let statements =
                 [statement!(sql::CONVERSATIONS_OF_USER; user => TEXT, before => TEXT, all => INT8)];
             session
-                .transact(BeginMode::Read, &asked, EndMode::Open)
+                .transact(BeginMode::Read, &statements, EndMode::Open)
                 .await?
         }
     };
@@ -170,7 +173,7 @@ async fn conversations(
     found[0].iter().map(read).collect()
 }
 
-/// Messages that are read at once: of these conversations those from sequence `from` up to, not including, `to`.
+/// Messages to read at once: of these conversations those from sequence `from` up to, not including, `to`.
 #[derive(Debug, Default, PartialEq)]
 struct ScanPage {
     conversations: Vec<String>,
@@ -178,7 +181,7 @@ struct ScanPage {
     to: i64,
 }
 
-/// All messages of the conversations, the newest first, in pages of about `size`.
+/// All messages of the conversations, newest first, in pages of about `size`.
 fn pages(chats: &[SearchedChat], size: u64) -> Vec<ScanPage> {
     let mut pages: Vec<ScanPage> = Vec::new();
     let mut room = 0;
@@ -190,7 +193,7 @@ fn pages(chats: &[SearchedChat], size: u64) -> Vec<ScanPage> {
                 room -= chat.messages;
             }
             _ => {
-                // The last page of a conversation has no end: its counter may be wrong.
+                // The last page of a conversation is unbounded: its counter may be wrong.
                 let mut to = i64::MAX;
                 for part in (0..chat.messages.div_ceil(size).max(1)).rev() {
                     let from = int(part * size);
@@ -202,7 +205,7 @@ fn pages(chats: &[SearchedChat], size: u64) -> Vec<ScanPage> {
                     });
                     to = from;
                 }
-                // Others join only a conversation that is whole in its page.
+                // Other conversations are added only to a page that contains this one whole.
                 room = size.saturating_sub(chat.messages);
             }
         }
@@ -210,7 +213,7 @@ fn pages(chats: &[SearchedChat], size: u64) -> Vec<ScanPage> {
     pages
 }
 
-/// Lets `scan` see every message, and `also` the row.
+/// Passes every message to `scan`, and its row to `also`.
 async fn compare(
     session: &mut PooledConnection,
     chats: &[SearchedChat],
@@ -220,11 +223,11 @@ async fn compare(
 ) -> Attempt<()> {
     let model = model.as_str();
     for page in pages(chats, PAGE_OF_VECTORS) {
-        let asked = [
+        let statements = [
             statement!(sql::MESSAGES_WITH_VECTORS; page.conversations => TEXT_ARRAY,
             page.from => INT8, page.to => INT8, model => TEXT),
         ];
-        for row in &session.go_on(&asked, EndMode::Open).await?[0] {
+        for row in &session.go_on(&statements, EndMode::Open).await?[0] {
             let place = MessagePosition {
                 conversation: ConversationId(id(row, 4)?),
                 sequence: count(row, 0)?,
@@ -236,7 +239,7 @@ async fn compare(
     Ok(())
 }
 
-/// From the newest message on, until there are enough.
+/// Searches from the newest message on, until there are enough hits.
 async fn by_words(
     session: &mut PooledConnection,
     chats: &[SearchedChat],
@@ -248,11 +251,11 @@ async fn by_words(
     let mut found = HashMap::new();
     let ascii = words.in_ascii().unwrap_or("");
     for page in pages(chats, PAGE_OF_CONTENTS) {
-        let asked = [
+        let statements = [
             statement!(sql::MESSAGES_THAT_MAY_HOLD; page.conversations => TEXT_ARRAY,
             page.from => INT8, page.to => INT8, ascii => TEXT),
         ];
-        for row in &session.go_on(&asked, EndMode::Open).await?[0] {
+        for row in &session.go_on(&statements, EndMode::Open).await?[0] {
             if words.are_all_in(text(row, 3)?) {
                 let (place, message) = placed(row)?;
                 best.offer(place);
@@ -275,7 +278,7 @@ async fn by_words(
     })
 }
 
-/// Reads messages that were seen, and ends the snapshot.
+/// Reads the chosen messages, and ends the snapshot.
 async fn messages(
     session: &mut PooledConnection,
     places: &[MessagePosition],
@@ -285,9 +288,9 @@ async fn messages(
         .map(|it| it.conversation.to_string())
         .collect();
     let sequences: Vec<_> = places.iter().map(|it| int(it.sequence)).collect();
-    let asked =
+    let statements =
         [statement!(sql::MESSAGES_AT; conversations => TEXT_ARRAY, sequences => INT8_ARRAY)];
-    let found = session.go_on(&asked, EndMode::Commit).await?;
+    let found = session.go_on(&statements, EndMode::Commit).await?;
     found[0].iter().map(placed).collect()
 }
 
@@ -302,9 +305,9 @@ async fn newest(
     let mut reach = SelectionRange::of(budget);
     loop {
         let before = outline.last().map_or(i64::MAX, |last| int(last.sequence));
-        let asked =
+        let statements =
             [statement!(sql::MESSAGES_SKETCHED; key => TEXT, before => INT8, limit => INT8)];
-        let found = session.go_on(&asked, EndMode::Open).await?.remove(0);
+        let found = session.go_on(&statements, EndMode::Open).await?.remove(0);
         for row in &found {
             let message = sketch(row)?;
             outline.push(message);

@@ -1,8 +1,8 @@
-//! A connection while something is done with it. Everything that does not depend on an answer is sent at once: how often
-//! we wait for the server, not how many statements there are, decides how fast a distant one is.
+//! A pooled connection in use. All statements that do not depend on a result are pipelined: round trips, not statements,
+//! determine the speed with a distant server.
 //!
 //! Statements are sent unnamed, with their types: a pooler that gives each transaction another connection (PgBouncer)
-//! then has nothing to lose, and needs no setting.
+//! then has no state to lose, and needs no setting.
 
 use super::error::{Attempt, PostgresFault};
 use super::sql;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-/// How long we wait for one answer. Above the server's own limits, so that it is the server who says what was too slow.
+/// How long to wait for one response. Above the server's own limits, so that the server reports what was too slow.
 const PATIENCE: Duration = Duration::from_secs(8);
 const LONG_PATIENCE: Duration = Duration::from_secs(660);
 
@@ -46,7 +46,7 @@ pub(super) use statement;
 pub(super) enum BeginMode {
     /// One that writes.
     Write,
-    /// One that reads everything as of one moment.
+    /// One that reads a snapshot.
     Read,
     /// As `Read`, for counting over whole tables.
     LongRead,
@@ -65,8 +65,8 @@ impl BeginMode {
     }
 }
 
-/// A connection of the pool. Unless its transaction is known to have ended, it is closed and not given back: the server
-/// then rolls back.
+/// A connection of the pool. Unless its transaction has ended, it is closed instead of being returned: the server then rolls
+/// back.
 #[derive(Debug)]
 pub(super) struct PooledConnection {
     client: Option<Object>,
@@ -87,7 +87,7 @@ impl PooledConnection {
         self.client.as_ref().expect("taken only when dropped")
     }
 
-    /// Sends BEGIN, the statements and, if it is to end there, COMMIT, all at once; the rows of each statement.
+    /// Pipelines BEGIN, the statements and, if the transaction ends there, COMMIT; returns the rows of each statement.
     pub(super) async fn transact(
         &mut self,
         begin: BeginMode,
@@ -101,12 +101,12 @@ impl PooledConnection {
         self.send(Some(begin), statements, end).await
     }
 
-    /// Waits longer for the answers of this transaction.
+    /// Raises the time limit of this transaction.
     pub(super) fn take_time(&mut self) {
         self.patience = LONG_PATIENCE;
     }
 
-    /// Goes on in the transaction that is open.
+    /// Continues the open transaction.
     pub(super) async fn go_on(
         &mut self,
         statements: &[Statement<'_>],
@@ -138,7 +138,7 @@ impl PooledConnection {
                 EndMode::Open => Ok(()),
             }
         };
-        // A future sends when it is first polled, and these are first polled in this order: so they are sent in this order.
+        // A future sends when it is first polled, so polling them in this order sends them in this order.
         let all = futures_util::future::join3(
             begin,
             join_all(
@@ -148,8 +148,8 @@ impl PooledConnection {
             ),
             commit,
         );
-        let answered = tokio::time::timeout(self.patience, all).await;
-        let Ok((begun, answers, committed)) = answered else {
+        let responses = tokio::time::timeout(self.patience, all).await;
+        let Ok((begun, results, committed)) = responses else {
             self.distrust_others();
             return Err(PostgresFault::Late);
         };
@@ -159,39 +159,39 @@ impl PooledConnection {
             failpoint::reach("commit.after");
         }
         begun?;
-        let rows = answers.into_iter().collect::<Result<Vec<_>, _>>();
+        let rows = results.into_iter().collect::<Result<Vec<_>, _>>();
         let rows = rows.map_err(PostgresFault::Server);
         if rows.as_ref().is_err_and(PostgresFault::is_demoted) {
             self.distrust_others();
-            self.ended = false; // this one neither: the next connection may lead to the new primary
+            self.ended = false; // close this one too: the next connection may lead to the new primary
         }
         let rows = rows?;
         committed?;
         Ok(rows)
     }
 
-    /// Closes the connections that wait in the pool. One that goes unanswered may have been forgotten by a firewall, or lead
-    /// to a machine that is gone; the others are then the same, and each would cost as long a wait.
+    /// Closes the idle connections of the pool. A connection without a response may have been dropped by a firewall, or lead to a
+    /// dead machine; the others are then likely the same, and each would cost as long a wait.
     fn distrust_others(&self) {
         if let Some(pool) = Object::pool(self.client()) {
             pool.retain(|_, _| false);
         }
     }
 
-    /// Undoes the open transaction, so that the connection can be used again.
+    /// Rolls back the open transaction, so that the connection can be reused.
     pub(super) async fn roll_back(mut self) {
         let rolled = self.client().batch_execute(sql::ROLLBACK);
         let rolled = tokio::time::timeout(PATIENCE, rolled).await;
         self.ended = matches!(rolled, Ok(Ok(())));
     }
 
-    /// Runs statements of one text that need no values, outside a transaction.
+    /// For statements without parameters, outside a transaction.
     pub(super) fn raw(&mut self) -> &mut Object {
         self.client.as_mut().expect("taken only when dropped")
     }
 }
 
-/// Whether the transaction ends with what is sent.
+/// Whether these statements end the transaction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum EndMode {
     /// It does.
@@ -205,7 +205,7 @@ impl Drop for PooledConnection {
         if let Some(client) = self.client.take()
             && !self.ended
         {
-            // Out of the pool: dropping it closes the connection.
+            // Taken out of the pool: dropping it closes the connection.
             drop(Object::take(client));
         }
     }

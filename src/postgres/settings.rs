@@ -1,6 +1,6 @@
-//! The settings that all nodes share. They stand in `guestbook_meta`, and nobody writes by others than stand there: a batch
-//! holds a lock in common with the others that a change takes alone, and is undone where its settings are old ones. What
-//! else a node does by them it finds out within a second, by asking.
+//! The settings that all nodes share, in `guestbook_meta`. No node writes under outdated settings: a batch takes a shared lock that
+//! a change takes exclusively, and is rolled back if its settings are outdated. A node detects other changes within a second, by
+//! polling.
 
 use super::error::{Attempt, PostgresFault};
 use super::outbox::{cursor, guest};
@@ -21,24 +21,24 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio_postgres::Row;
 
-/// The settings that a node writes by.
+/// The settings that a node writes under.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) tables: TableSettings,
-    /// Which ones they are.
+    /// Their version.
     pub(super) version: u64,
 }
 
-/// What a node does that finds other settings than its own.
+/// What a node does whose settings differ from the stored ones.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Other {
-    /// It makes its own the stored ones.
+    /// It stores its own.
     Change,
     /// It refuses to start.
     Refuse,
 }
 
-/// What is stored in a database that may be empty.
+/// The settings stored in a database, which may be empty.
 ///
 /// # Errors
 /// Those of the server.
@@ -46,9 +46,9 @@ pub async fn stored_settings(url: &PostgresUrl) -> Result<StoredSettings> {
     let fault = |fault: PostgresFault| fault.into_error("settings");
     let pool = pool(url, 1)?;
     let mut session = session(&pool).await.map_err(fault)?;
-    let asked = [statement!(sql::HAS_META)];
+    let statements = [statement!(sql::HAS_META)];
     let rows = session
-        .transact(BeginMode::Read, &asked, EndMode::Open)
+        .transact(BeginMode::Read, &statements, EndMode::Open)
         .await;
     let rows = rows.map_err(fault)?;
     let is_there = rows[0].first().and_then(|row| row.try_get(0).ok());
@@ -80,14 +80,14 @@ fn stored(rows: &[Vec<Row>]) -> Attempt<StoredSettings> {
     Ok(StoredSettings::read(&meta?, has_text_index))
 }
 
-/// Stores the settings of a node that starts, where none are stored or it may change them; the settings it then has.
+/// Stores the settings of a starting node, if none are stored or it may change them; returns the effective ones.
 pub(super) async fn note(
     mut session: PooledConnection,
     settings: &TableSettings,
     others: Other,
 ) -> Result<Held> {
     let fault = |fault: PostgresFault| fault.into_error("open");
-    // The lock first: what is read after it nobody changes.
+    // The lock first: nobody changes what is read after it.
     let lock = [statement!(sql::SCHEMA_LOCK)];
     let locked = session
         .transact(BeginMode::LongWrite, &lock, EndMode::Open)
@@ -129,7 +129,7 @@ fn put((key, value): &(String, String)) -> Statement<'_> {
     statement!(sql::META_PUT; *key => TEXT, *value => TEXT)
 }
 
-/// What a batch has to say first so that its settings stay as they are; see [`check`].
+/// The statements that keep the settings unchanged during a batch; see [`check`].
 pub(super) fn share() -> [Statement<'static>; 2] {
     [
         statement!(sql::SETTINGS_SHARE),
@@ -137,7 +137,7 @@ pub(super) fn share() -> [Statement<'static>; 2] {
     ]
 }
 
-/// That the settings are those a batch was made by, from the rows of [`share`].
+/// Fails unless the batch was planned under the current settings, by the rows of [`share`].
 pub(super) fn check(rows: &[Vec<Row>], held: &Held) -> Attempt<()> {
     let stored = rows[1].first().map(|row| text(row, 0)).transpose()?;
     match stored.map_or(Ok(0), str::parse) {
@@ -147,7 +147,7 @@ pub(super) fn check(rows: &[Vec<Row>], held: &Held) -> Attempt<()> {
 }
 
 impl PostgresDatabase {
-    /// The settings that this node writes by now.
+    /// The settings that this node currently writes under.
     pub(super) fn held(&self) -> Arc<Held> {
         let held = self.0.settings.read();
         Arc::clone(&held.unwrap_or_else(PoisonError::into_inner))
@@ -160,12 +160,12 @@ impl PostgresDatabase {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         if mine.version != held.version {
-            self.0.known.forget(); // their windows are of another life
+            self.0.known.forget(); // their windows are of another TTL
         }
         *mine = Arc::new(held);
     }
 
-    /// Takes over what is stored.
+    /// Adopts the stored settings.
     pub(super) async fn take_over(&self) -> Result<StoredSettings> {
         let rows = self.read("settings", &ask()).await?;
         let stored = stored(&rows).map_err(|fault| fault.into_error("settings"))?;
@@ -228,8 +228,8 @@ impl PostgresDatabase {
             .await?;
         let [meta, text_index] = ask();
         let done = statement!(sql::META_GET; RETAINING => TEXT);
-        let asked = [meta, text_index, done];
-        let rows = session.go_on(&asked, EndMode::Open).await?;
+        let statements = [meta, text_index, done];
+        let rows = session.go_on(&statements, EndMode::Open).await?;
         let stored = stored(&rows)?;
         let (Some(held), Some(row)) = (stored.held, rows[2].first()) else {
             session.go_on(&[], EndMode::Commit).await?;
@@ -325,9 +325,9 @@ impl SettingsStore for PostgresDatabase {
             return Ok(None);
         };
         let (after, at, limit) = (cursor(retiming.done), moment(now), rows_limit(limit));
-        let asked =
+        let statements =
             [statement!(sql::LISTS_TO_RETIME; after => TEXT, at => TIMESTAMPTZ, limit => INT8)];
-        let rows = self.read("lists_to_retime", &asked).await?;
+        let rows = self.read("lists_to_retime", &statements).await?;
         let lists: Attempt<_> = rows[0]
             .iter()
             .map(|row| retimed(row, held.list_ttl.0))

@@ -1,5 +1,5 @@
-//! Every SQL text of this backend, as named constants. None is put together at run time. Statements are about sets: what
-//! a batch holds travels as arrays, so that a thousand messages take as many round trips as one.
+//! Every SQL text of this backend as a named constant. None is built at run time. Statements operate on sets: a batch is passed
+//! as arrays, so that a thousand messages take as many round trips as one.
 
 mod corpus;
 mod prompts;
@@ -15,7 +15,7 @@ pub(super) use settings::*;
 pub(super) use text::*;
 pub(super) use vectors::*;
 
-// Transactions. The limits are the transaction's own, because a pooler keeps no settings of a session.
+// Transactions. The limits are per transaction, because a pooler keeps no session settings.
 
 pub(super) const BEGIN_WRITE: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = '5s';
@@ -32,9 +32,9 @@ pub(super) const BEGIN_LONG_WRITE: &str =
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 
-// What the database knows of itself.
+// Metadata.
 
-/// Held while the tables are made or changed: nodes that start together wait for each other.
+/// Held while the schema is migrated: nodes that start together wait for each other.
 pub(super) const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7453010348712394591)::text";
 pub(super) const DURABILITY: &str =
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),
@@ -54,21 +54,21 @@ pub(super) const ENTRIES: &str =
 pub(super) const SCRATCH_MAKE: &str = "CREATE DATABASE guestbook_bench";
 pub(super) const SCRATCH_DROP: &str = "DROP DATABASE IF EXISTS guestbook_bench WITH (FORCE)";
 
-// Recording, before anything is computed.
+// Recording, before the plan.
 
-/// The rows of the guests of a batch and of the conversations it has notes about, locked.
+/// Locks and returns the rows of a batch's guests and of the conversations that it has sync marks for.
 pub(super) const CHATS_LOCK: &str = "SELECT * FROM guestbook_lock($1, $2)";
 /// See schema/postgres/005_external_ids.sql.
 pub(super) const MESSAGES_SENT: &str = "SELECT * FROM guestbook_sent($1, $2)";
-/// Of messages that were to be stored, how many are, and how many of them have an id of our own making.
+/// How many messages of a batch are stored, and how many of these have a generated id.
 pub(super) const MESSAGES_STORED: &str = "SELECT count(*), count(*) FILTER (WHERE is_ours)
     FROM unnest($1, $2, $3, $4, $5) AS wanted (id, conversation_id, sequence, hash, is_ours)
         JOIN message_cache m ON m.id = wanted.id AND m.conversation_id = wanted.conversation_id
             AND m.sequence = wanted.sequence AND m.message_hash = wanted.hash";
 
-// Recording, all of it at once.
+// Recording, after the plan, all at once.
 
-/// Also by other settings than a node knows nothing is as it thinks.
+/// Under other settings than the batch's, no expectation holds.
 pub(super) const EXPECT: &str = "SELECT guestbook_expect($1, CASE WHEN
         coalesce((SELECT value FROM guestbook_meta WHERE key = 'settings_version'), '0') = $7
         THEN $2 ELSE array_fill('other settings'::text, ARRAY[cardinality($2)]) END, $3, $4, $5, $6)::text";
@@ -87,9 +87,9 @@ pub(super) const NOTES_PUT: &str = "INSERT INTO embedding_notes (message_id, sta
     SELECT id, state, $5, attempts, cause, $6 FROM unnest($1, $2, $3, $4) AS new (id, state, attempts, cause)
     ON CONFLICT (message_id) DO UPDATE SET state = excluded.state, model = excluded.model, attempts = excluded.attempts,
         cause = excluded.cause, updated_at = excluded.updated_at";
-/// Erasing takes the time it takes: a chat may be long, and half of it cannot be erased.
+/// A chat may be long, and cannot be erased by half, so an erasure gets more time.
 pub(super) const TAKE_TIME: &str = "SET LOCAL statement_timeout = '10min'";
-/// Before anything that hangs on the messages, in the order in which vectors are written.
+/// Before the messages' derived rows, in the order in which vectors are written.
 pub(super) const MESSAGES_LOCK: &str = "SELECT count(*) FROM
     (SELECT FROM message_cache WHERE conversation_id = ANY ($1) ORDER BY id FOR UPDATE) locked";
 /// In one order, before any of them is changed.
@@ -105,7 +105,7 @@ pub(super) const METRICS_ADD: &str = "INSERT INTO cache_metrics_parts AS p (id, 
         timed_requests = p.timed_requests + excluded.timed_requests, timed_ms = p.timed_ms + excluded.timed_ms,
         storage_size_mb = excluded.storage_size_mb";
 
-// The lists.
+// Session lists.
 
 pub(super) const MARK_SYNCED: &str = "SELECT guestbook_settle($1, $2, $3, $4)::text";
 pub(super) const SYNCED_LOCK: &str =
@@ -125,7 +125,7 @@ pub(super) const LIST_ROW: &str =
         AND (expires_at IS NULL OR expires_at > $2)";
 pub(super) const LISTS_EXPIRED: &str =
     "SELECT 1 FROM conversation_cache WHERE list_expires_at <= $1 LIMIT 1";
-/// Rows that another transaction holds are left for the next sweep.
+/// Rows locked by another transaction are left for the next sweep.
 pub(super) const LISTS_LAPSE: &str = "WITH due AS (SELECT id, list_from FROM conversation_cache WHERE list_expires_at <= $1
             ORDER BY list_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED),
         gone AS (UPDATE conversation_cache c SET list_expires_at = NULL FROM due WHERE c.id = due.id RETURNING c.id),
@@ -172,16 +172,16 @@ pub(super) const MESSAGE_SIZES_DOWN: &str = "SELECT sequence, octet_length(conte
 
 pub(super) const GUEST_LOCK: &str = "SELECT id, expires_at FROM conversation_cache
     WHERE user_id = $1 AND platform = 'guest' FOR UPDATE";
-/// While chats are being given a longer retention, some that are to stay have not got it yet.
+/// While a longer retention is being applied, some chats that are to stay do not have it yet.
 pub(super) const EXPIRED: &str =
     "SELECT 1 FROM conversation_cache WHERE expires_at <= $1 AND platform = 'guest'
         AND NOT EXISTS (SELECT FROM guestbook_meta WHERE key = 'retention_cursor') LIMIT 1";
-/// Rows that another transaction holds are left for the next sweep.
+/// Rows locked by another transaction are left for the next sweep.
 pub(super) const EXPIRED_LOCK: &str = "SELECT id, user_id, message_count FROM conversation_cache
     WHERE expires_at <= $1 AND platform = 'guest'
         AND NOT EXISTS (SELECT FROM guestbook_meta WHERE key = 'retention_cursor')
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED";
-/// Where a user has the same id and conversations of its own, only the chat's share goes.
+/// If a user with conversations has the same id, only the chat's share is subtracted.
 pub(super) const USAGE_SUBTRACT: &str = "UPDATE usage_metrics u SET
         total_requests = greatest(0, u.total_requests - s.messages), cache_misses = greatest(0, u.cache_misses - s.messages),
         total_input_tokens = greatest(0, u.total_input_tokens - s.input),
@@ -210,7 +210,7 @@ pub(super) const NOTES_ERASE: &str = "DELETE FROM embedding_notes n USING messag
 pub(super) const MAPPINGS_ERASE: &str =
     "WITH gone AS (DELETE FROM cache_content_mapping p USING message_cache m
         WHERE m.conversation_id = ANY ($1) AND p.id = m.id RETURNING 1) SELECT count(*) FROM gone";
-/// The messages go with the hour's count of them, in one statement.
+/// Erases the messages and subtracts them from the hour's count in one statement.
 pub(super) const MESSAGES_ERASE: &str = "WITH gone AS (DELETE FROM message_cache WHERE conversation_id = ANY ($1) RETURNING 1),
         counted AS (INSERT INTO cache_metrics_parts AS p (id, recorded_at, part, entries, cache_hits, cache_misses,
                 timed_requests, timed_ms, storage_size_mb)
@@ -280,7 +280,7 @@ pub(super) const MIGRATION_ADD: &str =
 
 // Audit.
 
-/// As many conversations as bring their messages to $2, going by their own counters.
+/// The conversations that bring their messages to $2, by their own counters.
 pub(super) const AUDITS_AFTER: &str =
     "SELECT id, user_id, session_id, title, conversation_hash, message_count,
         total_tokens, platform, created_at, accessed_at, expires_at, list_from, list_expires_at

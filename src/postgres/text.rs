@@ -1,7 +1,7 @@
-//! The index over the words of all messages. The server keeps it, for whichever node stores a message; it is made and
-//! removed beside all other work, and asked here.
+//! The full-text index over all messages. The server updates it, whichever node stores a message; it is created and removed
+//! concurrently, queried here.
 //!
-//! It only proposes: [`guestbook_core::Words`] decide on the rows of the same snapshot.
+//! It only proposes candidates: [`guestbook_core::Words`] decide on the rows of the same snapshot.
 
 use super::error::{Attempt, PostgresFault};
 use super::rows::{self, get, limit as rows_limit, moment, text};
@@ -14,23 +14,23 @@ use guestbook_storage::database::WordsRequest;
 use tokio_postgres::Row;
 
 const OPERATION: &str = "text index";
-/// Messages that are read at first; ever more of them where few turn out to be hits.
+/// Candidates of the first page; the pages grow while few turn out to be hits.
 const PAGE: usize = 128;
 const LARGEST_PAGE: usize = 2048;
 
-/// What the server has of the index.
+/// The state of the server's index.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum TextIndexState {
     /// Nothing.
     Absent,
-    /// Something that cannot be asked; `true` while somebody is making it.
+    /// One that cannot be used; `true` while somebody is creating it.
     Unfinished(bool),
-    /// All of it.
+    /// Complete.
     Ready,
 }
 
-/// Makes the index or removes it, and does nothing where that is done. Other nodes go on meanwhile. Another node may do the
-/// same at the same time; then what counts is what is there in the end.
+/// Creates or removes the index, unless that is done. Other nodes keep working. Another node may do the same concurrently; then the
+/// final state counts.
 pub(super) async fn apply_wanted(mut session: PooledConnection, wanted: bool) -> Result<()> {
     let fault = |fault: PostgresFault| fault.into_error(OPERATION);
     let found = state(&mut session).await.map_err(fault)?;
@@ -69,18 +69,18 @@ async fn make(
         .transact(BeginMode::LongWrite, &begun, EndMode::Commit)
         .await?;
     let messages = first_count(&rows[2])?;
-    tracing::info!(messages, "making the index over words");
+    tracing::info!(messages, "creating the full-text index");
     let client = session.raw();
     if found != TextIndexState::Absent {
-        client.batch_execute(sql::TEXT_REMOVE).await?; // whoever made it was stopped before the end
+        client.batch_execute(sql::TEXT_REMOVE).await?; // its creation was interrupted
     }
     Ok(client.batch_execute(sql::TEXT_MAKE).await)
 }
 
 async fn state(session: &mut PooledConnection) -> Attempt<TextIndexState> {
-    let asked = [statement!(sql::TEXT_STATE)];
+    let statements = [statement!(sql::TEXT_STATE)];
     let rows = session
-        .transact(BeginMode::Read, &asked, EndMode::Commit)
+        .transact(BeginMode::Read, &statements, EndMode::Commit)
         .await?;
     state_of(&rows[0])
 }
@@ -93,11 +93,11 @@ fn state_of(rows: &[Row]) -> Attempt<TextIndexState> {
     })
 }
 
-/// On another server the function fails, and every message with it.
+/// Under another encoding the function fails, and every message with it.
 async fn require_unicode(session: &mut PooledConnection) -> Result<()> {
-    let asked = [statement!(sql::TEXT_ENCODING)];
+    let statements = [statement!(sql::TEXT_ENCODING)];
     let rows = session
-        .transact(BeginMode::Read, &asked, EndMode::Commit)
+        .transact(BeginMode::Read, &statements, EndMode::Commit)
         .await;
     let rows = rows.map_err(|fault| fault.into_error(OPERATION))?;
     let encoding = rows[0].first().map(|row| text(row, 0));
@@ -110,10 +110,10 @@ async fn require_unicode(session: &mut PooledConnection) -> Result<()> {
 }
 
 impl PostgresDatabase {
-    /// The newest messages that have all words.
+    /// The newest messages that contain all words.
     pub(super) async fn search_words_once(
         &self,
-        asked: &WordsRequest,
+        request: &WordsRequest,
     ) -> Attempt<Result<SearchResults>> {
         let mut session = self.session().await?;
         let first = [statement!(sql::TEXT_STATE), statement!(sql::ENTRIES)];
@@ -126,23 +126,23 @@ impl PostgresDatabase {
             return Ok(Err(not_ready(state)));
         }
         let mut found: Vec<(MessagePosition, Message)> = Vec::new();
-        let mut page = PAGE.max(asked.k.get());
+        let mut page = PAGE.max(request.k.get());
         let mut last = None;
         loop {
-            let proposed = proposed(&mut session, asked, last.as_ref(), page).await?;
+            let proposed = proposed(&mut session, request, last.as_ref(), page).await?;
             for row in &proposed {
-                if asked.words.are_all_in(text(row, 3)?) {
+                if request.words.are_all_in(text(row, 3)?) {
                     found.push(placed(row)?);
                 }
             }
             last = proposed.last().map(placed).transpose()?;
-            if found.len() >= asked.k.get() || proposed.len() < page {
+            if found.len() >= request.k.get() || proposed.len() < page {
                 break;
             }
             page = (page * 4).min(LARGEST_PAGE);
         }
         session.go_on(&[], EndMode::Commit).await?;
-        found.truncate(asked.k.get());
+        found.truncate(request.k.get());
         let hits = found
             .into_iter()
             .map(|(place, message)| Hit::new(place.conversation, message, Score::FULL));
@@ -154,15 +154,15 @@ impl PostgresDatabase {
     }
 }
 
-/// Messages that may be hits, after the last one.
+/// The next candidates after the last one.
 async fn proposed(
     session: &mut PooledConnection,
-    asked: &WordsRequest,
+    request: &WordsRequest,
     last: Option<&(MessagePosition, Message)>,
     page: usize,
 ) -> Attempt<Vec<Row>> {
-    let filters = &asked.filters;
-    let (parts, now) = (asked.words.parts().join(" "), moment(asked.now));
+    let filters = &request.filters;
+    let (parts, now) = (request.words.parts().join(" "), moment(request.now));
     let (role, platform) = (
         filters.role.map(Role::as_str),
         filters.platform.map(Platform::as_str),
@@ -172,11 +172,11 @@ async fn proposed(
     let conversation = last.map(|(place, _)| place.conversation.to_string());
     let sequence = last.map(|(place, _)| rows::int(place.sequence));
     let most = rows_limit(page);
-    let asked = [
+    let statements = [
         statement!(sql::TEXT_PROPOSED; parts => TEXT, now => TIMESTAMPTZ, role => TEXT, platform => TEXT,
         from => TIMESTAMPTZ, to => TIMESTAMPTZ, stored => TIMESTAMPTZ, conversation => TEXT, sequence => INT8, most => INT8),
     ];
-    Ok(session.go_on(&asked, EndMode::Open).await?.remove(0))
+    Ok(session.go_on(&statements, EndMode::Open).await?.remove(0))
 }
 
 fn not_ready(state: TextIndexState) -> Error {

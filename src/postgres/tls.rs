@@ -1,4 +1,4 @@
-//! The way to the server, encrypted as far as its URL asks for it.
+//! The connection to the server, encrypted as its URL requires.
 
 use super::NAME;
 use guestbook_core::error::{Error, ErrorKind, Result};
@@ -15,21 +15,21 @@ use std::sync::Arc;
 
 pub(super) type Tls = tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How far the server has to prove who it is: libpq's `sslmode`.
+/// How the server is authenticated: libpq's `sslmode`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum TlsTrust {
     /// `disable`: no encryption.
     Plain,
-    /// `prefer`: encryption where the server offers it, whoever it is.
+    /// `prefer`: encryption if the server offers it, without authentication.
     IfOffered,
-    /// `require`: encryption, whoever it is.
+    /// `require`: encryption without authentication.
     Anyone,
     /// `verify-ca`, or `require` with an authority: its certificate must be signed by the authority.
     Signed {
-        /// A PEM file; `None` means those the system trusts.
+        /// A PEM file; `None` for the system's authorities.
         authority: Option<PathBuf>,
     },
-    /// `verify-full`: its certificate must also be made for the name we asked for.
+    /// `verify-full`: its certificate must also be valid for the host name.
     Verified {
         /// As above.
         authority: Option<PathBuf>,
@@ -49,7 +49,7 @@ impl TlsTrust {
     }
 }
 
-/// What connections are made with.
+/// The TLS connector.
 pub(super) fn open(trust: &TlsTrust) -> Result<Tls> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -117,8 +117,8 @@ fn unusable(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
     )
 }
 
-/// Lets pass what libpq lets pass below `verify-full`: with an authority any certificate that it signed, whatever name it
-/// is for; without one any certificate.
+/// Accepts what libpq accepts below `verify-full`: with an authority any certificate that it signed, for any name; without one
+/// any certificate.
 #[derive(Debug)]
 struct AnyNameVerifier {
     inner: Option<Arc<WebPkiServerVerifier>>,

@@ -1,4 +1,4 @@
-//! What a `postgres://` URL says: where the server is, and how far to trust the way there.
+//! A `postgres://` URL: the server's address, and how to authenticate it.
 
 mod environment;
 mod parameters;
@@ -14,10 +14,10 @@ use tokio_postgres::config::{Host, SslMode};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-/// How long sent bytes may stay unacknowledged: a server whose machine is gone is given up after this.
+/// How long sent bytes may stay unacknowledged before a dead server is given up.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a PostgreSQL server is and how to speak to it. Shows no password.
+/// The address and parameters of a PostgreSQL server. Its Display and Debug hide the password.
 #[derive(Clone, Eq, PartialEq)]
 pub struct PostgresUrl {
     config: tokio_postgres::Config,
@@ -36,10 +36,10 @@ impl PostgresUrl {
         Self::parse_in(url, &variable)
     }
 
-    /// As [`Self::parse`], in another environment.
+    /// As [`Self::parse`], with other environment variables.
     fn parse_in(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        // Else a part of an unescaped password would be taken for a host or a database, and those are shown.
+        // Else a part of an unescaped password would be taken for a host or a database, and shown.
         if has_stray_at(base) {
             return Err(refused(
                 "it has an @ too many (in a user's name or password, write @ as %40 and / as %2F)",
@@ -92,7 +92,7 @@ impl PostgresUrl {
         self.config.clone()
     }
 
-    /// How long it may take to try every host; a name may stand for two addresses.
+    /// The time limit for trying every host; a name may have two addresses.
     pub(super) fn connect_time(&self) -> Duration {
         let each = self.config.get_connect_timeout().copied();
         let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1);
@@ -105,14 +105,14 @@ impl PostgresUrl {
     }
 }
 
-/// Whether an @ stands anywhere but between credentials and host.
+/// Whether there is an @ anywhere but between credentials and host.
 fn has_stray_at(base: &str) -> bool {
     let after_scheme = base.split_once("://").map_or(base, |parts| parts.1);
     let (authority, path) = after_scheme.split_once('/').unwrap_or((after_scheme, ""));
     authority.matches('@').count() > 1 || path.contains('@')
 }
 
-/// A path as it stands in a URL.
+/// Unescapes a path of a URL.
 fn path(escaped: &str) -> PathBuf {
     PathBuf::from(&*percent_decode_str(escaped).decode_utf8_lossy())
 }

@@ -1,4 +1,4 @@
-//! Vectors that came after their message.
+//! Embeddings computed after their message was stored.
 
 use super::error::Attempt;
 use super::rows::{count, get, id, limit as rows_limit, moment, text, without_nul};
@@ -19,8 +19,8 @@ impl Vectors for PostgresDatabase {
         limit: usize,
     ) -> Result<Vec<Unembedded>> {
         let (after, limit) = (cursor(after), rows_limit(limit));
-        let asked = [statement!(sql::VECTORS_PENDING; after => TEXT, limit => INT8)];
-        let found = self.read("vectors_pending", &asked).await?;
+        let statements = [statement!(sql::VECTORS_PENDING; after => TEXT, limit => INT8)];
+        let found = self.read("vectors_pending", &statements).await?;
         let pending: Attempt<_> = found[0].iter().map(unembedded).collect();
         pending.map_err(|fault| fault.into_error("vectors_pending"))
     }
@@ -32,9 +32,10 @@ impl Vectors for PostgresDatabase {
         limit: usize,
     ) -> Result<Vec<Unembedded>> {
         let (after, limit, model) = (cursor(after), rows_limit(limit), model.as_str());
-        let asked = [statement!(sql::VECTORS_MISSING; after => TEXT, limit => INT8, model => TEXT)];
+        let statements =
+            [statement!(sql::VECTORS_MISSING; after => TEXT, limit => INT8, model => TEXT)];
         let found = self
-            .read_as("vectors_missing", BeginMode::LongRead, &asked)
+            .read_as("vectors_missing", BeginMode::LongRead, &statements)
             .await?;
         let missing: Attempt<_> = found[0].iter().map(unembedded).collect();
         missing.map_err(|fault| fault.into_error("vectors_missing"))
@@ -42,9 +43,9 @@ impl Vectors for PostgresDatabase {
 
     async fn vectors_missing_count(&self, model: &ModelId) -> Result<u64> {
         let model = model.as_str();
-        let asked = [statement!(sql::VECTORS_MISSING_COUNT; model => TEXT)];
+        let statements = [statement!(sql::VECTORS_MISSING_COUNT; model => TEXT)];
         let found = self
-            .read_as("vectors_missing_count", BeginMode::LongRead, &asked)
+            .read_as("vectors_missing_count", BeginMode::LongRead, &statements)
             .await?;
         first_count(&found[0]).map_err(|fault| fault.into_error("vectors_missing_count"))
     }
@@ -63,7 +64,7 @@ impl Vectors for PostgresDatabase {
     }
 }
 
-/// What a model said, as columns.
+/// Embedding outcomes as columns.
 #[derive(Debug, Default)]
 struct VectorUpdateColumns {
     embedded: Vec<String>,
@@ -73,7 +74,7 @@ struct VectorUpdateColumns {
     states: Vec<&'static str>,
     attempts: Vec<i64>,
     causes: Vec<String>,
-    /// Messages in which the model found nothing: a vector of another model says nothing any more.
+    /// Messages in which the model found nothing: a vector of another model is useless.
     nothing: Vec<String>,
 }
 
@@ -119,7 +120,7 @@ impl PostgresDatabase {
         for row in &rows[0] {
             conversations.insert(text(row, 0)?, text(row, 1)?);
         }
-        // Of two answers about one message the first that is a vector stays, else the last.
+        // Of two outcomes for one message the first vector wins, else the last outcome.
         let mut last: HashMap<&str, &VectorUpdate> = HashMap::new();
         for (id, update) in ids.iter().zip(updates) {
             let kept = last.get(id.as_str());
@@ -127,22 +128,22 @@ impl PostgresDatabase {
                 last.insert(id, update);
             }
         }
-        let mut said = VectorUpdateColumns::default();
+        let mut columns = VectorUpdateColumns::default();
         for id in &ids {
-            // Others were deleted meanwhile, or have a vector of this model: that one is final.
+            // The others were deleted meanwhile, or have a vector of this model, which is final.
             if let (Some(conversation), Some(update)) =
                 (conversations.get(id.as_str()), last.remove(id.as_str()))
             {
-                said.add(update, (*conversation).to_owned());
+                columns.add(update, (*conversation).to_owned());
             }
         }
         let statements = [
-            statement!(sql::VECTORS_PUT; said.embedded => TEXT_ARRAY, said.conversations => TEXT_ARRAY,
-                said.bytes => BYTEA_ARRAY, model => TEXT, at => TIMESTAMPTZ),
-            statement!(sql::NOTES_DELETE; said.embedded => TEXT_ARRAY),
-            statement!(sql::VECTORS_DELETE; said.nothing => TEXT_ARRAY),
-            statement!(sql::NOTES_PUT; said.noted => TEXT_ARRAY, said.states => TEXT_ARRAY,
-                said.attempts => INT8_ARRAY, said.causes => TEXT_ARRAY, model => TEXT, at => TIMESTAMPTZ),
+            statement!(sql::VECTORS_PUT; columns.embedded => TEXT_ARRAY, columns.conversations => TEXT_ARRAY,
+                columns.bytes => BYTEA_ARRAY, model => TEXT, at => TIMESTAMPTZ),
+            statement!(sql::NOTES_DELETE; columns.embedded => TEXT_ARRAY),
+            statement!(sql::VECTORS_DELETE; columns.nothing => TEXT_ARRAY),
+            statement!(sql::NOTES_PUT; columns.noted => TEXT_ARRAY, columns.states => TEXT_ARRAY,
+                columns.attempts => INT8_ARRAY, columns.causes => TEXT_ARRAY, model => TEXT, at => TIMESTAMPTZ),
         ];
         session.go_on(&statements, EndMode::Commit).await?;
         Ok(())
@@ -159,7 +160,7 @@ fn unembedded(row: &Row) -> Attempt<Unembedded> {
     })
 }
 
-/// The id to begin after: the empty text is below every id.
+/// The exclusive lower bound: the empty text is below every id.
 fn cursor(after: Option<MessageId>) -> String {
     after.map(|id| id.to_string()).unwrap_or_default()
 }

@@ -9,16 +9,16 @@ use guestbook_storage::database::{ChatKey, Erased, Migrated, PageRange, PageStar
 use guestbook_storage::list_cache::{Item, LiveList};
 use std::time::Duration;
 
-/// A guest's live list.
+/// A guest's live session list.
 #[derive(Debug)]
 pub struct LiveSession {
     /// The messages since the last silence longer than the TTL.
     pub items: Vec<Item>,
     /// How long the list still lives.
     pub ttl: Duration,
-    /// The store that answered: the list store, or the database while that one cannot.
+    /// The backend that served it: the list store, or the database while the list store is unavailable.
     pub source: &'static str,
-    /// To be kept until the response has room.
+    /// Held until the response has memory.
     pub permit: ReadPermit,
 }
 
@@ -27,7 +27,7 @@ pub struct LiveSession {
 pub struct Deleted {
     /// Rows per table.
     pub erased: Erased,
-    /// The stores that hold nothing of the guest any more.
+    /// The stores that hold no data of the guest any more.
     pub deleted_from: Vec<&'static str>,
 }
 
@@ -45,8 +45,8 @@ impl Service {
         self.stores().chats.conversations(user, before, limit).await
     }
 
-    /// The live list of a guest; `None` once it has expired. A session list that is behind is reconciled first, and while the list
-    /// store cannot serve, the same answer comes from the tables.
+    /// The session list of a guest; `None` once it has expired. A list that lags is reconciled first; while the list store is
+    /// unavailable, the tables serve the same items.
     ///
     /// # Errors
     /// Those of the database.
@@ -69,7 +69,7 @@ impl Service {
             })),
             Ok(None) => Ok(None),
             Err(cause) => {
-                tracing::warn!(step = "list", %guest, %cause, "the list is answered from the tables");
+                tracing::warn!(step = "list", %guest, %cause, "the list store is unavailable; the session is read from the tables");
                 let items = self.session_from_tables(guest, row.window.from).await?;
                 Ok(Some(LiveSession {
                     items,
@@ -81,7 +81,7 @@ impl Service {
         }
     }
 
-    /// As [`Self::listed`], from a store that is not known to fail and answers within its budget.
+    /// As [`Self::listed`], within the budget of the list store, and not while the store is suspended.
     async fn listed_in_time(&self, guest: &GuestId, now: Timestamp) -> Result<Option<Vec<Item>>> {
         let unavailable = |context| {
             let backend = self.0.parts.lists.name();
@@ -97,9 +97,9 @@ impl Service {
         }
     }
 
-    /// The items of a guest's session list, reconciled first if it differs from the tables.
+    /// The items of a guest's list, reconciled if it differs from the tables.
     async fn listed(&self, guest: &GuestId, now: Timestamp) -> Result<Option<Vec<Item>>> {
-        if let Some(items) = self.listed_as_told(guest, now).await? {
+        if let Some(items) = self.listed_if_current(guest, now).await? {
             return Ok(items);
         }
         self.reconcile_detached(guest).await?;
@@ -112,11 +112,11 @@ impl Service {
                 "the list is being rebuilt",
             )
         };
-        self.listed_as_told(guest, now).await?.ok_or_else(behind)
+        self.listed_if_current(guest, now).await?.ok_or_else(behind)
     }
 
-    /// The items of a guest's list, if it is what the tables say; `Some(None)` when there should be none.
-    async fn listed_as_told(
+    /// The items of a guest's list, if it matches the tables; `Some(None)` when there should be no list.
+    async fn listed_if_current(
         &self,
         guest: &GuestId,
         now: Timestamp,
@@ -131,25 +131,25 @@ impl Service {
         let Some(row) = self.stores().outbox.list_row(guest, now).await? else {
             return Ok(Some(None));
         };
-        let told =
+        let is_current =
             |list: &LiveList| self.is_current(&row, Some(&list.head)) && list.head.next == row.next;
-        Ok(list.filter(told).map(|list| Some(list.items)))
+        Ok(list.filter(is_current).map(|list| Some(list.items)))
     }
 
-    /// Reconciles a session list to the end, also when its client goes away: half of it could bring back what was removed.
+    /// Reconciles a list to the end even if the client disconnects: half a rebuild could restore removed messages.
     async fn reconcile_detached(&self, guest: &GuestId) -> Result<()> {
         let (service, guest) = (self.clone(), guest.clone());
-        let mending = tokio::spawn(async move { service.reconcile(&guest).await }).await;
+        let reconciliation = tokio::spawn(async move { service.reconcile(&guest).await }).await;
         let ended = |cause| {
             Error::caused(
                 ErrorKind::Internal,
                 "service",
-                "mend",
-                "the mending panicked",
+                "reconcile",
+                "the list reconciliation panicked",
                 cause,
             )
         };
-        mending.map_err(ended)?.map(drop)
+        reconciliation.map_err(ended)?.map(drop)
     }
 
     async fn session_from_tables(&self, guest: &GuestId, from: u64) -> Result<Vec<Item>> {
@@ -171,10 +171,10 @@ impl Service {
         Ok(items.collect())
     }
 
-    /// Removes everything of a guest, from every store; repeating it removes nothing more.
+    /// Erases everything of a guest from every store; idempotent.
     ///
     /// # Errors
-    /// Those of the database; nothing was removed then.
+    /// Those of the database; nothing was erased then.
     pub async fn delete(&self, guest: GuestId) -> Result<Deleted> {
         let erasure = self.change(guest, Operation::Erase).await?;
         let lists = erasure.list_removed.then(|| self.0.parts.lists.name());
@@ -187,7 +187,7 @@ impl Service {
         })
     }
 
-    /// Makes a guest's chat a user's, in one transaction. A failed try leaves a row in `cache_migrations` too.
+    /// Migrates a guest's chat to a user in one transaction. A failed attempt is recorded in `cache_migrations` too.
     ///
     /// # Errors
     /// Those of the database; nothing was moved then.

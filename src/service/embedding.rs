@@ -1,4 +1,4 @@
-//! Vectors: at once where the model is a matter of microseconds, else after the answer, with patience.
+//! Message embeddings: inline if the model takes microseconds, else in the background with retries.
 
 use super::Service;
 use guestbook_core::error::{Error, ErrorKind, Result};
@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Texts asked for at a time.
+/// Texts per embedding request.
 const PAGE: usize = 64;
-/// Texts asked for alone that fail one after the other before the server, and not a text, is taken to be at fault.
+/// Consecutive single-text requests that fail before the server is considered unavailable.
 const UNREACHABLE: u32 = 3;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long to wait after the database failed.
@@ -29,11 +29,11 @@ pub(super) fn at_once(embedder: &dyn Embedder, message: &NewMessage) -> Embeddin
     }
 }
 
-/// Asks a background model for what is pending, until the service stops.
+/// Embeds pending messages with a background model until the service stops.
 pub(super) async fn background_loop(service: Service) {
     let embedder = service.0.parts.embedder.clone();
     let Some(embedder) = embedder.filter(|embedder| embedder.inline().is_none()) else {
-        return service.stopped().await; // there is nothing to do
+        return service.stopped().await;
     };
     let mut patience = RetryBackoff::default();
     loop {
@@ -41,11 +41,11 @@ pub(super) async fn background_loop(service: Service) {
             Ok(rest) => rest,
             Err(cause) => {
                 service.note_fatal();
-                tracing::error!(step = "embedding", %cause, "pending vectors cannot be read or stored; trying again");
+                tracing::error!(step = "embedding", %cause, "pending embeddings cannot be read or stored, retrying");
                 Some(DATABASE_WAIT)
             }
         };
-        // Without anything to wait for, an hour is as good as any: a new message wakes us.
+        // A new message wakes the loop, so the idle timeout is arbitrary.
         let rest = rest.unwrap_or(Duration::from_secs(3600));
         tokio::select! {
             () = service.0.pending_vectors.notified() => {}
@@ -55,10 +55,10 @@ pub(super) async fn background_loop(service: Service) {
     }
 }
 
-/// When a message that failed may be tried again.
+/// The earliest next attempt for each message that failed.
 type RetryBackoff = HashMap<MessageId, Instant>;
 
-/// Goes once through everything that is pending and due; how long until something else is.
+/// One pass over all pending messages that are due; returns the time until the next one is.
 async fn round(
     service: &Service,
     embedder: &dyn Embedder,
@@ -95,18 +95,18 @@ async fn ask_and_store(
 ) -> Result<()> {
     let settings = service.settings();
     let is_last = |one: &Unembedded| one.attempts + 1 >= settings.embed_attempts;
-    let answers = ask(embedder, &due, is_last).await;
-    let updates = due.iter().zip(answers).map(|(one, answer)| {
+    let results = ask(embedder, &due, is_last).await;
+    let updates = due.iter().zip(results).map(|(one, result)| {
         let attempts = one.attempts + 1;
         patience.remove(&one.id);
-        let outcome = match answer {
+        let outcome = match result {
             Ok(Some(vector)) => VectorOutcome::Vector(vector),
             Ok(None) => VectorOutcome::Nothing,
             Err(EmbedError::Transient { cause, retry_after }) if attempts < settings.embed_attempts => {
                 let doubled = settings.embed_backoff.saturating_mul(1 << attempts.saturating_sub(1).min(16));
                 let wait = retry_after.unwrap_or(doubled.min(LONGEST_WAIT));
                 patience.insert(one.id, Instant::now() + wait);
-                tracing::warn!(step = "embedding", message = %one.id, attempts, retry_in_ms = rounded_ms(wait), cause, "no vector yet");
+                tracing::warn!(step = "embedding", message = %one.id, attempts, retry_in_ms = rounded_ms(wait), cause, "embedding failed, retrying");
                 VectorOutcome::Retry(cause)
             }
             Err(failure) => {
@@ -133,20 +133,20 @@ async fn ask_and_store(
     Ok(())
 }
 
-/// Asks for all texts in one request. A request that was refused as a whole may be the fault of one text, so each is then
-/// asked for alone: its neighbours must not fail with it. Some servers answer 500 to a text that they cannot take, so
-/// before the last try is lost to a failure that may pass, each is asked for alone as well.
+/// Embeds all texts in one request. If the request is refused as a whole, one text may be the cause, so each text is retried
+/// alone and its neighbours do not fail with it. Some servers answer 500 to a text they cannot process, so each text is also
+/// retried alone before a transient failure uses up its last attempt.
 async fn ask(
     embedder: &dyn Embedder,
     due: &[Unembedded],
     is_last: impl Fn(&Unembedded) -> bool,
 ) -> Vec<std::result::Result<Option<Vector>, EmbedError>> {
     let texts: Vec<_> = due.iter().map(|one| one.content.as_str()).collect();
-    let mut answers = embedder.embed(&texts).await;
+    let mut results = embedder.embed(&texts).await;
     if texts.len() > 1 {
         let mut unreachable = 0;
-        for ((one, text), answer) in due.iter().zip(&texts).zip(&mut answers) {
-            let again = match answer {
+        for ((one, text), result) in due.iter().zip(&texts).zip(&mut results) {
+            let again = match result {
                 Ok(_) => false,
                 Err(EmbedError::Permanent { .. }) => true,
                 Err(EmbedError::Transient { .. }) => is_last(one) && unreachable < UNREACHABLE,
@@ -156,26 +156,26 @@ async fn ask(
                     Err(cause) if cause.is_transient() => unreachable + 1,
                     _ => 0,
                 };
-                *answer = alone;
+                *result = alone;
             }
         }
     }
-    answers
+    results
 }
 
-/// How far a recomputation has come.
+/// Progress of a recomputation.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ReembedProgress {
-    /// Messages looked at.
+    /// Messages processed.
     pub done: u64,
     /// Of these, messages that got no vector because the model failed.
     pub failed: u64,
-    /// Messages there were to look at when it began.
+    /// Messages to process when it began.
     pub total: u64,
 }
 
 impl Service {
-    /// Stores what a model returned, and notifies the index.
+    /// Stores the model's vectors and notifies the index.
     async fn store_vectors(
         &self,
         embedder: &dyn Embedder,
@@ -190,11 +190,11 @@ impl Service {
         Ok(())
     }
 
-    /// Computes every vector that is missing or of another model, page by page; what is done stays done when it is
-    /// interrupted. `progress` is called after each page.
+    /// Computes every vector that is missing or of another model, page by page; an interrupted run keeps finished pages.
+    /// `progress` is called after each page.
     ///
     /// # Errors
-    /// `Invalid` without an embedder; those of the database; a model that cannot be reached ends it with `Unavailable`.
+    /// `Invalid` without an embedder; those of the database; `Unavailable` if the model cannot be reached.
     pub async fn reembed(
         &self,
         mut progress: impl FnMut(ReembedProgress),
@@ -221,11 +221,11 @@ impl Service {
                 return Ok(state);
             };
             after = Some(last.id);
-            let answers = ask(embedder.as_ref(), &page, |_| false).await;
+            let results = ask(embedder.as_ref(), &page, |_| false).await;
             let mut unreachable = None;
             let mut updates = Vec::with_capacity(page.len());
-            for (one, answer) in page.iter().zip(answers) {
-                let outcome = match answer {
+            for (one, result) in page.iter().zip(results) {
+                let outcome = match result {
                     Ok(Some(vector)) => VectorOutcome::Vector(vector),
                     Ok(None) => VectorOutcome::Nothing,
                     Err(EmbedError::Transient { cause, .. }) => {

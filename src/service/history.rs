@@ -10,24 +10,24 @@ use guestbook_storage::database::{
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// Bytes of contents and metadata in one page; the message that reaches it is the last. Ten thousand messages of the usual
-/// size stay far below it, and ten thousand of the largest allowed would be 640 MB.
+/// Bytes of contents and metadata per page; the message that reaches the limit is the last. 10,000 messages of the usual size
+/// stay far below it; 10,000 of the largest allowed size would be 640 MB.
 const PAGE_BYTES: usize = 16 << 20;
-/// A page of more bytes of contents and metadata is a long one.
+/// A page with more bytes of contents and metadata is read in steps.
 const SHORT_BYTES: usize = 1 << 20;
-/// A step of a long page ends with the message that reaches this.
+/// Bytes per step; the message that reaches the limit is the last.
 const STEP_BYTES: usize = 256 << 10;
-/// Messages of a step at most.
+/// Messages per step at most.
 const STEP: usize = 512;
 
-/// How long a page of a chat is what would be read: until something changes it, or the chat ends.
+/// Validates a cached page: it is fresh until a write invalidates it or the chat expires.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Freshness {
     version: CacheVersion,
     ends: Option<Timestamp>,
 }
 
-/// A page of a chat, of which one step at a time is in memory. Which messages it has is decided when it is asked for.
+/// A page of a chat with at most one step in memory. Its messages are fixed when the request is planned.
 #[derive(Debug)]
 pub struct HistoryPage {
     service: Service,
@@ -35,15 +35,15 @@ pub struct HistoryPage {
     version: Option<CacheVersion>,
     bounds: Option<(u64, u64)>,
     steps: VecDeque<Step>,
-    /// For the first step.
+    /// The permit of the first step.
     permit: Option<ReadPermit>,
 }
 
-/// Messages that follow one another.
+/// Consecutive messages.
 #[derive(Debug)]
 enum Step {
     Read(Vec<Message>),
-    /// So many of these sequences.
+    /// The number of sequences still to read.
     Unread {
         first: u64,
         last: u64,
@@ -52,7 +52,7 @@ enum Step {
 }
 
 impl Service {
-    /// Whether a page still is what would be read now, which is then counted as a read that found it.
+    /// Whether a cached page is still current; a fresh page counts as a read that found it.
     pub fn is_fresh(&self, page: &Freshness) -> bool {
         let began = Instant::now();
         let is_fresh = self.stores().chats.is_fresh(&page.version)
@@ -63,7 +63,7 @@ impl Service {
         is_fresh
     }
 
-    /// The conversation alone, as a page without messages; not counted as a read.
+    /// The conversation without messages; not counted as a read.
     ///
     /// # Errors
     /// Those of the database.
@@ -77,13 +77,13 @@ impl Service {
         Ok(read.map(|read| HistoryPage::of(self, read, permit)))
     }
 
-    /// Counts a read that found what its client has already.
+    /// Counts a read whose client already has the current version.
     pub fn count_unchanged(&self, began: Instant) {
         self.0.metrics.read(true, began.elapsed());
     }
 
-    /// A page of a guest's chat or of a conversation, counted as a read; `None` when there is none. A page ends early when it
-    /// holds 16 MiB; whoever asked sees from its last (or first) sequence that there is more.
+    /// A page of a guest's chat or of a conversation, counted as a read; `None` when there is none. A page ends early at 16 MiB;
+    /// its last (or first) sequence shows the client that there is more.
     ///
     /// # Errors
     /// Those of the database.
@@ -128,13 +128,13 @@ impl Service {
         Ok(Some(HistoryPage::of(self, read, permit)))
     }
 
-    /// What was read, and the rest of a short page.
+    /// Joins the messages read so far with the rest of a short page.
     async fn join(&self, mut read: History, rest: PageRange) -> Result<History> {
         let chat = ChatKey::Conversation(read.conversation.id);
         let chats = &self.stores().chats;
-        // `None`: it was deleted meanwhile, and what was read stands.
+        // `None`: the chat was deleted meanwhile; the messages read before stay valid.
         if let Some(more) = chats.history(&chat, rest, self.now()).await? {
-            read.conversation = more.conversation; // but not its version: the first messages are not of then
+            read.conversation = more.conversation; // but not its version: the first messages are older
             match rest.from {
                 PageStart::At(_) => read.messages.extend(more.messages),
                 PageStart::Below(_) => drop(read.messages.splice(0..0, more.messages)),
@@ -145,7 +145,7 @@ impl Service {
 }
 
 impl HistoryPage {
-    /// A page that has been read.
+    /// A page that is read completely.
     fn of(service: &Service, read: History, permit: ReadPermit) -> Self {
         let History {
             conversation,
@@ -164,7 +164,7 @@ impl HistoryPage {
         }
     }
 
-    /// A page that was begun and is too long to be read at once. What has been read is kept if it is no more than a step.
+    /// A page too long to read at once. The messages read so far are kept if they fit into one step.
     fn planned(
         service: &Service,
         from: PageStart,
@@ -174,7 +174,7 @@ impl HistoryPage {
     ) -> Self {
         let mut page = Self::of(service, read, permit);
         let Some(Step::Read(messages)) = page.steps.pop_front() else {
-            return page; // as made by `of`
+            return page;
         };
         let is_kept = bytes_of(&messages) <= STEP_BYTES;
         let mut sizes: Vec<_> = messages.iter().map(MessageSize::from).collect();
@@ -222,20 +222,20 @@ impl HistoryPage {
         Some(Freshness { version, ends })
     }
 
-    /// Whether there is more than one step to come.
+    /// Whether more than one step remains.
     pub fn is_long(&self) -> bool {
         self.steps.len() > 1
     }
 
-    /// Whether there is none to come.
+    /// Whether no step remains.
     pub fn is_read(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// The messages of the next step, in order of sequence, and the permit to hold them; `None` at the end.
+    /// The messages of the next step in order of sequence, and the permit to hold them; `None` at the end.
     ///
     /// # Errors
-    /// Those of the database. `Conflict` when what the page is made of has been changed meanwhile; that more was added is no change.
+    /// Those of the database. `Conflict` if the page's messages were changed meanwhile; appends are no change.
     pub async fn next(&mut self) -> Option<Result<(Vec<Message>, ReadPermit)>> {
         let step = self.steps.pop_front()?;
         let permit = match self.permit.take() {
@@ -282,7 +282,7 @@ impl HistoryPage {
     }
 }
 
-/// Steps of bounded size over all of these messages.
+/// Splits the messages into steps of bounded size.
 fn steps(sizes: &[MessageSize]) -> VecDeque<Step> {
     let mut steps = VecDeque::new();
     let mut bytes = STEP_BYTES; // the first message begins a step
@@ -322,12 +322,12 @@ fn beyond(from: PageStart, messages: &[Message]) -> PageStart {
     }
 }
 
-/// Leaves out what is beyond the bytes of a page, at the far end.
+/// Drops the messages beyond a page's bytes, at the far end.
 fn shorten(from: PageStart, sizes: &mut Vec<MessageSize>) {
-    let mut held = 0;
+    let mut bytes = 0;
     let mut fits = |size: &&MessageSize| {
-        let has_room = held < PAGE_BYTES;
-        held += size.bytes;
+        let has_room = bytes < PAGE_BYTES;
+        bytes += size.bytes;
         has_room
     };
     match from {

@@ -1,11 +1,11 @@
-//! The write path: messages are queued, committed in batches, applied to the lists, answered.
+//! The write path: messages are queued, committed in batches, applied to the session lists, replied to.
 //!
-//! What waits becomes a batch, up to the batch limits, as soon as the database can take one; there is no timer, because
-//! while one batch is being committed the next one gathers. A server takes several at once, a file one. After the commit
-//! come the lists and the answers, while the next batch is being committed. Erasing and migrating pass through the same
-//! pipeline, so that they keep their place among the messages of a guest.
+//! Queued messages become a batch, up to the batch limits, as soon as the database can take one. There is no timer: while
+//! one batch commits, the next one gathers. A database server commits several batches at once, a file one. After the commit,
+//! the lists are updated and the replies sent while the next batch commits. Erasures and migrations pass through the same
+//! pipeline, so they keep their order among the guest's messages.
 //!
-//! **Invariant:** a message is answered as saved only after its commit, and nothing after the commit can fail it.
+//! **Invariant:** a message is reported as saved only after its commit, and nothing after the commit can fail it.
 
 mod apply;
 mod commit;
@@ -24,32 +24,32 @@ use guestbook_core::{ClientId, NewMessage, OwnerId, Receipt};
 use guestbook_storage::database::{Embedding, Entry, Erased, Group, Recorded};
 use std::time::Instant;
 
-/// What became of one group of messages.
+/// The outcome of one group of messages.
 #[derive(Clone, Debug)]
 pub enum GroupOutcome {
-    /// Every message of it is stored.
+    /// Every message of the group is stored.
     Saved(Vec<SavedMessage>),
-    /// Nothing of it is: see [`guestbook_storage::database::Outcome::Conflict`].
+    /// Nothing is stored: see [`guestbook_storage::database::Outcome::Conflict`].
     Conflict {
-        /// The place in the group.
+        /// The message's index in the group.
         index: usize,
-        /// The id in question.
+        /// The conflicting id.
         id: ClientId,
     },
-    /// Nothing of it is, and why.
+    /// Nothing is stored, for this reason.
     Failed(Error),
 }
 
-/// A stored message and what each of its places says.
+/// A stored message and its receipt.
 #[derive(Clone, Debug)]
 pub struct SavedMessage {
     /// Where it is in the tables.
     pub recorded: Recorded,
-    /// What to tell the client.
+    /// The receipt for the client.
     pub receipt: Receipt,
 }
 
-/// What an erasure removed, and whether the list went with it at once.
+/// What an erasure removed, and whether the session list was removed at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Erasure {
     pub(super) erased: Erased,
@@ -57,7 +57,7 @@ pub(super) struct Erasure {
 }
 
 impl Service {
-    /// Stores groups of messages, each whole or not at all; one answer per group, in order.
+    /// Stores groups of messages, each whole or not at all; one outcome per group, in order.
     ///
     /// # Errors
     /// `Busy` when the queue stays full for the admission time; nothing was stored then.
@@ -65,7 +65,7 @@ impl Service {
         self.enqueue(groups).await?.answer().await
     }
 
-    /// Puts groups of messages into the queue and returns what to wait on. What is enqueued first is stored first.
+    /// Queues groups of messages and returns their pending outcomes. Groups are stored in the order of their enqueueing.
     ///
     /// # Errors
     /// As [`Self::store`].
@@ -94,7 +94,7 @@ impl Service {
         })
     }
 
-    /// Adds the vector where it is a matter of microseconds; a slower model is asked later.
+    /// Embeds inline if the model takes microseconds; a slower model runs later in the background.
     fn entry(&self, mut message: NewMessage) -> Entry {
         if !message.is_timed {
             message.sent_at = self.now();
@@ -111,7 +111,7 @@ impl Service {
 fn unanswered() -> Error {
     busy(
         ErrorKind::Unavailable,
-        "the service stopped before it could answer",
+        "the service stopped before it could respond",
     )
 }
 

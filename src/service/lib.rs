@@ -1,10 +1,8 @@
-//! What happens: storing, reading, erasing, migrating, and the upkeep that keeps every store in step.
+//! The business logic: storing, reading, erasing, migrating, and the background tasks that keep the stores consistent.
 //!
 //! The service knows storage traits and an embedder, never a backend. Data moves one way: checked messages are queued,
-//! committed to the database in batches, then applied to the session lists, then answered (`ingest`). What a session list misses
-//! is found in the database and reconciled (`list_reconciler`). An index over every vector follows by itself (`index`).
-//!
-//! Imports `core`, `storage` and `embed`. Begin with `ingest.rs`.
+//! committed to the database in batches, applied to the session lists, then replied to (`ingest`). What a list lacks is
+//! found in the database's outbox and reconciled (`list_reconciler`). An index over all vectors follows the commits (`index`).
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 
@@ -46,49 +44,49 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// What the service works with.
+/// The dependencies of the service.
 #[derive(Clone, Debug)]
 pub struct ServiceParts {
-    /// The truth.
+    /// The source of truth.
     pub database: Stores,
-    /// The expiring lists.
+    /// The expiring session lists.
     pub lists: Arc<dyn ListCache>,
-    /// The model, or none.
+    /// The embedding model, if any.
     pub embedder: Option<Arc<dyn Embedder>>,
     /// The one clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// How the service behaves; every value is a setting of the binary.
+/// The service's configuration; every value is a setting of the binary.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Messages that may wait for the committer. A full queue makes new requests wait, at most `admission`.
+    /// Capacity of the write queue in messages. When it is full, new requests wait up to `admission`.
     pub queue: usize,
-    /// How long a request may wait for a place in the queue before it is turned away.
+    /// How long a request may wait for room in the queue before it is rejected.
     pub admission: Duration,
     /// Messages committed together at most.
     pub batch_messages: usize,
     /// Bytes of content committed together at most.
     pub batch_bytes: usize,
-    /// How long applying a batch to the lists may take before its messages are answered as pending.
+    /// How long applying a batch to the lists may take before its messages are reported as pending.
     pub list_budget: Duration,
     /// How long any other call of the list store may take before it counts as failed.
     pub list_timeout: Duration,
-    /// How often lists are made durable and noted as such.
+    /// How often applied list writes are made durable and marked as synced.
     pub sync_mark_interval: Duration,
-    /// How long verify waits before it looks again at something that looked wrong.
+    /// How long verify waits before it rechecks a difference.
     pub verify_wait: Duration,
     /// How often expired lists and conversations are removed.
     pub sweep_interval: Duration,
-    /// How long an answer to a prompt is good at most.
+    /// The longest TTL of a prompt cache entry.
     pub prompt_ttl: Duration,
-    /// Bytes of the answers to prompts, beyond which the least recently used go.
+    /// Size of the prompt cache in bytes; beyond it the least recently used entries are evicted.
     pub prompt_bytes: u64,
-    /// Tries of a background embedder before a message is marked failed.
+    /// Attempts of a background embedder before a message is marked failed.
     pub embed_attempts: u32,
-    /// The wait after the first failed try; it doubles with each further one, to at most a minute.
+    /// The wait after the first failed attempt; it doubles with each further one, to at most a minute.
     pub embed_backoff: Duration,
-    /// When there is an index over every vector.
+    /// When the index over all vectors is built.
     pub indexing: IndexMode,
 }
 
@@ -113,10 +111,10 @@ impl Default for Settings {
     }
 }
 
-/// Answers to prompts that wait to be written.
-type Answers = mpsc::Receiver<prompts::PendingPut>;
+/// Prompt cache entries that wait to be written.
+type PendingPuts = mpsc::Receiver<prompts::PendingPut>;
 
-/// The running service. Cheap to clone; all clones are one.
+/// The running service. All clones share one state.
 #[derive(Clone, Debug)]
 pub struct Service(Arc<Inner>);
 
@@ -133,40 +131,40 @@ struct Inner {
     keeping: prompts::PutQueue,
     read_limit: read_limit::ReadLimit,
     pending_vectors: tokio::sync::Notify,
-    /// Set once, when the service is about to stop: what is on its way is finished, and nothing more of it is begun.
+    /// Set once, when shutdown begins: work in flight is finished, no new work is begun.
     draining: watch::Sender<Option<Instant>>,
     supervisor: supervisor::Supervisor,
 }
 
 impl Service {
-    /// Starts the service and its upkeep on the current runtime.
+    /// Starts the service and its background tasks on the current runtime.
     pub fn start(parts: ServiceParts, settings: Settings) -> Self {
-        let (service, queue, answers) = Self::assemble(parts, settings);
+        let (service, queue, puts) = Self::assemble(parts, settings);
         let of = || service.clone();
         service.run("watching", supervisor::watch_loop(of()));
         service.run("ingest", ingest::run(of(), queue));
-        service.run("settling", lists::mark_loop(of()));
+        service.run("sync marks", lists::mark_loop(of()));
         service.run("settings", settings::look_loop(of()));
-        service.run("mending", lists::reconcile_loop(of()));
-        service.run("keeping", prompts::keep_loop(of(), answers));
+        service.run("list reconciler", lists::reconcile_loop(of()));
+        service.run("prompt cache writer", prompts::keep_loop(of(), puts));
         service.run("sweep", sweep::sweep_loop(of()));
         service.run("embedding", embedding::background_loop(of()));
         service.run("index", index::follow_loop(of()));
         service
     }
 
-    /// The service without its upkeep: it reads and verifies, stores nothing, and repairs only on request.
+    /// The service without background tasks: it reads and verifies, stores nothing, and reconciles only on demand.
     pub fn inspect(parts: ServiceParts, settings: Settings) -> Self {
         Self::assemble(parts, settings).0
     }
 
-    fn assemble(mut parts: ServiceParts, settings: Settings) -> (Self, ingest::Queue, Answers) {
+    fn assemble(mut parts: ServiceParts, settings: Settings) -> (Self, ingest::Queue, PendingPuts) {
         parts.lists = Arc::new(timeout_list_cache::TimeoutListCache::new(
             parts.lists,
             settings.list_timeout,
         ));
         let (ingest, queue) = ingest::Ingest::new(settings.queue, parts.database.chats.writers());
-        let (keeping, answers) = prompts::PutQueue::new();
+        let (keeping, puts) = prompts::PutQueue::new();
         let (corpus, clock) = (Arc::clone(&parts.database.corpus), Arc::clone(&parts.clock));
         let service = Self(Arc::new(Inner {
             parts,
@@ -183,10 +181,10 @@ impl Service {
             draining: watch::channel(None).0,
             supervisor: supervisor::Supervisor::default(),
         }));
-        (service, queue, answers)
+        (service, queue, puts)
     }
 
-    /// Says that [`Self::stop`] comes next: requests of many parts begin no more of them.
+    /// Announces [`Self::stop`]: requests of many parts begin no more of them.
     pub fn drain(&self) {
         let now = Instant::now();
         self.0.draining.send_if_modified(|since| {
@@ -196,22 +194,22 @@ impl Service {
         });
     }
 
-    /// Since when the service is about to stop, if it is.
+    /// When shutdown began, if it has.
     pub fn draining_since(&self) -> Option<Instant> {
         *self.0.draining.borrow()
     }
 
-    /// Completes when the service is about to stop.
+    /// Completes when shutdown begins.
     pub async fn draining(&self) {
         let mut draining = self.0.draining.subscribe();
         // The sender lives as long as the service, so this cannot end with an error.
         let _ = draining.wait_for(Option::is_some).await;
     }
 
-    /// Finishes what is in flight, notes what is left to note, and closes both stores.
+    /// Finishes work in flight, writes the remaining sync marks, and closes both stores.
     ///
     /// # Errors
-    /// The first failure on the way; the stores are closed all the same.
+    /// The first failure; the stores are closed all the same.
     pub async fn stop(&self) -> Result<()> {
         self.end_tasks().await;
         let synced_ranges = self.mark_synced().await;
@@ -220,12 +218,12 @@ impl Service {
         synced_ranges.and(lists).and(database)
     }
 
-    /// What the service works with.
+    /// The dependencies of the service.
     pub fn parts(&self) -> &ServiceParts {
         &self.0.parts
     }
 
-    /// How the service behaves.
+    /// The configuration of the service.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }

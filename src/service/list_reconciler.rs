@@ -1,4 +1,4 @@
-//! Making lists right again: whatever state a guest's list is in, one idempotent step makes it what the tables say.
+//! Reconciling session lists: one idempotent step rebuilds a guest's list from the tables, whatever its state.
 
 use super::Service;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -12,18 +12,18 @@ use guestbook_storage::list_cache::{Append, Applied, Head, Item, NewLife, Origin
 use std::collections::HashSet;
 use uuid::Uuid;
 
-/// Messages read and written at a time while a list is rebuilt.
+/// Messages read and written per step of a rebuild.
 const REBUILD_PAGE: usize = 1000;
-/// Lists looked at at a time.
+/// Lists compared per page.
 const SCAN_PAGE: usize = 256;
-/// Session lists reconciled at a time.
-const MENDED_TOGETHER: usize = 8;
-/// How often a session list may change while it is reconciled before it is left to the next round.
-const MEND_ROUNDS: usize = 8;
+/// Lists reconciled concurrently.
+const CONCURRENT_REBUILDS: usize = 8;
+/// How often a list may change during its reconciliation before it is left to the next wake-up.
+const MAX_ROUNDS: usize = 8;
 
 impl Service {
-    /// Pays every outbox entry of the tables to the lists. Unless that was done since the start with this very list store, and
-    /// the tables know no other, every list is compared with the tables as well. Returns the store's incarnation.
+    /// Drains the outbox into the lists. Also compares every list with the tables, unless that was done since the start with
+    /// this incarnation of the list store and the tables know no other. Returns the store's incarnation.
     pub(super) async fn reconcile_all(&self, compared: Option<Uuid>) -> Result<Uuid> {
         self.0.parts.lists.health().await?;
         self.0.lists.resume();
@@ -43,8 +43,8 @@ impl Service {
             if known != Some(incarnation) {
                 self.remove_orphaned_lists(&listed).await?;
             }
-            // What the tables hold for durable was rebuilt just now, so that nothing is owed for it: without this, a power
-            // cut would take the rebuilt lists and nobody would know.
+            // Lists marked durable were just rebuilt, so no outbox entry covers them: without this flush a power cut would
+            // lose the rebuilt lists unnoticed.
             self.0.parts.lists.flush().await?;
         }
         if known != Some(incarnation) && !self.is_stopping() {
@@ -57,7 +57,7 @@ impl Service {
     }
 
     async fn drain_outbox(&self) -> Result<()> {
-        let (mut mended, mut after) = (0_u64, None);
+        let (mut reconciled, mut after) = (0_u64, None);
         loop {
             let outbox_entries = self
                 .stores()
@@ -79,27 +79,27 @@ impl Service {
                 }
             }
             let owed = !guests.is_empty();
-            mended += self.reconcile_each(guests).await?;
+            reconciled += self.reconcile_each(guests).await?;
             if owed {
                 failpoint::reach("replay.mid");
             }
             for guest in gone {
-                self.0.lists.note_removed(guest); // only now: whoever marks as synced next strikes the outbox entry out
+                self.0.lists.note_removed(guest); // only now: the next `mark_synced` clears the outbox entry
             }
             self.mark_synced().await?;
             if !full || self.is_stopping() {
                 break;
             }
         }
-        if mended > 0 {
-            tracing::info!(lists = mended, "session lists reconciled");
+        if reconciled > 0 {
+            tracing::info!(lists = reconciled, "lists reconciled");
         }
         Ok(())
     }
 
-    /// Compares the list of every guest that should have one with the tables; the guests.
+    /// Compares the list of every guest that should have one with the tables; returns these guests.
     async fn compare_all(&self) -> Result<HashSet<GuestId>> {
-        let (mut mended, mut after) = (0_u64, None);
+        let (mut reconciled, mut after) = (0_u64, None);
         let mut listed = HashSet::new();
         loop {
             let rows = self
@@ -120,18 +120,18 @@ impl Service {
                 !equal || !self.is_current(row, head.as_ref())
             });
             let wrong = wrong.map(|(row, _)| row.guest.clone()).collect();
-            mended += self.reconcile_each(wrong).await?;
+            reconciled += self.reconcile_each(wrong).await?;
         }
-        if mended > 0 {
+        if reconciled > 0 {
             tracing::warn!(
-                lists = mended,
-                "session lists that differed from the tables were rebuilt"
+                lists = reconciled,
+                "rebuilt lists that differed from the tables"
             );
         }
         Ok(listed)
     }
 
-    /// Gives lists that are right but for their expiry the one that the tables say: another node has given them another life.
+    /// Updates the expiry of lists that are otherwise current: another node has changed the list TTL.
     async fn retime_each(&self, rows: &[ListRow], heads: &[Option<Head>]) -> Result<()> {
         let at = self.now();
         let wrong = rows.iter().zip(heads).filter_map(|(row, head)| {
@@ -152,45 +152,45 @@ impl Service {
         }
     }
 
-    /// Removes the lists of guests that should have none: a store that the tables do not know may have been filled from
-    /// newer tables than these, or from others.
+    /// Removes the lists of guests that should have none: a store unknown to the tables may have been filled from newer tables,
+    /// or from others.
     async fn remove_orphaned_lists(&self, listed: &HashSet<GuestId>) -> Result<()> {
-        let (mut mended, mut after) = (0_u64, None);
+        let (mut reconciled, mut after) = (0_u64, None);
         while !self.is_stopping() {
             let page = self.0.parts.lists.guests(after.as_ref(), SCAN_PAGE).await;
             let guests = page.unwrap_or_else(|cause| {
-                // No reason to do without the lists: nobody is answered from such a list, and it goes when it expires.
-                tracing::warn!(step = "list", %cause, "orphaned session lists could not be looked for");
+                // No reason to stop using the lists: no read is served from an orphaned list, and it expires.
+                tracing::warn!(step = "list", %cause, "failed to look for orphaned lists");
                 Vec::new()
             });
             let Some(last) = guests.last() else { break };
             after = Some(last.clone());
             let orphans = guests.into_iter().filter(|guest| !listed.contains(guest));
-            mended += self.reconcile_each(orphans.collect()).await?;
+            reconciled += self.reconcile_each(orphans.collect()).await?;
         }
-        if mended > 0 {
-            tracing::warn!(lists = mended, "orphaned session lists were removed");
+        if reconciled > 0 {
+            tracing::warn!(lists = reconciled, "removed orphaned lists");
         }
         Ok(())
     }
 
-    /// Reconciles several session lists at once, since a distant store mostly makes us wait; how many were changed.
+    /// Reconciles several lists concurrently, since a remote store is mostly latency; returns how many had to be changed.
     async fn reconcile_each(&self, guests: Vec<GuestId>) -> Result<u64> {
-        let mending = stream::iter(guests).map(|guest| {
+        let rebuilds = stream::iter(guests).map(|guest| {
             let service = self.clone();
             async move { service.reconcile(&guest).await }
         });
-        let mended: Vec<bool> = mending
-            .buffer_unordered(MENDED_TOGETHER)
+        let changed: Vec<bool> = rebuilds
+            .buffer_unordered(CONCURRENT_REBUILDS)
             .try_collect()
             .await?;
-        Ok(mended.into_iter().map(u64::from).sum())
+        Ok(changed.into_iter().map(u64::from).sum())
     }
 
-    /// Makes a guest's list what the tables say, whatever it is now; whether anything had to be changed.
+    /// Makes a guest's list match the tables, whatever its state; returns whether anything had to be changed.
     pub(super) async fn reconcile(&self, guest: &GuestId) -> Result<bool> {
         let (mut changed, mut rebuilt) = (false, None);
-        for _ in 0..MEND_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let row = self.stores().outbox.list_row(guest, self.now()).await?;
             let head = self
                 .0
@@ -208,14 +208,14 @@ impl Service {
                         self.note_listed(&row).await?;
                         return Ok(changed);
                     }
-                    // Only an older copy of the tables can know less than the list: what the list has more is of another
+                    // Only an older copy of the tables can know less than the list: the list's extra messages are of another
                     // history.
                     self.0.lists.mark_suspect(guest.clone());
                     return Ok(changed);
                 }
                 (Some(row), _) if rebuilt.as_ref() == Some(&row) => {
-                    // Not the load: its rows are not what its row says. Trying again would only keep us busy.
-                    tracing::error!(step = "list", %guest, "the session list cannot be reconciled with the tables; run `guestbook verify`");
+                    // Not caused by load: the messages contradict the conversation's row. A retry would only burn CPU.
+                    tracing::error!(step = "list", %guest, "the list cannot be rebuilt from the tables; run `guestbook verify`");
                     return Ok(changed);
                 }
                 (Some(row), _) => {
@@ -225,7 +225,7 @@ impl Service {
             }
             changed = true;
         }
-        self.0.lists.wake(); // it keeps moving under load; go on with the others first
+        self.0.lists.wake(); // the list keeps changing under load; reconcile the others first
         Ok(changed)
     }
 
@@ -238,8 +238,8 @@ impl Service {
         })
     }
 
-    /// Whether a list has more than the tables. Messages are committed before they are listed, so tables that are asked
-    /// after the list know at least as much.
+    /// Whether a list has more than the tables. Messages are committed before they are listed, so tables read after the list
+    /// know at least as much.
     pub(super) async fn is_ahead(&self, guest: &GuestId, head: &Head) -> Result<bool> {
         let row = self.stores().outbox.list_row(guest, self.now()).await?;
         Ok(row.is_some_and(|row| {
@@ -266,7 +266,7 @@ impl Service {
             if first == row.window.from {
                 self.0.parts.lists.replace(list).await?;
             } else if self.0.parts.lists.apply(vec![list].into()).await? == [Applied::Gap] {
-                return Ok(()); // changed underneath; the next round of mending sees it
+                return Ok(()); // changed meanwhile; the next round sees it
             }
             failpoint::reach("replace.mid");
             first = next;
@@ -274,7 +274,7 @@ impl Service {
         Ok(())
     }
 
-    /// Notes a list that was found complete, so that the tables stop owing it.
+    /// Marks a complete list as synced, which clears its outbox entry.
     async fn note_listed(&self, row: &ListRow) -> Result<()> {
         let mut first = row.synced.max(row.window.from);
         while first < row.next {

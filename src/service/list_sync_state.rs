@@ -1,4 +1,4 @@
-//! What has been done to the lists and is not noted in the tables yet, and whether the list store is to be tried at all.
+//! List writes that are not yet marked as synced in the tables, and whether the list store is suspended.
 
 use guestbook_core::{ConversationId, GuestId};
 use guestbook_storage::database::SyncedRange;
@@ -7,43 +7,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
-/// What has been done to the lists and is not noted in the tables yet.
 #[derive(Debug, Default)]
 pub(super) struct ListSyncState {
     notes: Mutex<SyncNotes>,
-    /// Wakes the reconciliation task: a session list lacks something.
+    /// Wakes the list reconciler.
     pub(super) wake: Notify,
-    /// Set while the list store fails: batches do not wait for it, the mending task tries it.
+    /// Set while the list store fails: batches do not wait for it, the reconciler retries it.
     suspended: AtomicBool,
-    /// Set when every list is to be compared with the tables, though the store is the same.
+    /// Set when every list must be compared with the tables, though the store is the same.
     compare: AtomicBool,
-    /// Held while notes are taken out and written, so that whoever marks as synced next does not pass by those on their way.
-    pub(super) settling: tokio::sync::Mutex<()>,
+    /// Held while marks are taken and written, so that the next `mark_synced` does not overtake them.
+    pub(super) marking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct SyncNotes {
-    /// Applied, but a power cut could take it back.
+    /// Applied, but not durable: a power cut could undo it.
     applied: Vec<SyncedRange>,
-    /// Where a conversation is in `applied`, to keep one note for each.
+    /// The index of a conversation in `applied`, to keep one mark for each.
     places: HashMap<ConversationId, usize>,
-    /// Removed, but a power cut could bring it back.
+    /// Removed, but not durable: a power cut could restore it.
     removed: Vec<GuestId>,
-    /// Refused by the list store since: an earlier removal of the same guest must not pay this one's outbox entry.
+    /// Removals that the list store refused: an earlier successful removal must not clear this newer outbox entry.
     refused: HashSet<GuestId>,
-    /// Guests whose list cannot be read or may be of another history: until it is removed and rebuilt.
+    /// Guests whose list is unreadable or may be of another history, until it is removed and rebuilt.
     suspect: HashSet<GuestId>,
-    /// Durable in the lists, to be noted with the next batch.
+    /// Durable in the lists, to be marked as synced with the next batch.
     durable: Vec<SyncedRange>,
 }
 
 impl ListSyncState {
-    /// Has the next mending compare every list with the tables.
+    /// Requests a comparison of every list with the tables.
     pub(super) fn compare(&self) {
         self.compare.store(true, Ordering::Relaxed);
     }
 
-    /// Whether that was asked for since the last time.
+    /// Whether a comparison was requested since the last call.
     pub(super) fn take_compare(&self) -> bool {
         self.compare.swap(false, Ordering::Relaxed)
     }
@@ -74,7 +73,7 @@ impl ListSyncState {
         self.notes().refused.insert(guest);
     }
 
-    /// Of lists that were removed, those that no later removal was refused for.
+    /// The removed lists of guests for whom no later removal was refused.
     pub(super) fn still_removed(&self, removed: Vec<GuestId>) -> Vec<GuestId> {
         let notes = self.notes();
         removed
@@ -83,7 +82,7 @@ impl ListSyncState {
             .collect()
     }
 
-    /// Some of what is durable, about `messages` messages, for a batch to carry.
+    /// Durable marks of about `messages` messages, for a batch to carry.
     pub(super) fn take_durable(&self, messages: usize) -> Vec<SyncedRange> {
         let mut notes = self.notes();
         let mut taken = 0;
@@ -109,7 +108,7 @@ impl ListSyncState {
         )
     }
 
-    /// Has a guest's list removed and rebuilt by the mending task, which does not forget it before that is done.
+    /// Has the reconciler remove and rebuild a guest's list; the mark stays until that is done.
     pub(super) fn mark_suspect(&self, guest: GuestId) {
         self.notes().suspect.insert(guest);
         self.wake();
@@ -123,23 +122,23 @@ impl ListSyncState {
         self.notes().suspect.remove(guest);
     }
 
-    /// Makes the mending task look at what the tables say the lists lack.
+    /// Wakes the reconciler to drain the outbox.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Whether batches should not try the list store at all.
+    /// Whether batches should skip the list store.
     pub(super) fn is_suspended(&self) -> bool {
         self.suspended.load(Ordering::Relaxed)
     }
 
-    /// Stops trying the list store with every batch until the mending task finds it well again.
+    /// Skips the list store in batches until the reconciler has used it successfully.
     pub(super) fn suspend(&self, cause: &str) {
         if !self.suspended.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 step = "list",
                 cause,
-                "the list store failed; messages are saved and their lists follow later"
+                "the list store failed; messages are saved, their lists are updated later"
             );
         }
         self.wake();
@@ -147,7 +146,7 @@ impl ListSyncState {
 
     pub(super) fn resume(&self) {
         if self.suspended.swap(false, Ordering::Relaxed) {
-            tracing::info!("the list store responds again; session lists are being reconciled");
+            tracing::info!("the list store is available again; reconciling the lists");
         }
     }
 

@@ -1,8 +1,8 @@
-//! Keeping the lists in step with the tables.
+//! Keeping the session lists in step with the tables.
 //!
-//! A list write is noted in the tables (`is_synced`) only once it is durable, so that after a crash or a power cut the
-//! tables owe exactly what the lists may lack. The notes ride along with later batches. What a list lacks is rebuilt from
-//! the tables, by one idempotent step that reconciles a guest's session list whatever state it is in ([`Service::reconcile`]).
+//! A list write is marked in the tables (`is_synced`) only once it is durable, so that after a crash or a power cut the
+//! outbox names exactly what the lists may lack. Later batches carry the marks. A list that lacks something is rebuilt from
+//! the tables by one idempotent step (`list_reconciler`).
 
 use super::Service;
 use guestbook_core::error::Result;
@@ -14,20 +14,20 @@ use uuid::Uuid;
 /// The wait after a failed reconciliation; it doubles to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// How often the list cache's incarnation is compared: no event says that it has lost its lists.
+/// How often the list store's incarnation is polled: a store that lost its lists does not say so.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Makes list writes durable and notes them, again and again.
+/// Periodically makes list writes durable and marks them as synced.
 pub(super) async fn mark_loop(service: Service) {
     while service.pause(service.settings().sync_mark_interval).await {
         let synced_ranges = service.mark_round().await;
         if let Err(cause) = synced_ranges {
-            tracing::error!(step = "mark_synced", %cause, "failed to persist list sync marks, retrying");
+            tracing::error!(step = "mark_synced", %cause, "failed to persist list sync marks");
         }
     }
 }
 
-/// Reconciles session lists: at the start, whenever a list write has failed, and when the list cache has lost lists.
+/// Reconciles the lists: at the start, whenever a list write has failed, and when the list store has lost lists.
 pub(super) async fn reconcile_loop(service: Service) {
     let mut wait = FIRST_WAIT;
     let mut compared = None;
@@ -47,7 +47,7 @@ pub(super) async fn reconcile_loop(service: Service) {
                 if cause.backend() == service.0.parts.lists.name() {
                     service.0.lists.suspend(&cause.to_string());
                 }
-                tracing::warn!(step = "list", %cause, retry_in_ms = rounded_ms(wait), "the lists cannot be mended yet");
+                tracing::warn!(step = "list", %cause, retry_in_ms = rounded_ms(wait), "list reconciliation failed, retrying");
                 let again = service.pause(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
                 again
@@ -60,7 +60,7 @@ pub(super) async fn reconcile_loop(service: Service) {
 }
 
 impl Service {
-    /// Completes when the list store is another one than this, or cannot say.
+    /// Completes when the list store has another incarnation, or cannot report one.
     async fn lists_replaced(&self, incarnation: Uuid) {
         while self.pause(WATCH_INTERVAL).await {
             match self.0.parts.lists.incarnation().await {
@@ -68,29 +68,29 @@ impl Service {
                 Ok(_) => {
                     tracing::warn!(
                         step = "list",
-                        "the list store was emptied or started anew; every list is compared with the tables"
+                        "the list store was emptied or restarted; comparing every list with the tables"
                     );
                     return;
                 }
                 Err(cause) => return self.0.lists.suspend(&cause.to_string()),
             }
         }
-        std::future::pending().await // the service stops, which whoever waits here sees as well
+        std::future::pending().await // the service stops: the caller's `select!` sees it too
     }
 
-    /// Makes everything applied so far durable and notes it, without waiting for the interval.
+    /// Makes everything applied so far durable and marks it as synced, without waiting for the interval.
     ///
     /// # Errors
-    /// Those of the two stores; what could not be noted is found again by mending.
+    /// Those of the two stores; reconciliation finds again what could not be marked.
     pub async fn mark_synced(&self) -> Result<()> {
-        let _turn = self.0.lists.settling.lock().await;
+        let _marking = self.0.lists.marking.lock().await;
         self.make_durable().await?;
         self.note_durable().await
     }
 
-    /// One round of the interval: notes what no batch has carried since the last round, then makes the rest durable.
+    /// One round of the interval: writes the marks that no batch carried since the last round, then makes the rest durable.
     async fn mark_round(&self) -> Result<()> {
-        let _turn = self.0.lists.settling.lock().await;
+        let _marking = self.0.lists.marking.lock().await;
         self.note_durable().await?;
         self.make_durable().await
     }
@@ -102,7 +102,7 @@ impl Service {
         }
         failpoint::reach("flush.before");
         if let Err(cause) = self.0.parts.lists.flush().await {
-            // The notes are dropped: the tables still say that these lists lack something.
+            // The marks are dropped: the outbox still has entries for these lists.
             self.0.lists.suspend(&cause.to_string());
             return Err(cause);
         }
@@ -137,7 +137,7 @@ impl Service {
         noted
     }
 
-    /// Has a list rebuilt whose chat has begun anew elsewhere in the moment before the old list was removed.
+    /// Rebuilds a list whose chat was begun again elsewhere just before the old list was removed.
     async fn begun_again(&self, guest: &GuestId) {
         let row = self.stores().outbox.list_row(guest, self.now()).await;
         if !matches!(row, Ok(None)) {
@@ -145,11 +145,11 @@ impl Service {
         }
     }
 
-    /// Removes a guest's list at once if the store lets us, else later; whether it is gone already.
+    /// Removes a guest's list at once if the store allows it, else later; returns whether it is removed already.
     pub(super) async fn remove_list(&self, guest: GuestId) -> bool {
         if self.0.lists.is_suspended() {
             self.0.lists.note_refused(guest);
-            return false; // the tables remember that it must go
+            return false; // its outbox entry stays
         }
         let removing = self.0.parts.lists.remove(vec![guest.clone()]);
         match tokio::time::timeout(self.settings().list_budget, removing).await {
@@ -165,7 +165,7 @@ impl Service {
             }
             Err(_) => {
                 self.0.lists.note_refused(guest);
-                self.0.lists.wake(); // a long list takes its time; that is no fault of the store
+                self.0.lists.wake(); // slow because the list is long, not because the store fails
                 false
             }
         }

@@ -1,4 +1,4 @@
-//! Counting reads and response times without a write transaction per request: they gather here and ride along with a batch.
+//! Counts of reads and response times, gathered in memory and written with a batch instead of one transaction per request.
 
 use guestbook_core::OwnerId;
 use guestbook_storage::database::{CounterDeltas, OwnerTime};
@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Counters are handed on at most this often, so that a busy owner costs one statement a second and not one a message.
+/// Counters are written at most this often: a busy owner costs one statement a second, not one per message.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// What has been counted and not been written yet. Lost by a crash: at most about a second of it.
+/// Counters not written yet. A crash loses at most about a second of them.
 #[derive(Debug, Default)]
 pub(super) struct MetricsCounters(Mutex<MetricsDeltas>);
 
@@ -42,7 +42,7 @@ impl MetricsCounters {
         });
     }
 
-    /// What has gathered, if it has gathered long enough.
+    /// The gathered counters, if the interval has passed.
     pub(super) fn take_due(&self) -> CounterDeltas {
         self.with(|gathering| match gathering.since {
             Some(since) if since.elapsed() >= GATHER => gathering.take(),
@@ -50,12 +50,12 @@ impl MetricsCounters {
         })
     }
 
-    /// What has gathered so far.
+    /// The gathered counters.
     pub(super) fn take(&self) -> CounterDeltas {
         self.with(MetricsDeltas::take)
     }
 
-    /// Takes back what could not be written.
+    /// Merges back counters that could not be written.
     pub(super) fn put_back(&self, deltas: CounterDeltas) {
         self.with(|gathering| {
             gathering.since.get_or_insert_with(Instant::now);

@@ -1,7 +1,6 @@
-//! Answers to prompts that were asked before: given again where the prompt is the same, or, where the caller asks for it, where
-//! it asks the same in other words.
+//! The prompt cache: an entry is served to the same prompt or, if the caller allows it, to a prompt of the same meaning.
 //!
-//! A lookup is a read. What is kept and what is counted goes through `keeping.rs`, together and beside the messages' own way.
+//! A lookup is a read. Entries and counters are written in groups by `keeping.rs`, beside the write path of the messages.
 
 mod keeping;
 mod lookups;
@@ -17,23 +16,23 @@ use guestbook_core::{
 use guestbook_storage::database::{CacheEntry, NewCacheEntry, PromptStats};
 use std::time::Duration;
 
-/// Prompts of one setting that are compared by meaning: the most recently used. It bounds what a lookup costs.
+/// Prompts of one setting that are compared by their vectors: the most recently used. Bounds the cost of a lookup.
 const COMPARED: usize = 1024;
-/// The nearest of them that are looked at word by word.
+/// The nearest prompts, which are then compared word by word.
 const NEAREST: usize = 5;
-/// Answers removed per transaction, so that messages never wait for long.
+/// Entries removed per transaction, so that messages never wait for long.
 const PAGE: usize = 256;
 
-/// A prompt that somebody wants an answer to.
+/// A prompt to look up.
 #[derive(Clone, Debug)]
 pub struct PromptLookup {
-    /// What it is asked of.
+    /// The model and its parameters.
     pub setting: PromptSetting,
     /// The prompt.
     pub prompt: Content,
-    /// Whom it is counted for, besides the guest whose scope it is.
+    /// The guest it is counted for, besides the guest of the scope.
     pub guest: Option<GuestId>,
-    /// Whether an answer to another prompt that asks the same will do.
+    /// Whether an entry of another prompt with the same meaning is acceptable.
     pub semantic: bool,
 }
 
@@ -44,45 +43,45 @@ impl PromptLookup {
     }
 }
 
-/// An answer, and why it is one.
+/// A cache entry, and how it matched.
 #[derive(Clone, Debug)]
 pub struct PromptHit {
-    /// The answer.
+    /// The entry.
     pub answer: CacheEntry,
-    /// The cosine of the two prompts, where they are not the same.
+    /// The cosine of the two prompts, unless they are identical.
     pub score: Option<f32>,
 }
 
-/// An answer that somebody has and wants to be kept.
+/// A model's response to be cached.
 #[derive(Clone, Debug)]
 pub struct PromptPut {
-    /// What was asked, and of what.
+    /// The model and its parameters.
     pub setting: PromptSetting,
     /// The prompt.
     pub prompt: Content,
-    /// What the model said.
+    /// The model's response.
     pub response: Content,
-    /// How long it took, in milliseconds.
+    /// Generation time in milliseconds.
     pub generation_ms: f64,
     /// Tokens that the model read.
     pub input_tokens: u64,
     /// Tokens that it wrote.
     pub output_tokens: u64,
-    /// How long the answer is good; at most as long as the setting says, which holds without it.
+    /// The entry's TTL; at most, and by default, the setting's.
     pub ttl: Option<Duration>,
-    /// Whether other prompts that ask the same may be given it.
+    /// Whether other prompts of the same meaning may be served this entry.
     pub semantic: bool,
 }
 
 impl Service {
-    /// The answer to a prompt, counted as a hit or a miss.
+    /// Looks a prompt up and counts a hit or a miss.
     ///
     /// # Errors
-    /// `Invalid` when other prompts are to be compared and the model of the vectors cannot do that; those of the database.
+    /// `Invalid` for a semantic lookup if the embedding model does not support it; those of the database.
     pub async fn lookup(&self, lookup: &PromptLookup) -> Result<Option<PromptHit>> {
         let threshold = self.threshold(lookup.semantic)?;
         let key = PromptKey::new(lookup.setting.clone(), lookup.prompt.as_str());
-        let exact = self.answer_at(key).await?;
+        let exact = self.entry_at(key).await?;
         let found = match (exact, threshold) {
             (Some(answer), _) => Some(PromptHit {
                 answer,
@@ -96,12 +95,12 @@ impl Service {
         Ok(found)
     }
 
-    async fn answer_at(&self, key: PromptKey) -> Result<Option<CacheEntry>> {
+    async fn entry_at(&self, key: PromptKey) -> Result<Option<CacheEntry>> {
         let found = self.stores().prompts.prompts_find(&[key], self.now()).await;
         Ok(found?.pop().flatten())
     }
 
-    /// The answer to the nearest prompt that asks the same.
+    /// The entry of the nearest prompt with the same meaning.
     async fn similar(&self, lookup: &PromptLookup, threshold: f32) -> Result<Option<PromptHit>> {
         let prompt = lookup.prompt.as_str();
         let Some(vector) = self.prompt_vector(prompt).await else {
@@ -126,16 +125,16 @@ impl Service {
             return Ok(None);
         };
         let key = PromptKey::new(setting.clone(), same.as_str());
-        // Put since it was looked for, it is the very prompt that was asked.
+        // An entry put since the exact lookup may be of this very prompt.
         let is_exact = key == PromptKey::new(setting.clone(), prompt);
-        let answer = self.answer_at(key).await?;
+        let answer = self.entry_at(key).await?;
         Ok(answer.map(|answer| PromptHit {
             answer,
             score: (!is_exact).then_some(score),
         }))
     }
 
-    /// From which cosine on prompts are compared word by word; `None` when they are not to be.
+    /// The cosine from which prompts are compared word by word; `None` when they are not to be.
     fn threshold(&self, semantic: bool) -> Result<Option<f32>> {
         if !semantic {
             return Ok(None);
@@ -153,7 +152,7 @@ impl Service {
         threshold.ok_or_else(refused).map(Some)
     }
 
-    /// The vector of a prompt that the guard could ever let pass.
+    /// The vector of a prompt, unless the guard can never accept the prompt.
     async fn prompt_vector(&self, prompt: &str) -> Option<Vector> {
         if !same_question(prompt, prompt) {
             return None;
@@ -169,7 +168,7 @@ impl Service {
         })
     }
 
-    /// Keeps an answer; whether other prompts can be given it.
+    /// Caches a response.
     ///
     /// # Errors
     /// As [`Self::lookup`]; `Busy` when too many wait.
@@ -183,7 +182,7 @@ impl Service {
             _ => None,
         };
         let most = self.settings().prompt_ttl;
-        let answer = NewCacheEntry {
+        let entry = NewCacheEntry {
             key: PromptKey::new(keep.setting, keep.prompt.as_str()),
             prompt: keep.prompt,
             response: keep.response,
@@ -193,11 +192,11 @@ impl Service {
             output_tokens: keep.output_tokens,
             expires_at: self.now().plus(keep.ttl.map_or(most, |ttl| ttl.min(most))),
         };
-        self.0.keeping.pass(answer.clone()).await?;
-        Ok(answer)
+        self.0.keeping.pass(entry.clone()).await?;
+        Ok(entry)
     }
 
-    /// Removes the answers of a scope, or all of them; how many there were.
+    /// Removes the entries of a scope, or all of them; returns how many.
     ///
     /// # Errors
     /// Those of the database; some may have been removed then.
@@ -212,7 +211,7 @@ impl Service {
         }
     }
 
-    /// What the cache holds, and what it was good for.
+    /// Size and hit counters of the cache.
     ///
     /// # Errors
     /// Those of the database.

@@ -1,15 +1,15 @@
-//! How many reads are under way at once: what has been read is held in memory until it is written as JSON, and has room.
+//! Limits concurrent reads: rows are held in memory until they are serialized as JSON and the response has memory.
 
 use super::Service;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Short reads at once. More than a database has connections for, so that nobody waits here for long.
+/// Concurrent short reads. More than a database has connections, so that this limit rarely blocks.
 const SHORT_AT_ONCE: usize = 32;
-/// Steps of long reads at once.
+/// Concurrent steps of long reads.
 const LONG_AT_ONCE: usize = 2;
 
-/// Who may read. Long reads wait for each other, and short ones for none of them.
+/// The two read limits: long reads wait for each other, short ones never wait for a long one.
 #[derive(Debug)]
 pub(super) struct ReadLimit {
     short: Arc<Semaphore>,
@@ -25,7 +25,7 @@ impl Default for ReadLimit {
     }
 }
 
-/// The right to read, and to hold what was read, until it is dropped.
+/// Permission to read and to hold the rows in memory, until it is dropped.
 #[derive(Debug)]
 pub struct ReadPermit(#[allow(dead_code)] Option<OwnedSemaphorePermit>);
 
@@ -35,12 +35,12 @@ impl ReadPermit {
 }
 
 impl Service {
-    /// Waits for the right to a short read.
+    /// Waits for a permit of a short read.
     pub async fn read_permit(&self) -> ReadPermit {
         permit(&self.0.read_limit.short).await
     }
 
-    /// Waits for the right to a long one; meanwhile nothing that was read should be held.
+    /// Waits for a permit of a long read; the caller must not hold rows meanwhile.
     pub(super) async fn long_read_permit(&self) -> ReadPermit {
         permit(&self.0.read_limit.long).await
     }

@@ -1,4 +1,4 @@
-//! Finding messages within a guest's chat or a user's conversations, or by words in all, and choosing what a model is sent.
+//! Search within a guest's chat or a user's conversations, or by words over all, and the context selection for a model.
 
 use super::Service;
 use guestbook_core::error::Result;
@@ -11,25 +11,25 @@ use guestbook_storage::database::{
 };
 use std::time::Duration;
 
-/// How long a model may take for the text of a search. Less than a request may take, so that the response says why.
+/// How long a model may take to embed a query. Less than a request's deadline, so that the client gets a reason.
 const MODEL_TIME: Duration = Duration::from_secs(3);
 
-/// Why a text cannot be looked for by its meaning. Each says what to do instead.
+/// Why a query has no vector. Each message says what to do instead.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum QueryEmbeddingError {
-    /// There is no model.
+    /// No embedding model is configured.
     #[error(
         "messages are found by meaning only where there is an embedder, and this server runs with --embedder none; use \
          mode=text, or start the server with another one and run `guestbook reembed`"
     )]
     NoEmbedder,
-    /// There is nothing in the text that the model knows.
+    /// The text has no word that the model knows.
     #[error("holds nothing that the model {0} knows; mode=text looks for the words as they are")]
     Nothing(ModelId),
     /// The model refuses the text.
     #[error("the model refuses it ({0}); mode=text looks for the words as they are")]
     Refused(String),
-    /// The model does not answer, or not in time.
+    /// The model is unavailable or too slow.
     #[error(
         "the model does not answer ({0}); try again shortly, or use mode=text, which needs no model"
     )]
@@ -37,7 +37,7 @@ pub enum QueryEmbeddingError {
 }
 
 impl Service {
-    /// What the model in use sees in a text. Only a model that is a matter of microseconds is asked on the spot.
+    /// Embeds a query with the model in use, inline only if the model takes microseconds.
     ///
     /// # Errors
     /// [`QueryEmbeddingError`].
@@ -60,7 +60,7 @@ impl Service {
         }
     }
 
-    /// The best messages of a guest or a user, the best first.
+    /// The best matches among the messages of a guest or a user, best first.
     ///
     /// # Errors
     /// Those of the database.
@@ -71,19 +71,19 @@ impl Service {
         k: Limit,
     ) -> Result<SearchResults> {
         let now = self.now();
-        let asked = SearchRequest {
+        let request = SearchRequest {
             scope,
             sought,
             k,
             now,
         };
-        self.stores().search.search(asked).await
+        self.stores().search.search(request).await
     }
 
-    /// The newest messages of all conversations that have all words.
+    /// The newest messages of all conversations that contain all words.
     ///
     /// # Errors
-    /// `Conflict` where no index over words is kept; those of the database.
+    /// `Conflict` without a full-text index; those of the database.
     pub async fn search_words(
         &self,
         words: Words,
@@ -91,16 +91,16 @@ impl Service {
         filters: Filters,
     ) -> Result<SearchResults> {
         let now = self.now();
-        let asked = WordsRequest {
+        let request = WordsRequest {
             words,
             k,
             filters,
             now,
         };
-        self.stores().search.search_words(asked).await
+        self.stores().search.search_words(request).await
     }
 
-    /// What to send to a model of a guest's chat; `None` when there is none.
+    /// The messages of a guest's chat to send to a model; `None` when there is no chat.
     ///
     /// # Errors
     /// Those of the database.
@@ -111,23 +111,23 @@ impl Service {
         about: Option<(ModelId, Vector)>,
     ) -> Result<Option<Context>> {
         let now = self.now();
-        let asked = ContextRequest {
+        let request = ContextRequest {
             guest,
             budget,
             about,
             now,
         };
-        self.stores().search.context(asked).await
+        self.stores().search.context(request).await
     }
 }
 
-/// Asks a model that has threads or a server of its own.
+/// Embeds with a model that has threads or a server of its own.
 async fn ask(
     embedder: &dyn Embedder,
     text: &SearchText,
 ) -> std::result::Result<std::result::Result<Option<Vector>, EmbedError>, QueryEmbeddingError> {
-    let asked = tokio::time::timeout(MODEL_TIME, embedder.embed_next(text.as_str())).await;
-    asked.map_err(|_| {
+    let result = tokio::time::timeout(MODEL_TIME, embedder.embed_next(text.as_str())).await;
+    result.map_err(|_| {
         let late = format!("not within {} s", MODEL_TIME.as_secs());
         QueryEmbeddingError::Unanswered(late)
     })

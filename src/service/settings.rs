@@ -1,5 +1,5 @@
-//! Settings that are stored with the data: what a change of them means for the lists and chats that are there, and finding
-//! out what another node has changed.
+//! Settings stored with the data: applying a changed setting to existing lists and chats, and detecting the changes of other
+//! nodes.
 
 use super::{Service, ServiceParts};
 use guestbook_core::error::{Error, ErrorKind, Result};
@@ -9,35 +9,35 @@ use guestbook_storage::list_cache::{NewLife, Origin};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Lists or chats changed at a time: others' messages are stored between two pages.
+/// Lists or chats updated per page: other writes run between two pages.
 const PAGE: usize = 500;
-/// How often what others have changed is asked for: all nodes are to know it within a second. It takes the database a look at a table of
-/// some 15 rows.
+/// Poll interval for changes by other nodes, which must be seen within a second. Each poll reads a table of some
+/// 15 rows.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What this process knows of the settings of all.
+/// This process's view of the shared settings.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// The model that the others use by now, where ours is another.
+    /// The model that the other nodes use, if it is not ours.
     foreign_model: Mutex<Option<String>>,
-    /// Held while a change is carried out, so that it is done once.
+    /// Held while a change is applied, so that it is applied once.
     carrying: tokio::sync::Mutex<()>,
 }
 
-/// Gives every chat and every list what a change of the settings means for it, page by page, from where an earlier process
-/// was stopped; the number of lists. Each page is done at once or again: the list store first, then the rows.
+/// Applies changed settings to every chat and list, page by page, from where an earlier process stopped; returns the number
+/// of lists. Each page is idempotent: the list store first, then the rows.
 ///
 /// # Errors
-/// The first failure of a store; what is left is done by the next call.
+/// The first failure of a store; the next call does the rest.
 pub async fn carry_out(parts: &ServiceParts, go_on: impl Fn() -> bool) -> Result<u64> {
     let (database, mut done) = (&parts.database, 0);
     while go_on() && database.settings.retain_some(PAGE).await? {}
     while go_on() {
-        let asked = database
+        let next = database
             .settings
             .lists_to_retime(parts.clock.now(), PAGE)
             .await?;
-        let Some(page) = asked else { break };
+        let Some(page) = next else { break };
         let lives = page.lists.iter().map(|list| NewLife {
             guest: list.guest.clone(),
             origin: Origin {
@@ -60,24 +60,24 @@ pub async fn carry_out(parts: &ServiceParts, go_on: impl Fn() -> bool) -> Result
             break;
         }
         done += count;
-        tracing::info!(lists = done, "lists are given their new life");
+        tracing::info!(lists = done, "lists have their new TTL");
     }
     Ok(done)
 }
 
-/// Takes over what others have changed, and goes on with what they have begun and left.
+/// Adopts the changes of other nodes, and resumes what they began and abandoned.
 pub(super) async fn look_loop(service: Service) {
     let mut before: Option<StoredSettings> = None;
     loop {
         let looked = service.stores().settings.refresh_settings().await;
         match looked {
-            Ok(None) => return service.stopped().await, // nobody else can change them
+            Ok(None) => return service.stopped().await, // no other node can change them
             Ok(Some(stored)) => {
                 service.follow(before.as_ref(), &stored).await;
                 before = Some(stored);
             }
             Err(cause) => {
-                tracing::debug!(step = "settings", %cause, "the settings of all nodes could not be asked for");
+                tracing::debug!(step = "settings", %cause, "failed to read the shared settings");
             }
         }
         if !service.pause(LOOK_INTERVAL).await {
@@ -92,7 +92,7 @@ impl Service {
         let ours = ours.map_or_else(|| "none".to_owned(), |it| it.model().to_string());
         let theirs = stored.held.as_ref().map(|held| held.model.clone());
         self.note_model(theirs.filter(|theirs| *theirs != ours));
-        // Whoever has changed them carries it out. What stands still was left.
+        // The node that changed the settings applies them. No progress between two polls means that it stopped.
         let is_left = before.is_some_and(|before| {
             let place = |it: &StoredSettings| (it.version, it.retiming, it.is_retaining);
             place(before) == place(stored)
@@ -100,19 +100,19 @@ impl Service {
         if stored.is_being_carried_out() && is_left {
             self.lists_changed();
         }
-        // Lists of a store that only we have were not given it by others.
+        // Other nodes did not update lists in a store that only this node uses.
         if before.is_some_and(|before| before.retimed_at != stored.retimed_at) {
             self.lists_changed();
         }
     }
 
-    /// Has every list compared with the tables.
+    /// Requests a comparison of every list with the tables.
     fn lists_changed(&self) {
         self.0.lists.compare();
         self.0.lists.wake();
     }
 
-    /// Carries out what a change of the settings means. What fails is tried again by the upkeep.
+    /// Applies changed settings to the data. The background task retries after a failure.
     ///
     /// # Errors
     /// The first failure of a store.
@@ -137,7 +137,7 @@ impl Service {
         *foreign = theirs;
     }
 
-    /// Why this process makes no vectors, where the others have gone over to another model.
+    /// Why this process makes no vectors, if the other nodes use another model.
     pub fn embedder_problem(&self) -> Option<Error> {
         let foreign = &self.0.shared.foreign_model;
         let foreign = foreign.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
-//! Whatever the service cannot live without is watched: its tasks, the threads of its stores, its front doors.
+//! Supervises what the service cannot run without: its tasks, the threads of its stores, its listeners.
 //!
-//! A task that ends before it should has failed, however it ended: by a panic, by returning, or because it was dropped. The
-//! failure is set before anything is said of it, in what runs when the task is dropped, so that nothing that observes can be
-//! in the way. From then on nothing more is let in, `readyz` says 503, and the process ends with 70.
+//! A task that ends early has failed, however it ended: by a panic, by returning, or by being dropped. The failure is set
+//! in the task's drop guard before it is logged, so that no observer can block it. From then on no request is accepted,
+//! `readyz` returns 503, and the process exits with 70.
 
 use super::Service;
 use guestbook_core::error::{Error, ErrorKind};
@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-/// How often the stores are asked whether they must not be used any more: a thread of theirs may have ended by itself.
+/// How often the stores are polled for a fatal error: one of their threads may have ended by itself.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What is known of the tasks.
+/// The state of the tasks.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     /// Set once, by a failure after which nothing more may be acknowledged.
@@ -35,7 +35,7 @@ impl Default for Supervisor {
     }
 }
 
-/// Goes with something that the service cannot live without. When it is dropped and the end was not expected, the service fails.
+/// Guard of a component that the service cannot run without. Dropping it unexpectedly fails the service.
 #[derive(Debug)]
 pub struct Essential {
     service: Service,
@@ -45,7 +45,7 @@ pub struct Essential {
 }
 
 impl Essential {
-    /// From the moment that this is set, the end is expected. Before the stop of the service, which is expected always.
+    /// Once this flag is set, the end is expected. After the service's stop it always is.
     pub fn expectation(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.is_expected)
     }
@@ -78,7 +78,7 @@ fn failed(context: String) -> Error {
 }
 
 impl Service {
-    /// For what the service cannot live without and does not run itself, such as whatever accepts connections.
+    /// A guard for an essential component that the service does not run itself, such as a listener.
     pub fn essential(&self, name: &'static str) -> Essential {
         Essential {
             service: self.clone(),
@@ -88,7 +88,7 @@ impl Service {
         }
     }
 
-    /// Runs a task that lives as long as the service.
+    /// Spawns a task that lives as long as the service.
     pub(super) fn run(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let mut essential = self.essential(name);
         self.tasks().spawn(async move {
@@ -97,15 +97,15 @@ impl Service {
         });
     }
 
-    /// Ends the tasks and waits until they have done what is left to do.
+    /// Stops the tasks and waits until they have finished.
     pub(super) async fn end_tasks(&self) {
-        self.0.supervisor.stopping.send_replace(true); // first: tasks that end from now on were asked to
+        self.0.supervisor.stopping.send_replace(true); // first: from here on an end is expected
         self.0.ingest.close();
         let mut tasks = std::mem::take(&mut *self.tasks());
-        while tasks.join_next().await.is_some() {} // a panic is noted already
+        while tasks.join_next().await.is_some() {} // a panic is recorded already
     }
 
-    /// Nothing more may be acknowledged, and this is why. The first reason stays.
+    /// Records a failure after which nothing more may be acknowledged. The first one stays.
     pub(super) fn fail(&self, failure: Error) {
         let is_first = self.0.supervisor.fatal.send_if_modified(|fatal| {
             let is_first = fatal.is_none();
@@ -118,7 +118,7 @@ impl Service {
         }
     }
 
-    /// Waits until the service must not go on: the failure after which nothing more may be acknowledged.
+    /// Waits for a fatal failure: one after which nothing more may be acknowledged.
     pub async fn fatal(&self) -> Error {
         let mut fatal = self.0.supervisor.fatal.subscribe();
         loop {
@@ -131,12 +131,12 @@ impl Service {
         }
     }
 
-    /// The failure after which nothing more may be acknowledged, if there was one.
+    /// The failure after which nothing more may be acknowledged, if any.
     pub fn failure(&self) -> Option<Error> {
         self.0.supervisor.fatal.borrow().clone()
     }
 
-    /// Fails where a store must not be used any more.
+    /// Fails the service if a store reports a fatal error.
     pub(super) fn note_fatal(&self) {
         let (database, lists) = (&self.stores().backend, &self.0.parts.lists);
         if let Some(failure) = database.fatal().or_else(|| lists.fatal()) {
@@ -144,7 +144,7 @@ impl Service {
         }
     }
 
-    /// Waits for `span`, or until the service stops; whether to go on.
+    /// Waits for `span`, or until the service stops; returns whether to go on.
     pub(super) async fn pause(&self, span: Duration) -> bool {
         tokio::select! {
             () = self.stopped() => false,
@@ -159,7 +159,7 @@ impl Service {
     /// Completes when the service stops.
     pub(super) async fn stopped(&self) {
         let mut stopping = self.0.supervisor.stopping.subscribe();
-        // An error means that the sender is gone, which is a stop as well.
+        // An error means that the sender was dropped, which is a stop as well.
         let _ = stopping.wait_for(|stop| *stop).await;
     }
 
@@ -169,7 +169,7 @@ impl Service {
     }
 }
 
-/// Watches the stores, whatever else hangs or fails.
+/// Watches the stores, even if other tasks hang or fail.
 pub(super) async fn watch_loop(service: Service) {
     while service.pause(WATCH_INTERVAL).await {
         service.note_fatal();

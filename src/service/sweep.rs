@@ -1,7 +1,7 @@
 //! Removing what has expired: lists past their TTL, conversations past the retention.
 //!
-//! What has expired is hidden by every read already; removing it has time. So a clock that jumps ahead is not believed at
-//! once: should it be set right again, nothing is gone that had not expired.
+//! Every read hides expired data already, so its removal is not urgent. A forward jump of the clock is therefore distrusted
+//! for an hour: if the clock is corrected meanwhile, nothing was removed that had not expired.
 
 use super::Service;
 use guestbook_core::error::Result;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 /// Removed per transaction, so that a sweep never holds up the write path for long.
 const SWEEP_PAGE: usize = 500;
-/// How far a clock may run ahead of the time that has really passed before the sweep doubts it. Clocks are slewed by less.
-const LEAP: Duration = Duration::from_secs(60);
-/// How long a clock that has leapt is doubted: whoever set it wrong has noticed by then.
-const DOUBT: Duration = Duration::from_secs(3600);
+/// How far the clock may run ahead of the elapsed time before it counts as a jump. Slewing changes it by less.
+const MAX_DRIFT: Duration = Duration::from_secs(60);
+/// How long a clock that jumped is distrusted: long enough for an operator to notice and correct it.
+const DISTRUST: Duration = Duration::from_secs(3600);
 
 pub(super) async fn sweep_loop(service: Service) {
     let mut clock = ClockGuard::new(service.now(), Instant::now());
@@ -37,8 +37,8 @@ impl Service {
 
     async fn sweep_at(&self, now: Timestamp) -> Result<()> {
         let swept = self.remove_expired(now).await;
-        // Also after a failure, and when nothing had expired: an outbox entry that nobody was told of, such as the list of a chat that
-        // its guest's next message has ended, is paid now at the latest.
+        // Also after a failure, and when nothing had expired: outbox entries without a wake-up, such as the list of a chat
+        // that the guest's next message ended, are drained now at the latest.
         self.0.lists.wake();
         swept
     }
@@ -51,7 +51,7 @@ impl Service {
             self.0.index.removed(erased.messages);
             conversations += erased.conversations;
             if erased.conversations == 0 {
-                break; // a database may take fewer at a time than it was asked for
+                break; // a database may remove fewer per call than requested
             }
         }
         if conversations > 0 {
@@ -90,18 +90,18 @@ impl Service {
         if removed > 0 {
             tracing::info!(
                 answers = removed,
-                "expired entries of the prompt cache were removed"
+                "expired prompt cache entries were removed"
             );
         }
-        self.evict_answers().await
+        self.evict_entries().await
     }
 }
 
-/// The present as far as the sweep believes it: the clock, unless it has just leapt ahead of the time that has passed.
+/// The time the sweep trusts: the clock, unless it has just jumped ahead of the elapsed time.
 #[derive(Debug)]
 struct ClockGuard {
-    /// A moment that was believed, and when that was.
-    shown: Timestamp,
+    /// The last trusted time, and when it was read.
+    trusted: Timestamp,
     at: Instant,
     suspect_since: Option<Instant>,
 }
@@ -109,29 +109,26 @@ struct ClockGuard {
 impl ClockGuard {
     fn new(shown: Timestamp, at: Instant) -> Self {
         Self {
-            shown,
+            trusted: shown,
             at,
             suspect_since: None,
         }
     }
 
-    /// The moment to believe when the clock shows `shown` at `at`.
+    /// The time to trust when the clock shows `shown` at `at`.
     fn see(&mut self, shown: Timestamp, at: Instant) -> Timestamp {
-        let expected = self.shown.plus(at.duration_since(self.at));
+        let expected = self.trusted.plus(at.duration_since(self.at));
         let ahead = expected.until(shown);
-        if ahead > LEAP {
+        if ahead > MAX_DRIFT {
             let since = *self.suspect_since.get_or_insert_with(|| {
-                tracing::warn!(
-                    ahead_ms = rounded_ms(ahead),
-                    "clock jump detected; for an hour nothing is removed that expired by the jump"
-                );
+                tracing::warn!(ahead_ms = rounded_ms(ahead), "clock jump detected");
                 at
             });
-            if at.duration_since(since) < DOUBT {
+            if at.duration_since(since) < DISTRUST {
                 return expected;
             }
         } else if self.suspect_since.is_some() {
-            tracing::info!("the clock is right again");
+            tracing::info!("the clock agrees with the elapsed time again");
         }
         *self = Self::new(shown, at);
         shown
@@ -144,7 +141,7 @@ mod tests {
 
     const NOON: i64 = 1_766_318_400;
 
-    /// What is believed when the clock shows these seconds after noon, each with the seconds that have passed.
+    /// The trusted seconds after noon, for pairs of the clock's seconds after noon and the elapsed seconds.
     fn believed(sights: &[(i64, u64)]) -> Vec<i64> {
         let (noon, began) = (
             |seconds| Timestamp::from_ms((NOON + seconds) * 1000),

@@ -1,7 +1,7 @@
-//! A list store that always answers: with an error, where the real one takes too long.
+//! A list cache whose calls time out with an error.
 //!
-//! The lists are derived, so nothing is worth waiting for them: a store that hangs must hold up neither a request, nor the
-//! mending, nor the stop of the service.
+//! The lists are derived, so nothing may wait long for them: a hanging store must block neither requests, nor
+//! reconciliation, nor the service's shutdown.
 
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{GuestId, Timestamp};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A list store whose every call ends within `limit`.
+/// A list cache whose every call ends within `limit`.
 #[derive(Debug)]
 pub(super) struct TimeoutListCache {
     inner: Arc<dyn ListCache>,

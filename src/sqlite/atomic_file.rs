@@ -1,9 +1,8 @@
-//! A file that gets its name only once it is whole: written in a folder of our own beside it, made durable, then renamed.
+//! Atomic file creation: the file is written in a private folder beside its target, made durable, then renamed.
 //!
-//! Whatever ends the process on the way leaves no file of that name, and what it leaves is no hindrance to the next try, which
-//! removes it. The folder is `.NAME.RANDOM.partial`: nobody can guess it and put something else in its place before, and only
-//! its owner can afterwards. SQLite opens files by their paths and follows links, so what it has opened is compared with what
-//! was made here.
+//! A crash before the rename leaves no file of the target's name, and the next attempt removes the leftovers. The folder is
+//! `.NAME.RANDOM.partial`: its name cannot be guessed, so nobody can replace it beforehand, and only its owner can afterwards.
+//! SQLite opens files by path and follows links, so the file that it opened is compared with the file created here.
 
 use super::NAME;
 use guestbook_core::error::{Error, ErrorKind, Result};
@@ -17,20 +16,20 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// What SQLite may keep beside a file.
+/// Suffixes of the files that SQLite may keep beside a database.
 pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 const ENDING: &str = ".partial";
-/// The file in the folder.
+/// The file's name in the folder.
 const INNER: &str = "copy.db";
 
-/// A path with something added to its name.
+/// A path with a suffix appended to its file name.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
 }
 
-/// A file on its way to its name. Dropping it removes it.
+/// A file that does not have its final name yet. Dropping it removes it.
 #[derive(Debug)]
 pub(super) struct AtomicFile {
     operation: &'static str,
@@ -40,17 +39,17 @@ pub(super) struct AtomicFile {
     file: File,
 }
 
-/// A folder of ours, locked, so that nobody takes it for one whose process has ended.
+/// Our private folder, locked, so that nobody takes it for a leftover.
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
     open: File,
-    /// Whether it goes when this is dropped.
+    /// Whether dropping this removes the folder.
     is_ours_to_remove: bool,
 }
 
 impl AtomicFile {
-    /// Begins a file that will be `target`, which must not be there.
+    /// Creates a file that will become `target`, which must not exist.
     pub(super) fn begin(operation: &'static str, target: &Path) -> Result<Self> {
         refuse_existing(operation, target)?;
         if let Some(other) = remove_leftovers(target) {
@@ -78,7 +77,7 @@ impl AtomicFile {
         &self.file
     }
 
-    /// That its path leads to the file that was made, and to nothing that somebody has put in its place.
+    /// Fails unless its path still leads to the file created here.
     pub(super) fn require_ours(&self) -> Result<()> {
         let (ours, named) = (self.file.metadata(), self.path.symlink_metadata());
         let is_ours = matches!((&ours, &named), (Ok(ours), Ok(named))
@@ -98,7 +97,7 @@ impl AtomicFile {
         ))
     }
 
-    /// Makes it durable and gives it its name. Nobody may have it open any more.
+    /// Makes it durable and renames it. Nobody may have it open any more.
     pub(super) fn finish(self) -> Result<()> {
         self.file
             .sync_all()
@@ -111,13 +110,13 @@ impl AtomicFile {
         }
         let durable = File::open(parent(&self.target)).and_then(|folder| folder.sync_all());
         durable.map_err(|cause| {
-            // A name that a power cut may take back is no name; the first failure is returned.
+            // A power cut may undo a rename that was not synced, so the name is removed; the first failure is reported.
             let _ = std::fs::remove_file(&self.target);
             self.unwritable(cause)
         })
     }
 
-    /// That it cannot be written, and why.
+    /// The error when it cannot be written.
     pub(super) fn unwritable(&self, cause: io::Error) -> Error {
         let target = self.target.display();
         let (kind, context) = match cause.kind() {
@@ -143,12 +142,12 @@ impl Folder {
         folder.is_ours_to_remove = true;
         match folder.open.try_lock() {
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
-            // Some network file systems lock no folders. Then what is left after a kill is not removed.
+            // Some network file systems cannot lock folders. There, leftovers of a killed process are not removed.
             _ => Ok(folder),
         }
     }
 
-    /// Opens a folder that is ours alone.
+    /// Opens a private folder.
     fn open(path: PathBuf) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let mut options = OpenOptions::new();
@@ -171,11 +170,11 @@ impl Folder {
         Ok(rustix::fs::openat(&self.open, INNER, flags | OFlags::CLOEXEC, mode)?.into())
     }
 
-    /// Gives the file in it this name, if nothing has it.
+    /// Renames the file in it to `target`, unless that exists.
     fn give_name(&self, target: &Path) -> rustix::io::Result<()> {
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(&self.open, INNER, CWD, target, flags) {
-            // A file system that cannot rename so can link; the other name goes with the folder.
+            // Without an exclusive rename the file is hard-linked; the other name is removed with the folder.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                 rustix::fs::linkat(&self.open, INNER, CWD, target, AtFlags::empty())
             }
@@ -189,8 +188,8 @@ impl Drop for Folder {
         if !self.is_ours_to_remove {
             return;
         }
-        // What cannot be removed is no hindrance to the next try, and does not look whole. Only what we may have made there is
-        // removed, by the open folder: its path may lead elsewhere by now.
+        // A leftover blocks no later attempt and does not look whole. Only files that we may have created are removed, through
+        // the open folder: its path may lead elsewhere by now.
         let _ = rustix::fs::unlinkat(&self.open, INNER, AtFlags::empty());
         for ending in COMPANIONS {
             let _ = rustix::fs::unlinkat(&self.open, format!("{INNER}{ending}"), AtFlags::empty());
@@ -199,7 +198,7 @@ impl Drop for Folder {
     }
 }
 
-/// Removes what processes that were ended have left of this file; where one is that is still being written.
+/// Removes leftovers of killed processes for this file; returns a folder that is still being written, if any.
 pub(super) fn remove_leftovers(target: &Path) -> Option<PathBuf> {
     let hidden = hidden(target);
     let entries = std::fs::read_dir(parent(target)).ok()?;
@@ -221,14 +220,14 @@ pub(super) fn remove_leftovers(target: &Path) -> Option<PathBuf> {
     None
 }
 
-/// What the names of the folders for this file begin with.
+/// The prefix of this file's folder names.
 fn hidden(target: &Path) -> String {
     let name = target.file_name().unwrap_or_default();
     format!(".{}.", name.to_string_lossy())
 }
 
 fn refuse_existing(operation: &'static str, target: &Path) -> Result<()> {
-    // Also a link that leads nowhere.
+    // Also true for a dangling link.
     match target.symlink_metadata() {
         Err(_) => Ok(()),
         Ok(_) => Err(existing(operation, target)),

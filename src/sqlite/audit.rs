@@ -1,4 +1,4 @@
-//! Reading everything back, and mending what is derived.
+//! The reads of verify, and the repairs of derived data.
 
 use super::rows::{Id, Time};
 use super::{SqliteDatabase, rows, sql};
@@ -15,7 +15,7 @@ use guestbook_storage::database::{
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
 
-/// Where to look for rows that belong to nothing.
+/// The queries for rows without an owner.
 const ORPHANAGES: [(&str, &str); 5] = [
     ("conversation_cache", sql::EMPTY_CONVERSATIONS),
     ("message_cache", sql::ORPHANED_MESSAGES),

@@ -1,11 +1,11 @@
-//! A copy of the tables in one file, made while a server writes, and the way back.
+//! Backup: a copy of the tables in one file, made while a server writes; and restore.
 //!
-//! SQLite copies page by page, within one read transaction that is open from the first page to the last: the copy is of the
-//! moment it began, and a writer neither waits nor makes it begin anew, as it would if each step looked at the file afresh.
-//! (Meanwhile the write-ahead log cannot be cut back; it is after that.) The lists are not in a backup: they are derived.
+//! SQLite copies page by page within one read transaction: the copy is a snapshot, and a writer neither waits nor restarts it,
+//! as it would if each step read the file anew. (Meanwhile the write-ahead log cannot be truncated.) The session lists are not
+//! in a backup: they are derived.
 //!
-//! A restored database gets a new epoch and forgets which list store it knew, so that lists of any other history, wherever
-//! they are, are rebuilt and never continued.
+//! A restored database gets a new epoch and forgets its list store, so that lists of any other history are rebuilt and never
+//! continued.
 
 use super::atomic_file::{AtomicFile, COMPANIONS, beside};
 use super::check::{StopFlag, quick_check, stopped};
@@ -21,16 +21,16 @@ use uuid::Uuid;
 
 const SAVE: &str = "backup";
 const RESTORE: &str = "restore";
-/// Pages between two looks at whether to stop, and two words to whoever watches: 4 MiB.
+/// Pages between two checks of the stop flag and two progress reports: 4 MiB.
 const STEP_PAGES: i32 = 1024;
 const STEP_BYTES: usize = 4 << 20;
-/// What every SQLite file begins with.
+/// The header of every SQLite file.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// How far a copy is.
+/// The progress of a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CopyProgress {
-    /// Bytes that are copied, of how many.
+    /// Bytes copied, and their total.
     Copying {
         /// Copied so far.
         done: u64,
@@ -41,15 +41,15 @@ pub enum CopyProgress {
     Checking,
 }
 
-/// Whoever watches a copy being made.
+/// The observer of a copy.
 pub struct CopyObserver {
-    /// Called at each step.
+    /// Called for each step.
     pub report: Box<dyn FnMut(CopyProgress) + Send>,
-    /// Ends it before its end; nothing is left of it then.
+    /// Cancels the copy, which is then removed.
     pub stop: StopFlag,
 }
 
-/// What a copy holds.
+/// The content of a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CopySummary {
     /// Messages.
@@ -60,10 +60,10 @@ pub struct CopySummary {
     pub bytes: u64,
 }
 
-/// Copies the database to `target`, also while a server is using it. `target` is there only once it is whole and durable.
+/// Copies the database to `target`, also while a server uses it. `target` appears only once it is whole and durable.
 ///
 /// # Errors
-/// `Conflict` when `target` is there already, `Full`, `Corrupt` when the copy does not pass SQLite's quick check.
+/// `Conflict` if `target` exists, `Full`, `Corrupt` if the copy fails SQLite's quick check.
 pub fn save(database: &Path, target: &Path, watch: &mut CopyObserver) -> Result<CopySummary> {
     let mut from = open::visitor(database)?;
     require_ours(SAVE, database, &from)?;
@@ -76,11 +76,11 @@ pub fn save(database: &Path, target: &Path, watch: &mut CopyObserver) -> Result<
     Ok(copied)
 }
 
-/// Makes `database`, which must not be there, of a backup, which is only read.
+/// Creates `database`, which must not exist, from a backup, which is only read.
 ///
 /// # Errors
-/// `Conflict` when there is a database already, `Invalid` when `backup` is no whole Guestbook database, `Unsupported` when
-/// it is of a newer version, `Corrupt` when it does not pass SQLite's quick check, `Full`.
+/// `Conflict` if a database exists, `Invalid` if `backup` is no whole Guestbook database, `Unsupported` if a newer version
+/// wrote it, `Corrupt` if it fails SQLite's quick check, `Full`.
 pub fn restore(backup: &Path, database: &Path, watch: &mut CopyObserver) -> Result<CopySummary> {
     refuse_database(database)?;
     let mut from = open_backup(backup)?;
@@ -96,8 +96,7 @@ pub fn restore(backup: &Path, database: &Path, watch: &mut CopyObserver) -> Resu
     Ok(copied)
 }
 
-/// A connection to a file that nobody else has and that is thrown away when anything goes wrong: it needs no journal, and is
-/// made durable in the end, once.
+/// Opens a private file that is thrown away on any failure: it needs no journal, and is made durable once, at the end.
 fn connect(partial: &AtomicFile, operation: &'static str) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = open::connect(operation, partial.path(), flags)?;
@@ -167,7 +166,7 @@ fn copy_bytes(
     }
 }
 
-/// Another history begins here: no list knows its epoch, and no list store is known to it.
+/// Starts a new history: a new epoch, and no known list store.
 fn begin_anew(to: &mut Connection) -> rusqlite::Result<()> {
     let transaction = to.transaction()?;
     let epoch = Uuid::new_v4().to_string();
@@ -176,7 +175,7 @@ fn begin_anew(to: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Checks what was copied and closes it: one plain file, without a write-ahead log.
+/// Checks the copy and closes it as one plain file, without a write-ahead log.
 fn finish_copy(
     mut to: Connection,
     partial: &AtomicFile,
@@ -205,7 +204,7 @@ fn finish_copy(
     })
 }
 
-/// That the tables in it are a Guestbook's.
+/// Fails unless its tables are Guestbook's.
 fn require_ours(operation: &'static str, path: &Path, connection: &Connection) -> Result<()> {
     let ours: bool = connection
         .query_row(sql::IS_OURS, [], |row| row.get(0))
@@ -217,7 +216,7 @@ fn require_ours(operation: &'static str, path: &Path, connection: &Connection) -
     Err(Error::new(ErrorKind::Invalid, NAME, operation, context))
 }
 
-/// Also what belongs to a database counts: it would be taken for a part of the restored one.
+/// Files beside a database count too: SQLite would take them for a part of the restored one.
 fn refuse_database(database: &Path) -> Result<()> {
     let there = |ending: &&str| beside(database, ending).symlink_metadata().is_ok();
     let found = [""].iter().chain(&COMPANIONS).find(|ending| there(ending));
@@ -234,7 +233,7 @@ fn open_backup(backup: &Path) -> Result<File> {
     let invalid = |context: String| Error::new(ErrorKind::Invalid, NAME, RESTORE, context);
     let found = std::fs::metadata(backup).map_err(|cause| unreadable(backup, cause))?;
     if !found.is_file() {
-        // Opening a pipe waits for whoever writes to it.
+        // Opening a pipe would wait for its writer.
         let context = format!("{} is no regular file; give a backup", backup.display());
         return Err(invalid(context));
     }
@@ -252,11 +251,11 @@ fn open_backup(backup: &Path) -> Result<File> {
         }
     }
     require_alone(backup)?;
-    // From the start again.
+    // Reopened to read from the start.
     File::open(backup).map_err(|cause| unreadable(backup, cause))
 }
 
-/// A backup is one file. What has a write-ahead log beside it is a database in use, or one that was not closed.
+/// A backup is one file. A write-ahead log beside it means a database in use, or one that was not closed.
 fn require_alone(backup: &Path) -> Result<()> {
     let beside = COMPANIONS.iter().map(|ending| beside(backup, ending));
     let Some(companion) = beside.into_iter().find(|path| path.exists()) else {

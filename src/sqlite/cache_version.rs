@@ -1,32 +1,32 @@
-//! When each row was changed last, so that what was read before can be known to be still right without reading.
+//! Tracks the last change of each row, so that cached data can be validated without reading.
 //!
-//! **Invariant:** what was read is fresh only while no later change of its row has been acknowledged. Each change of a row
-//! is noted by SQLite itself (`changed.rs`) and counted here after the commit, before anyone hears of it. The file belongs to
-//! one process; what another one writes to it all the same is seen within about a second (`outside.rs`).
+//! **Invariant:** what was read is fresh only while no later change of its row has been acknowledged. SQLite itself reports each
+//! change of a row (`change_hook.rs`); it is counted here after the commit, before the commit is acknowledged. The file belongs
+//! to one process; foreign writes are detected within about a second (`data_version.rs`).
 
 use guestbook_storage::database::CacheVersion;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
-/// Rows whose numbers are so many apart share a slot, and a change of one is taken for a change of all: 128 KiB.
+/// Rows this many numbers apart share a slot, and a change of one counts as a change of all: 128 KiB.
 const SLOTS: usize = 1 << 14;
 
-/// When which row of a table was changed. Cheap to clone; all clones are one.
+/// The last change of each row of a table. All clones are one.
 #[derive(Clone, Debug)]
 pub(super) struct CacheVersions(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Commits that changed a row.
+    /// Commits so far that changed a row.
     commits: AtomicU64,
-    /// For each slot the commit that changed it last.
+    /// For each slot the last commit that changed it.
     last: Box<[AtomicU64]>,
-    /// Begins anywhere, so that no two openings of the file have one in common.
+    /// Starts at a random value, so that two openings of the file never share a generation.
     generation: AtomicU64,
 }
 
-/// The version that a read has at least.
+/// The minimum version of a read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadVersion {
     commit: u64,
@@ -34,7 +34,7 @@ pub(super) struct ReadVersion {
 }
 
 impl ReadVersion {
-    /// Of what was read of this row.
+    /// The version of a row read.
     pub(super) fn of(self, row: i64) -> CacheVersion {
         CacheVersion {
             row,
@@ -55,7 +55,7 @@ impl Default for CacheVersions {
 }
 
 impl CacheVersions {
-    /// Before a read: what has been counted by now, it will see.
+    /// Taken before a read, which sees at least every commit counted by now.
     pub(super) fn at_read(&self) -> ReadVersion {
         ReadVersion {
             generation: self.0.generation.load(Ordering::SeqCst),
@@ -63,7 +63,7 @@ impl CacheVersions {
         }
     }
 
-    /// Whether the row was not changed later.
+    /// Whether the row is unchanged since.
     pub(super) fn is_fresh(&self, version: &CacheVersion) -> bool {
         self.slot(version.row).load(Ordering::SeqCst) <= version.commit
     }
@@ -79,7 +79,7 @@ impl CacheVersions {
         }
     }
 
-    /// Counts a commit of somebody else's: it may have changed every row. Only the writing thread may call this.
+    /// Counts a foreign commit, which may have changed every row. Only the writing thread may call this.
     pub(super) fn count_all(&self) {
         self.0.generation.fetch_add(1, Ordering::SeqCst);
         let commit = self.0.commits.fetch_add(1, Ordering::SeqCst) + 1;
@@ -88,7 +88,7 @@ impl CacheVersions {
         }
     }
 
-    /// Nothing is fresh any more.
+    /// Invalidates everything.
     pub(super) fn end(&self) {
         for slot in &self.0.last {
             slot.store(u64::MAX, Ordering::SeqCst);

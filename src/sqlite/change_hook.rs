@@ -1,5 +1,5 @@
-//! Which rows the writing connection has changed. SQLite itself notes each, whoever changes it and by whatever statement, so
-//! no write can forget to invalidate what is held in memory.
+//! Records the rows that the writing connection changes. SQLite's update hook reports every change, whatever the statement, so
+//! no write can bypass cache invalidation.
 
 use rusqlite::Connection;
 use rusqlite::hooks::Action;
@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const PROMPTS: &str = "prompt_cache";
 const CHATS: &str = "conversation_cache";
 
-/// The rows that were changed, but for a `DELETE` without a condition, which calls no hook. Cheap to clone; all clones are one.
+/// The changed rows, except those of a `DELETE` without a condition, which the hook does not report. All clones are one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ChangedRows(Arc<Mutex<RowIds>>);
 
-/// Numbers of rows, some of them several times. A change of messages is a change of their conversation: its row holds how many
-/// there are and the hash over all of them.
+/// Row numbers, possibly repeated. A change of messages changes their conversation's row too: it has their count and hash.
 #[derive(Debug, Default)]
 pub(super) struct RowIds {
     pub(super) prompts: Vec<i64>,
@@ -21,7 +20,7 @@ pub(super) struct RowIds {
 }
 
 impl ChangedRows {
-    /// Has every change on this connection noted from now on.
+    /// Records every change on this connection from now on.
     pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
         let noted = self.clone();
         let note = move |_: Action, _: &str, table: &str, row: i64| match table {
@@ -32,7 +31,7 @@ impl ChangedRows {
         writer.update_hook(Some(note))
     }
 
-    /// What was noted, to be emptied by whoever has forgotten what is of before.
+    /// The recorded rows; the caller empties them once the caches are invalidated.
     pub(super) fn rows(&self) -> MutexGuard<'_, RowIds> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

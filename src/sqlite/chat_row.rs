@@ -7,7 +7,7 @@ use guestbook_storage::conversation_state::ConversationState;
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::time::Duration;
 
-/// Reads a guest's conversation. One that retention has ended by `at` is erased and is none.
+/// Reads a guest's conversation. One that retention has ended by `at` is erased instead.
 pub(super) fn load(
     tx: &Transaction<'_>,
     guest: &GuestId,
@@ -48,7 +48,7 @@ pub(super) fn load(
     Ok(Some(chat))
 }
 
-/// Looks whether there is a message of the user's. Only before the first one: until it comes, this reads every message there is.
+/// Looks for a message of the user's. Needed only until the first one is stored: without one this reads every message.
 pub(super) fn look_for_user_message(
     tx: &Transaction<'_>,
     chat: &mut ConversationState,
@@ -60,7 +60,7 @@ pub(super) fn look_for_user_message(
     Ok(())
 }
 
-/// Writes the row, and takes back the marks of messages that fell out of the list.
+/// Writes the row, and clears the sync marks of messages that fell out of the list.
 pub(super) fn write(
     tx: &Transaction<'_>,
     chat: &ConversationState,

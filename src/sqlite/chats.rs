@@ -34,7 +34,7 @@ impl Chats for SqliteDatabase {
     ) -> Result<Option<History>> {
         let (chat, versions) = (chat.clone(), self.versions.clone());
         self.read("history", move |tx| {
-            let version = versions.at_read(); // before the first statement, with which the view of the read begins
+            let version = versions.at_read(); // before the first statement, which begins the snapshot
             let Some((row, conversation)) = find_row(tx, &chat, now)? else {
                 return Ok(None);
             };
@@ -136,7 +136,7 @@ impl Chats for SqliteDatabase {
     }
 }
 
-/// What one of the statements, for pages going up and down, finds of a page, in order of sequence.
+/// The rows of a page, in order of sequence, by one of two statements: ascending or descending.
 fn of_page<R>(
     tx: &Transaction<'_>,
     [up, down]: [&str; 2],
@@ -167,7 +167,7 @@ pub(super) fn find(
     Ok(find_row(tx, chat, now)?.map(|(_, conversation)| conversation))
 }
 
-/// The same, with the number of its row.
+/// The same, with its row number.
 fn find_row(
     tx: &Transaction<'_>,
     chat: &ChatKey,
@@ -222,7 +222,7 @@ fn expired(
     select.query_map(params![Time(now), limit], read)?.collect()
 }
 
-/// Removes a guest's conversation and everything that hangs on it, and leaves its list as an outbox entry.
+/// Removes a guest's conversation with all its derived rows; the removal of its list becomes an outbox entry.
 pub(super) fn erase_conversation(
     tx: &Transaction<'_>,
     id: ConversationId,
@@ -255,7 +255,7 @@ pub(super) fn erase_conversation(
     })
 }
 
-/// A guest's counters go with the chat. Where a user has the same id and conversations of its own, only the chat's share goes.
+/// Removes a guest's counters with the chat. If the same id is a user's with conversations, only the chat's share is subtracted.
 fn erase_usage(
     tx: &Transaction<'_>,
     id: ConversationId,
@@ -269,7 +269,7 @@ fn erase_usage(
     Ok(0)
 }
 
-/// Counters of a guest without a chat, which only damage can leave behind.
+/// Removes counters of a guest without a chat, which only damage can leave behind.
 fn erase_lone_usage(tx: &Transaction<'_>, owner: &OwnerId) -> rusqlite::Result<u64> {
     if owns_as_user(tx, owner)? {
         return Ok(0);
@@ -297,7 +297,7 @@ fn subtract_usage(
     tx.execute(sql::USAGE_SUBTRACT, row).map(drop)
 }
 
-/// What one conversation has counted for its owner.
+/// What one conversation counted for its owner.
 struct MigratedUsage {
     messages: u64,
     input: u64,
@@ -322,7 +322,7 @@ fn migrate(
     user: &OwnerId,
     at: Timestamp,
 ) -> rusqlite::Result<Migrated> {
-    prompts::erase(tx, guest.as_str())?; // also those of a guest who has never said anything
+    prompts::erase(tx, guest.as_str())?; // also of a guest without a message
     let Some(id) = guest_conversation(tx, guest, at)? else {
         log_migration(tx, guest, user, at, Migrated::default(), None)?;
         return Ok(Migrated::default());
@@ -341,7 +341,7 @@ fn migrate(
     Ok(migrated)
 }
 
-/// Sums every counter of the guest into the user's. Where the guest's id is a user's as well, only the chat's share moves.
+/// Adds the guest's counters to the user's. If the guest's id is a user's as well, only the chat's share moves.
 fn migrate_usage(
     tx: &Transaction<'_>,
     guest: &GuestId,

@@ -1,8 +1,7 @@
-//! Integrity check of the file: after a stop that was not clean, of every backup that is made, and of every one that is
-//! restored.
+//! Integrity checks of the file: after an unclean stop, of every backup made, and of every backup restored.
 //!
-//! SQLite's quick check reads every page and follows every tree: it finds pages that are torn, swapped or overwritten. It
-//! does not know what a message said; the hash chain does, and `guestbook verify` follows it.
+//! SQLite's quick check reads every page and follows every tree: it finds torn, swapped and overwritten pages. It cannot
+//! check contents; the hash chain does, and `guestbook verify` follows it.
 
 use super::atomic_file::beside;
 use super::error::{convert, convert_at, is_fatal};
@@ -18,18 +17,18 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 const CHECK: &str = "check";
-/// Up to this size the file is checked before anything is served: a quarter of a second, measured in a build that is not
-/// optimized and on two cores that others use as well. A larger one is checked while serving.
+/// Up to this size the file is checked before it is served: a quarter of a second, measured in a build without optimizations on
+/// two shared cores. A larger file is checked while it is served.
 const CHECKED_FIRST: u64 = 64 << 20; // bytes
-/// Instructions of SQLite's machine between two looks at whether to stop: a few milliseconds.
-const STOP_LOOKED_AT: i32 = 10_000;
+/// Virtual machine instructions between two checks of the stop flag: a few milliseconds.
+const STOP_CHECK_INTERVAL: i32 = 10_000;
 
-/// Ends work on another thread when it is asked to.
+/// Cancels work on another thread.
 #[derive(Clone, Debug, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// Asks whoever works to give up.
+    /// Requests cancellation.
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -39,19 +38,19 @@ impl StopFlag {
     }
 }
 
-/// What is known of the file before it is opened.
+/// The file's state before it is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum FileState {
     /// The last process closed it.
     Clean,
-    /// The last process was ended in the middle: its write-ahead log is still there.
+    /// The last process was killed: its write-ahead log is still there.
     Unclean,
-    /// It was found damaged, and no repair was noted since.
+    /// It was found damaged, and no repair was recorded since.
     Damaged,
 }
 
 impl FileState {
-    /// Must be checked before the file is opened, which takes in the write-ahead log.
+    /// Must be called before the file is opened, which replays the write-ahead log.
     pub(super) fn of(path: &Path) -> Self {
         let log = std::fs::metadata(beside(path, "-wal"));
         if mark(path).exists() {
@@ -63,7 +62,7 @@ impl FileState {
         }
     }
 
-    /// Checks the file now unless it may be checked later; whether it has to be.
+    /// Checks the file now unless it is large; returns whether a check is still due.
     pub(super) fn check_now(self, path: &Path, connection: &mut Connection) -> Result<bool> {
         let size: u64 = connection
             .query_row(sql::SIZE, [], |row| row.get(0))
@@ -81,9 +80,9 @@ impl FileState {
                 tracing::info!(
                     bytes = size,
                     took_ms = rounded_ms(began.elapsed()),
-                    "the last stop was not clean: the database was checked, it is whole"
+                    "the last stop was unclean: the database was checked and is intact"
                 );
-                // One that stays has the file checked once more.
+                // A mark that cannot be removed only causes another check.
                 let _ = std::fs::remove_file(mark(path));
                 Ok(false)
             }
@@ -91,11 +90,11 @@ impl FileState {
     }
 }
 
-/// Has the file checked at the next start, before anything is served: it was found damaged, and closing it has taken away
-/// every other trace of that.
+/// Marks the file to be checked at the next start before it is served: it was found damaged, and closing it has removed every
+/// other trace of that.
 pub(super) fn distrust(path: &Path, cause: &Error) {
     if let Err(failed) = std::fs::write(mark(path), format!("{cause}\n")) {
-        tracing::error!(cause = %failed, "that the database is damaged could not be noted beside it");
+        tracing::error!(cause = %failed, "failed to mark the database as damaged");
     }
 }
 
@@ -106,11 +105,11 @@ fn mark(path: &Path) -> PathBuf {
 /// Reads the whole file.
 ///
 /// # Errors
-/// `Corrupt` with the first thing that is wrong; `Unavailable` when it was stopped.
+/// `Corrupt` with the first finding; `Unavailable` when it was cancelled.
 pub(super) fn quick_check(connection: &mut Connection, stop: &StopFlag) -> Result<()> {
-    let asked = stop.clone();
+    let flag = stop.clone();
     connection
-        .progress_handler(STOP_LOOKED_AT, Some(move || asked.is_asked()))
+        .progress_handler(STOP_CHECK_INTERVAL, Some(move || flag.is_asked()))
         .map_err(convert(CHECK))?;
     let found = connection.query_row(sql::QUICK_CHECK, [], |row| row.get::<_, String>(0));
     connection
@@ -127,7 +126,7 @@ pub(super) fn quick_check(connection: &mut Connection, stop: &StopFlag) -> Resul
     }
 }
 
-/// That somebody asked for it to be given up.
+/// The error of a cancelled operation.
 pub(super) fn stopped(operation: &'static str) -> Error {
     let context = "it was stopped, as asked; nothing is left of it";
     Error::new(ErrorKind::Unavailable, NAME, operation, context)
@@ -142,7 +141,7 @@ fn damaged(verdict: &str) -> Error {
     Error::new(ErrorKind::Corrupt, NAME, CHECK, context)
 }
 
-/// A check on a thread of its own, with a connection of its own.
+/// A check on its own thread and connection.
 #[derive(Debug)]
 pub(super) struct BackgroundCheck {
     stop: StopFlag,
@@ -150,33 +149,33 @@ pub(super) struct BackgroundCheck {
 }
 
 impl BackgroundCheck {
-    /// Begins to check the file; damage poisons the store.
+    /// Starts the check; damage poisons the store.
     pub(super) fn start(path: &Path, poison: Poison) -> Result<Self> {
         let (mut connection, stop) = (open::reader(path)?, StopFlag::default());
-        let (asked, held) = (stop.clone(), poison.clone());
+        let (flag, on_panic) = (stop.clone(), poison.clone());
         let check = move || {
-            tracing::info!("the last stop was not clean: the database is being checked");
+            tracing::info!("the last stop was unclean: checking the database");
             let began = Instant::now();
-            match quick_check(&mut connection, &asked) {
+            match quick_check(&mut connection, &flag) {
                 Ok(()) => {
                     tracing::info!(
                         took_ms = rounded_ms(began.elapsed()),
-                        "the database was checked, it is whole"
+                        "the database was checked and is intact"
                     );
                 }
                 Err(cause) if cause.kind() == ErrorKind::Corrupt => poison.set(cause),
-                Err(_) if asked.is_asked() => {}
+                Err(_) if flag.is_asked() => {}
                 Err(cause) => tracing::error!(%cause, "the database could not be checked"),
             }
         };
-        let thread = spawn_essential("sqlite-check".into(), NAME, held, check)?;
+        let thread = spawn_essential("sqlite-check".into(), NAME, on_panic, check)?;
         Ok(Self {
             stop,
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// Ends it and waits until its connection is closed.
+    /// Cancels it and waits until its connection is closed.
     pub(super) fn end(&self) {
         self.stop.ask();
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,18 +1,17 @@
-//! Moving the journal into the database file, with an eye on what that says.
+//! Checkpoints whose errors are reported.
 //!
-//! SQLite does it by itself after a commit, and swallows every error, because the commit is good whatever becomes of the
-//! checkpoint: its frames are on disk in the journal, which is not begun anew before a checkpoint has ended well. So nothing
-//! acknowledged is in danger. But a disk whose fsync has failed must not be trusted with anything more, and a checkpoint
-//! that fails again and again lets the journal grow until the disk is full. Hence the same checkpoint at the same place,
-//! with its error kept for the writer.
+//! SQLite checkpoints by itself after a commit and swallows every error, because the commit is durable in the journal, which is
+//! not overwritten before a checkpoint has succeeded. So no acknowledged write is at risk. But after a failed fsync the disk
+//! must not be trusted with more writes, and repeated failures let the journal grow until the disk is full. Hence the same
+//! checkpoint at the same place, with its error kept for the writer.
 
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Pages of the journal from which on a commit is followed by a checkpoint: 16 MB. More would be read again at the start
-/// after a crash, fewer would write the same pages more often.
+/// Pages of the journal that trigger a checkpoint after a commit: 16 MB. More would lengthen recovery after a crash, fewer
+/// would write the same pages more often.
 const JOURNAL_PAGES: c_int = 4_000;
 
 /// The error of the last checkpoint, until it is taken.
@@ -20,7 +19,7 @@ const JOURNAL_PAGES: c_int = 4_000;
 pub(super) struct CheckpointErrors(Arc<Mutex<Option<rusqlite::Error>>>);
 
 impl CheckpointErrors {
-    /// Takes the checkpoints of a connection over.
+    /// Replaces the automatic checkpoints of a connection.
     pub(super) fn of(connection: &mut Connection) -> rusqlite::Result<Self> {
         Self::every(connection, JOURNAL_PAGES)
     }
@@ -38,7 +37,7 @@ impl CheckpointErrors {
         Ok(checkpoints)
     }
 
-    /// The error of the checkpoint that followed the last commit, if there was one.
+    /// The error of the checkpoint after the last commit, if it failed.
     pub(super) fn take_failure(&self) -> Option<rusqlite::Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

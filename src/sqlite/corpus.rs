@@ -1,4 +1,4 @@
-//! Every vector there is.
+//! All vectors.
 
 use super::rows::{Id, Time};
 use super::{SqliteDatabase, rows, sql};
@@ -10,7 +10,7 @@ use guestbook_storage::database::{
 };
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-/// The limit of a page as the cursor sees it: fewer rows than asked for are the last ones.
+/// The cursor after a page: fewer rows than the limit are the last ones.
 fn page_of(
     tx: &Transaction<'_>,
     after: &str,
@@ -99,7 +99,7 @@ impl VectorSource for SqliteDatabase {
     }
 }
 
-/// `None` where there is no vector of the model, or a damaged one: verify tells of it.
+/// `None` without a vector of the model, or with a damaged one, which verify reports.
 fn indexable(row: &Row<'_>) -> rusqlite::Result<Option<IndexedVector>> {
     let Some(vector) = vector(row, 1)? else {
         return Ok(None);

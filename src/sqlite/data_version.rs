@@ -1,12 +1,12 @@
-//! What happens to the file from outside: somebody edits the tables by hand, or takes the file away.
+//! Detects foreign writes, and the loss of the file.
 //!
-//! Of our own connections only the writer's commits, and `changed.rs` knows what. SQLite counts for each connection what all
-//! others have committed; what the writer sees counted, nobody here has written, and of no row it can be told whether it was
-//! changed. It is asked once a second in the queue of the writing thread, so that no message waits for it longer than that
-//! takes: 2 µs.
+//! Foreign writes are detected by polling `PRAGMA data_version` every second on the writing connection: it counts the commits of
+//! all other connections, and of ours only the writer commits. Which rows a foreign commit changed is unknown. The poll is queued
+//! on the writing thread and takes 2 µs, so no message waits longer.
 //!
-//! A file that is removed, renamed or replaced can be written for as long as one likes, and all of it is gone with the process.
-//! So its path is looked at some times a second on a thread of its own, which needs no writer that has time, and by the writer
+//! A file that is removed, renamed or replaced can still be written, and every write is lost with the process. So its path is
+//! checked several times a second on a separate thread, which does not depend on the writer, and by the writer before each
+//! commit is acknowledged.
 //! before each commit is acknowledged.
 
 use super::file::DatabaseFile;
@@ -18,22 +18,21 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// How often the path of the file is looked at: a file that was taken away is noticed within a second.
+/// Poll interval of the file's path: the loss of the file is reported within a second.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// Looks at the path to one at what others wrote: a page from memory may be older than that by a second.
+/// Polls of the path per poll of foreign writes: a cached page may lag behind those by a second.
 const LOOKS: u32 = 4;
 
-/// The `data_version` of a connection at the last poll.
+/// The `data_version` at the last poll.
 #[derive(Debug)]
 pub(super) struct DataVersion(i64);
 
 impl DataVersion {
-    /// From now on.
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         counted(connection).map(Self)
     }
 
-    /// Whether another connection than this one has committed since it was asked last.
+    /// Whether another connection has committed since the last poll.
     fn has_written(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         let before = self.0;
         self.0 = counted(connection)?;
@@ -47,17 +46,17 @@ fn counted(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 impl Writer {
-    /// Invalidates whatever is held in memory if another process wrote, or if that cannot be determined.
-    fn look_outside(&mut self) {
+    /// Invalidates every cached page if another process wrote, or if that cannot be determined.
+    fn poll_data_version(&mut self) {
         match self.outside.has_written(&self.connection) {
             Ok(false) => return,
             Ok(true) => {
                 tracing::info!(
-                    "response cache invalidated: another process has written to the database file"
+                    "response cache invalidated: another process has changed the database file"
                 );
             }
             Err(cause) => {
-                tracing::warn!(%cause, "whether another process has changed the database file is not known; what is held in memory is read anew");
+                tracing::warn!(%cause, "response cache invalidated: the data version cannot be read");
             }
         }
         self.versions.count_all();
@@ -65,14 +64,14 @@ impl Writer {
     }
 }
 
-/// Looks, and has the writer look, until this is dropped.
+/// Polls until it is dropped.
 #[derive(Debug)]
 pub(super) struct DataVersionWatcher {
     _ends_with: mpsc::Sender<()>,
 }
 
 impl DataVersionWatcher {
-    /// Begins to look.
+    /// Starts polling.
     pub(super) fn start(
         writer: &Arc<Worker<Writer>>,
         file: Weak<DatabaseFile>,
@@ -87,7 +86,7 @@ impl DataVersionWatcher {
                 if is_over || !is_in_place(&file, &taken) {
                     return;
                 }
-                if round % LOOKS == 0 && !ask(&writer) {
+                if round % LOOKS == 0 && !queue_poll(&writer) {
                     return;
                 }
             }
@@ -97,7 +96,7 @@ impl DataVersionWatcher {
     }
 }
 
-/// Whether the file is where it was. Where it is not, nothing more is acknowledged.
+/// Whether the path still leads to the file. If not, nothing more is acknowledged.
 fn is_in_place(file: &Weak<DatabaseFile>, poison: &Poison) -> bool {
     let Some(file) = file.upgrade() else {
         return false; // it is closed
@@ -111,13 +110,13 @@ fn is_in_place(file: &Weak<DatabaseFile>, poison: &Poison) -> bool {
     }
 }
 
-/// Queues a look; whether there still is a writer. Where the queue is full, the next second will do.
-fn ask(writer: &Weak<Worker<Writer>>) -> bool {
+/// Queues a poll on the writer; returns whether the writer still exists. If its queue is full, the next second suffices.
+fn queue_poll(writer: &Weak<Worker<Writer>>) -> bool {
     let Some(writer) = writer.upgrade() else {
         return false;
     };
     if let Some(place) = writer.try_reserve() {
-        place.run(Writer::look_outside);
+        place.run(Writer::poll_data_version);
     }
     true
 }

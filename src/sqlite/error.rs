@@ -1,4 +1,4 @@
-//! The one place where a SQLite error becomes ours.
+//! Converts SQLite errors.
 
 use super::{NAME, file};
 use guestbook_core::error::{Error, ErrorKind};
@@ -10,7 +10,7 @@ use std::path::Path;
 
 const NO_ROOM: &str = "the disk has no room left; free some, nothing else is needed";
 
-/// Converts what SQLite said while doing `operation`.
+/// Converts an error of SQLite's during `operation`.
 pub(super) fn convert(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |cause| match ours(cause) {
         Ok(error) => error,
@@ -21,7 +21,7 @@ pub(super) fn convert(operation: &'static str) -> impl Fn(rusqlite::Error) -> Er
     }
 }
 
-/// Carries an error of ours through what can only fail as SQLite does; [`convert`] takes it out again.
+/// Wraps one of our errors in a SQLite error for a callback; [`convert`] unwraps it.
 pub(super) fn carry(error: Error) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }
@@ -36,13 +36,13 @@ fn ours(cause: rusqlite::Error) -> Result<Error, rusqlite::Error> {
     }
 }
 
-/// Whether a row breaks a rule of uniqueness other than that of its key.
+/// Whether a row violates a unique constraint other than its primary key.
 pub(super) fn is_taken(cause: &rusqlite::Error) -> bool {
     let code = cause.sqlite_error().map(|error| error.extended_code);
     code == Some(ffi::SQLITE_CONSTRAINT_UNIQUE)
 }
 
-/// As [`convert`], naming the file it is about.
+/// As [`convert`], naming the file.
 pub(super) fn convert_at(
     operation: &'static str,
     path: &Path,
@@ -64,7 +64,7 @@ pub(super) fn convert_at(
     }
 }
 
-/// Whether the data on disk is no longer known after this error: an fsync that failed may have dropped the pages it was for.
+/// Whether the data on disk is unknown after this error: a failed fsync may have dropped its pages.
 pub(super) fn is_fatal(cause: &rusqlite::Error) -> bool {
     let fatal = [
         ffi::SQLITE_IOERR_FSYNC,
@@ -76,7 +76,7 @@ pub(super) fn is_fatal(cause: &rusqlite::Error) -> bool {
     code.is_some_and(|code| fatal.contains(&code) || fatal.contains(&(code & 0xff)))
 }
 
-/// What is to be said of a failure that comes from the disk and not from what was asked for.
+/// The kind and text of a failure caused by the disk, not by the statement.
 pub(super) fn of_the_disk(cause: &rusqlite::Error) -> Option<(ErrorKind, &'static str)> {
     let (kind, context) = classify(cause);
     let is_of_the_disk = matches!(
@@ -86,7 +86,7 @@ pub(super) fn of_the_disk(cause: &rusqlite::Error) -> Option<(ErrorKind, &'stati
     is_of_the_disk.then_some((kind, context))
 }
 
-/// The index of the journal is made longer by writing to it; SQLite has a code of its own for what fails then.
+/// SQLite has a code of its own for a full disk while the journal's index is extended.
 fn has_no_room_for_index(cause: &rusqlite::Error) -> bool {
     let code = cause.sqlite_error().map(|error| error.extended_code);
     code == Some(ffi::SQLITE_IOERR_SHMSIZE)
@@ -126,7 +126,7 @@ fn classify(cause: &rusqlite::Error) -> (ErrorKind, &'static str) {
     }
 }
 
-/// SQLite says no more than that. Where nothing can be opened at all, it is not for the file.
+/// SQLite gives no further cause. If nothing at all can be opened, the file is not the cause.
 fn cannot_open() -> &'static str {
     match std::fs::File::open("/dev/null") {
         Ok(_) => {

@@ -1,12 +1,11 @@
-//! Which file it is: one process writes a database, whatever its path is called, and it stays where it is.
+//! The identity of the database file: one process writes it, whatever its path, and the path must keep leading to it.
 //!
-//! A path is a name, and a file may have several: by links, by mounts, by another spelling of its folder. So what is locked
-//! is the file, and what is watched is whether the path still leads to it. A commit to a file that has lost its name would be
-//! acknowledged and gone with the process.
+//! A file may have several names: by links, by mounts, by another spelling of its folder. So the file itself is locked, and its
+//! path is watched. A commit to a file that has lost its name would be acknowledged and lost with the process.
 //!
 //! **Invariant:** the descriptor here is opened before SQLite opens the file and closed after it. Closing any descriptor of a
 //! file drops all POSIX locks that the process has on it, and SQLite's are of that kind. For the same reason the file is
-//! watched by its path. The lock here is of another kind (`flock`), which neither sees nor disturbs SQLite's.
+//! watched by its path. The lock here is a `flock`, which is independent of SQLite's locks.
 
 use super::NAME;
 use super::atomic_file::{COMPANIONS, beside};
@@ -25,28 +24,28 @@ use std::time::{Duration, Instant};
 
 const OPEN: &str = "open";
 const OTHER: &str = "is another file than the one that was opened";
-/// How long the threads of a database that was dropped may hold its file. They are done within milliseconds.
+/// How long the threads of a dropped database may hold its file. They need milliseconds.
 const RELEASE: Duration = Duration::from_secs(2);
 const RELEASE_POLL: Duration = Duration::from_millis(1);
-/// File systems on which `flock` is a lock of the whole file that gets into the way of SQLite's own: NFS, SMB, CIFS, AFS.
+/// File systems on which `flock` conflicts with SQLite's own locks: NFS, SMB, CIFS, AFS.
 const NETWORKED: [u32; 5] = [0x6969, 0xFE53_4D42, 0xFF53_4D42, 0x517B, 0x5346_414F];
 
 /// The database file, locked until this is dropped.
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
-    /// Without links, so that nothing leads elsewhere later.
+    /// The canonical path, so that no link can redirect it later.
     path: PathBuf,
-    held: File,
-    opened: Identity,
+    opened: File,
+    identity: Identity,
     /// The write-ahead log and its index, while the database is open.
     companions: OnceLock<Vec<(PathBuf, Identity)>>,
     /// SQLite removes them when it closes the database.
     is_closing: AtomicBool,
-    /// Why it cannot be relied on, though nothing is lost yet.
-    doubt: Mutex<Option<Error>>,
+    /// Why the file is suspect, though nothing is lost yet.
+    suspect: Mutex<Option<Error>>,
 }
 
-/// What a file is, whatever its name: device and number.
+/// A file's identity, whatever its name: device and inode.
 type Identity = (u64, u64);
 
 fn identity(found: &Metadata) -> Identity {
@@ -54,23 +53,23 @@ fn identity(found: &Metadata) -> Identity {
 }
 
 impl DatabaseFile {
-    /// Takes the file, and makes it if it is not there.
+    /// Opens and locks the file; creates it if missing.
     pub(super) fn take(path: &Path, may_be_read_only: bool) -> Result<Self> {
         let path = canonical(path)?;
-        let held = open(&path, may_be_read_only).map_err(|cause| unopened(&path, &cause))?;
-        let found = held.metadata().map_err(|cause| unopened(&path, &cause))?;
+        let opened = open(&path, may_be_read_only).map_err(|cause| unopened(&path, &cause))?;
+        let found = opened.metadata().map_err(|cause| unopened(&path, &cause))?;
         if !found.is_file() {
             let context = format!("{} is no file; name one", path.display());
             return Err(Error::new(ErrorKind::Invalid, NAME, OPEN, context));
         }
-        lock(&held, &path)?;
+        lock(&opened, &path)?;
         let file = Self {
             path,
-            held,
-            opened: identity(&found),
+            opened,
+            identity: identity(&found),
             companions: OnceLock::new(),
             is_closing: AtomicBool::new(false),
-            doubt: Mutex::new(None),
+            suspect: Mutex::new(None),
         };
         file.require_in_place()?;
         file.require_one_name()?;
@@ -81,23 +80,23 @@ impl DatabaseFile {
         &self.path
     }
 
-    /// Makes it and what is beside it its owner's alone.
+    /// Makes it and the files beside it private.
     pub(super) fn keep_private(&self) {
         tighten(std::iter::once(self.path.clone()).chain(companions(&self.path)));
     }
 
-    /// From now on its write-ahead log must stay as well: SQLite holds it open until it closes the database.
+    /// Watches its write-ahead log too: SQLite holds it open until it closes the database.
     pub(super) fn watch_companions(&self) {
         let open = companions(&self.path).into_iter().take(2);
         let found = open.filter_map(|path| {
             let found = path.metadata().ok()?;
             Some((path, identity(&found)))
         });
-        // It is asked once, when the database has been opened.
+        // Called once, when the database has been opened.
         let _ = self.companions.set(found.collect());
     }
 
-    /// That the path still leads to the file. Once it does not, nothing that is written to it is kept.
+    /// Fails once the path no longer leads to the file: writes to it would be lost.
     pub(super) fn require_in_place(&self) -> Result<()> {
         match self.path.metadata() {
             Ok(found) if self.is(&found) => Ok(()),
@@ -106,11 +105,11 @@ impl DatabaseFile {
         }
     }
 
-    /// As [`Self::require_in_place`], also of what SQLite keeps beside it; whether it has one name is noted.
+    /// As [`Self::require_in_place`], also for the files beside it; records whether it has more than one name.
     pub(super) fn inspect(&self) -> Result<()> {
         self.require_in_place()?;
         let companions = self.require_companions();
-        // Asked after the look, because it is said before they go.
+        // Read after the check, because the flag is set before SQLite removes them.
         if !self.is_closing.load(Ordering::SeqCst) {
             companions?;
         }
@@ -134,21 +133,21 @@ impl DatabaseFile {
         Ok(())
     }
 
-    /// Fails while the file has another name than the one it was opened by.
+    /// Fails while the file is suspect: it has another name than the one it was opened by.
     pub(super) fn require_unsuspected(&self) -> Result<()> {
-        let doubt = self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
-        doubt.clone().map_or(Ok(()), Err)
+        let suspect = self.suspect.lock().unwrap_or_else(PoisonError::into_inner);
+        suspect.clone().map_or(Ok(()), Err)
     }
 
-    /// Some file systems give a file another number from time to time: then the open file has it as well.
+    /// Some file systems change a file's inode number at times: then the open file has the new one as well.
     fn is(&self, found: &Metadata) -> bool {
-        let held = || self.held.metadata();
-        identity(found) == self.opened
-            || held().is_ok_and(|held| identity(&held) == identity(found))
+        let opened = || self.opened.metadata();
+        identity(found) == self.identity
+            || opened().is_ok_and(|opened| identity(&opened) == identity(found))
     }
 
     fn require_one_name(&self) -> Result<()> {
-        let found = self.held.metadata();
+        let found = self.opened.metadata();
         let names = found.map_err(|cause| unopened(&self.path, &cause))?.nlink();
         match names {
             0 | 1 => Ok(()),
@@ -158,15 +157,15 @@ impl DatabaseFile {
 
     fn note_names(&self) {
         let now = self.require_one_name().err();
-        let mut doubt = self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*doubt, &now) {
+        let mut suspect = self.suspect.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*suspect, &now) {
             (None, Some(cause)) => {
-                tracing::error!(%cause, "the database file got another name while it is served; this server is not ready until that is removed");
+                tracing::error!(%cause, "the database file got another name while it is served; this server is not ready until that name is removed");
             }
             (Some(_), None) => tracing::info!("the database file has one name again"),
             _ => {}
         }
-        *doubt = now;
+        *suspect = now;
     }
 
     fn has_names(&self, names: u64) -> Error {
@@ -179,10 +178,10 @@ impl DatabaseFile {
     }
 }
 
-/// Why a file cannot be opened, as far as that is known without opening it: SQLite says only that it cannot.
+/// Why a file cannot be opened, determined without opening it: SQLite gives no cause.
 pub(super) fn obstacle(path: &Path) -> Option<io::Error> {
     use rustix::fs::{Access, access};
-    // A descriptor more, on what is no database.
+    // Tests for the descriptor limit, on a file that is no database.
     File::open("/dev/null").err().or_else(|| {
         let looked_at = path.metadata().map(drop);
         let read = || access(path, Access::READ_OK).map_err(io::Error::from);
@@ -194,7 +193,7 @@ pub(super) fn obstacle(path: &Path) -> Option<io::Error> {
     })
 }
 
-/// The path without links. Of a file that is not there, that of its folder.
+/// The path without links; for a missing file, within its canonical folder.
 pub(super) fn canonical(path: &Path) -> Result<PathBuf> {
     let found = match path.canonicalize() {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => match path.symlink_metadata() {
@@ -214,7 +213,7 @@ pub(super) fn canonical(path: &Path) -> Result<PathBuf> {
     found.map_err(|cause| unopened(path, &cause))
 }
 
-/// That the file cannot be opened, and why.
+/// The error when the file cannot be opened.
 pub(super) fn unopened(path: &Path, cause: &io::Error) -> Error {
     let kind = match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
@@ -259,14 +258,14 @@ fn open(path: &Path, may_be_read_only: bool) -> io::Result<File> {
     }
 }
 
-/// Elsewhere than on Linux both kinds of locks know each other.
-fn lock(held: &File, path: &Path) -> Result<()> {
-    if cfg!(not(target_os = "linux")) || is_networked(held, path) {
+/// On systems other than Linux, `flock` and POSIX locks exclude each other.
+fn lock(opened: &File, path: &Path) -> Result<()> {
+    if cfg!(not(target_os = "linux")) || is_networked(opened, path) {
         return Ok(());
     }
     let since = Instant::now();
     loop {
-        match held.try_lock() {
+        match opened.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if since.elapsed() < RELEASE => {
                 std::thread::sleep(RELEASE_POLL);
@@ -284,10 +283,10 @@ fn lock(held: &File, path: &Path) -> Result<()> {
     }
 }
 
-fn is_networked(held: &File, path: &Path) -> bool {
+fn is_networked(opened: &File, path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
-        let kind = rustix::fs::fstatfs(held).map(|found| found.f_type as u32);
+        let kind = rustix::fs::fstatfs(opened).map(|found| found.f_type as u32);
         let is_networked = kind.is_ok_and(|kind| NETWORKED.contains(&kind));
         if is_networked {
             tracing::warn!(file = %path.display(), "the database is on a network file system, whose locks SQLite cannot rely on: nothing keeps another machine from serving it too; use a disk of this machine");
@@ -303,7 +302,7 @@ fn lost(path: &Path, cause: &io::Error) -> Result<()> {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Err(gone(path, "is not there any more"))
         }
-        _ => Ok(()), // not known; a disk that fails shows in other ways
+        _ => Ok(()), // unknown; a failing disk shows in other ways
     }
 }
 
@@ -345,8 +344,8 @@ mod tests {
         file.inspect().unwrap();
         std::fs::hard_link(&path, &other).unwrap();
         file.inspect().unwrap();
-        let doubt = file.require_unsuspected().unwrap_err();
-        assert!(doubt.context().contains("2 names"), "{doubt}");
+        let suspect = file.require_unsuspected().unwrap_err();
+        assert!(suspect.context().contains("2 names"), "{suspect}");
         std::fs::remove_file(&path).unwrap();
         let gone = file.require_in_place().unwrap_err();
         assert!(gone.context().contains("not there any more"), "{gone}");

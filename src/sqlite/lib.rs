@@ -1,9 +1,7 @@
 //! The tables in one SQLite file: the default, with no service to install.
 //!
-//! One thread writes, a few read. A commit is on disk before it returns (WAL, synchronous=FULL, unless opened for less),
-//! so many messages share one: that is what makes it fast. See `sql.rs` for every statement.
-//!
-//! Imports `core` and `storage`. Begin with `record.rs`, which stores a batch.
+//! One thread writes, a few read. A commit is on disk before it returns (WAL, synchronous=FULL, unless opened for less), so
+//! many messages share one commit. See `sql.rs` for every statement.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 
@@ -67,63 +65,62 @@ use uuid::Uuid;
 use writer::Writer;
 
 const NAME: &str = "sqlite";
-/// Jobs that may wait for the writer. Each is a whole batch, so a longer queue would only hide a stall.
+/// Capacity of the writer's queue in jobs. Each is a whole batch, so a longer queue would only hide a stall.
 const WRITER_QUEUE: usize = 64;
 const READER_QUEUE: usize = 1024;
 
 /// A SQLite file with the tables.
 #[derive(Debug)]
 pub struct SqliteDatabase {
-    /// As it was named.
+    /// The path as configured.
     named: PathBuf,
-    /// As it is, without links.
+    /// The canonical path.
     path: PathBuf,
-    /// The writer holds it.
+    /// Owned by the writer.
     file: Weak<DatabaseFile>,
     epoch: Uuid,
     durability: Durability,
     poison: Poison,
     writer: Arc<Worker<Writer>>,
     readers: Worker<Connection>,
-    /// Answers to prompts that were read lately.
+    /// Recently read prompt cache entries.
     prompt_cache: PromptReadCache,
-    /// Lookups of answers that wait for a reading thread.
+    /// Prompt cache lookups that wait for a reading thread.
     lookups: lookups::LookupBatcher,
-    /// When each conversation was changed last.
+    /// The last change of each conversation.
     versions: CacheVersions,
-    /// Notices when another process has written, or has taken the file away.
-    _lookout: data_version::DataVersionWatcher,
-    /// Whether there is an index over words.
+    /// Detects foreign writes and the loss of the file.
+    _watcher: data_version::DataVersionWatcher,
+    /// Whether there is a full-text index.
     text_index: AtomicBool,
-    /// Under way after a stop that was not clean.
+    /// The check after an unclean stop.
     check: Option<BackgroundCheck>,
 }
 
 impl SqliteDatabase {
-    /// Opens or makes the file and brings its schema up to date.
+    /// Opens or creates the file and migrates its schema.
     ///
     /// # Errors
-    /// `Unavailable` when the file cannot be opened or written, `Unsupported` when it was written by a newer version,
-    /// `Corrupt` when it is no database.
+    /// `Unavailable` if the file cannot be opened or written, `Unsupported` if a newer version wrote it, `Corrupt` if it is no
+    /// database.
     pub fn open(path: &Path, settings: TableSettings) -> Result<Self> {
         Self::open_for(Durability::Full, path, settings)
     }
 
-    /// As [`Self::open`], with commits that outlive no more than `durability` says.
+    /// As [`Self::open`], with commits of this durability.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_for(durability: Durability, path: &Path, settings: TableSettings) -> Result<Self> {
         let mut opened = open::writer(path, durability)?;
         open::require_writable(path, &mut opened.connection)?;
-        let _ = atomic_file::remove_leftovers(opened.file.path()); // of a restore that was ended
+        let _ = atomic_file::remove_leftovers(opened.file.path()); // of an interrupted restore
         settings::note(&mut opened.connection, &settings)?;
         text::apply_wanted(&mut opened.connection, settings.text_index)?;
         Self::start(path, settings, opened)
     }
 
-    /// As [`Self::open`], but leaves the retention of the chats and the life of the lists as they are: for looking at what a
-    /// server will serve.
+    /// As [`Self::open`], but does not apply changed settings to the chats and lists: for inspecting what a server will serve.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -132,7 +129,7 @@ impl SqliteDatabase {
     }
 
     fn start(named: &Path, settings: TableSettings, opened: OpenedFile) -> Result<Self> {
-        // In this order, so that after a failure here the file is let go of last.
+        // In this order, so that after a failure here the file is released last.
         let (file, mut connection) = (Arc::new(opened.file), opened.connection);
         let path = file.path().to_owned();
         let checkpoints = CheckpointErrors::of(&mut connection).map_err(convert("open"))?;
@@ -179,7 +176,7 @@ impl SqliteDatabase {
             epoch: opened.epoch,
             durability: opened.durability,
             poison: poison.clone(),
-            _lookout: data_version::DataVersionWatcher::start(
+            _watcher: data_version::DataVersionWatcher::start(
                 &writer,
                 file.clone(),
                 poison.clone(),
@@ -195,7 +192,7 @@ impl SqliteDatabase {
         })
     }
 
-    /// Runs `work` in one read transaction, so that everything it reads is of one moment.
+    /// Runs `work` in one read transaction: a snapshot.
     async fn read<R: Send + 'static>(
         &self,
         operation: &'static str,
@@ -203,9 +200,9 @@ impl SqliteDatabase {
     ) -> Result<R> {
         let run = move |connection: &mut Connection| {
             let transaction = connection.transaction()?;
-            let answer = work(&transaction)?;
+            let result = work(&transaction)?;
             transaction.finish()?;
-            Ok(answer)
+            Ok(result)
         };
         self.readers
             .call(operation, move |connection| {
@@ -225,7 +222,7 @@ impl SqliteDatabase {
             .await
     }
 
-    /// As [`Self::write`], without waiting for the disk: for what is only a cache.
+    /// As [`Self::write`], without waiting for the disk: for the prompt cache only.
     async fn write_lightly<R: Send + 'static>(
         &self,
         operation: &'static str,
@@ -280,7 +277,7 @@ impl Storage for SqliteDatabase {
         .await
     }
 
-    /// Where every commit is on disk when it returns, this only waits for the writer.
+    /// Where every commit is durable when it returns, this only waits for the writer.
     async fn flush(&self) -> Result<()> {
         let is_full = self.durability == Durability::Full;
         let flush = move |writer: &mut Writer| match is_full {
@@ -290,13 +287,13 @@ impl Storage for SqliteDatabase {
         self.writer.call("flush", flush).await
     }
 
-    /// A journal that cannot be moved into the file is left for the next start; only a failed fsync is an error.
+    /// A journal that cannot be checkpointed is left for the next start; only a failed fsync is an error.
     async fn close(&self) -> Result<()> {
         if let Some(check) = &self.check {
             check.end();
         }
         self.prompt_cache.versions.end();
-        self.versions.end(); // from here on reading is an error
+        self.versions.end();
         self.readers.close().await;
         let moved = self.writer.call("close", Writer::empty_journal).await;
         self.writer.close().await;

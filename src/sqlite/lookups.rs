@@ -1,9 +1,9 @@
-//! Lookups of answers that wait at the same time, read together: a thread that wakes, a read transaction and a statement that is
-//! prepared cost more than finding the answer does.
+//! Batches concurrent prompt cache lookups: waking a thread, beginning a read transaction and preparing a statement cost more
+//! than finding an entry.
 //!
-//! There is no timer, as on the write path: while some are read, the next ones gather. A lone lookup waits for nobody. Each brings
-//! a turn of its own, and whoever's turn comes takes those who have waited longest: there are as many turns to come as there are
-//! lookups in the line, so none is left there.
+//! There is no timer, as on the write path: while some lookups are read, the next ones gather. A lone lookup waits for nobody.
+//! Each lookup queues one job, and each job reads the longest waiting lookups: there are as many jobs to come as lookups in the
+//! line, so none is left there.
 
 use super::error::convert;
 use super::prompt_read_cache::{Entry, PromptReadCache};
@@ -19,39 +19,39 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub(super) const OPERATION: &str = "prompts_find";
-/// Lookups that one thread takes at a time: so many wait for the last of them. More cost less each.
+/// Lookups per job: all of them wait for the last one. Further ones cost less each.
 const AT_ONCE: usize = 8;
 
-/// A key and the id that is made of it.
+/// A key and the id derived from it.
 pub(super) type LookupKey = (Uuid, PromptKey);
-/// An answer for each key.
+/// An entry for each key.
 pub(super) type LookupResults = Result<Vec<Option<CacheEntry>>>;
-/// For each key the answer, and the number of its row.
+/// For each key the entry and its row number.
 type FoundRows = Result<Vec<Option<(i64, CacheEntry)>>>;
 
-/// Those that wait. Cheap to clone; all clones are one.
+/// The waiting lookups. All clones are one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LookupBatcher(Arc<Mutex<VecDeque<PendingLookup>>>);
 
-/// A lookup that waits.
+/// A waiting lookup.
 #[derive(Debug)]
 struct PendingLookup {
-    sought: Vec<LookupKey>,
-    /// Answers must be good at this time.
+    keys: Vec<LookupKey>,
+    /// Entries must be live at this time.
     now: Timestamp,
     reply: oneshot::Sender<LookupResults>,
 }
 
 impl LookupBatcher {
-    /// Waits in line. The turn must be queued at once: others rely on it.
+    /// Adds a lookup to the line. The returned job must be queued at once: other lookups rely on it.
     pub(super) fn wait(
         &self,
-        sought: Vec<LookupKey>,
+        keys: Vec<LookupKey>,
         now: Timestamp,
-    ) -> (oneshot::Receiver<LookupResults>, LookupTurn) {
-        let (reply, answers) = oneshot::channel();
-        self.line().push_back(PendingLookup { sought, now, reply });
-        (answers, LookupTurn(Some(self.clone())))
+    ) -> (oneshot::Receiver<LookupResults>, LookupJob) {
+        let (reply, results) = oneshot::channel();
+        self.line().push_back(PendingLookup { keys, now, reply });
+        (results, LookupJob(Some(self.clone())))
     }
 
     fn line(&self) -> MutexGuard<'_, VecDeque<PendingLookup>> {
@@ -59,12 +59,12 @@ impl LookupBatcher {
     }
 }
 
-/// A turn, until it has come.
+/// A job, until it has run.
 #[derive(Debug)]
-pub(super) struct LookupTurn(Option<LookupBatcher>);
+pub(super) struct LookupJob(Option<LookupBatcher>);
 
-impl LookupTurn {
-    /// Answers those who have waited longest, if another turn has not done so.
+impl LookupJob {
+    /// Serves the longest waiting lookups, if another job has not done so.
     pub(super) fn run(mut self, connection: &mut Connection, cache: &PromptReadCache) {
         let Some(lookups) = self.0.take() else { return };
         let together: Vec<_> = {
@@ -73,57 +73,57 @@ impl LookupTurn {
             line.drain(..count).collect()
         };
         if !together.is_empty() {
-            answer(connection, cache, together);
+            entry(connection, cache, together);
         }
     }
 }
 
-/// Where it never comes, because the store is poisoned or its threads have ended, nobody may wait for it any longer.
-impl Drop for LookupTurn {
+/// If the job never runs, because the store is poisoned or its threads have ended, nobody may wait for it any longer.
+impl Drop for LookupJob {
     fn drop(&mut self) {
         if let Some(lookups) = self.0.take() {
             let waiting = std::mem::take(&mut *lookups.line());
-            drop(waiting); // wakes them with an error
+            drop(waiting); // closes their reply channels
         }
     }
 }
 
 /// Replies are sent after the whole batch is read; earlier wake-ups would compete for CPU.
-fn answer(connection: &mut Connection, cache: &PromptReadCache, together: Vec<PendingLookup>) {
-    let version = cache.at_read(); // before the first statement, with which the view of the read begins
+fn entry(connection: &mut Connection, cache: &PromptReadCache, together: Vec<PendingLookup>) {
+    let version = cache.at_read(); // before the first statement, which begins the snapshot
     let found = read(connection, &together)
         .unwrap_or_else(|cause| vec![Err(convert(OPERATION)(cause)); together.len()]);
     let mut replies = Vec::with_capacity(together.len());
-    for (asked, found) in together.into_iter().zip(found) {
-        let keys = asked.sought.into_iter().map(|(_, key)| key);
+    for (lookup, found) in together.into_iter().zip(found) {
+        let wanted = lookup.keys.into_iter().map(|(_, key)| key);
         let hold = |(key, found): (PromptKey, Option<(i64, CacheEntry)>)| {
-            let (row, answer) = found?;
+            let (row, entry) = found?;
             cache.insert(Entry {
                 version: version.of(row),
                 key,
-                answer: answer.clone(),
+                cached: entry.clone(),
             });
-            Some(answer)
+            Some(entry)
         };
-        let answers = found.map(|found| keys.zip(found).map(hold).collect());
-        replies.push((asked.reply, answers));
+        let results = found.map(|found| wanted.zip(found).map(hold).collect());
+        replies.push((lookup.reply, results));
     }
-    for (reply, answers) in replies {
+    for (reply, results) in replies {
         // A client that went away changes nothing.
-        let _ = reply.send(answers);
+        let _ = reply.send(results);
     }
 }
 
-/// In one read transaction, which begins after all of them were asked. What is wrong with a row concerns only who asked for it.
+/// Reads all lookups in one read transaction, which begins after they were queued. A damaged row fails only its own lookup.
 fn read(
     connection: &mut Connection,
     together: &[PendingLookup],
 ) -> rusqlite::Result<Vec<FoundRows>> {
     let transaction = connection.transaction()?;
     let mut select = transaction.prepare_cached(sql::PROMPT_FIND)?;
-    let mut of_one = |asked: &PendingLookup| {
-        let each = asked.sought.iter();
-        let found = each.map(|sought| find(&mut select, sought, asked.now));
+    let mut of_one = |lookup: &PendingLookup| {
+        let each = lookup.keys.iter();
+        let found = each.map(|key| find(&mut select, key, lookup.now));
         let found = found.collect::<rusqlite::Result<Vec<_>>>();
         found.map_err(convert(OPERATION))
     };
@@ -133,7 +133,7 @@ fn read(
     Ok(found)
 }
 
-/// The answer at a key that is good at `now`, and the number of its row.
+/// The live entry at a key at `now`, and its row number.
 fn find(
     select: &mut Statement<'_>,
     (id, key): &LookupKey,
@@ -147,11 +147,11 @@ fn find(
         Ok(Some((row.get(0)?, kept(row, *id)?)))
     };
     let found = select.query_row([&*id.as_hyphenated().encode_lower(&mut text)], read);
-    let good = |(_, answer): &(i64, CacheEntry)| answer.expires_at > now;
+    let good = |(_, entry): &(i64, CacheEntry)| entry.expires_at > now;
     Ok(found.optional()?.flatten().filter(good))
 }
 
-/// The id is made of the whole key; what must never be mixed up is compared as well.
+/// The id is derived from the whole key; the parts that must never be confused are compared as well.
 fn is_at(row: &Row<'_>, key: &PromptKey) -> rusqlite::Result<bool> {
     let (scope, context, prompt) = (row.get_ref(1)?, row.get_ref(2)?, row.get_ref(3)?);
     Ok(key.setting.scope.is_stored_as(scope.as_str()?)
@@ -182,13 +182,13 @@ mod tests {
     use guestbook_storage::Durability;
     use rusqlite::params;
 
-    fn sought(number: usize) -> Vec<LookupKey> {
+    fn keys(number: usize) -> Vec<LookupKey> {
         let key = key(&number.to_string());
         vec![(key.id(), key)]
     }
 
     fn put(connection: &Connection, number: usize, (scope, created_at): (&str, &str)) {
-        let (id, key) = &sought(number)[0];
+        let (id, key) = &keys(number)[0];
         let row = params![
             id.to_string(),
             scope,
@@ -214,18 +214,18 @@ mod tests {
         (0..count).for_each(|number| put(&connection, number, GOOD));
         let (cache, lookups) = (PromptReadCache::default(), LookupBatcher::default());
         let now = Timestamp::parse(GOOD.1).unwrap();
-        let waiting = (0..count).map(|number| lookups.wait(sought(number), now));
-        let (mut answers, turns): (Vec<_>, Vec<_>) = waiting.unzip();
-        let mut turns = turns.into_iter().rev(); // in whatever order they are queued
-        turns.next().unwrap().run(&mut connection, &cache);
-        let told = answers.iter_mut().map(|it| it.try_recv().is_ok());
-        assert_eq!(told.filter(|is_told| *is_told).count(), AT_ONCE);
-        turns.next().unwrap().run(&mut connection, &cache);
-        for answer in &mut answers[AT_ONCE..] {
-            assert!(answer.try_recv().unwrap().unwrap()[0].is_some());
+        let waiting = (0..count).map(|number| lookups.wait(keys(number), now));
+        let (mut results, jobs): (Vec<_>, Vec<_>) = waiting.unzip();
+        let mut jobs = jobs.into_iter().rev(); // in whatever order they are queued
+        jobs.next().unwrap().run(&mut connection, &cache);
+        let received = results.iter_mut().map(|it| it.try_recv().is_ok());
+        assert_eq!(received.filter(|is_received| *is_received).count(), AT_ONCE);
+        jobs.next().unwrap().run(&mut connection, &cache);
+        for entry in &mut results[AT_ONCE..] {
+            assert!(entry.try_recv().unwrap().unwrap()[0].is_some());
         }
-        turns.for_each(|turn| turn.run(&mut connection, &cache)); // with nothing left to do
-        assert!(cache.find(&sought(0)[0].1, sought(0)[0].0, now).is_some());
+        jobs.for_each(|job| job.run(&mut connection, &cache)); // with nothing left to do
+        assert!(cache.find(&keys(0)[0].1, keys(0)[0].0, now).is_some());
     }
 
     #[test]
@@ -239,15 +239,15 @@ mod tests {
         let (cache, lookups) = (PromptReadCache::default(), LookupBatcher::default());
         let now = Timestamp::parse(GOOD.1).unwrap();
         let end = Timestamp::from_ms(now.ms() + 1000);
-        let asked = [(0, now), (1, now), (2, now), (0, end), (3, now)];
-        let waiting = asked.map(|(number, at)| lookups.wait(sought(number), at));
-        let mut answers = Vec::new();
-        for (answer, turn) in waiting {
-            turn.run(&mut connection, &cache);
-            answers.push(answer);
+        let lookup = [(0, now), (1, now), (2, now), (0, end), (3, now)];
+        let waiting = lookup.map(|(number, at)| lookups.wait(keys(number), at));
+        let mut results = Vec::new();
+        for (entry, job) in waiting {
+            job.run(&mut connection, &cache);
+            results.push(entry);
         }
-        let told = answers.iter_mut().map(|it| it.try_recv().unwrap());
-        let shown = told.map(|it| it.map(|it| it[0].is_some()).map_err(drop));
+        let received = results.iter_mut().map(|it| it.try_recv().unwrap());
+        let shown = received.map(|it| it.map(|it| it[0].is_some()).map_err(drop));
         let expected = [Ok(true), Err(()), Ok(false), Ok(false), Ok(false)];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
     }
@@ -255,9 +255,9 @@ mod tests {
     #[test]
     fn a_turn_that_never_comes_tells_whoever_waits() {
         let (lookups, now) = (LookupBatcher::default(), Timestamp::from_ms(0));
-        let (mut first, turn) = lookups.wait(sought(0), now);
-        let (mut second, _other) = lookups.wait(sought(1), now);
-        drop(turn);
+        let (mut first, job) = lookups.wait(keys(0), now);
+        let (mut second, _other) = lookups.wait(keys(1), now);
+        drop(job);
         let gone = oneshot::error::TryRecvError::Closed;
         assert_eq!(first.try_recv().unwrap_err(), gone);
         assert_eq!(second.try_recv().unwrap_err(), gone);

@@ -1,4 +1,4 @@
-//! Opening the file: settings, migrations, and what the database knows of itself.
+//! Opening the file: pragmas, migrations, and the database's metadata.
 
 use super::check::FileState;
 use super::error::{self, convert, convert_at};
@@ -17,10 +17,10 @@ use std::path::Path;
 use uuid::Uuid;
 
 const OPEN: &str = "open";
-/// What SQLite calls it.
+/// SQLite's value for it.
 const INCREMENTAL: i64 = 2;
 const MIGRATE: &str = "migrate schema";
-/// The statements of a batch, and room for the rest.
+/// The statements of a batch, plus some for the rest.
 const CACHED_STATEMENTS: usize = 128;
 /// Numbered, never edited once released; refinery keeps their checksums in the file and refuses a file whose history differs.
 pub(super) const MIGRATIONS: &[(&str, &str)] = &[
@@ -38,16 +38,16 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The connection that writes, and what is known of its content.
+/// The connection that writes, and its database's metadata.
 #[derive(Debug)]
 pub(super) struct OpenedFile {
     pub(super) connection: Connection,
     pub(super) epoch: Uuid,
-    /// What a commit on this connection outlives.
+    /// The durability of a commit on this connection.
     pub(super) durability: Durability,
-    /// The last stop was not clean, and the file is too large to be checked first.
+    /// The last stop was unclean, and the file is too large to be checked first.
     pub(super) is_unchecked: bool,
-    /// Last, so that it is let go of after the connection.
+    /// Last, so that it is released after the connection.
     pub(super) file: DatabaseFile,
 }
 
@@ -56,9 +56,9 @@ pub(super) fn writer(path: &Path, durability: Durability) -> Result<OpenedFile> 
     take(path, durability, false)
 }
 
-/// As [`writer`], also of a file that can only be read: what is there can be looked at.
+/// As [`writer`], also for a file that is read-only.
 pub(super) fn inspector(path: &Path) -> Result<OpenedFile> {
-    take(path, Durability::Full, true) // a repair must survive a power cut
+    take(path, Durability::Full, true) // repairs must be durable
 }
 
 fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<OpenedFile> {
@@ -69,7 +69,7 @@ fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<O
     let mut connection = connect(OPEN, path, flags)?;
     let auto_vacuum = connection.query_row(sql::AUTO_VACUUM, [], |row| row.get::<_, i64>(0));
     if auto_vacuum.map_err(convert_at(OPEN, path))? != INCREMENTAL {
-        // Before anything is in the file, and not at every start: a full disk has no room for it.
+        // Only in an empty file, and not at every start: a full disk has no space for it.
         connection
             .execute_batch(sql::SET_AUTO_VACUUM)
             .map_err(convert_at(OPEN, path))?;
@@ -87,7 +87,7 @@ fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<O
     drop_row_numbers(&mut connection).map_err(convert_at(MIGRATE, path))?;
     guestbook_failpoint::reach("schema.mid");
     let epoch = epoch(&connection).map_err(convert_at(OPEN, path))?;
-    file.keep_private(); // now that it is known to be ours
+    file.keep_private(); // known to be ours by now
     file.watch_companions();
     Ok(OpenedFile {
         connection,
@@ -98,8 +98,8 @@ fn take(path: &Path, durability: Durability, may_be_read_only: bool) -> Result<O
     })
 }
 
-/// That what is to be stored can be: SQLite opens a file that it may not write for reading, and says nothing. So it does with
-/// what it keeps beside the file; that shows when a write begins, which changes nothing.
+/// Fails unless writes are possible: SQLite silently opens a read-only file for reading, and likewise the files beside it, which
+/// shows only when a write begins. Changes nothing.
 pub(super) fn require_writable(path: &Path, connection: &mut Connection) -> Result<()> {
     let may_begin = |connection: &mut Connection| {
         let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
@@ -119,7 +119,7 @@ pub(super) fn require_writable(path: &Path, connection: &mut Connection) -> Resu
     Err(Error::new(ErrorKind::Unavailable, NAME, OPEN, context))
 }
 
-/// Opens a connection that only reads, of a file that is known.
+/// Opens a connection that only reads, by the canonical path.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(OPEN, path, flags)?;
@@ -130,18 +130,18 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// As [`reader`], whatever the path leads through: for a process that does not serve the file.
+/// As [`reader`], by any path: for a process that does not serve the file.
 pub(super) fn visitor(path: &Path) -> Result<Connection> {
     let path = file::canonical(path)?;
     let connection = reader(&path)?;
-    // Only reading shows whether what is kept beside the file can be opened too.
+    // Only reading shows whether the files beside it can be opened too.
     let size = connection.query_row(sql::SIZE, [], |_| Ok(()));
     size.map_err(convert_at(OPEN, &path))?;
     Ok(connection)
 }
 
-/// The one way to a connection. The name is the path as it stands: SQLite reads one that begins with `file:` or is `:memory:`
-/// as more than that, with or without its flag for URIs, but none that is absolute.
+/// The only way to open a connection. The path is absolute and taken literally: SQLite interprets a name that begins with `file:`
+/// or is `:memory:`, with or without its flag for URIs, but no absolute path.
 pub(super) fn connect(
     operation: &'static str,
     path: &Path,
@@ -151,7 +151,7 @@ pub(super) fn connect(
     Connection::open_with_flags(&absolute, flags).map_err(convert_at(operation, path))
 }
 
-/// Has SQLite keep the file as it must be kept, and asks whether it does: what it cannot do it leaves, and says nothing.
+/// Sets the pragmas and verifies them: SQLite silently ignores what it cannot do.
 fn apply_pragmas(path: &Path, connection: &Connection, durability: Durability) -> Result<()> {
     let failed = convert_at(OPEN, path);
     let journal = connection.query_row(sql::JOURNAL_WAL, [], |row| row.get::<_, String>(0));
@@ -190,7 +190,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<Report> {
     migrated.map_err(|cause| unknown_schema(connection, cause))
 }
 
-/// Makes the mapping of a new file the one of `sql/mapping.rs`.
+/// Replaces the mapping table of a new file by the one of `sql/mapping.rs`.
 fn drop_row_numbers(connection: &mut Connection) -> rusqlite::Result<()> {
     let can = |row: &Row<'_>| row.get::<_, bool>(0);
     if !connection.query_row(sql::MAPPING_CAN_BE_MADE_ANEW, [], can)? {
@@ -201,7 +201,7 @@ fn drop_row_numbers(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// That the schema of the file is one this version knows, or can bring up to date.
+/// Fails unless this version knows the file's schema, or can migrate it.
 pub(super) fn require_known(connection: &mut Connection) -> Result<()> {
     require_history(connection)?;
     let runner = runner(MIGRATIONS).map_err(|cause| unknown_schema(connection, cause))?;
@@ -220,20 +220,20 @@ pub(super) fn require_known(connection: &mut Connection) -> Result<()> {
     }
 }
 
-/// What brings a file up to the last of these versions.
+/// The migrations up to the last of these versions.
 pub(super) fn runner(versions: &[(&str, &str)]) -> std::result::Result<Runner, refinery::Error> {
     let known = |(name, sql): &(&str, &str)| Migration::unapplied(name, sql);
     let migrations: Vec<_> = versions
         .iter()
         .map(known)
         .collect::<std::result::Result<_, _>>()?;
-    // In one transaction with the note that it was done, which refinery would otherwise write in one of its own: a process
-    // that ends between the two could never be started again.
+    // In one transaction with refinery's record, which it would otherwise write in a second one: a process killed between
+    // the two could never be started again.
     let runner = Runner::new(&migrations).set_grouped(true);
     Ok(runner.set_abort_missing(true).set_abort_divergent(true))
 }
 
-/// That the history of the schema can be read: refinery takes for granted that nobody but itself wrote it.
+/// Fails unless the schema history is readable: refinery assumes that only itself wrote it.
 fn require_history(connection: &Connection) -> Result<()> {
     let is_readable = |row: &Row<'_>| {
         let (applied_on, checksum): (String, String) = (row.get(0)?, row.get(1)?);
@@ -273,7 +273,7 @@ fn unknown_schema(connection: &Connection, cause: refinery::Error) -> Error {
     }
 }
 
-/// What is said of a migration that this version does not have.
+/// The error text for a migration unknown to this version.
 fn unknown(connection: &Connection, found: &Migration) -> String {
     let by = connection.query_row(sql::META_GET, [WRITTEN_BY], |row| row.get::<_, String>(0));
     let known = MIGRATIONS.len();
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(columns(&opened), columns(&older));
     }
 
-    /// There is no room for it on a full disk, and a server that was killed there has to start.
+    /// A full disk has no space for it, and a server that was killed there must start.
     #[test]
     fn a_start_with_nothing_to_do_writes_nothing() {
         let folder = tempfile::tempdir().unwrap();

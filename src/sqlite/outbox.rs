@@ -1,4 +1,4 @@
-//! What the tables owe the lists, and the hourly counters that ride along.
+//! The outbox, and the hourly counters that its transactions carry.
 
 use super::rows::{Id, Time};
 use super::{SqliteDatabase, rows, sql};
@@ -135,7 +135,7 @@ impl Outbox for SqliteDatabase {
     }
 }
 
-/// Marks what is durable in the lists, and adds to the owners' response times.
+/// Marks durable list writes, and adds to the owners' response times.
 pub(super) fn write_sync_marks(
     tx: &Transaction<'_>,
     synced_ranges: &[SyncedRange],
@@ -152,9 +152,9 @@ pub(super) fn write_sync_marks(
     Ok(())
 }
 
-/// A conversation that has expired, been migrated or erased meanwhile takes no mark, and a message that fell out of the
-/// window neither: `is_synced` must never claim what the list does not have. A list has no holes, so everything before
-/// what is noted is there as well, also when its own note was lost with the process that held it.
+/// A conversation that expired, was migrated or erased meanwhile takes no mark, nor does a message that fell out of the window:
+/// `is_synced` must never claim what the list does not have. A list has no holes, so every earlier message is in it as well,
+/// also if its own mark was lost in a crash.
 fn mark_list_synced(
     tx: &Transaction<'_>,
     done: &SyncedRange,
@@ -182,7 +182,7 @@ fn mark_list_synced(
     Ok(())
 }
 
-/// Adds to the hour's row: `entries` messages more or fewer, `misses` stored messages beside what the counter deltas hold.
+/// Adds to the hour's row: a change of `entries` messages, and `misses` stored messages beside the counter deltas.
 pub(super) fn count(
     tx: &Transaction<'_>,
     at: Timestamp,
@@ -229,7 +229,7 @@ pub(super) fn guest(row: &Row<'_>, at: usize) -> rusqlite::Result<GuestId> {
     parsed.map_err(|fault| Error::FromSqlConversionFailure(at, Type::Text, fault.into()))
 }
 
-/// The id to begin after: the empty text is below every id.
+/// The exclusive lower bound: the empty text is below every id.
 pub(super) fn cursor(after: Option<ConversationId>) -> String {
     after.map(|id| id.to_string()).unwrap_or_default()
 }

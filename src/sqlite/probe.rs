@@ -1,11 +1,11 @@
-//! Whether the file can be written at this moment.
+//! Probes whether the file can be written.
 
 use super::{Writer, sql};
 use guestbook_core::error::Result;
 use rusqlite::{Connection, TransactionBehavior};
 
 impl Writer {
-    /// Tries a write, and takes it back where nothing is known to be wrong: then nothing of it reaches the disk.
+    /// Tries a write, and rolls it back unless the disk was full: then nothing of it reaches the disk.
     pub(super) fn try_to_write(&mut self) -> Result<()> {
         if self.full.is_some() {
             return self.look_for_room();
@@ -22,7 +22,7 @@ impl Writer {
         self.probe.note(tried)
     }
 
-    /// Whether there is room again, after there was none. Only a commit tells.
+    /// Whether a full disk has space again. Only a commit shows that.
     fn look_for_room(&mut self) -> Result<()> {
         self.transact("health", |tx, _| {
             tx.execute(sql::META_PUT, ["room", "1"])?;

@@ -1,8 +1,7 @@
-//! The prompt read cache: entries that were read lately, in memory. The same few are asked for again and again, and a read costs two threads
-//! a wake-up.
+//! Read cache of prompt cache entries: the same few are looked up repeatedly, and a read costs two thread wake-ups.
 //!
-//! **Invariant:** what is found here is what the table holds, as of the last commit that was acknowledged. Entries are never
-//! trusted: each hit is compared with the version of its row (`cache_version.rs`).
+//! **Invariant:** a hit equals the table as of the last acknowledged commit. Entries are never trusted: each hit is compared
+//! with the version of its row (`cache_version.rs`).
 
 use super::cache_version::{CacheVersions, ReadVersion};
 use guestbook_core::{PromptKey, Timestamp};
@@ -13,27 +12,27 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Bytes of entries held at most.
+/// Capacity in bytes.
 const CAPACITY: u64 = 32 << 20;
-/// About how many entries these are.
+/// Estimated number of entries.
 const ENTRIES: usize = 1 << 12;
-/// Bytes that an entry takes besides its texts, about.
+/// Estimated bytes per entry besides its texts.
 const OVERHEAD: usize = 384;
 
-/// Cheap to clone; all clones are one.
+/// All clones are one.
 #[derive(Clone, Debug)]
 pub(super) struct PromptReadCache {
     entries: Arc<Cache<Uuid, Arc<Entry>, Bytes, RandomState>>,
-    /// Of the rows of the table.
+    /// The versions of the table's rows.
     pub(super) versions: CacheVersions,
 }
 
-/// An answer that has been read, and where.
+/// An entry with its key and version.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) version: CacheVersion,
     pub(super) key: PromptKey,
-    pub(super) answer: CacheEntry,
+    pub(super) cached: CacheEntry,
 }
 
 #[derive(Clone, Debug)]
@@ -41,8 +40,8 @@ struct Bytes;
 
 impl Weighter<Uuid, Arc<Entry>> for Bytes {
     fn weight(&self, _: &Uuid, entry: &Arc<Entry>) -> u64 {
-        let answer = &entry.answer;
-        (answer.prompt.as_str().len() + answer.response.as_str().len() + OVERHEAD) as u64
+        let cached = &entry.cached;
+        (cached.prompt.as_str().len() + cached.response.as_str().len() + OVERHEAD) as u64
     }
 }
 
@@ -64,26 +63,26 @@ impl Default for PromptReadCache {
 }
 
 impl PromptReadCache {
-    /// The answer at a key, if it is here and good at `now`.
+    /// The cached entry at a key, if it is live at `now` and current.
     pub(super) fn find(&self, key: &PromptKey, id: Uuid, now: Timestamp) -> Option<CacheEntry> {
         let entry = self.entries.get(&id)?;
         if !self.versions.is_fresh(&entry.version) {
             self.entries
-                .remove_if(&id, |held| Arc::ptr_eq(held, &entry));
+                .remove_if(&id, |cached| Arc::ptr_eq(cached, &entry));
             return None;
         }
-        let answer = &entry.answer;
-        (entry.key == *key && answer.expires_at > now).then(|| answer.clone())
+        let cached = &entry.cached;
+        (entry.key == *key && cached.expires_at > now).then(|| cached.clone())
     }
 
-    /// Before a read.
+    /// Taken before a read of the table.
     pub(super) fn at_read(&self) -> ReadVersion {
         self.versions.at_read()
     }
 
-    /// Holds what was read.
+    /// Caches an entry read from the table.
     pub(super) fn insert(&self, entry: Entry) {
-        self.entries.insert(entry.answer.id, Arc::new(entry));
+        self.entries.insert(entry.cached.id, Arc::new(entry));
     }
 }
 
@@ -93,7 +92,7 @@ pub(super) mod tests {
     use super::*;
     use guestbook_core::{Content, PromptScope, PromptSetting, content_hash};
 
-    /// The key of a prompt, all else being the same.
+    /// The key of a prompt with fixed other parts.
     pub(crate) fn key(prompt: &str) -> PromptKey {
         let setting = PromptSetting {
             scope: PromptScope::Tenant("t".into()),
@@ -105,7 +104,7 @@ pub(super) mod tests {
         PromptKey::new(setting, prompt)
     }
 
-    fn answer(prompt: &str, length: usize) -> CacheEntry {
+    fn entry(prompt: &str, length: usize) -> CacheEntry {
         CacheEntry {
             id: key(prompt).id(),
             prompt: Content::from_stored(prompt),
@@ -125,12 +124,12 @@ pub(super) mod tests {
         row: i64,
         (prompt, length): (&str, usize),
     ) {
-        let (key, answer) = (key(prompt), answer(prompt, length));
+        let (key, entry) = (key(prompt), entry(prompt, length));
         let version = read.of(row);
         cache.insert(Entry {
             version,
             key,
-            answer,
+            cached: entry,
         });
     }
 
@@ -167,7 +166,7 @@ pub(super) mod tests {
             assert!(has(&cache, prompt));
             assert!(cache.entries.weight() <= CAPACITY);
         }
-        let held = names.iter().filter(|prompt| has(&cache, prompt)).count();
-        assert!((400..=512).contains(&held), "{held} of 64 KiB each");
+        let count = names.iter().filter(|prompt| has(&cache, prompt)).count();
+        assert!((400..=512).contains(&count), "{count} of 64 KiB each");
     }
 }

@@ -1,5 +1,5 @@
-//! The prompt cache. Whatever is written here is only a cache, so no commit waits for the disk; only
-//! erasing a guest does, with the rest of the guest.
+//! The prompt cache's table. It is only a cache, so its commits do not wait for the disk, except the erasure of a guest's
+//! entries with the guest.
 
 use super::lookups::{LookupKey, LookupResults, OPERATION};
 use super::rows::{Id, Time};
@@ -34,8 +34,8 @@ impl Prompts for SqliteDatabase {
         if cold.is_empty() {
             return Ok(found);
         }
-        for (at, answer) in places.into_iter().zip(self.look_up(cold, now).await?) {
-            found[at] = answer;
+        for (at, entry) in places.into_iter().zip(self.look_up(cold, now).await?) {
+            found[at] = entry;
         }
         Ok(found)
     }
@@ -66,12 +66,12 @@ impl Prompts for SqliteDatabase {
         .await
     }
 
-    async fn prompts_put(&self, answers: Vec<NewCacheEntry>, at: Timestamp) -> Result<()> {
+    async fn prompts_put(&self, entries: Vec<NewCacheEntry>, at: Timestamp) -> Result<()> {
         self.write_lightly("prompts_put", move |tx| {
             let mut put = tx.prepare_cached(sql::PROMPT_PUT)?;
-            answers.iter().try_for_each(|answer| {
-                let (key, setting) = (&answer.key, &answer.key.setting);
-                let vector = answer.vector.as_ref();
+            entries.iter().try_for_each(|entry| {
+                let (key, setting) = (&entry.key, &entry.key.setting);
+                let vector = entry.vector.as_ref();
                 put.execute(params![
                     Id(key.id()),
                     setting.scope.to_string(),
@@ -80,17 +80,17 @@ impl Prompts for SqliteDatabase {
                     setting.temperature,
                     setting.max_tokens,
                     key.prompt_hash.to_hex(),
-                    content_hash(answer.response.as_str()).to_hex(),
-                    answer.generation_ms,
-                    answer.input_tokens,
-                    answer.output_tokens,
+                    content_hash(entry.response.as_str()).to_hex(),
+                    entry.generation_ms,
+                    entry.input_tokens,
+                    entry.output_tokens,
                     Time(at),
-                    Time(answer.expires_at),
-                    answer.bytes(),
+                    Time(entry.expires_at),
+                    entry.bytes(),
                     vector.map(|(_, vector)| vector.to_bytes()),
                     vector.map(|(model, _)| model.as_str()),
-                    answer.prompt.as_str(),
-                    answer.response.as_str()
+                    entry.prompt.as_str(),
+                    entry.response.as_str()
                 ])
                 .map(drop)
             })
@@ -100,7 +100,7 @@ impl Prompts for SqliteDatabase {
 
     async fn prompts_remove(&self, scope: Option<&PromptScope>, limit: usize) -> Result<usize> {
         let scope = scope.map(PromptScope::to_string);
-        // What is removed on purpose must not come back after a power cut.
+        // Removed on purpose: a power cut must not restore it.
         self.write("prompts_remove", move |tx, _| match scope {
             Some(scope) => tx
                 .prepare_cached(sql::PROMPTS_REMOVE_SCOPE)?
@@ -162,13 +162,13 @@ impl Prompts for SqliteDatabase {
 }
 
 impl SqliteDatabase {
-    /// The answers at these keys, read together with what others look up meanwhile.
-    async fn look_up(&self, sought: Vec<LookupKey>, now: Timestamp) -> LookupResults {
+    /// The entries at these keys, read together with concurrent lookups.
+    async fn look_up(&self, keys: Vec<LookupKey>, now: Timestamp) -> LookupResults {
         let place = self.readers.reserve(OPERATION).await?;
-        let (answers, turn) = self.lookups.wait(sought, now); // nothing may keep the turn from being queued
+        let (results, job) = self.lookups.wait(keys, now); // must be followed by queueing the job
         let cache = self.prompt_cache.clone();
-        place.run(move |connection| turn.run(connection, &cache));
-        self.readers.answered(OPERATION, answers).await
+        place.run(move |connection| job.run(connection, &cache));
+        self.readers.answered(OPERATION, results).await
     }
 
     async fn prompts_delete(&self, operation: &'static str, ids: Vec<Id>) -> Result<usize> {
@@ -183,7 +183,7 @@ impl SqliteDatabase {
     }
 }
 
-/// Removes what is cached for a guest alone.
+/// Removes the cache entries of a guest's own scope.
 pub(super) fn erase(tx: &Transaction<'_>, guest: &str) -> rusqlite::Result<u64> {
     let scope = format!("guest:{guest}");
     Ok(tx.prepare_cached(sql::PROMPTS_ERASE)?.execute([scope])? as u64)
@@ -192,9 +192,9 @@ pub(super) fn erase(tx: &Transaction<'_>, guest: &str) -> rusqlite::Result<u64> 
 fn count(tx: &Transaction<'_>, deltas: &LookupTotals, at: Timestamp) -> rusqlite::Result<()> {
     let mut given = tx.prepare_cached(sql::PROMPT_GIVEN)?;
     let mut used = tx.prepare_cached(sql::PROMPT_USED)?;
-    for one in &deltas.given {
-        given.execute(params![Id(one.id), one.hits])?;
-        used.execute(params![Id(one.id), Time(one.last)])?;
+    for hit in &deltas.given {
+        given.execute(params![Id(hit.id), hit.hits])?;
+        used.execute(params![Id(hit.id), Time(hit.last)])?;
     }
     let mut lookups = tx.prepare_cached(sql::USAGE_LOOKUPS)?;
     for one in &deltas.owners {

@@ -1,4 +1,4 @@
-//! One read-only statement of a person's own.
+//! One read-only statement of a user's.
 
 use super::{NAME, open};
 use guestbook_core::error::{Error, ErrorKind, Result};
@@ -7,11 +7,11 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use std::path::Path;
 
-/// Runs one read-only statement on a database file, also while a server is using it, and hands over each row as it is found.
-/// Until the last one is taken, the write-ahead log cannot be cut back.
+/// Runs one read-only statement on a database file, also while a server uses it, and passes on each row as it is found. Until
+/// the last row, the write-ahead log cannot be truncated.
 ///
 /// # Errors
-/// `Invalid` with SQLite's own words when the statement is no valid SELECT.
+/// `Invalid` with SQLite's own words if the statement is no valid SELECT.
 pub fn query(path: &Path, statement: &str, sink: &mut dyn RowSink) -> Result<()> {
     let refused = |reason: &str| Error::new(ErrorKind::Invalid, NAME, "sql", reason);
     if statement.trim().is_empty() {
@@ -22,7 +22,7 @@ pub fn query(path: &Path, statement: &str, sink: &mut dyn RowSink) -> Result<()>
     run(&open::visitor(path)?, statement, sink)?.map_err(refused)
 }
 
-/// The refusal of a statement that would change something is the inner one.
+/// The inner error is the refusal of a statement that would change something.
 fn run(
     connection: &Connection,
     statement: &str,
@@ -36,7 +36,7 @@ fn run(
     }
     let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     let mut rows = prepared.query([]).map_err(unaccepted)?;
-    let mut next = rows.next().map_err(unaccepted)?; // before anything is told of a statement that fails
+    let mut next = rows.next().map_err(unaccepted)?; // the first row decides whether the statement is accepted
     let mut goes_on = sink.columns(&columns);
     while let Some(row) = next.filter(|_| goes_on.is_continue()) {
         let cells = cells(row, columns.len()).map_err(unaccepted)?;

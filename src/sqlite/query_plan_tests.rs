@@ -1,11 +1,10 @@
-//! Holds every statement that runs per request or per batch to the promise that it never reads a whole table: what is
-//! fast with a hundred chats must be as fast with a million.
+//! Checks that no statement that runs per request or per batch scans a table: its cost must not grow with the number of chats.
 
 use super::{open, sql};
 use guestbook_storage::Durability;
 use rusqlite::Connection;
 
-/// Statements of the request path and of the upkeep that runs all the time.
+/// Statements of the request path and of the background tasks.
 const NO_SCAN: &[&str] = &[
     sql::ENTRIES,
     sql::CHAT_GET,
@@ -75,7 +74,7 @@ const NO_SCAN: &[&str] = &[
     sql::HAS_HOUR,
 ];
 
-/// How SQLite would run a statement, a line for each table it reads.
+/// SQLite's query plan, a line per table.
 fn plan(connection: &Connection, statement: &str) -> Vec<String> {
     let mut explain = connection
         .prepare(&["EXPLAIN QUERY PLAN ", statement].concat())
@@ -103,7 +102,7 @@ fn no_statement_of_the_request_path_reads_a_whole_table() {
     }
 }
 
-/// The newest hour is read from the end of its index; a constant is one row; `owned` is a subquery that an index answered.
+/// The newest hour is read from the end of its index; a constant is one row; `owned` is a subquery that used an index.
 fn is_small(line: &str) -> bool {
     [
         "SCAN CONSTANT ROW",

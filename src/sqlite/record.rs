@@ -1,7 +1,7 @@
 //! Steps 2-7 of a batch of messages, in one transaction.
 //!
-//! Each guest's conversation is read once per batch and written once at its end; between, only messages, vectors and
-//! mappings are inserted. What a message costs is thereby three inserts, plus its guest's share of three more statements.
+//! Each guest's conversation is read once per batch and written once at its end; between, only messages, vectors and mappings are
+//! inserted. A message costs three inserts, plus its guest's share of three more statements.
 
 use super::error::{carry, is_taken};
 use super::rows::{Id, Time};
@@ -21,7 +21,7 @@ impl SqliteDatabase {
             outbox::write_sync_marks(tx, &batch.synced_ranges, &batch.deltas.owners, batch.at)?;
             let conversations = read_conversations(tx, &batch)?;
             let stored = stored_ids::read(tx, &batch, &conversations)?;
-            // Here, because rows of the chats that were just removed may be given again.
+            // After the erasures, because row numbers of removed messages may be reused.
             let last = settings.text_index.then(|| text::last(tx)).transpose()?;
             let mut plan = plan(&batch, settings, conversations, stored)
                 .map_err(|wrong| rusqlite::Error::ToSqlConversionFailure(wrong.into()))?;
@@ -43,8 +43,8 @@ impl SqliteDatabase {
     }
 }
 
-/// The conversations of the batch's guests. Before anything else, because this removes those that retention has ended: none of
-/// their messages may be found again, nor be in the way of a new one.
+/// The conversations of the batch's guests. First of all, because this erases those that retention has ended: none of their
+/// messages may be found again, nor conflict with a new one.
 fn read_conversations(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Conversations> {
     let mut conversations = Conversations::default();
     for Entry { message, .. } in batch.entries() {
@@ -61,7 +61,7 @@ struct Recorder<'a> {
     tx: &'a Transaction<'a>,
     settings: &'a TableSettings,
     at: Timestamp,
-    /// What every message needs: looking a statement up costs a few percent of running it.
+    /// Prepared once: looking a statement up costs a few percent of running it.
     insert_message: CachedStatement<'a>,
     insert_vector: CachedStatement<'a>,
     insert_mapping: CachedStatement<'a>,
@@ -110,7 +110,7 @@ impl<'a> Recorder<'a> {
             Time(self.at),
             recorded.external_id.as_deref(),
         ]);
-        // The id is the key, and an external id was looked up: what else is unique is the place in the conversation.
+        // The id is the primary key, and an external id was looked up: the sequence is the only other unique column.
         inserted.map(drop).map_err(|cause| match is_taken(&cause) {
             true => carry(miscounted(NAME, &message.guest)),
             false => cause,
@@ -157,7 +157,7 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// Writes a conversation's row and its owner's usage; how many requests the owner has now.
+    /// Writes a conversation's row and its owner's usage; returns the owner's number of requests.
     fn write(&self, chat: &ConversationState) -> rusqlite::Result<u64> {
         chat_row::write(self.tx, chat, self.at, self.settings.retention)?;
         let counted = &chat.counted;

@@ -1,4 +1,4 @@
-//! From rows to the words of the field, and back.
+//! Conversions between rows and domain types.
 
 use guestbook_core::{
     Content, Conversation, ConversationId, Message, MessageId, Metadata, OwnerId, Platform, Role,
@@ -9,7 +9,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Error, Row};
 use uuid::Uuid;
 
-/// An id as its 36 characters.
+/// An id as 36 characters.
 pub(super) struct Id(pub(super) Uuid);
 
 impl ToSql for Id {
@@ -25,7 +25,7 @@ impl FromSql for Id {
     }
 }
 
-/// A moment as its 24 characters.
+/// A timestamp as 24 characters.
 pub(super) struct Time(pub(super) Timestamp);
 
 impl ToSql for Time {
@@ -110,7 +110,7 @@ pub(super) fn usage(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Usage>>
     }))
 }
 
-/// A column that holds none of the words it may.
+/// The error for a column with an unknown word.
 pub(super) fn unreadable(column: usize, name: &str) -> Error {
     Error::FromSqlConversionFailure(
         column,

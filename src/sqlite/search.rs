@@ -1,4 +1,4 @@
-//! Searching within the messages of a guest or a user. The rows are compared where they are read, in the thread that reads.
+//! Searches the messages of a guest or a user. Rows are compared on the reading thread.
 
 use super::rows::{self, Id};
 use super::{NAME, SqliteDatabase, chats, sql, text};
@@ -19,37 +19,37 @@ use std::sync::atomic::Ordering;
 
 #[async_trait]
 impl Search for SqliteDatabase {
-    async fn search(&self, asked: SearchRequest) -> Result<SearchResults> {
+    async fn search(&self, request: SearchRequest) -> Result<SearchResults> {
         self.read("search", move |tx| {
-            let chats = conversations(tx, &asked.scope, asked.now)?;
-            match &asked.sought {
+            let chats = conversations(tx, &request.scope, request.now)?;
+            match &request.sought {
                 SearchQuery::Meaning { model, vector } => {
-                    let mut scan = VectorScan::new(vector, asked.k.get());
+                    let mut scan = VectorScan::new(vector, request.k.get());
                     for chat in &chats {
                         let statement = sql::VECTORS_OF_CONVERSATION;
                         compare(tx, statement, chat.id, model, &mut scan, |_| Ok(()))?;
                     }
                     by_meaning(tx, scan.end())
                 }
-                SearchQuery::Text(words) => by_words(tx, &chats, words, asked.k.get()),
+                SearchQuery::Text(words) => by_words(tx, &chats, words, request.k.get()),
             }
         })
         .await
     }
 
-    async fn search_words(&self, asked: WordsRequest) -> Result<SearchResults> {
+    async fn search_words(&self, request: WordsRequest) -> Result<SearchResults> {
         if !self.text_index.load(Ordering::Relaxed) {
             return Err(no_text_index(NAME));
         }
-        self.read("search_words", move |tx| text::search(tx, &asked))
+        self.read("search_words", move |tx| text::search(tx, &request))
             .await
     }
 
-    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
+    async fn context(&self, request: ContextRequest) -> Result<Option<Context>> {
         self.read("context", move |tx| {
-            let guest = ChatKey::Guest(asked.guest.clone());
-            let chat = chats::find(tx, &guest, asked.now)?;
-            chat.map(|chat| context(tx, chat.id, &asked)).transpose()
+            let guest = ChatKey::Guest(request.guest.clone());
+            let chat = chats::find(tx, &guest, request.now)?;
+            chat.map(|chat| context(tx, chat.id, &request)).transpose()
         })
         .await
     }
@@ -69,8 +69,8 @@ fn conversations(
     }
 }
 
-/// Lets `scan` see every message of a conversation, in order of sequence, and `also` the row. The columns of the statement begin
-/// with the sequence and the vector.
+/// Passes every message of a conversation to `scan`, in order of sequence, and its row to `also`. The statement's first columns
+/// are the sequence and the vector.
 fn compare(
     tx: &Transaction<'_>,
     statement: &str,
@@ -105,7 +105,7 @@ fn by_meaning(tx: &Transaction<'_>, scanned: ScanResults) -> rusqlite::Result<Se
     })
 }
 
-/// From the newest message on, until there are enough.
+/// Searches from the newest message on, until there are enough hits.
 fn by_words(
     tx: &Transaction<'_>,
     chats: &[Conversation],
@@ -147,12 +147,12 @@ fn by_words(
 fn context(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-    asked: &ContextRequest,
+    request: &ContextRequest,
 ) -> rusqlite::Result<Context> {
     let mut context = Context::default();
     let mut relevant = Vec::new();
-    let outline = match &asked.about {
-        None => newest(tx, conversation, asked.budget)?,
+    let outline = match &request.about {
+        None => newest(tx, conversation, request.budget)?,
         Some((model, vector)) => {
             let mut outline = Vec::new();
             let mut scan = VectorScan::new(vector, RELEVANT);
@@ -167,7 +167,7 @@ fn context(
             outline
         }
     };
-    let chosen = choose(asked.budget, &outline, &relevant);
+    let chosen = choose(request.budget, &outline, &relevant);
     let read = |chosen: SelectedMessage| {
         let sequence = chosen.sequence;
         let place = MessagePosition {
@@ -206,7 +206,7 @@ fn newest(
     Ok(outline)
 }
 
-/// The sequence is the first column; role, tokens and bytes are those from `from` on.
+/// The sequence is the first column; role, tokens and bytes begin at `from`.
 fn sketch(row: &Row<'_>, from: usize) -> rusqlite::Result<MessageSummary> {
     let role = row.get_ref(from)?.as_str()?;
     Ok(MessageSummary {
@@ -217,7 +217,7 @@ fn sketch(row: &Row<'_>, from: usize) -> rusqlite::Result<MessageSummary> {
     })
 }
 
-/// A message that was seen in the same snapshot.
+/// A message found in the same snapshot.
 pub(super) fn message(tx: &Transaction<'_>, place: MessagePosition) -> rusqlite::Result<Message> {
     let mut select = tx.prepare_cached(sql::MESSAGES_UP)?;
     select.query_row(

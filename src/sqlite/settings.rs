@@ -1,4 +1,4 @@
-//! The settings that are stored with the tables, and what a change of them does to the rows that are there.
+//! The settings stored with the tables, and applying their changes to existing rows.
 
 use super::error::convert;
 use super::outbox::{cursor, guest};
@@ -28,10 +28,10 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<StoredSettings> 
     ))
 }
 
-/// What is stored in a file, also while a server is using it.
+/// The settings stored in a file, also while a server uses it.
 ///
 /// # Errors
-/// As for opening it.
+/// Those of opening it.
 pub fn stored_settings(path: &Path) -> Result<StoredSettings> {
     let run = |connection: &Connection| {
         if !connection.query_row(sql::HAS_META, [], |row| row.get(0))? {
@@ -42,7 +42,7 @@ pub fn stored_settings(path: &Path) -> Result<StoredSettings> {
     run(&open::reader(path)?).map_err(convert("settings"))
 }
 
-/// Makes these settings the stored ones; does nothing when they are.
+/// Stores these settings, unless they are stored already.
 pub(super) fn note(connection: &mut Connection, settings: &TableSettings) -> Result<()> {
     let run = |connection: &mut Connection| {
         let wanted = PersistedSettings::of(settings);
@@ -59,11 +59,11 @@ pub(super) fn note(connection: &mut Connection, settings: &TableSettings) -> Res
     run(connection).map_err(convert("open"))
 }
 
-/// Stores settings; chats follow a changed retention at once, lists a changed life step by step.
+/// Stores settings; a changed retention is applied to the chats at once, a changed list TTL step by step.
 fn store(tx: &Transaction<'_>, wanted: &PersistedSettings, at: Timestamp) -> rusqlite::Result<()> {
     let stored = read(tx)?;
-    let held = stored.held.as_ref();
-    if held.is_none_or(|held| held.retention != wanted.retention) {
+    let old = stored.held.as_ref();
+    if old.is_none_or(|old| old.retention != wanted.retention) {
         retain(tx, wanted.retention)?;
     }
     for (key, value) in stored.changes(wanted, at) {
@@ -72,7 +72,7 @@ fn store(tx: &Transaction<'_>, wanted: &PersistedSettings, at: Timestamp) -> rus
     Ok(())
 }
 
-/// Makes `expires_at` of the chats that are there follow a retention.
+/// Updates `expires_at` of existing chats for a retention.
 fn retain(tx: &Transaction<'_>, retention: Option<Duration>) -> rusqlite::Result<()> {
     match retention {
         Some(span) => tx.execute(sql::RETAIN, [format!("+{} seconds", span.as_secs_f64())])?,
@@ -128,12 +128,12 @@ impl SettingsStore for SqliteDatabase {
         Ok(())
     }
 
-    /// The file belongs to one process.
+    /// No other process can change them: the file belongs to one process.
     async fn refresh_settings(&self) -> Result<Option<StoredSettings>> {
         Ok(None)
     }
 
-    /// Chats get it with the change itself.
+    /// None are left: chats are updated in the transaction of the change.
     async fn retain_some(&self, _: usize) -> Result<bool> {
         Ok(false)
     }
@@ -145,13 +145,13 @@ impl SettingsStore for SqliteDatabase {
     ) -> Result<Option<ReschedulePage>> {
         self.read("lists_to_retime", move |tx| {
             let stored = read(tx)?;
-            let (Some(retiming), Some(held)) = (stored.retiming, stored.held) else {
+            let (Some(retiming), Some(current)) = (stored.retiming, stored.held) else {
                 return Ok(None);
             };
             let after = cursor(retiming.done);
             let mut select = tx.prepare_cached(sql::LISTS_TO_RETIME)?;
             let lists = select.query_map(params![after, Time(now), limit], |row| {
-                retimed(row, held.list_ttl)
+                retimed(row, current.list_ttl)
             })?;
             let lists = lists.collect::<rusqlite::Result<_>>()?;
             Ok(Some(ReschedulePage {
@@ -175,12 +175,12 @@ fn note_retimed(tx: &Transaction<'_>, page: &ReschedulePage) -> rusqlite::Result
         return Ok(());
     }
     let ttl = stored.held.map_or(Ttl::DEFAULT, |held| held.list_ttl);
-    let mut asked = tx.prepare_cached(sql::LIST_SPOKEN_TO)?;
+    let mut select = tx.prepare_cached(sql::LIST_SPOKEN_TO)?;
     let mut set = tx.prepare_cached(sql::LIST_RETIME)?;
     for list in &page.lists {
         let id = Id(list.conversation.0);
-        // Asked again: a message may have come in between.
-        let last = asked.query_row(params![id, Time(page.at)], |row| row.get::<_, Time>(0));
+        // Read again: a message may have been stored since the page was read.
+        let last = select.query_row(params![id, Time(page.at)], |row| row.get::<_, Time>(0));
         if let Some(Time(last)) = last.optional()? {
             set.execute(params![id, Time(last.plus(ttl.0))])?;
         }

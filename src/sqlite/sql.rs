@@ -1,4 +1,4 @@
-//! Every SQL text of this backend, as named constants. None is put together at run time.
+//! Every SQL text of this backend as a named constant. None is built at run time.
 
 mod corpus;
 mod mapping;
@@ -21,8 +21,8 @@ pub(super) const AUTO_VACUUM: &str = "PRAGMA auto_vacuum";
 /// Writes to the file also when nothing changes.
 pub(super) const SET_AUTO_VACUUM: &str = "PRAGMA auto_vacuum = INCREMENTAL";
 
-/// For the connection that writes. FULL: a commit is on disk when it returns. The WAL is cut back to 64 MiB after a peak.
-/// Checkpoints are done in `checkpoint.rs`, where their errors are seen. What does not fit into 16 MB of pages is in the system's cache.
+/// For the connection that writes. FULL: a commit is on disk when it returns. The WAL is truncated to 64 MiB after a peak.
+/// Checkpoints are run by `checkpoint.rs`, which sees their errors. Pages beyond a cache of 16 MB are in the system's cache.
 pub(super) const WRITER_PRAGMAS: &str = "
     PRAGMA synchronous = FULL;
     PRAGMA wal_autocheckpoint = 0;
@@ -34,23 +34,23 @@ pub(super) const WRITER_PRAGMAS: &str = "
     PRAGMA cell_size_check = ON;
     PRAGMA foreign_keys = ON;";
 
-/// Answers `wal` where that can be; what else it answers is how the file is kept then.
+/// Returns `wal` if possible, else the file's journal mode.
 pub(super) const JOURNAL_WAL: &str = "PRAGMA journal_mode = WAL";
 /// 1 is NORMAL, 2 is FULL.
 pub(super) const SYNCHRONOUS: &str = "PRAGMA synchronous";
 
 pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
-/// After the settings of the writer, where durability is `normal`: a commit is in the hands of the system when it returns, and the disk has it at the
-/// next checkpoint. A killed process loses nothing; a power cut may take the last commits, and leaves the file whole.
+/// Runs after the writer's pragmas if the durability is `normal`: the system has a commit when it returns, the disk at the next
+/// checkpoint. A killed process loses nothing; a power cut may lose the last commits, and leaves the file intact.
 pub(super) const SYNCHRONOUS_NORMAL: &str = "PRAGMA synchronous = NORMAL";
 
-/// Where durability is `full` again after commits that did not wait for the disk.
+/// Restores durability `full` after commits that did not wait for the disk.
 pub(super) const SYNCHRONOUS_FULL: &str = "PRAGMA synchronous = FULL";
 
-/// Makes every commit so far outlive a power cut.
+/// Makes every commit so far survive a power cut.
 pub(super) const CHECKPOINT_ALL: &str = "PRAGMA wal_checkpoint(FULL)";
 
-/// Another number when another connection than the one that asks has committed since.
+/// Changes when another connection has committed.
 pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
 
 /// For the connections that read. They never checkpoint.
@@ -62,7 +62,7 @@ pub(super) const READER_PRAGMAS: &str = "
     PRAGMA trusted_schema = OFF;
     PRAGMA cell_size_check = ON;";
 
-/// For a copy that is being made: it is nobody else's, and is thrown away when it fails.
+/// For a copy in progress: it is private, and thrown away on failure.
 pub(super) const COPY_PRAGMAS: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA journal_mode = OFF;
@@ -70,12 +70,12 @@ pub(super) const COPY_PRAGMAS: &str = "
     PRAGMA temp_store = MEMORY;
     PRAGMA trusted_schema = OFF;
     PRAGMA cell_size_check = ON;";
-/// Without a write-ahead log: nothing is kept beside the file.
+/// Without a write-ahead log: one plain file.
 pub(super) const PLAIN_FILE: &str = "PRAGMA journal_mode = DELETE";
 
-// What the database knows of itself.
+// Metadata.
 
-/// One row: `ok`, or the first thing that is wrong.
+/// One row: `ok`, or the first finding.
 pub(super) const QUICK_CHECK: &str = "PRAGMA quick_check(1)";
 pub(super) const PAGE_SIZE: &str =
     "SELECT page_size FROM pragma_page_size(), sqlite_schema LIMIT 1";
@@ -112,7 +112,7 @@ pub(super) const MESSAGE_FIND: &str = "SELECT m.conversation_id, m.sequence, m.r
     FROM message_cache m LEFT JOIN cache_content_mapping p ON p.id = m.id
         LEFT JOIN embedding_notes n ON n.message_id = m.id LEFT JOIN cache_embeddings e ON e.id = m.id
     WHERE m.id = ?1";
-/// The same columns of the messages under ?3 in the conversation ?1 and in those that the guest ?2 began and a user has now.
+/// The same columns for the messages under ?3 in the conversation ?1 and in those that the guest ?2 began and a user has now.
 pub(super) const MESSAGES_FIND_EXTERNAL: &str = "SELECT m.conversation_id, m.sequence, m.role, m.message_hash,
         coalesce(p.is_synced, 0), n.state, e.id IS NOT NULL, m.id, m.external_id, m.sent_at, m.metadata
     FROM (SELECT ?1 AS id UNION ALL SELECT id FROM conversation_cache WHERE session_id = ?2 AND platform = 'authenticated') owned
@@ -131,7 +131,7 @@ pub(super) const NOTE_PUT: &str = "INSERT INTO embedding_notes (message_id, stat
         cause = excluded.cause, updated_at = excluded.updated_at";
 pub(super) const MAPPING_INSERT: &str = "INSERT INTO cache_content_mapping (id, cache_type, cache_id, user_id, cache_backend,
         content_backend, is_synced, created_at) VALUES (?1, 'message', ?1, ?2, ?3, 'sqlite', 0, ?4)";
-/// A POST counts one request and one miss per message. The month's counter starts anew with the UTC month.
+/// A POST counts one request and one miss per message. The monthly counter restarts with the UTC month.
 pub(super) const USAGE_COUNT: &str = "INSERT INTO usage_metrics (id, user_id, total_requests, cache_hits, cache_misses,
         total_input_tokens, total_output_tokens, total_tokens, tier, monthly_requests_used, created_at, updated_at)
     VALUES (?1, ?2, ?3, 0, ?3, ?4, ?5, ?4 + ?5, 'guest', ?3, ?6, ?6)
@@ -144,7 +144,7 @@ pub(super) const USAGE_COUNT: &str = "INSERT INTO usage_metrics (id, user_id, to
 pub(super) const USAGE_TIME: &str = "UPDATE usage_metrics SET timed_requests = timed_requests + ?2,
         average_response_time_ms = (average_response_time_ms * timed_requests + ?3) / (timed_requests + ?2)
     WHERE user_id = ?1";
-/// Adds to the row of the hour, or begins it with the entries of the newest row.
+/// Adds to the row of the hour, or creates it with the entries of the newest row.
 pub(super) const METRICS_ADD: &str = "INSERT INTO cache_metrics (id, recorded_at, total_entries, cache_hits, cache_misses,
         total_requests, timed_requests, avg_response_time, storage_size_mb)
     VALUES (?1, ?2, max(0, coalesce((SELECT total_entries FROM cache_metrics ORDER BY recorded_at DESC LIMIT 1), 0) + ?3),
@@ -155,11 +155,11 @@ pub(super) const METRICS_ADD: &str = "INSERT INTO cache_metrics (id, recorded_at
         avg_response_time = iif(timed_requests + ?6 > 0,
             (avg_response_time * timed_requests + ?7) / (timed_requests + ?6), 0.0),
         storage_size_mb = excluded.storage_size_mb";
-/// Keeps the newest row's entries right when the clock has been set back and an older row is written.
+/// Keeps the newest row's entries right if the clock was set back and an older row is written.
 pub(super) const METRICS_CARRY: &str =
     "UPDATE cache_metrics SET total_entries = max(0, total_entries + ?2) WHERE recorded_at > ?1";
 
-// The lists.
+// Session lists.
 
 pub(super) const LIST_SYNCED: &str = "SELECT list_from, list_synced FROM conversation_cache
     WHERE id = ?1 AND list_expires_at IS NOT NULL AND message_count >= ?2";

@@ -1,4 +1,4 @@
-//! Messages that were stored before, found by the ids under which clients sent them.
+//! Reads the messages stored under client ids.
 
 use super::rows::{self, Id, Time};
 use super::sql;
@@ -8,7 +8,7 @@ use guestbook_storage::database::Batch;
 use guestbook_storage::stored_ids::{StoredIds, StoredMessage, client_ids};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-/// What is stored under the ids of a batch.
+/// The messages stored under the ids of a batch.
 pub(super) fn read<'a>(
     tx: &Transaction<'_>,
     batch: &'a Batch,
@@ -47,7 +47,7 @@ fn by_external_id(
     rows.collect()
 }
 
-/// Whether a message is in a conversation that the guest began; notes that one's list window.
+/// Whether a message is in a conversation that the guest began; records that conversation's list window.
 fn is_of(
     tx: &Transaction<'_>,
     guest: &GuestId,

@@ -1,8 +1,8 @@
-//! The index over the words of all messages: made, filled and removed at the opening, kept by each batch and by triggers,
-//! asked here.
+//! The full-text index over all messages: created, filled and removed when the file is opened, updated by each batch and by
+//! triggers, queried here.
 //!
-//! It only proposes. What it names is read from the tables in the same snapshot, and [`guestbook_core::Words`] decide, so what
-//! the index still has of a removed message is of no use to anybody.
+//! It only proposes candidates. Each is read from the tables in the same snapshot, and [`guestbook_core::Words`] decides, so stale
+//! index entries of removed messages have no effect.
 
 use super::error::convert;
 use super::rows::{self, Id, Time};
@@ -17,30 +17,29 @@ use guestbook_storage::database::WordsRequest;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-/// What the triggers call.
+/// The SQL function that the triggers call.
 const FUNCTION: &str = "guestbook_words";
-/// Which form of words the index is made of.
+/// The key of the index's format.
 pub(super) const FORM_KEY: &str = "text_index";
-/// Another one where words are cut, compared or kept in another way than before: the index is then made anew.
+/// Changes when words are split, compared or stored differently: the index is then rebuilt.
 const FORM: &str = "2";
-/// The row up to which messages from before the index are in it; not noted once all are.
+/// The key of the fill cursor: the row up to which older messages are indexed; absent once all are.
 const FILLED_KEY: &str = "text_index_filled";
-/// Messages that are taken in together. A kill costs no more than these.
+/// Messages indexed per transaction. A kill costs no more than these.
 const PAGE: usize = 10_000;
 
-/// Makes the function known that the triggers call. Without it a file with an index could not be written to.
+/// Registers the function that the triggers call. Without it a file with an index could not be written.
 pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC
-        | FunctionFlags::SQLITE_INNOCUOUS; // else a schema that is not trusted may not call it
+        | FunctionFlags::SQLITE_INNOCUOUS; // required under an untrusted schema
     connection.create_scalar_function(FUNCTION, 1, flags, |context| {
         let content = String::from_utf8_lossy(context.get_raw(0).as_bytes()?);
         Ok(indexed(&content).into_owned())
     })
 }
 
-/// Makes the index and fills it, goes on with filling it where that was cut short, or removes it; writes nothing where that
-/// is done.
+/// Creates and fills the index, resumes an interrupted fill, or removes the index; writes nothing if that is done.
 pub(super) fn apply_wanted(connection: &mut Connection, wanted: bool) -> Result<()> {
     let run = |connection: &mut Connection| {
         let form = noted(connection, FORM_KEY)?;
@@ -68,11 +67,11 @@ fn remove(connection: &mut Connection) -> rusqlite::Result<()> {
     tx.execute(sql::META_DELETE, [FORM_KEY])?;
     tx.execute(sql::META_DELETE, [FILLED_KEY])?;
     tx.commit()?;
-    tracing::info!("the index over words is removed; its room is given to what comes next");
+    tracing::info!("the full-text index was removed; its space will be reused");
     Ok(())
 }
 
-/// Empty, in the place of any other. From here on every new message is in it.
+/// Creates an empty index, replacing any other. From here on every new message is indexed.
 fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     let tx = connection.transaction()?;
     tx.execute_batch(sql::TEXT_REMOVE)?;
@@ -82,8 +81,8 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     tx.commit()
 }
 
-/// Takes in what was stored before the index was made, page by page, each noted in its own transaction. Nothing else is
-/// stored meanwhile: the tables are not open yet.
+/// Indexes the messages stored before the index was created, page by page, each with its cursor in one transaction. Nothing
+/// else is stored meanwhile: the tables are not open yet.
 fn fill(connection: &mut Connection) -> rusqlite::Result<()> {
     let Some(noted) = noted(connection, FILLED_KEY)? else {
         return Ok(());
@@ -105,40 +104,40 @@ fn fill(connection: &mut Connection) -> rusqlite::Result<()> {
         tx.execute(sql::META_PUT, params![FILLED_KEY, end.to_string()])?;
         tx.commit()?;
         filled = end;
-        connection.query_row(sql::CHECKPOINT, [], |_| Ok(()))?; // nobody else moves the journal yet
-        tracing::info!(taken_in, of, "filling the index over words");
+        connection.query_row(sql::CHECKPOINT, [], |_| Ok(()))?; // the writer, which checkpoints otherwise, does not run yet
+        tracing::info!(taken_in, of, "filling the full-text index");
     }
     Ok(())
 }
 
-/// The last row there is, 0 where there is none.
+/// The last row number; 0 if there is none.
 pub(super) fn last(tx: &Transaction<'_>) -> rusqlite::Result<i64> {
     let mut select = tx.prepare_cached(sql::TEXT_LAST)?;
     select.query_row([], |row| row.get(0))
 }
 
-/// Takes in all messages after a row, in one statement: the index writes a part of its own for each, and merges them later.
-/// That is why no trigger does it.
+/// Indexes all messages after a row in one statement: the index writes one segment per statement and merges them later. A
+/// trigger would write one per message.
 pub(super) fn take_in(tx: &Transaction<'_>, after: i64) -> rusqlite::Result<()> {
     let mut insert = tx.prepare_cached(sql::TEXT_PAGE)?;
     insert.execute([after, i64::MAX]).map(drop)
 }
 
-/// The newest messages that have all words.
+/// The newest messages that contain all words.
 pub(super) fn search(
     tx: &Transaction<'_>,
-    asked: &WordsRequest,
+    request: &WordsRequest,
 ) -> rusqlite::Result<SearchResults> {
     let of = tx.query_row(sql::ENTRIES, [], |row| row.get(0))?;
-    let mut best: TopK<(Timestamp, MessagePosition)> = TopK::new(asked.k);
+    let mut best: TopK<(Timestamp, MessagePosition)> = TopK::new(request.k);
     let mut select = tx.prepare_cached(sql::TEXT_PROPOSED)?;
-    let mut found = select.query(params![phrase(asked), Time(asked.now)])?;
+    let mut found = select.query(params![phrase(request), Time(request.now)])?;
     while let Some(row) = found.next()? {
         let stored = row.get::<_, Time>(3)?.0;
         if best.least().is_some_and(|least| stored < least.0) {
             break; // everything that is left was stored before
         }
-        if is_hit(row, asked)? {
+        if is_hit(row, request)? {
             let place = MessagePosition {
                 conversation: ConversationId(row.get::<_, Id>(4)?.0),
                 sequence: row.get(5)?,
@@ -158,23 +157,23 @@ pub(super) fn search(
     })
 }
 
-/// All parts, each in quotes. They are letters, digits and marks, so none of them can end its quotes.
-fn phrase(asked: &WordsRequest) -> String {
+/// All tokens, each in quotes. They are letters, digits and marks, so none can close its quotes.
+fn phrase(request: &WordsRequest) -> String {
     let mut phrase = String::new();
-    for part in asked.words.parts() {
+    for part in request.words.parts() {
         phrase.extend(["\"", part, "\" "]);
     }
     phrase
 }
 
-fn is_hit(row: &Row<'_>, asked: &WordsRequest) -> rusqlite::Result<bool> {
+fn is_hit(row: &Row<'_>, request: &WordsRequest) -> rusqlite::Result<bool> {
     let role = Role::parse(row.get_ref(1)?.as_str()?);
     let role = role.map_err(|_| rows::unreadable(1, "role"))?;
     let platform = Platform::parse(row.get_ref(6)?.as_str()?);
     let platform = platform.ok_or_else(|| rows::unreadable(6, "platform"))?;
     let sent_at = row.get::<_, Time>(2)?.0;
-    let is_admitted = asked.filters.admits(role, platform, sent_at);
-    Ok(is_admitted && asked.words.are_all_in(row.get_ref(0)?.as_str()?))
+    let is_admitted = request.filters.admits(role, platform, sent_at);
+    Ok(is_admitted && request.words.are_all_in(row.get_ref(0)?.as_str()?))
 }
 
 #[cfg(test)]
@@ -259,7 +258,7 @@ mod tests {
         assert_eq!(found(&connection), (2, 2));
     }
 
-    /// Form 1 was kept by a trigger, which would fail every insertion once the index is gone.
+    /// Form 1 was updated by a trigger, which would fail every insertion once the index is gone.
     #[test]
     fn an_index_that_a_trigger_kept_leaves_no_trigger() {
         let folder = tempfile::tempdir().unwrap();

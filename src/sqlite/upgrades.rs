@@ -1,4 +1,4 @@
-//! Files of earlier versions open, with everything that is in them, also after an upgrade that was broken off.
+//! Files of earlier versions open with their whole content, also after an interrupted upgrade.
 
 use super::SqliteDatabase;
 use super::open::{self, MIGRATIONS};
@@ -28,7 +28,7 @@ fn settings() -> TableSettings {
     }
 }
 
-/// A file as the first `versions` of the schema left it, with one message under this id.
+/// A file with the first `versions` of the schema, and one message under this id.
 fn older(path: &Path, versions: usize, id: MessageId) {
     let mut connection = Connection::open(path).unwrap();
     open::runner(&MIGRATIONS[..versions])
@@ -65,7 +65,7 @@ fn sent(id: impl Into<ClientId>, text: &str) -> Group {
     Group(vec![Entry { message, embedding }])
 }
 
-/// What was stored is there, an id that was sent before is known, and new ids can be stored.
+/// Stored messages are there, a repeated id is recognized, and new ids can be stored.
 async fn assert_goes_on(path: &Path, id: MessageId) {
     let database = SqliteDatabase::open(path, settings()).unwrap();
     let groups = vec![

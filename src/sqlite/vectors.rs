@@ -1,4 +1,4 @@
-//! Vectors that came after their message.
+//! Embeddings computed after their message was stored.
 
 use super::rows::{Id, Time};
 use super::{SqliteDatabase, sql};
@@ -101,7 +101,7 @@ fn apply(
         VectorOutcome::Failed(cause) => ("failed", cause.as_str()),
     };
     if matches!(update.outcome, VectorOutcome::Nothing) {
-        // A vector of another model says nothing any more.
+        // A vector of another model is useless.
         tx.prepare_cached(sql::VECTOR_DELETE)?.execute([&id])?;
     }
     let note = params![id, state, model.as_str(), update.attempts, cause, Time(at)];
@@ -118,7 +118,7 @@ fn unembedded(row: &Row<'_>) -> rusqlite::Result<Unembedded> {
     })
 }
 
-/// The id to begin after: the empty text is below every id.
+/// The exclusive lower bound: the empty text is below every id.
 fn cursor(after: Option<MessageId>) -> String {
     after.map(|id| id.to_string()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The one connection that writes: transactions, and what must hold before a commit is acknowledged.
+//! The one connection that writes: its transactions, and the checks between a commit and its acknowledgement.
 
 use super::cache_version::CacheVersions;
 use super::checkpoint::CheckpointErrors;
@@ -14,7 +14,7 @@ use guestbook_storage::worker::Poison;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::sync::Arc;
 
-/// What the writing thread owns.
+/// The state of the writing thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) connection: Connection,
@@ -23,22 +23,22 @@ pub(super) struct Writer {
     pub(super) settings: Arc<TableSettings>,
     pub(super) poison: Poison,
     pub(super) changed: change_hook::ChangedRows,
-    /// Of conversations.
+    /// Versions of the conversations.
     pub(super) versions: CacheVersions,
-    /// Of answers to prompts.
+    /// Versions of the prompt cache entries.
     pub(super) prompt_versions: CacheVersions,
     pub(super) outside: data_version::DataVersion,
-    /// The last failure for want of room. Only a write that changes something shows that there is room again.
+    /// The last failure for lack of space. Only a write that changes something shows that there is space again.
     pub(super) full: Option<Error>,
-    /// Whether the file could be written when that was tried last.
+    /// The outcome of the last write probe.
     pub(super) probe: LastProbe,
-    /// Last, so that it is let go of after the connection.
+    /// Last, so that it is released after the connection.
     pub(super) file: Arc<DatabaseFile>,
 }
 
 impl Writer {
-    /// As [`Self::transact`], for what may be lost by a power cut: the commit does not wait for the disk. It is on disk with
-    /// the next one that does, so what was answered as saved is as safe as ever.
+    /// As [`Self::transact`], for what a power cut may lose: the commit does not wait for the disk. The next durable commit makes it
+    /// durable too, so acknowledged messages are as safe as ever.
     pub(super) fn transact_lightly<R>(
         &mut self,
         operation: &'static str,
@@ -49,12 +49,12 @@ impl Writer {
         }
         let lighten = self.connection.execute_batch(sql::SYNCHRONOUS_NORMAL);
         lighten.map_err(|cause| self.failed(operation, cause))?;
-        let answer = self.transact(operation, work);
+        let result = self.transact(operation, work);
         if let Err(cause) = self.connection.execute_batch(sql::SYNCHRONOUS_FULL) {
             let failure = self.failed(operation, cause);
-            self.poison.set(failure); // the next message must not be acknowledged by half
+            self.poison.set(failure); // durability is unknown: nothing more may be acknowledged
         }
-        answer
+        result
     }
 
     pub(super) fn transact<R>(
@@ -65,35 +65,34 @@ impl Writer {
         let run = |connection: &mut Connection, settings: &TableSettings| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let answer = work(&transaction, settings)?;
+            let result = work(&transaction, settings)?;
             failpoint::reach("commit.before");
             transaction.commit()?;
             failpoint::reach("commit.after");
-            Ok(answer)
+            Ok(result)
         };
         let done = run(&mut self.connection, &self.settings);
         self.count_changed();
-        let answer = done.map_err(|cause| self.failed(operation, cause))?;
+        let result = done.map_err(|cause| self.failed(operation, cause))?;
         self.require_file()?;
         self.look_at_checkpoint()?;
-        Ok(answer)
+        Ok(result)
     }
 
-    /// That what was just committed is in a file that will be there: what is in none must not be acknowledged.
+    /// Fails if the file committed to has lost its name: such a commit must not be acknowledged.
     fn require_file(&self) -> Result<()> {
         let in_place = self.file.require_in_place();
         in_place.inspect_err(|cause| self.poison.set(cause.clone()))
     }
 
-    /// Invalidates what is held in memory of rows that were changed, before the commit is acknowledged. If there was none, no harm
-    /// is done.
+    /// Invalidates cached rows that were changed, before the commit is acknowledged. Harmless if there was no commit.
     fn count_changed(&self) {
         let mut rows = self.changed.rows();
         self.prompt_versions.count(rows.prompts.drain(..));
         self.versions.count(rows.chats.drain(..));
     }
 
-    /// Makes every commit so far outlive a power cut, where commits alone do not.
+    /// Makes every commit so far survive a power cut, where commits alone do not.
     pub(super) fn sync(&mut self) -> Result<()> {
         let run = |connection: &Connection| {
             let mut checkpoint = connection.prepare_cached(sql::CHECKPOINT_ALL)?;
@@ -121,19 +120,19 @@ impl Writer {
         failure
     }
 
-    /// What was committed is safe in the journal, whatever became of the checkpoint after it. But once an fsync has failed,
-    /// nothing more is acknowledged, and that begins with this commit: its client hears that the outcome is not known.
+    /// A failed checkpoint does not endanger the commit, which is safe in the journal. But after a failed fsync nothing more is
+    /// acknowledged, beginning with this commit: its client gets an unknown outcome.
     fn look_at_checkpoint(&mut self) -> Result<()> {
         let Some(cause) = self.checkpoints.take_failure() else {
             return Ok(());
         };
         let failure = self.failed("checkpoint", cause);
         self.poison.check()?;
-        tracing::warn!(cause = %failure, "the journal could not be moved into the database file; it grows until that is done");
+        tracing::warn!(cause = %failure, "checkpoint failed; the journal grows until one succeeds");
         Ok(())
     }
 
-    /// The last checkpoint. SQLite would do it when the connection is closed, and keep its errors to itself.
+    /// The last checkpoint. SQLite would run it when the connection is closed, and swallow its errors.
     pub(super) fn empty_journal(&mut self) -> Result<()> {
         let done = self.connection.query_row(sql::CHECKPOINT, [], |_| Ok(()));
         done.map_err(|cause| self.failed("checkpoint", cause))
@@ -141,8 +140,8 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Closing the connection moves the journal into the file and removes it by its name. Both SQLite leaves undone where its
-    /// file has another path by now; a journal that alone was taken away is saved so.
+    /// Closing the connection checkpoints the journal and removes it by its name. SQLite does neither if its file has another path
+    /// by now; a journal that alone was removed is saved so.
     fn drop(&mut self) {
         self.file.close();
     }

@@ -1,4 +1,4 @@
-//! A guest's conversation while a batch adds to it: read once, written once.
+//! A guest's conversation while a batch appends to it: read once, written once.
 
 use guestbook_core::error::{Error, ErrorKind};
 use guestbook_core::{
@@ -8,38 +8,38 @@ use guestbook_core::{
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// A guest's conversation while the batch adds to it.
+/// The state of a guest's conversation within a batch.
 #[derive(Clone, Debug)]
 #[cfg_attr(test, derive(PartialEq))]
 pub struct ConversationState {
     /// The conversation.
     pub id: ConversationId,
-    /// Whose it is.
+    /// Its guest.
     pub guest: GuestId,
-    /// Whether this batch begins it.
+    /// Whether this batch creates it.
     pub is_new: bool,
-    /// What it is called.
+    /// Its title.
     pub title: String,
-    /// `None` when nobody has looked: it matters only when a user's message comes.
+    /// `None` when not read: it matters only for a user's message.
     pub has_user_message: Option<bool>,
-    /// The head of the chain over its messages.
+    /// The head of the hash chain over its messages.
     pub hash: Digest,
-    /// How many messages it has, which is the next sequence.
+    /// The number of messages, which is the next sequence.
     pub message_count: u64,
     /// Their tokens.
     pub total_tokens: u64,
-    /// Which of them the session list has.
+    /// The window of its messages that the session list has.
     pub window: Option<Window>,
-    /// Set when the window began anew in this batch: earlier messages are no longer in the list.
+    /// Set when this batch began a new window: earlier messages are no longer in the list.
     pub expired: bool,
-    /// What the batch adds to the usage of its owner.
+    /// What the batch adds to its owner's usage.
     pub counted: Usage,
-    /// Where its first new message is among the outcomes: group, place in it.
+    /// Its first new message among the outcomes: index of the group, index in the group.
     pub first: Option<(usize, usize)>,
 }
 
-/// That the place of a guest's next message is taken: its conversation counts fewer than there are, which only damage or a
-/// change by hand can bring about.
+/// The error when the next sequence is taken already: the conversation counts fewer messages than it has, which only damage
+/// or a manual change can cause.
 pub fn miscounted(backend: &'static str, guest: &GuestId) -> Error {
     let context = format!(
         "the chat of guest {guest} has more messages than its conversation counts, so nothing can be stored in it: run \
@@ -68,7 +68,7 @@ impl ConversationState {
         }
     }
 
-    /// As it is once a batch is committed.
+    /// The state after a batch is committed.
     pub fn written(self) -> Self {
         Self {
             is_new: false,
@@ -79,7 +79,7 @@ impl ConversationState {
         }
     }
 
-    /// Adds a message and returns its sequence.
+    /// Appends a message and returns its sequence.
     pub fn add(&mut self, message: &NewMessage, at: Timestamp, ttl: Ttl) -> u64 {
         let sequence = self.message_count;
         if message.role == Role::User && self.has_user_message != Some(true) {
@@ -102,8 +102,8 @@ impl ConversationState {
         sequence
     }
 
-    /// The head of the hash chain as stored. A damaged one is continued from what stands there: the guest can go on, and
-    /// verify still tells.
+    /// The stored head of the hash chain. A damaged head is continued as stored: the guest can go on, and verify still reports
+    /// it.
     pub fn head(stored: &str) -> Digest {
         Digest::from_hex(stored).unwrap_or_else(|| content_hash(stored))
     }
@@ -112,14 +112,14 @@ impl ConversationState {
 /// The conversations of a batch's guests, in the order in which they were read or begun.
 #[derive(Debug, Default)]
 pub struct Conversations {
-    /// In the order in which they were met.
+    /// In insertion order.
     pub states: Vec<ConversationState>,
-    /// `None` where it was read that a guest has none.
+    /// `None`: the tables have no conversation of this guest.
     by_guest: HashMap<GuestId, Option<usize>>,
 }
 
 impl Conversations {
-    /// Takes a conversation that was read, and returns its place.
+    /// Inserts a conversation that was read, and returns its index.
     pub fn insert(&mut self, state: ConversationState) -> usize {
         let place = self.states.len();
         self.by_guest.insert(state.guest.clone(), Some(place));
@@ -127,7 +127,7 @@ impl Conversations {
         place
     }
 
-    /// The guest's conversation, if there is one; read if it was not yet.
+    /// The guest's conversation, if any; reads it once.
     pub fn get_or_read<E>(
         &mut self,
         guest: &GuestId,
@@ -143,7 +143,7 @@ impl Conversations {
         Ok(place.map(|place| &mut self.states[place]))
     }
 
-    /// The guest's conversation; one that there is not begins now, so that ids ascend as conversations are stored.
+    /// The guest's conversation, created if missing, so that ids ascend as conversations are stored.
     pub fn get_or_begin(&mut self, guest: &GuestId) -> &mut ConversationState {
         let place = match self.by_guest.get(guest) {
             Some(Some(place)) => *place,
@@ -152,7 +152,7 @@ impl Conversations {
         &mut self.states[place]
     }
 
-    /// That of a guest, if it was met.
+    /// The guest's conversation, if it is in this batch.
     pub fn get(&self, guest: &GuestId) -> Option<&ConversationState> {
         let place = (*self.by_guest.get(guest)?)?;
         self.states.get(place)

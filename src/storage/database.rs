@@ -1,8 +1,8 @@
 //! The tables: the truth about every message.
 //!
-//! A database is [`Stores`], one trait for each concern, so that no part becomes a list of everything: the chats themselves in
-//! [`Chats`] here, the outbox entries in [`Outbox`], the vectors in [`Vectors`] and, all of them, in [`VectorSource`], finding in
-//! [`Search`], answers to repeated prompts in [`Prompts`], the recount in [`Audit`].
+//! A database is [`Stores`], one trait for each concern: the chats in [`Chats`], pending list writes in [`Outbox`], missing
+//! vectors in [`Vectors`], all vectors in [`VectorSource`], queries in [`Search`], the prompt cache in [`Prompts`], verify's
+//! reads in [`Audit`].
 
 mod audit;
 mod cache_version;
@@ -46,7 +46,7 @@ use guestbook_core::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a database has to know to write its rows; fixed while it is open.
+/// The settings under which a database writes its rows; fixed while it is open.
 #[derive(Clone, Debug)]
 pub struct TableSettings {
     /// How long a list lives after its last message.
@@ -57,20 +57,20 @@ pub struct TableSettings {
     pub model: Option<ModelId>,
     /// The name of the list store, for `cache_content_mapping.cache_backend`.
     pub cache_backend: &'static str,
-    /// Whether the words of all messages are kept in an index; see [`Search::search_words`].
+    /// Whether a full-text index over all messages is kept; see [`Search::search_words`].
     pub text_index: bool,
 }
 
-/// Everything that is committed together.
+/// One transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The time of storing.
     pub at: Timestamp,
     /// Groups of messages; each is stored whole or not at all.
     pub groups: Vec<Group>,
-    /// List writes of earlier batches that are now durable. They ride along, so that they cost no commit of their own.
+    /// Durable list writes of earlier batches. This batch carries their marks, which saves a commit.
     pub synced_ranges: Vec<SyncedRange>,
-    /// Reads and timings since the last batch, riding along likewise.
+    /// Reads and timings since the last batch, carried likewise.
     pub deltas: CounterDeltas,
 }
 
@@ -81,11 +81,11 @@ impl Batch {
     }
 }
 
-/// Messages that are stored together or not at all. Most groups hold one.
+/// Messages that are stored together or not at all. Most groups have one.
 #[derive(Clone, Debug)]
 pub struct Group(pub Vec<Entry>);
 
-/// A message and what is known of its vector.
+/// A message and its embedding.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The message.
@@ -99,11 +99,11 @@ pub struct Entry {
 pub enum Embedding {
     /// The vector.
     Vector(Vector),
-    /// The model has not been asked yet.
+    /// The model has not run yet.
     Pending,
-    /// The model refused, and why.
+    /// The model refused the text, for this reason.
     Failed(String),
-    /// The text holds nothing the model knows.
+    /// The text has nothing that the model knows.
     Nothing,
     /// There is no embedder.
     Off,
@@ -140,7 +140,7 @@ pub struct CounterDeltas {
 /// How long requests of one owner took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnerTime {
-    /// Whose.
+    /// The owner.
     pub owner: OwnerId,
     /// How many requests.
     pub requests: u64,
@@ -154,7 +154,7 @@ impl CounterDeltas {
         self.hits + self.misses + self.timed == 0
     }
 
-    /// Adds another counter deltas to this one.
+    /// Adds other counter deltas to these.
     pub fn add(&mut self, other: Self) {
         self.hits += other.hits;
         self.misses += other.misses;
@@ -164,31 +164,31 @@ impl CounterDeltas {
     }
 }
 
-/// What became of a [`Group`].
+/// The outcome of a [`Group`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// All of it is stored, or was before.
+    /// All of it is stored, now or before.
     Stored(Vec<Recorded>),
-    /// None of it is: the message at `index` repeats an id of its conversation with another role, content, time or metadata, or is
-    /// new where other parts under the same key are stored.
+    /// None of it is stored: the message at `index` repeats an id of its conversation with another role, content, time or
+    /// metadata, or is new while other parts under the same key are stored.
     Conflict {
-        /// Its place in the group; the place after the last one where the key was used for more messages than these, or for one alone.
+        /// Its index in the group; one past the end if the key was used for more messages than these, or for a single one.
         index: usize,
-        /// The id in question.
+        /// The conflicting id.
         id: ClientId,
     },
 }
 
-/// Where a message is, and whether it was there before.
+/// A message's position in the tables, and whether it was there before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// The message.
     pub id: MessageId,
-    /// The id under which the client sent it, where that is another one.
+    /// The id that the client sent, if it differs.
     pub external_id: Option<Arc<str>>,
     /// Its conversation.
     pub conversation: ConversationId,
-    /// Its place in it.
+    /// Its sequence in the conversation.
     pub sequence: u64,
     /// Step 2: whether it began the conversation.
     pub conversation_row: RowState,
@@ -196,13 +196,13 @@ pub struct Recorded {
     pub usage_row: RowState,
     /// Step 4.
     pub embedding: EmbeddingState,
-    /// Step 1 goes here: the list window after this message. `None` for a replayed message, which owes the list nothing.
+    /// Step 1: the list window after this message. `None` for a replayed message, which needs no append.
     pub window: Option<Window>,
-    /// `Some` when the message was stored before: what its list had when asked now.
+    /// `Some` when the message was stored before: its current state in the list.
     pub replayed: Option<ListState>,
 }
 
-/// Which conversation to read.
+/// The conversation to read.
 #[derive(Clone, Debug)]
 pub enum ChatKey {
     /// The conversation of a guest.
@@ -211,12 +211,12 @@ pub enum ChatKey {
     Conversation(ConversationId),
 }
 
-/// Which messages of a conversation to read.
+/// The messages of a conversation to read.
 #[derive(Clone, Copy, Debug)]
 pub struct PageRange {
-    /// At most so many.
+    /// At most this many.
     pub limit: usize,
-    /// From which side.
+    /// The start and the direction.
     pub from: PageStart,
 }
 
@@ -236,16 +236,16 @@ pub struct History {
     pub conversation: Conversation,
     /// The messages of the page.
     pub messages: Vec<Message>,
-    /// Of when this is; `None` where that cannot be told without reading, because others write the same tables.
+    /// The page's snapshot version; `None` if freshness cannot be determined without reading, because others write the same tables.
     pub version: Option<CacheVersion>,
 }
 
-/// What a message takes.
+/// The size of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MessageSize {
-    /// Its place in the conversation.
+    /// Its sequence in the conversation.
     pub sequence: u64,
-    /// Bytes of its content, its metadata and the id that its client chose.
+    /// Bytes of its content, its metadata and its client's id.
     pub bytes: usize,
 }
 
@@ -302,12 +302,12 @@ pub struct Migrated {
 /// The chats. Object-safe; share one as `Arc<dyn Chats>`.
 #[async_trait]
 pub trait Chats: std::fmt::Debug + Send + Sync {
-    /// How many batches it can store at the same time with any gain: 1 where one file has one writer.
+    /// How many concurrent batches gain anything: 1 where one file has one writer.
     fn writers(&self) -> usize;
 
     /// Steps 2-7 of every message in one transaction; its commit is the acknowledgement. One outcome per group, in order.
     ///
-    /// An error means nothing of the batch is stored. Kind `Invalid` means that some message is at fault: split the batch
+    /// An error means that nothing of the batch is stored. Kind `Invalid` means that some message is at fault: bisect the batch
     /// to find it.
     async fn record(&self, batch: Arc<Batch>) -> Result<Vec<Outcome>>;
 
@@ -319,16 +319,16 @@ pub trait Chats: std::fmt::Debug + Send + Sync {
         now: Timestamp,
     ) -> Result<Option<History>>;
 
-    /// How large the messages of a page are, in order of sequence; their contents are not read. None where there is no conversation.
+    /// The sizes of a page's messages, in order of sequence, without reading their contents. Empty without a conversation.
     async fn message_sizes(
         &self,
         conversation: ConversationId,
         page: PageRange,
     ) -> Result<Vec<MessageSize>>;
 
-    /// Whether nothing that was acknowledged has changed a conversation since a page of it was read. Never waits, and is false
-    /// where reading would be an error. What ends by time alone is not looked at, and what others write to a file of one
-    /// process may take about a second to be seen.
+    /// Whether no acknowledged write has changed a conversation since a page of it was read. Never waits, and is false where
+    /// reading would be an error. Expiry by time alone is not considered, and foreign writes to a single-process file may take
+    /// about a second to be seen.
     fn is_fresh(&self, version: &CacheVersion) -> bool;
 
     /// The conversations a signed-in user owns, newest first, older than `before`.
@@ -339,12 +339,12 @@ pub trait Chats: std::fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<Vec<Conversation>>;
 
-    /// Removes every row of a guest, answers in the guest's own scope included, in one transaction and leaves the removal of
-    /// the list as an outbox entry.
+    /// Removes every row of a guest, prompt cache entries of the guest's own scope included, in one transaction; the removal of
+    /// the list becomes an outbox entry.
     async fn erase(&self, guest: &GuestId, at: Timestamp) -> Result<Erased>;
 
-    /// Makes a guest's chat a user's, in one transaction: conversation, counters, mappings, a `cache_migrations` row, and
-    /// the removal of the list as an outbox entry. Answers in the guest's own scope go, also where there is no chat: a user has none.
+    /// Migrates a guest's chat to a user in one transaction: conversation, counters, mappings, a `cache_migrations` row, and an
+    /// outbox entry to remove the list. Prompt cache entries of the guest's own scope are removed, even without a chat.
     async fn migrate(&self, guest: &GuestId, user: &OwnerId, at: Timestamp) -> Result<Migrated>;
 
     /// Writes the `cache_migrations` row of a migration that failed.
@@ -356,6 +356,6 @@ pub trait Chats: std::fmt::Debug + Send + Sync {
         cause: &str,
     ) -> Result<()>;
 
-    /// Erases conversations that retention has ended at `now`, at most `limit`; what was removed.
+    /// Erases at most `limit` conversations that retention has ended at `now`; returns the rows removed.
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<Erased>;
 }

@@ -1,21 +1,21 @@
-//! What outlives which failure once it was acknowledged, and the settings that say so.
+//! Which acknowledged writes survive which failure, and the settings that decide it.
 
 use std::fmt;
 
-/// How much of what was acknowledged is still there after a failure.
+/// The failure that acknowledged writes survive.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Durability {
-    /// Nothing: it is gone with the process.
+    /// None: they are lost with the process.
     Nothing,
-    /// All of it after a process was killed; a power cut may take the last moments.
+    /// A killed process; a power cut may lose the last moments.
     Normal,
-    /// All of it, also after a power cut: it was on disk before it was acknowledged.
+    /// A power cut: writes are on disk before they are acknowledged.
     #[default]
     Full,
 }
 
 impl Durability {
-    /// The word that settings, answers and reports have for it.
+    /// The word in settings, responses and reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Nothing => "none",
@@ -31,17 +31,17 @@ impl fmt::Display for Durability {
     }
 }
 
-/// What a backend promises of what it has acknowledged, as it is set now.
+/// A backend's durability under its current settings.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DurabilityReport {
-    /// How much of it outlives what.
+    /// The failure that its acknowledged writes survive.
     pub durability: Durability,
     /// The settings behind it, in the backend's own words: `synchronous=FULL`.
     pub settings: String,
 }
 
 impl DurabilityReport {
-    /// A promise and the settings behind it.
+    /// A report of a durability and the settings behind it.
     pub fn new(durability: Durability, settings: impl Into<String>) -> Self {
         Self {
             durability,

@@ -1,9 +1,9 @@
-//! What a store must be able to do, and the reference model in memory.
+//! The storage traits, and the memory backend.
 //!
-//! Two kinds of store make up Guestbook: the [`Stores`] of a database with the tables, which is the truth, and a [`ListCache`]
-//! with the expiring lists, which is derived and can always be rebuilt. Both are [`Storage`]. The traits are batch-shaped: each
-//! method is a whole business step over many messages, so that an embedded store can do it in one transaction and a
-//! networked one in a constant number of round trips.
+//! Guestbook has two kinds of store: the [`Stores`] of a database, which is the source of truth, and a [`ListCache`] with the
+//! expiring session lists, which is derived and can always be rebuilt. Both are [`Storage`]. The traits are batch-shaped: each
+//! method is a whole business step over many messages, which an embedded store does in one transaction and a networked one in
+//! a constant number of round trips.
 //!
 //! Imports `core`. Begin with [`Stores`] and [`ListCache`]; [`plan`] works out what a batch does, for every database.
 //!
@@ -35,37 +35,37 @@ use guestbook_core::error::{Error, Result};
 use std::fmt;
 use std::ops::ControlFlow;
 
-/// What every backend is, whatever it stores.
+/// What every backend has, whatever it stores.
 #[async_trait]
 pub trait Storage: fmt::Debug + Send + Sync {
     /// The backend's name as receipts and tables show it: `sqlite`, `sled`, `memory` …
     fn name(&self) -> &'static str;
 
-    /// Where the data is, for a person: a path or a URL without credentials.
+    /// The data's location for a person: a path or a URL without credentials.
     fn location(&self) -> String;
 
-    /// Whether the backend can serve at this moment, reads and writes both; the error says why not. What it costs does not grow
-    /// with how often it is asked.
+    /// Whether the backend can read and write now; the error has the reason. Repeated calls are rate-limited: their cost does not
+    /// grow with their number.
     async fn health(&self) -> Result<()>;
 
-    /// A failure after which nothing more may be acknowledged until a restart, such as a failed fsync or a thread that has ended;
+    /// A failure after which nothing more may be acknowledged until a restart, such as a failed fsync or a dead thread;
     /// `None` in good health.
     fn fatal(&self) -> Option<Error>;
 
-    /// What outlives which failure once it was acknowledged, as the backend is set at this moment.
+    /// The backend's durability under its current settings.
     async fn durability(&self) -> Result<DurabilityReport>;
 
-    /// How much it holds.
+    /// Its size.
     async fn stats(&self) -> Result<Stats>;
 
     /// Returns once everything accepted so far survives a power cut.
     async fn flush(&self) -> Result<()>;
 
-    /// Flushes and lets go of files and connections. Every later call fails with `Unavailable`.
+    /// Flushes and closes files and connections. Every later call fails with `Unavailable`.
     async fn close(&self) -> Result<()>;
 }
 
-/// How much a backend holds.
+/// The size of a backend.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stats {
     /// Messages in the tables, or items in the lists; an estimate where counting would scan.
@@ -74,16 +74,16 @@ pub struct Stats {
     pub bytes: u64,
 }
 
-/// Takes what a read-only statement finds, row by row, so that no result is ever whole in memory.
+/// Receives the result of a read-only statement row by row, so that no result is ever whole in memory.
 pub trait RowSink: Send {
-    /// The names of the columns, once, before any row; whether rows are wanted.
+    /// Called once with the column names, before any row; returns whether rows are wanted.
     fn columns(&mut self, names: &[String]) -> ControlFlow<()>;
 
-    /// A row, each value as text: NULL as `None`, blobs as hex; whether more are wanted.
+    /// A row, each value as text: NULL as `None`, blobs as hex; returns whether more are wanted.
     fn row(&mut self, cells: &[Option<String>]) -> ControlFlow<()>;
 }
 
-/// What a read-only statement found, where that is little.
+/// The result of a read-only statement, for small results.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct QueryRows {
     /// The names of the columns.

@@ -1,8 +1,8 @@
-//! The expiring lists: `guest:{guest_id}`, one per guest with a recent message.
+//! The expiring session lists: `guest:{guest_id}`, one per guest with a recent message.
 //!
-//! A list is a view of the tables. Every call says which sequence numbers it is about, so each is idempotent: what is
-//! already there is skipped, and what would leave a hole is refused with [`Applied::Gap`], after which the caller
-//! rebuilds the list from the tables. Losing a list store loses nothing.
+//! A list is a view of the tables. Every call names its sequence numbers, so each is idempotent: items already in the list are
+//! skipped, and an append that would leave a hole is refused with [`Applied::Gap`], after which the caller rebuilds the list
+//! from the tables. Losing a list store loses nothing.
 
 use super::Storage;
 use async_trait::async_trait;
@@ -11,8 +11,8 @@ use guestbook_core::{Content, ConversationId, GuestId, Role, Timestamp};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Which rows a list is a view of. A restored database has a new epoch, an erased and new-begun chat a new conversation;
-/// either way the list of the old one is never continued.
+/// Identifies the rows that a list is a view of. A restored database has a new epoch, a chat begun again after its erasure a
+/// new conversation; either way the old list is never continued.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Origin {
     /// The database's epoch.
@@ -24,9 +24,9 @@ pub struct Origin {
 /// One element of a list; clients read it as `{"role","content","timestamp"}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Item {
-    /// Who speaks.
+    /// The speaker.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: Content,
     /// The client's time.
     pub timestamp: Timestamp,
@@ -35,7 +35,7 @@ pub struct Item {
 /// Consecutive messages for one guest's list.
 #[derive(Clone, Debug)]
 pub struct Append {
-    /// Whose list.
+    /// The list's guest.
     pub guest: GuestId,
     /// The rows it is a view of.
     pub origin: Origin,
@@ -45,40 +45,40 @@ pub struct Append {
     pub first: u64,
     /// The messages, in sequence order.
     pub items: Vec<Item>,
-    /// When the list goes; replaces the expiry it had.
+    /// The new expiry of the list.
     pub expires_at: Timestamp,
-    /// When this is asked for, by the clock that told `expires_at`. A store that expires by a clock of its own keeps the list
-    /// for the span between the two, so that it does not matter which of the clocks is wrong.
+    /// The time of the call, by the clock that set `expires_at`. A store that expires by its own clock keeps the list for the
+    /// difference of the two, so that skew between the clocks does not matter.
     pub at: Timestamp,
 }
 
-/// Another expiry for a list.
+/// A new expiry for a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewLife {
-    /// Whose list.
+    /// The list's guest.
     pub guest: GuestId,
     /// The rows it is a view of.
     pub origin: Origin,
     /// The sequence after its last item.
     pub next: u64,
-    /// When it goes.
+    /// The new expiry.
     pub expires_at: Timestamp,
-    /// When this is asked for; see [`Append::at`].
+    /// The time of the call; see [`Append::at`].
     pub at: Timestamp,
 }
 
-/// What became of an [`Append`].
+/// The outcome of an [`Append`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Applied {
-    /// The list now has all of it.
+    /// The items were appended.
     Stored,
-    /// It had all of it before.
+    /// The list had all items before.
     AlreadyThere,
     /// Messages before `first` are missing, or the list is of another origin: rebuild it.
     Gap,
 }
 
-/// The bookkeeping of a list.
+/// The metadata of a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Head {
     /// The rows it is a view of.
@@ -87,14 +87,14 @@ pub struct Head {
     pub from: u64,
     /// The sequence after the last item.
     pub next: u64,
-    /// When it goes.
+    /// The expiry.
     pub expires_at: Timestamp,
 }
 
 /// A list with its items.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LiveList {
-    /// The bookkeeping.
+    /// The metadata.
     pub head: Head,
     /// The items, in sequence order.
     pub items: Vec<Item>,
@@ -103,33 +103,33 @@ pub struct LiveList {
 /// The store of the expiring lists. Object-safe; share one as `Arc<dyn ListCache>`.
 #[async_trait]
 pub trait ListCache: Storage {
-    /// An id that is made when the store is made. Another id than last time means the lists are gone.
+    /// An id created with the store. A changed id means that the lists are lost.
     async fn incarnation(&self) -> Result<Uuid>;
 
-    /// The heads of these guests' lists, in the given order. An expired list that was not swept yet still has its head.
+    /// The heads of these guests' lists, in the order of the guests. An expired list has its head until it is swept.
     async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>>;
 
-    /// Appends, one answer each, in the given order; each append is atomic. An append that begins a window
-    /// (`first == from`) begins the list anew whatever was there of another origin.
+    /// Applies appends, each atomically; one outcome each, in order. An append that begins a window (`first == from`) replaces a
+    /// list of another origin.
     async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>>;
 
-    /// Makes the list exactly these items, unless it is of the same origin, begins at the same sequence and already reaches
-    /// further: that one has everything these items have, and a slow rebuild must not undo a newer append.
+    /// Sets the list to exactly these items, unless it is of the same origin, begins at the same sequence and already reaches
+    /// further: such a list has all of these items, and a slow rebuild must not undo a newer append.
     async fn replace(&self, list: Append) -> Result<()>;
 
-    /// Gives lists another expiry, which may be in the past. Nothing happens to one that is of another origin or has gone on
-    /// since: whoever made it go on knew better.
+    /// Sets the expiry of lists, possibly to the past. A list of another origin, or with newer items, is left alone: the newer
+    /// append has set a newer expiry.
     async fn retime(&self, lists: Vec<NewLife>) -> Result<()>;
 
     /// The list of a guest, unless it has expired at `now`.
     async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>>;
 
-    /// Removes lists; one that is not there is no error.
+    /// Removes lists; a missing list is no error.
     async fn remove(&self, guests: Vec<GuestId>) -> Result<()>;
 
-    /// Removes what has expired at `now`, at most `limit` lists; the number removed. A store that expires by itself answers 0.
+    /// Removes at most `limit` lists expired at `now`; returns how many. A store that expires by itself returns 0.
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize>;
 
-    /// The guests that have a list, in ascending order, after a given one.
+    /// The guests that have a list, in ascending order, after `after`.
     async fn guests(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>>;
 }

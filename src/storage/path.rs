@@ -1,13 +1,13 @@
-//! What a path among the settings means: the name of a file as it stands, or nothing.
+//! Paths among the settings are taken literally as file names, or rejected.
 //!
-//! SQLite reads `file:…?mode=memory` and `:memory:` as more than a name, and a shell expands `~` only at the beginning of a
-//! word. Taken as written, such a setting makes files that nobody looks for, or data that nobody keeps.
+//! SQLite gives `file:…?mode=memory` and `:memory:` a meaning, and a shell expands `~` only at the beginning of a word. Taken
+//! literally, such a setting would create unexpected files, or data that is never persisted.
 
 use guestbook_core::error::{Error, ErrorKind, Result};
 use std::io;
 use std::path::Path;
 
-/// The path after a scheme, as it was written; percent signs are plain characters.
+/// Checks the path after a scheme, taken literally; percent signs are plain characters.
 pub fn after_scheme(flag: &str, scheme: &str, text: &str) -> Result<()> {
     let refused = |what: &str, instead: &str| {
         let context = format!("{flag}: {scheme}: {what}; {instead}");
@@ -33,7 +33,7 @@ pub fn after_scheme(flag: &str, scheme: &str, text: &str) -> Result<()> {
     }
 }
 
-/// That a folder among the settings is one, as it was written.
+/// Checks that a folder among the settings is a plain folder path.
 ///
 /// # Errors
 /// `Invalid`, naming what to write instead.
@@ -56,13 +56,13 @@ pub fn require_folder(flag: &str, folder: &Path) -> Result<()> {
     }
 }
 
-/// The folder that a path lies in; an empty parent means the working folder.
+/// The parent folder of a path; an empty parent means the working folder.
 pub fn parent(path: &Path) -> &Path {
     let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }
 
-/// What some text would be taken for.
+/// How some text would be interpreted.
 enum Meaning {
     Path,
     Nothing,
@@ -87,7 +87,7 @@ impl Meaning {
     }
 }
 
-/// What a person can do about a refusal of the operating system on a file or folder of ours.
+/// Advice for an operating system error on one of our files or folders.
 pub fn advice(cause: &io::Error) -> &'static str {
     use io::ErrorKind as Kind;
     use rustix::io::Errno;

@@ -1,5 +1,5 @@
-//! What a batch does, worked out from what was read of the tables: which groups conflict, which messages were stored before,
-//! where each new one goes. No I/O: SQLite and PostgreSQL read, plan and write.
+//! Plans a batch from the rows read: which groups conflict, which messages are replays, where each new one goes. No I/O:
+//! SQLite and PostgreSQL read, plan and write.
 //! **Invariant:** the memory backend does not use this. It is the independent oracle that the contract and model tests compare with.
 
 use super::conversation_state::{ConversationState, Conversations};
@@ -9,19 +9,19 @@ use guestbook_core::{ClientId, EmbeddingState, GuestId, MessageId, NewMessage, R
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// What a batch does.
+/// The plan of a batch.
 #[derive(Debug)]
 pub struct BatchPlan<'a> {
     batch: &'a Batch,
-    /// Those of the batch's guests, as they will be.
+    /// The conversations of the batch's guests, as they will be.
     pub conversations: Conversations,
-    /// One for each group. Who gets a usage row is known once the rows are written: see [`Self::note_usage`].
+    /// One per group. Usage rows are known only after the write: see [`Self::note_usage`].
     pub outcomes: Vec<Outcome>,
-    /// How many messages are new.
+    /// The number of new messages.
     pub new_count: usize,
 }
 
-/// Plans a batch. An error is what is wrong with it.
+/// Plans a batch. The error says what is wrong with the batch.
 pub fn plan<'a>(
     batch: &'a Batch,
     settings: &TableSettings,
@@ -50,7 +50,7 @@ pub fn plan<'a>(
 }
 
 impl<'a> BatchPlan<'a> {
-    /// The messages that are stored now, in order, and where each goes.
+    /// The new messages in order, and where each goes.
     pub fn new_messages(&self) -> impl Iterator<Item = (&'a Entry, &Recorded)> {
         let groups = self.batch.groups.iter().zip(&self.outcomes);
         let messages = groups.flat_map(|(Group(entries), outcome)| match outcome {
@@ -60,13 +60,13 @@ impl<'a> BatchPlan<'a> {
         messages.filter(|(_, recorded)| recorded.replayed.is_none())
     }
 
-    /// The conversations that got a message.
+    /// The conversations that get a message.
     pub fn changed(&self) -> impl Iterator<Item = &ConversationState> {
         let chats = self.conversations.states.iter();
         chats.filter(|chat| chat.first.is_some())
     }
 
-    /// Completes the outcomes with who got a usage row, from how many requests each owner has now: no more than this batch's.
+    /// Completes the outcomes with the usage rows created: an owner whose requests are all of this batch got a new row.
     pub fn note_usage<E>(
         &mut self,
         mut total_requests: impl FnMut(&ConversationState) -> Result<Option<u64>, E>,
@@ -84,16 +84,16 @@ impl<'a> BatchPlan<'a> {
     }
 }
 
-/// What becomes of a message.
+/// What to do with a message.
 enum Action {
     Store,
     /// It was stored before its group.
     Replay(Recorded),
-    /// It is the message at this place of the same group.
+    /// It repeats the message at this index of the same group.
     Again(usize),
 }
 
-/// Whose id, and which: a UUID, in whatever spelling, or another text.
+/// A guest's message id: a UUID, in any spelling, or another text.
 type Key<'a> = (&'a GuestId, Result<MessageId, &'a str>);
 
 fn key<'a>(guest: &'a GuestId, id: &'a ClientId) -> Key<'a> {
@@ -109,11 +109,11 @@ fn key_of(message: &NewMessage) -> Key<'_> {
 struct Planner<'a, 's> {
     settings: &'s TableSettings,
     stored: StoredIds<'a>,
-    /// Whether any message has an id of a client's: else nobody asks for what the batch adds.
+    /// Whether any message has a client's id: else `added` is never read.
     has_ids: bool,
-    /// Where the messages that this batch adds are: group, place in it.
+    /// The messages that this batch adds: index of the group, index in the group.
     added: HashMap<Key<'a>, (usize, usize)>,
-    /// Of the group at hand; kept, so that a group of one message allocates nothing for it.
+    /// The actions of the current group; reused, so that a group of one message allocates nothing.
     actions: Vec<Action>,
     plan: BatchPlan<'a>,
 }
@@ -139,7 +139,7 @@ impl<'a> Planner<'a, '_> {
         Ok(())
     }
 
-    /// Works out what becomes of a group's messages; the place and the id in question where nothing of it is stored.
+    /// Plans the actions of a group's messages; returns the index and the id of a conflict.
     fn conflict(
         &self,
         entries: &'a [Entry],
@@ -155,11 +155,11 @@ impl<'a> Planner<'a, '_> {
                 false => *seen.entry(key_of(message)).or_insert(index),
             };
             let Some(id) = &message.client_id else {
-                // An id of our own making; should it be there already, its insertion fails the batch.
+                // A generated id; should it exist already, its insertion fails the batch.
                 actions.push(Action::Store);
                 continue;
             };
-            // Under one id a group says one thing, also where that was stored in a chat that is a user's now.
+            // Within a group an id has one content, also if that was stored in a chat that is a user's now.
             let action = match first < index {
                 true => is_same(message, &entries[first].message).then_some(Action::Again(first)),
                 false => self.action(message, id),
@@ -174,12 +174,12 @@ impl<'a> Planner<'a, '_> {
             }
             actions.push(action);
         }
-        // A part that is new although another is stored: the key was used for other messages.
+        // A new part while another is stored: the key was used for other messages.
         let new_part = new_part.filter(|_| is_part_stored);
         new_part.or_else(|| Some((entries.len(), self.ruled_out(entries)?)))
     }
 
-    /// What becomes of a message under an id that a client chose; `None` where it contradicts what is stored.
+    /// The action for a message with a client's id; `None` if it contradicts the stored message.
     fn action(&self, message: &'a NewMessage, id: &'a ClientId) -> Option<Action> {
         if let Some(&(group, place)) = self.added.get(&key_of(message))
             && let Outcome::Stored(recorded) = &self.plan.outcomes[group]
@@ -192,14 +192,14 @@ impl<'a> Planner<'a, '_> {
         let Some(stored) = self.stored.repeated(message, id, here.map(|chat| chat.id)) else {
             return Some(Action::Store);
         };
-        // A conversation of this batch is not written yet.
+        // A conversation created in this batch is not written yet.
         let here = here.filter(|chat| chat.id == stored.conversation);
         let window = here.map_or(stored.window, |chat| chat.window);
         let replay = || Action::Replay(stored.recorded(window, self.plan.batch.at));
         stored.is(message).then(replay)
     }
 
-    /// The first id that tells of another request under the same key.
+    /// The first id that was used under the same key by another request.
     fn ruled_out(&self, entries: &'a [Entry]) -> Option<&'a ClientId> {
         let messages = entries.iter().map(|entry| &entry.message);
         let mut ids = messages.flat_map(|one| one.rules_out.iter().map(|id| (&one.guest, id)));
@@ -209,7 +209,7 @@ impl<'a> Planner<'a, '_> {
         ids.find(is_stored).map(|(_, id)| id)
     }
 
-    /// The answer to a message that this batch adds, when it comes again.
+    /// The outcome of a repetition of a message that this batch adds.
     fn again(&self, first: &Recorded) -> Recorded {
         if first.replayed.is_some() {
             return first.clone();
@@ -255,7 +255,7 @@ impl<'a> Planner<'a, '_> {
         })
     }
 
-    /// The message's own id: a new one where the client's is another message's.
+    /// The message's own id: a new one if the client's id is another message's.
     fn own_id(&mut self, message: &NewMessage) -> MessageId {
         let is_free = !self.has_ids || self.stored.held.insert(message.id);
         match is_free || message.client_id.is_none() {
@@ -287,7 +287,7 @@ mod tests {
         text_index: false,
     };
 
-    /// What a store keeps from batch to batch.
+    /// The store's state between batches.
     #[derive(Clone, Default)]
     struct Tables {
         chats: HashMap<GuestId, ConversationState>,
@@ -357,7 +357,7 @@ mod tests {
         Entry { message, embedding }
     }
 
-    /// An own id beside another may be random.
+    /// Hides generated ids, which may be random.
     fn shown(mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
         for outcome in &mut outcomes {
             if let Outcome::Stored(recorded) = outcome {
@@ -371,7 +371,7 @@ mod tests {
     const GUESTS: [&str; 2] = ["g0", "g1"];
     const UUID: &str = "00000000-0000-4000-8000-000000000000";
 
-    /// Of few guests, ids and texts, so that many messages repeat or contradict others.
+    /// Few guests, ids and texts, so that many messages repeat or contradict others.
     fn any_group() -> impl Strategy<Value = Group> {
         let id = prop::option::of(prop::sample::select(&["m0", "m1", UUID]));
         let text = prop::sample::select(&["one", "two"]);

@@ -1,20 +1,19 @@
-//! Files that only their owner may read, whatever folder they are in. They hold what guests said.
+//! Files that only their owner may read, in any folder: they contain the guests' messages.
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// What nobody but the owner may do.
+/// Mode bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// Has new files of this process be its user's alone, also those that a library makes. To be called before any thread runs.
+/// Makes new files of this process private, also those that a library creates. Must be called before any thread runs.
 pub fn make_files_private() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(OTHERS));
 }
 
-/// Takes from others what an older version, or another program, left them to do with these files. Files that are not there,
-/// links and folders are passed over.
+/// Removes group and other permissions from existing files. Missing files, links and folders are skipped.
 pub fn tighten(paths: impl IntoIterator<Item = PathBuf>) {
     let mut tightened = Vec::new();
     for path in paths {
@@ -31,7 +30,7 @@ pub fn tighten(paths: impl IntoIterator<Item = PathBuf>) {
     }
 }
 
-/// Every file in a folder and in those below it. A link is none.
+/// Every file in a folder and its subfolders, without links.
 pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else {

@@ -1,27 +1,27 @@
-//! Whether a store can be written is tried, because nothing else tells. A probe must never become a load: one serves everybody
-//! who asks for a while.
+//! Caches the outcome of a write probe: only a write shows that a store is writable, and repeated health checks must not
+//! become a load.
 
 use guestbook_core::error::Result;
 use std::time::{Duration, Instant};
 
-/// How long it is good that a write was possible.
+/// How long a success is cached.
 const GOOD: Duration = Duration::from_secs(1);
-/// How long a failed probe counts: whoever repairs the store is waiting.
+/// How long a failure is cached; shorter, because someone waits for the repair.
 const BAD: Duration = Duration::from_millis(250);
 
-/// What became of the last probe.
+/// The outcome of the last probe.
 #[derive(Debug, Default)]
 pub struct LastProbe(Option<(Instant, Result<()>)>);
 
 impl LastProbe {
-    /// The outcome of the last probe, if it was a moment ago.
+    /// The outcome of the last probe, if it is recent.
     pub fn last(&self) -> Option<Result<()>> {
         let (at, outcome) = self.0.as_ref()?;
         let long = if outcome.is_ok() { GOOD } else { BAD };
         (at.elapsed() < long).then(|| outcome.clone())
     }
 
-    /// Notes the outcome of a probe.
+    /// Caches the outcome of a probe.
     pub fn note(&mut self, outcome: Result<()>) -> Result<()> {
         self.0 = Some((Instant::now(), outcome.clone()));
         outcome

@@ -1,43 +1,43 @@
-//! Comparing stored vectors with one that is sought, row by row: the same for every store of tables.
+//! Compares stored vectors with a query vector, row by row: shared by all databases.
 
 use guestbook_core::{MessagePosition, QuantizedQuery, Score, TopK, Vector, square};
 
-/// A search by meaning while it goes through the rows.
+/// A semantic search in progress.
 #[derive(Debug)]
 pub struct VectorScan {
     probe: QuantizedQuery,
-    /// The row at hand, as signed bytes.
+    /// The current row, as signed bytes.
     row: Vec<i8>,
     best: TopK<(Score, MessagePosition)>,
     searched: u64,
     of: u64,
 }
 
-/// What a scan found.
+/// The result of a scan.
 #[derive(Debug)]
 pub struct ScanResults {
-    /// The best, the best first.
+    /// The best matches, best first.
     pub best: Vec<(Score, MessagePosition)>,
-    /// Messages that were compared.
+    /// Messages compared.
     pub searched: u64,
-    /// Messages that were seen.
+    /// Messages seen.
     pub of: u64,
 }
 
 impl VectorScan {
     /// A scan that keeps the `keep` best.
-    pub fn new(sought: &Vector, keep: usize) -> Self {
+    pub fn new(query: &Vector, keep: usize) -> Self {
         Self {
-            probe: QuantizedQuery::new(sought),
-            row: Vec::with_capacity(sought.dimension()),
+            probe: QuantizedQuery::new(query),
+            row: Vec::with_capacity(query.dimension()),
             best: TopK::of(keep),
             searched: 0,
             of: 0,
         }
     }
 
-    /// Looks at a message; `stored` is its vector of the model that is sought, if it has one. Bytes that are no vector of
-    /// that model, which only damage can leave behind, are not compared.
+    /// Scores a message; `stored` is its vector of the query's model, if any. Bytes that are no vector of that model, which only
+    /// damage can cause, are not compared.
     pub fn see(&mut self, place: MessagePosition, stored: Option<&[u8]>) {
         self.of += 1;
         let Some(stored) = stored else { return };
@@ -54,7 +54,7 @@ impl VectorScan {
         }
     }
 
-    /// What was found.
+    /// Ends the scan.
     pub fn end(self) -> ScanResults {
         ScanResults {
             best: self.best.into_sorted(),

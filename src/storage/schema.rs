@@ -1,19 +1,19 @@
-//! What is said of tables that another version has made.
+//! Error texts for tables that another version has written.
 
-/// The key in `guestbook_meta` of the version that has changed the schema last.
+/// The key in `guestbook_meta` of the version that last changed the schema.
 pub const WRITTEN_BY: &str = "schema_written_by";
 
-/// A schema that this version does not have.
+/// A schema unknown to this version.
 #[derive(Clone, Debug)]
 pub enum Unknown {
-    /// One of a higher number.
+    /// A higher number.
     Newer {
         /// Its number and name.
         found: String,
-        /// The highest number that is known.
+        /// The highest known number.
         known: usize,
     },
-    /// One of a known number that is not what it should be.
+    /// A known number with another content.
     Other {
         /// Its number and name.
         found: String,
@@ -21,7 +21,7 @@ pub enum Unknown {
 }
 
 impl Unknown {
-    /// What it is, and what to do; `by` is the version that wrote it, where that was noted, and `elsewhere` where else one can go.
+    /// The error text; `by` is the version that wrote the schema, if recorded, and `elsewhere` an alternative to offer.
     pub fn context(&self, by: Option<&str>, elsewhere: &str) -> String {
         let this = env!("CARGO_PKG_VERSION");
         let by = by.filter(|by| *by != this).map_or_else(
@@ -51,14 +51,14 @@ mod tests {
             found: "7 (branches)".into(),
             known: 2,
         };
-        let said = newer.context(Some("9.9.9"), "another --data-dir");
+        let context = newer.context(Some("9.9.9"), "another --data-dir");
         for part in [
             "7 (branches)",
             "up to 2",
             "guestbook 9.9.9, wrote",
             "--data-dir",
         ] {
-            assert!(said.contains(part), "{said}");
+            assert!(context.contains(part), "{context}");
         }
         assert!(newer.context(None, "x").contains("a newer version wrote"));
     }

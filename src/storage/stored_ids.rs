@@ -1,6 +1,6 @@
-//! Messages that are stored under ids that clients chose: what SQLite and PostgreSQL read before a batch is planned.
+//! Messages stored under client ids: SQLite and PostgreSQL read them before a batch is planned.
 //!
-//! An id is its conversation's own: what others store in theirs decides only which id a row gets, never whether it is stored.
+//! Ids are scoped to a conversation: messages of other conversations only decide which id a row gets, never whether it is stored.
 
 use super::database::{Batch, Recorded};
 use guestbook_core::{
@@ -10,28 +10,28 @@ use guestbook_core::{
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A message that is stored.
+/// A stored message.
 #[derive(Clone, Debug)]
 pub struct StoredMessage {
     /// Its id.
     pub id: MessageId,
-    /// The id under which its client sent it, where that is another one.
+    /// The id that its client sent, if it differs.
     pub external_id: Option<Arc<str>>,
     /// Its conversation.
     pub conversation: ConversationId,
-    /// The list window of its conversation; not looked at where the batch has that conversation.
+    /// The list window of its conversation; unused if the batch has that conversation.
     pub window: Option<Window>,
-    /// Its place in the conversation.
+    /// Its sequence in the conversation.
     pub sequence: u64,
-    /// `None` where the row is damaged: then no message is this one again.
+    /// `None` if the row is damaged: then no message repeats it.
     pub said: Option<(Role, Digest)>,
     /// When its client sent it.
     pub sent_at: Timestamp,
-    /// What its client sent with it.
+    /// The client's metadata.
     pub metadata: Option<Metadata>,
     /// Whether its session list has it.
     pub is_synced: bool,
-    /// What became of its vector.
+    /// The state of its embedding.
     pub embedding: EmbeddingState,
 }
 
@@ -49,14 +49,14 @@ impl StoredMessage {
         }
     }
 
-    /// Whether `message` is this one again.
+    /// Whether `message` repeats this one.
     pub fn is(&self, message: &NewMessage) -> bool {
         let metadata = self.metadata.as_ref();
         let same = |(role, hash)| message.repeats(role, hash, self.sent_at, metadata);
         self.said.is_some_and(same)
     }
 
-    /// The first answer again.
+    /// The first outcome again.
     pub fn recorded(&self, window: Option<Window>, at: Timestamp) -> Recorded {
         let row = row_state(self.sequence);
         Recorded {
@@ -73,7 +73,7 @@ impl StoredMessage {
     }
 }
 
-/// What the message at `sequence` did to its conversation's row.
+/// How the message at `sequence` changed its conversation's row.
 pub fn row_state(sequence: u64) -> RowState {
     match sequence {
         0 => RowState::Created,
@@ -81,7 +81,7 @@ pub fn row_state(sequence: u64) -> RowState {
     }
 }
 
-/// What a list had of a message that is stored, when its id came again.
+/// The list state of a stored message when its id is sent again.
 pub fn list_state(
     window: Option<Window>,
     sequence: u64,
@@ -89,7 +89,7 @@ pub fn list_state(
     at: Timestamp,
 ) -> ListState {
     let listed = window.is_some_and(|window| window.is_live(at) && window.from <= sequence);
-    // Expired goes before stored: a list may be gone before that was noted.
+    // Expired precedes stored: a list may be gone before that was marked.
     match (listed, is_synced) {
         (false, _) => ListState::Expired,
         (true, true) => ListState::Stored,
@@ -97,8 +97,8 @@ pub fn list_state(
     }
 }
 
-/// The ids that guests may have sent before, and those that tell whether an idempotency key was used for another request; each
-/// once, by guest and key.
+/// The ids that guests may have sent before, and those that show another use of an idempotency key; distinct, by guest and
+/// key.
 pub fn client_ids(batch: &Batch) -> Vec<(&GuestId, &ClientId)> {
     let ids = batch.entries().flat_map(|entry| {
         let message = &entry.message;
@@ -111,17 +111,17 @@ pub fn client_ids(batch: &Batch) -> Vec<(&GuestId, &ClientId)> {
     ids
 }
 
-/// What is stored under the ids of a batch.
+/// The messages stored under the ids of a batch.
 #[derive(Debug, Default)]
 pub struct StoredIds<'a> {
     /// In conversations that the guest began.
     found: HashMap<(&'a GuestId, &'a str), Vec<StoredMessage>>,
-    /// Ids that messages have for their own, whoever's they are.
+    /// Ids in use as message ids, in any conversation.
     pub held: HashSet<MessageId>,
 }
 
 impl<'a> StoredIds<'a> {
-    /// A message that is stored under `id`; `is_mine`: in a conversation that the guest began.
+    /// Adds a message stored under `id`; `is_mine`: in a conversation that the guest began.
     pub fn add(
         &mut self,
         guest: &'a GuestId,
@@ -136,12 +136,12 @@ impl<'a> StoredIds<'a> {
         }
     }
 
-    /// Whether anything is stored under `id` in a conversation that the guest began.
+    /// Whether a message is stored under `id` in a conversation that the guest began.
     pub fn has(&self, guest: &'a GuestId, id: &'a ClientId) -> bool {
         self.found.contains_key(&(guest, &**id.key()))
     }
 
-    /// The message that `message` repeats or contradicts: in the guest's conversation `here` any, in those that became a user's
+    /// The message that `message` repeats or contradicts: any in the guest's conversation `here`; in those that became a user's
     /// only the same message.
     pub fn repeated(
         &self,

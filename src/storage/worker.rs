@@ -1,7 +1,7 @@
 //! Threads that own what must not cross threads (connections, a sled handle) and run closures on it.
 //!
-//! The async side never blocks: a call is queued, run on the worker's thread, and answered over a oneshot. A panic on a
-//! worker poisons it, because the state it owned may be half changed; every later call fails with the reason.
+//! The async side never blocks: a call is queued, runs on the worker's thread, and replies over a oneshot. A panic on a worker
+//! poisons it, because the state it owned may be half changed; every later call fails with the reason.
 
 use guestbook_core::error::{Error, ErrorKind, Result, panic_text};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 
 type WorkerJob<T> = Box<dyn FnOnce(&mut T) + Send>;
 
-/// The reason why a store must not be used any more, shared by its threads and whoever holds its state. Set once.
+/// The reason why a store must not be used any more, shared by its threads and its users. Set once.
 #[derive(Clone, Debug, Default)]
 pub struct Poison(Arc<OnceLock<Error>>);
 
 impl Poison {
-    /// From now on every call fails with `cause`. For failures after which the state on disk is not known.
+    /// Fails every later call with `cause`. For failures after which the state on disk is unknown.
     pub fn set(&self, cause: Error) {
-        // The first cause is the one to show. It holds before anything is said of it.
+        // The first cause is the one to report. It is set before it is logged.
         if self.0.set(cause.clone()).is_ok() {
             tracing::error!(backend = cause.backend(), %cause, "store poisoned: nothing more is acknowledged until a restart");
         }
@@ -33,7 +33,7 @@ impl Poison {
     }
 }
 
-/// Starts a thread without which the store must not go on: should it panic, the store is poisoned.
+/// Spawns a thread that the store depends on: its panic poisons the store.
 pub fn spawn_essential(
     name: String,
     backend: &'static str,
@@ -58,14 +58,14 @@ fn panicked(backend: &'static str, panic: &(dyn std::any::Any + Send)) -> Error 
 /// One or more threads, each with its own `T`, taking jobs from one bounded queue.
 pub struct Worker<T> {
     backend: &'static str,
-    /// Taken by `close`, after which no job can be sent.
+    /// Taken by `close`: no job can be sent then.
     jobs: Mutex<Option<mpsc::Sender<WorkerJob<T>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     poison: Poison,
 }
 
 impl<T: 'static> Worker<T> {
-    /// Starts one thread per element of `states`; `queue` is how many jobs may wait.
+    /// Starts one thread per element of `states`; `queue` is the capacity in jobs.
     pub fn spawn(
         backend: &'static str,
         role: &str,
@@ -79,8 +79,8 @@ impl<T: 'static> Worker<T> {
         let (jobs, waiting) = mpsc::channel::<WorkerJob<T>>(queue);
         let waiting = Arc::new(Mutex::new(waiting));
         let start = |(index, state): (usize, T)| {
-            let (waiting, held) = (Arc::clone(&waiting), poison.clone());
-            let work = move || run(backend, state, &waiting, &held);
+            let (waiting, on_panic) = (Arc::clone(&waiting), poison.clone());
+            let work = move || run(backend, state, &waiting, &on_panic);
             spawn_essential(
                 format!("{backend}-{role}-{index}"),
                 backend,
@@ -101,24 +101,24 @@ impl<T: 'static> Worker<T> {
         })
     }
 
-    /// Runs `work` on a worker's thread and returns its answer. Work that was queued is run even when the caller goes away.
+    /// Runs `work` on a worker's thread and returns its result. Queued work runs even if the caller goes away.
     pub async fn call<R: Send + 'static>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         let jobs = self.jobs(operation)?;
         let job: WorkerJob<T> = Box::new(move |state| {
-            // The caller may have gone away; its answer has then nobody to go to.
+            // The caller may have gone away.
             let _ = reply.send(work(state));
         });
         let sent = jobs.send(job).await;
         sent.map_err(|_| self.gone(operation, "its thread has ended"))?;
-        self.answered(operation, answer).await
+        self.answered(operation, result).await
     }
 
-    /// A place in the queue, if there is one now and the store can be used.
+    /// A permit of the queue, if one is free and the store is usable.
     pub fn try_reserve(&self) -> Option<QueuePermit<T>> {
         self.jobs("reserve")
             .ok()?
@@ -127,7 +127,7 @@ impl<T: 'static> Worker<T> {
             .map(QueuePermit)
     }
 
-    /// A place in the queue, waited for.
+    /// Waits for a permit of the queue.
     pub async fn reserve(&self, operation: &'static str) -> Result<QueuePermit<T>> {
         let place = self.jobs(operation)?.reserve_owned().await;
         place
@@ -135,13 +135,13 @@ impl<T: 'static> Worker<T> {
             .map_err(|_| self.gone(operation, "its thread has ended"))
     }
 
-    /// Waits for what a job of a [`QueuePermit`] says.
+    /// Waits for the reply of a job sent with a [`QueuePermit`].
     pub async fn answered<R>(
         &self,
         operation: &'static str,
-        answer: oneshot::Receiver<Result<R>>,
+        result: oneshot::Receiver<Result<R>>,
     ) -> Result<R> {
-        answer.await.unwrap_or_else(|_| {
+        result.await.unwrap_or_else(|_| {
             Err(self.gone(operation, "its thread panicked; see the log, then restart"))
         })
     }
@@ -153,7 +153,7 @@ impl<T: 'static> Worker<T> {
         jobs.ok_or_else(|| self.gone(operation, "the store has been closed"))
     }
 
-    /// Lets queued work finish, drops the state and waits for the threads.
+    /// Finishes queued work, drops the state and waits for the threads.
     pub async fn close(&self) {
         drop(
             self.jobs
@@ -172,7 +172,7 @@ impl<T: 'static> Worker<T> {
         }
     }
 
-    /// Why the store must not be used any more, if a thread has panicked.
+    /// The failure of a worker's thread, if one has panicked.
     pub fn fatal(&self) -> Option<Error> {
         self.poison.check().err()
     }
@@ -183,11 +183,11 @@ impl<T: 'static> Worker<T> {
     }
 }
 
-/// A place in the queue of a worker.
+/// A permit of a worker's queue.
 pub struct QueuePermit<T>(mpsc::OwnedPermit<WorkerJob<T>>);
 
 impl<T> QueuePermit<T> {
-    /// Has `work` run in this place. It is dropped instead where the store is poisoned before its turn.
+    /// Queues `work` on this permit. If the store is poisoned before the work runs, the work is dropped.
     pub fn run(self, work: impl FnOnce(&mut T) + Send + 'static) {
         drop(self.0.send(Box::new(work)));
     }
@@ -208,14 +208,14 @@ fn run<T>(
     poison: &Poison,
 ) {
     loop {
-        // One idle thread waits inside the lock, the others for the lock: whoever gets a job lets the next one wait.
+        // One idle thread waits inside the lock, the others for the lock: the thread that gets a job releases the lock.
         let job = waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .blocking_recv();
         let Some(job) = job else { return };
         if poison.check().is_err() {
-            continue; // dropping the job answers it with the reason
+            continue; // dropping the job replies with the reason
         }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(&mut state))) {
             poison.set(panicked(backend, panic.as_ref()));

@@ -18,7 +18,7 @@ fn plan() -> Plan {
 
 /// How often a node had to look up what became of a commit.
 fn lookups(log: &str) -> usize {
-    log.matches("the answer to a commit was lost").count()
+    log.matches("the response to a commit was lost").count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
-//! Every vector there is.
+//! All vectors.
 
-/// The vector is read only where it is of the model.
+/// Reads the vector only if it is of the model.
 pub(crate) const INDEXABLE: &str = "SELECT e.id, CASE WHEN e.embedding_model = $3 THEN e.embedding END, m.role, m.sent_at
     FROM (SELECT id, embedding_model, embedding FROM cache_embeddings WHERE id > $1 ORDER BY id LIMIT $2) e
         LEFT JOIN message_cache m ON m.id = e.id

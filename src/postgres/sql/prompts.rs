@@ -1,8 +1,8 @@
 //! The prompt cache.
 
-/// They are a cache: the commit does not wait for the disk. It is this transaction's own setting.
+/// For this transaction only: the commit does not wait for the disk, since entries are only a cache.
 pub(crate) const LIGHTLY: &str = "SET LOCAL synchronous_commit = off";
-/// The ids are made of the whole keys; what must never be mixed up is compared as well. Answers come in any order.
+/// The ids are derived from the whole keys; what must never be confused is compared as well. Rows come in any order.
 pub(crate) const PROMPTS_FIND: &str = "SELECT p.id, p.prompt_text, p.response_text, p.generation_time, p.input_tokens,
         p.output_tokens, p.hits, p.created_at, p.expires_at
     FROM unnest($1, $2, $3, $4) AS wanted (id, scope, context_hash, prompt_hash)
@@ -13,7 +13,7 @@ pub(crate) const PROMPTS_NEAR: &str = "SELECT prompt_text, embedding FROM prompt
     WHERE scope = $1 AND context_hash = $2 AND model = $3 AND temperature IS NOT DISTINCT FROM $4
         AND max_tokens IS NOT DISTINCT FROM $5 AND embedding_model = $6 AND expires_at > $7
     ORDER BY last_accessed DESC LIMIT $8";
-/// In the order of their ids, so that two nodes that store the same never wait for each other.
+/// In the order of their ids, so that two nodes that store the same entries never deadlock.
 pub(crate) const PROMPTS_PUT: &str = "INSERT INTO prompt_cache (id, scope, context_hash, model, temperature, max_tokens,
         prompt_hash, response_hash, generation_time, input_tokens, output_tokens, last_accessed, created_at, expires_at, size,
         embedding, embedding_model, prompt_text, response_text)
@@ -31,7 +31,7 @@ pub(crate) const PROMPTS_PUT: &str = "INSERT INTO prompt_cache (id, scope, conte
         expires_at = excluded.expires_at, size = excluded.size, embedding = excluded.embedding,
         embedding_model = excluded.embedding_model, prompt_text = excluded.prompt_text,
         response_text = excluded.response_text";
-/// Both wait for rows that another transaction holds: what is removed on purpose must not be there afterwards.
+/// Both wait for rows locked by another transaction: what is removed on purpose must not be there afterwards.
 pub(crate) const PROMPTS_REMOVE: &str = "WITH gone AS (DELETE FROM prompt_cache WHERE id IN
         (SELECT id FROM prompt_cache ORDER BY id LIMIT $1 FOR UPDATE) RETURNING 1) SELECT count(*) FROM gone";
 pub(crate) const PROMPTS_REMOVE_SCOPE: &str = "WITH gone AS (DELETE FROM prompt_cache WHERE id IN
@@ -40,19 +40,19 @@ pub(crate) const PROMPTS_REMOVE_SCOPE: &str = "WITH gone AS (DELETE FROM prompt_
 pub(crate) const PROMPTS_ERASE: &str = "WITH gone AS (DELETE FROM prompt_cache WHERE id IN
         (SELECT id FROM prompt_cache WHERE scope = ANY ($1) ORDER BY id FOR UPDATE) RETURNING 1)
     SELECT count(*) FROM gone";
-/// Before the statement below, which leaves rows that another transaction holds to the next sweep.
+/// Before the statement below, which leaves rows locked by another transaction for the next sweep.
 pub(crate) const PROMPTS_EXPIRED: &str =
     "SELECT 1 FROM prompt_cache WHERE expires_at <= $1 LIMIT 1";
 pub(crate) const PROMPTS_EXPIRE: &str = "WITH gone AS (DELETE FROM prompt_cache WHERE id IN
         (SELECT id FROM prompt_cache WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
         RETURNING 1) SELECT count(*) FROM gone";
-/// Those that are used least, beyond the bytes that the others have. Reads the whole index of use, and nothing else.
+/// The least recently used entries beyond the size of the others. Reads the whole index of use, and nothing else.
 pub(crate) const PROMPTS_BEYOND: &str = "SELECT id FROM (SELECT id, sum(size)
             OVER (ORDER BY last_accessed DESC, id DESC ROWS UNBOUNDED PRECEDING) AS total FROM prompt_cache) used
     WHERE total > $1 ORDER BY total DESC LIMIT $2";
 pub(crate) const PROMPTS_DELETE: &str = "WITH gone AS (DELETE FROM prompt_cache WHERE id IN
         (SELECT id FROM prompt_cache WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED) RETURNING 1) SELECT count(*) FROM gone";
-/// A lookup is a request. Who has no row is no guest that has said anything. The rows must be locked before.
+/// A lookup is a request. Owners without a row have stored no message and are not counted. The rows must be locked before.
 pub(crate) const USAGE_LOOKUPS: &str = "UPDATE usage_metrics u SET total_requests = u.total_requests + n.hits + n.misses,
         cache_hits = u.cache_hits + n.hits, cache_misses = u.cache_misses + n.misses,
         lookup_misses = u.lookup_misses + n.misses, tokens_saved = u.tokens_saved + n.saved,

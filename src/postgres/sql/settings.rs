@@ -1,4 +1,4 @@
-//! What the database knows of itself, and the settings of all nodes.
+//! The database's metadata, and the shared settings.
 
 pub(crate) const META_GET: &str = "SELECT value FROM guestbook_meta WHERE key = $1";
 pub(crate) const META_ALL: &str = "SELECT key, value FROM guestbook_meta";
@@ -8,12 +8,12 @@ pub(crate) const META_BEGIN: &str =
     "INSERT INTO guestbook_meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
 pub(crate) const META_PUT: &str = "INSERT INTO guestbook_meta (key, value) VALUES ($1, $2)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-/// Held by each transaction that writes by the settings, so that a change of them is never half known.
+/// Held by each transaction that writes under the settings, so that a change never applies to half of one.
 pub(crate) const SETTINGS_SHARE: &str =
     "SELECT pg_advisory_xact_lock_shared(7453010348712394592)::text";
-/// Held by a change: it waits until nobody writes by the old settings any more.
+/// Held by a change: it waits until nobody writes under the old settings any more.
 pub(crate) const SETTINGS_LOCK: &str = "SELECT pg_advisory_xact_lock(7453010348712394592)::text";
-/// The chats after $1 get their retention, at most $2; the last of them and how many.
+/// Updates the retention of at most $2 chats after $1; returns the last of them and their number.
 pub(crate) const RETAIN_SOME: &str = "WITH page AS (SELECT id FROM conversation_cache
             WHERE platform = 'guest' AND id > $1 ORDER BY id LIMIT $2 FOR UPDATE),
         done AS (UPDATE conversation_cache c SET expires_at = c.accessed_at + make_interval(secs => $3)

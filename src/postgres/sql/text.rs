@@ -1,4 +1,4 @@
-//! The index over the words of all messages.
+//! The full-text index over all messages.
 
 /// How the server cuts a text into words; both sides of a search go through it, so what matters is that a message which has a
 /// word has all pieces of it. What NFKC would join to a letter beside it (², ™, ①) stands alone before, then case and forms

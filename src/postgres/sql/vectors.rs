@@ -13,8 +13,8 @@ pub(crate) const VECTORS_MISSING_COUNT: &str = "SELECT count(*)
         LEFT JOIN cache_embeddings e ON e.id = m.id AND e.embedding_model = $1
         LEFT JOIN embedding_notes n ON n.message_id = m.id
     WHERE e.id IS NULL AND NOT (coalesce(n.state, '') = 'none' AND n.model = $1)";
-/// Of messages that a model was asked about, those that are still there and have no vector of it, held until the end of
-/// the transaction, so that none is erased in between.
+/// Of embedded messages, those that still exist without a vector of the model, locked until the end of the transaction, so that
+/// none is erased in between.
 pub(crate) const VECTORS_WANTED: &str = "SELECT m.id, m.conversation_id FROM message_cache m
     WHERE m.id = ANY ($1) AND NOT EXISTS
         (SELECT FROM cache_embeddings e WHERE e.id = m.id AND e.embedding_model = $2)

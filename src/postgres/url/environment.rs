@@ -1,4 +1,4 @@
-//! What a URL leaves out, from the variables that libpq reads, so that what works for psql works here.
+//! Completes a URL from libpq's environment variables, so that what works for psql works here.
 
 use super::refused;
 use guestbook_core::error::Result;
@@ -13,7 +13,7 @@ const PORT: u16 = 5432;
 
 type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The URL up to its `?` with the ports that its hosts lack: without one the driver takes its default.
+/// The URL up to its `?` with missing ports added: without one the driver takes its default.
 ///
 /// # Errors
 /// As [`complete`].
@@ -38,7 +38,7 @@ pub(super) fn with_ports(base: &str, variable: Variable<'_>) -> Result<String> {
     Ok(format!("{scheme}://{user}{}{path}", hosts.join(",")))
 }
 
-/// Completes what a URL says.
+/// Completes the parameters of a URL.
 ///
 /// # Errors
 /// Names the variable that cannot be read.
@@ -81,7 +81,7 @@ fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
     read.map_err(|_| refused(&format!("{name} is no number that is possible")))
 }
 
-/// The password that a file of `host:port:database:user:password` has, as libpq finds it. One that others may read is not used.
+/// The password from a file of `host:port:database:user:password`, as libpq finds it. A file that others may read is not used.
 fn from_file(config: &Config, variable: Variable<'_>) -> Option<String> {
     let at_home = || Some(Path::new(&variable("HOME")?).join(".pgpass"));
     let file = variable("PGPASSFILE").map(PathBuf::from).or_else(at_home)?;
@@ -101,7 +101,7 @@ fn from_file(config: &Config, variable: Variable<'_>) -> Option<String> {
     find(&text, [&host, &port, database, user])
 }
 
-/// The password of the first line that is about these.
+/// The password of the first matching line.
 fn find(text: &str, wanted: [&str; 4]) -> Option<String> {
     let about = |line: &str| {
         let mut fields = fields(line);
@@ -117,7 +117,7 @@ fn find(text: &str, wanted: [&str; 4]) -> Option<String> {
         .find_map(about)
 }
 
-/// What stands between colons; a backslash takes a colon or a backslash for itself.
+/// Splits a line at colons; a backslash escapes a colon or a backslash.
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut characters = line.chars();

@@ -1,9 +1,9 @@
-//! What may stand after the `?` of a URL. The driver refuses what it does not know without naming it.
+//! The parameters after the `?` of a URL. The driver rejects unknown ones without naming them.
 
 use super::refused;
 use guestbook_core::error::{Error, Result};
 
-/// Parameters that are known.
+/// The known parameters.
 const KNOWN: [&str; 20] = [
     "application_name",
     "channel_binding",
@@ -27,7 +27,7 @@ const KNOWN: [&str; 20] = [
     "user",
 ];
 
-/// Parameters of other programs, and what stands in their place here.
+/// Parameters of other programs, and what to use instead.
 const OTHERS: [(&str, &str); 9] = [
     (
         "pgbouncer",
@@ -67,10 +67,10 @@ const OTHERS: [(&str, &str); 9] = [
     ),
 ];
 
-/// That each parameter is known and can be read.
+/// Fails unless each parameter is known and readable.
 ///
 /// # Errors
-/// Names the first that is not, and what to do. A value is never shown.
+/// Names the first wrong one, and what to do. A value is never shown.
 pub(super) fn require_known(query: &str) -> Result<()> {
     query
         .split('&')
@@ -79,7 +79,7 @@ pub(super) fn require_known(query: &str) -> Result<()> {
 }
 
 fn require_one(pair: &str) -> Result<()> {
-    // What comes after an @ or without a name may be a part of a password with a question mark.
+    // Text after an @, or without a name, may be a part of a password with a question mark.
     let is_name = |name: &str| {
         name.bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_')

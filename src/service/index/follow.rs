@@ -1,4 +1,4 @@
-//! Makes the index and keeps it true: a full scan over the tables, then what this node and others commit.
+//! Builds the index by a full scan of the tables, then follows the commits of this node and of others.
 
 use super::{IndexEvent, VectorIndex};
 use crate::Service;
@@ -11,45 +11,45 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Rows of a page of a full scan.
+/// Rows per page of a full scan.
 const PAGE: usize = 2000;
-/// News taken in before anything else is looked at.
+/// Events processed before anything else is checked.
 const AT_ONCE: usize = 64;
 /// How long to wait after the database failed.
 const DATABASE_WAIT: Duration = Duration::from_secs(1);
-/// How often other nodes' vectors are looked for, and how often it is counted what there is.
+/// How often other nodes' vectors are polled, and how often the vectors are counted.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What the clocks of two nodes may differ by, and the time from that of a batch to its commit, together.
+/// The clock skew of two nodes plus the time from a batch's timestamp to its commit.
 const LATE: Duration = Duration::from_secs(30);
-/// Times of other nodes' vectors that are read at a time.
+/// Timestamps of other nodes' vectors read at a time.
 const LOOK_PAGE: usize = 10_000;
-/// Where tables are shared, others remove messages, and may be later than [`LATE`].
+/// Interval of full scans on shared tables, where other nodes delete messages, and may commit later than [`LATE`].
 const FULL_SCAN_EVERY: Duration = Duration::from_secs(3600);
-/// A full scan for the sake of what is gone: not before this, and no larger a share of the time than one in so many.
+/// Minimum interval between purge scans; they may use at most one in so many parts of the wall time.
 const FULL_SCAN_AGAIN: Duration = Duration::from_secs(10);
 const SHARE: u32 = 20;
 
-/// Follows the tables, until the service stops.
+/// Follows the tables until the service stops.
 pub(crate) async fn follow_loop(service: Service) {
     let index = &service.0.index;
-    let heard = index
-        .heard
+    let events = index
+        .events
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .take();
-    let (Some(heard), Some(embedder)) = (heard, service.0.parts.embedder.clone()) else {
-        return service.stopped().await; // there is nothing to do
+    let (Some(events), Some(embedder)) = (events, service.0.parts.embedder.clone()) else {
+        return service.stopped().await;
     };
     let mut awake = index.awake.subscribe();
     tokio::select! {
         _ = awake.wait_for(|awake| *awake) => {}
         () = service.stopped() => return,
     }
-    let mut follower = Indexer::new(&service, heard, embedder.model().clone());
+    let mut follower = Indexer::new(&service, events, embedder.model().clone());
     while !service.is_stopping() {
         if let Err(cause) = follower.step().await {
             service.note_fatal();
-            tracing::error!(step = "index", %cause, "the tables cannot be read; the search index stands still and goes on when they can");
+            tracing::error!(step = "index", %cause, "the tables cannot be read; the search index waits for them");
             if !service.pause(DATABASE_WAIT).await {
                 return;
             }
@@ -62,25 +62,25 @@ struct Indexer<'a> {
     index: &'a VectorIndex,
     corpus: &'a dyn VectorSource,
     model: ModelId,
-    heard: mpsc::Receiver<IndexEvent>,
-    /// The number of the full scan, which rows are marked with.
+    events: mpsc::Receiver<IndexEvent>,
+    /// The number of the current full scan, which marks the rows it has seen.
     full_scan: u8,
     scanning: Option<FullScan>,
-    /// Messages that were removed since the last full scan began.
+    /// Messages removed since the last full scan began.
     removed: u64,
     /// When the last full scan ended, and how long it took.
-    walked: (Instant, Duration),
+    last_full_scan: (Instant, Duration),
     looked: RecentVectors,
     counted: Instant,
 }
 
-/// A full scan that is under way.
+/// A full scan in progress.
 struct FullScan {
     after: Option<MessageId>,
     began: Instant,
 }
 
-/// What is known of the vectors that were stored within [`LATE`], here or elsewhere.
+/// The vectors stored within [`LATE`], here or elsewhere.
 struct RecentVectors {
     since: Timestamp,
     known: HashMap<MessageId, Timestamp>,
@@ -88,21 +88,21 @@ struct RecentVectors {
 }
 
 impl<'a> Indexer<'a> {
-    fn new(service: &'a Service, heard: mpsc::Receiver<IndexEvent>, model: ModelId) -> Self {
+    fn new(service: &'a Service, events: mpsc::Receiver<IndexEvent>, model: ModelId) -> Self {
         let now = Instant::now();
         Self {
             service,
             index: &service.0.index,
             corpus: &*service.0.index.corpus,
             model,
-            heard,
+            events,
             full_scan: 1,
             scanning: Some(FullScan {
                 after: None,
                 began: now,
             }),
             removed: 0,
-            walked: (now, Duration::ZERO),
+            last_full_scan: (now, Duration::ZERO),
             looked: RecentVectors {
                 since: before(service.now()),
                 known: HashMap::new(),
@@ -112,18 +112,16 @@ impl<'a> Indexer<'a> {
         }
     }
 
-    /// Does what is most urgent, or waits until something is.
+    /// Does the most urgent work, or waits for some.
     async fn step(&mut self) -> Result<()> {
         for _ in 0..AT_ONCE {
-            let Ok(news) = self.heard.try_recv() else {
+            let Ok(event) = self.events.try_recv() else {
                 break;
             };
-            self.take_in(news).await?;
+            self.take_in(event).await?;
         }
         if self.index.missed.swap(false, Ordering::AcqRel) {
-            tracing::debug!(
-                "more was stored than the search index could take; it starts a full scan of the tables"
-            );
+            tracing::debug!("the search index missed events; it scans the tables again");
             self.begin();
         }
         if self.corpus.is_shared() && self.looked.due <= Instant::now() {
@@ -142,14 +140,14 @@ impl<'a> Indexer<'a> {
             return Ok(());
         }
         tokio::select! {
-            Some(news) = self.heard.recv() => self.take_in(news).await,
+            Some(event) = self.events.recv() => self.take_in(event).await,
             () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
             () = self.service.stopped() => Ok(()),
         }
     }
 
-    async fn take_in(&mut self, news: IndexEvent) -> Result<()> {
-        match news {
+    async fn take_in(&mut self, event: IndexEvent) -> Result<()> {
+        match event {
             IndexEvent::Stored(at, stored) => {
                 if self.corpus.is_shared() {
                     let known = stored.iter().map(|row| (row.id, at));
@@ -160,12 +158,12 @@ impl<'a> Indexer<'a> {
             }
             IndexEvent::Changed(ids) => self.read_again(ids).await?,
             IndexEvent::Removed(messages) => self.removed += messages,
-            IndexEvent::Asked(reply) => drop(reply.send(())), // whoever asked may have gone
+            IndexEvent::Flush(reply) => drop(reply.send(())), // the requester may have gone
         }
         Ok(())
     }
 
-    /// Makes the rows of these messages what the tables say.
+    /// Rereads the rows of these messages from the tables.
     async fn read_again(&mut self, ids: Vec<MessageId>) -> Result<()> {
         let found = match self.corpus.indexable_of(&self.model, ids.clone()).await {
             Ok(found) => found,
@@ -183,7 +181,7 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
-    /// Looks for what other nodes have stored.
+    /// Polls for vectors that other nodes have stored.
     async fn look(&mut self) -> Result<()> {
         let (began, now) = (Instant::now(), self.service.now());
         let (mut since, mut after) = (self.looked.since, None);
@@ -211,7 +209,7 @@ impl<'a> Indexer<'a> {
     }
 
     fn is_full_scan_due(&self) -> bool {
-        let (ended, took) = self.walked;
+        let (ended, took) = self.last_full_scan;
         let rest = if self.removed > 0 {
             FULL_SCAN_AGAIN.max(took * SHARE)
         } else if self.corpus.is_shared() {
@@ -250,7 +248,7 @@ impl<'a> Indexer<'a> {
         }
         let (gone, there) = (rows.remove_unseen(self.full_scan), rows.len());
         drop(rows);
-        self.walked = (Instant::now(), began.elapsed());
+        self.last_full_scan = (Instant::now(), began.elapsed());
         self.counted = Instant::now() - LOOK_EVERY;
         if self.index.complete.send_replace(true) {
             tracing::debug!(
@@ -270,7 +268,7 @@ impl<'a> Indexer<'a> {
     }
 }
 
-/// From when on a vector may be one that has not been seen.
+/// The time from which on a vector may be new to this node.
 fn before(now: Timestamp) -> Timestamp {
     Timestamp::from_ms(now.ms() - LATE.as_millis() as i64)
 }
@@ -278,7 +276,7 @@ fn before(now: Timestamp) -> Timestamp {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
 mod tests {
-    use super::super::{IndexMode, NEWS};
+    use super::super::{EVENTS, IndexMode};
     use super::*;
     use crate::{ServiceParts, Settings};
     use guestbook_core::{Content, GuestId, ManualClock, NewMessage, Role, Ttl, Vector};
@@ -288,7 +286,7 @@ mod tests {
     use std::sync::Arc;
     use uuid::Uuid;
 
-    /// A service without its upkeep: nobody follows but the test.
+    /// A service without background tasks: only the test follows.
     fn service() -> Service {
         let embedder = Arc::new(StaticTable::new());
         let tables = TableSettings {
@@ -311,7 +309,7 @@ mod tests {
         Service::inspect(parts, settings)
     }
 
-    /// Stores messages behind the back of the index.
+    /// Stores messages without notifying the index.
     async fn record(service: &Service, messages: u128) {
         let guest = GuestId::parse("g1").unwrap();
         let entry = |n: u128| {
@@ -339,7 +337,7 @@ mod tests {
 
     async fn follow(follower: &mut Indexer<'_>) -> usize {
         while follower.scanning.is_some()
-            || !follower.heard.is_empty()
+            || !follower.events.is_empty()
             || follower.index.missed.load(Ordering::Relaxed)
         {
             follower.step().await.unwrap();
@@ -348,9 +346,9 @@ mod tests {
     }
 
     fn follower(service: &Service) -> Indexer<'_> {
-        let heard = service.0.index.heard.lock().unwrap().take().unwrap();
+        let events = service.0.index.events.lock().unwrap().take().unwrap();
         let model = service.parts().embedder.as_ref().unwrap().model().clone();
-        Indexer::new(service, heard, model)
+        Indexer::new(service, events, model)
     }
 
     #[tokio::test]
@@ -360,7 +358,7 @@ mod tests {
         let mut follower = follower(&service);
         assert_eq!(follow(&mut follower).await, 3);
         record(&service, 5).await;
-        for _ in 0..=NEWS {
+        for _ in 0..=EVENTS {
             service.0.index.updated(vec![MessageId(Uuid::from_u128(1))]);
         }
         assert_eq!(follow(&mut follower).await, 5);

@@ -1,10 +1,10 @@
-//! The index over every vector: in memory, derived from the tables, and never on the write path.
+//! The index over all vectors: in memory, derived from the tables, and never on the write path.
 //!
-//! A task of its own ([`follow`]) scans through the tables page by page, and then receives what this node commits. What
-//! other nodes store it looks for. The index only proposes: every message that it names is read from the tables before
-//! anybody sees it, so nothing that was deleted, has expired or is of another model is ever found.
+//! A background task ([`follow`]) scans the tables page by page, then receives an event for each commit of this node and polls
+//! for those of others. The index only proposes candidates: each is read from the tables before it is returned, so a message
+//! that is deleted, expired or of another model is never found.
 //!
-//! **Invariant:** notifying the index never waits. When it receives more than it can take, it scans again.
+//! **Invariant:** notifying the index never waits. If its channel is full, it scans the tables again.
 
 mod follow;
 mod rows;
@@ -23,36 +23,36 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-/// Batches the index may be behind before it scans again instead.
-const NEWS: usize = 1024;
+/// Events the index may lag behind before it scans again instead.
+const EVENTS: usize = 1024;
 
-/// When there is an index over everything: `--search-index`.
+/// When the index is built: `--search-index`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum IndexMode {
     /// Never.
     Off,
-    /// From the first search on: who never searches pays nothing.
+    /// From the first search on: a store without searches pays nothing.
     #[default]
     Lazy,
     /// From the start.
     On,
 }
 
-/// How far the index is.
+/// The state of the index.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IndexState {
-    /// There is none, and there will be none.
+    /// Disabled.
     Off,
-    /// Nobody has searched yet.
+    /// Not built until the first search.
     Lazy,
-    /// It is being made; what is done can be searched.
+    /// Being built; the finished part can be searched.
     Building,
-    /// It has seen everything, and follows.
+    /// Complete, and following the commits.
     Ready,
 }
 
 impl IndexState {
-    /// The word of the answers.
+    /// The word used in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -63,48 +63,48 @@ impl IndexState {
     }
 }
 
-/// How much can be searched.
+/// The coverage of the index.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct IndexStatus {
-    /// How far it is.
+    /// The state of the index.
     pub state: IndexState,
     /// Messages in it.
     pub searched: u64,
-    /// Messages there are to search, as counted within the last seconds. More than `searched` also while vectors are pending
-    /// or are being computed anew.
+    /// Messages with a vector in the tables, counted within the last seconds. More than `searched` also while embeddings are
+    /// pending or being recomputed.
     pub of: u64,
 }
 
-/// What the indexer receives.
+/// An event for the indexer.
 #[derive(Debug)]
 enum IndexEvent {
-    /// These were committed, at this time.
+    /// These vectors were committed at this time.
     Stored(Timestamp, Vec<IndexedVector>),
-    /// The vectors of these may have changed, or be gone: the tables know.
+    /// The vectors of these messages may have changed or be gone: reread them.
     Changed(Vec<MessageId>),
-    /// So many messages were removed, and it is not known which.
+    /// So many unnamed messages were removed.
     Removed(u64),
-    /// Somebody wants to know when everything before this has been taken in.
-    Asked(oneshot::Sender<()>),
+    /// Replied to once all earlier events are processed.
+    Flush(oneshot::Sender<()>),
 }
 
-/// The index, for those who notify and search it.
+/// The index as its writers and searches see it.
 #[derive(Debug)]
 pub(super) struct VectorIndex {
     indexing: IndexMode,
     corpus: Arc<dyn VectorSource>,
     clock: Arc<dyn Clock>,
     awake: watch::Sender<bool>,
-    /// Whether everything has been seen once.
+    /// Whether a full scan has completed.
     complete: watch::Sender<bool>,
     rows: Mutex<IndexRows>,
     of: AtomicU64,
-    news: mpsc::Sender<IndexEvent>,
-    /// Taken by the follower.
-    heard: Mutex<Option<mpsc::Receiver<IndexEvent>>>,
-    /// News that there was no room for.
+    sender: mpsc::Sender<IndexEvent>,
+    /// Taken by the indexer.
+    events: Mutex<Option<mpsc::Receiver<IndexEvent>>>,
+    /// Set when an event did not fit into the channel.
     missed: AtomicBool,
-    /// One scan at a time: each uses every processor.
+    /// One search at a time: each uses every processor.
     scanning: Semaphore,
 }
 
@@ -114,7 +114,7 @@ impl VectorIndex {
         corpus: Arc<dyn VectorSource>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (news, heard) = mpsc::channel(NEWS);
+        let (sender, events) = mpsc::channel(EVENTS);
         Self {
             indexing,
             corpus,
@@ -123,42 +123,42 @@ impl VectorIndex {
             complete: watch::channel(false).0,
             rows: Mutex::default(),
             of: AtomicU64::new(0),
-            news,
-            heard: Mutex::new(Some(heard)),
+            sender,
+            events: Mutex::new(Some(events)),
             missed: AtomicBool::new(false),
             scanning: Semaphore::new(1),
         }
     }
 
-    /// Notifies of a commit. Costs a look at a flag while there is no index.
+    /// Sends the vectors of a commit. Without an index this costs one atomic load.
     pub(super) fn stored<'a>(
         &self,
         at: Timestamp,
         recorded: impl Iterator<Item = (&'a Entry, &'a Recorded)>,
     ) {
-        self.tell(|| {
+        self.send(|| {
             let new = recorded.filter(|(_, recorded)| recorded.replayed.is_none());
             let rows: Vec<_> = new.filter_map(|(entry, _)| indexable(entry)).collect();
             (!rows.is_empty()).then_some(IndexEvent::Stored(at, rows))
         });
     }
 
-    /// Notifies of vectors that were made later.
+    /// Sends the messages whose embedding came later.
     pub(super) fn updated(&self, ids: Vec<MessageId>) {
-        self.tell(|| (!ids.is_empty()).then_some(IndexEvent::Changed(ids)));
+        self.send(|| (!ids.is_empty()).then_some(IndexEvent::Changed(ids)));
     }
 
-    /// Notifies that messages are gone.
+    /// Sends a count of removed messages.
     pub(super) fn removed(&self, messages: u64) {
-        self.tell(|| (messages > 0).then_some(IndexEvent::Removed(messages)));
+        self.send(|| (messages > 0).then_some(IndexEvent::Removed(messages)));
     }
 
-    fn tell(&self, news: impl FnOnce() -> Option<IndexEvent>) {
+    fn send(&self, event: impl FnOnce() -> Option<IndexEvent>) {
         if !*self.awake.borrow() {
             return; // the full scan will see it
         }
-        if let Some(news) = news()
-            && self.news.try_send(news).is_err()
+        if let Some(event) = event()
+            && self.sender.try_send(event).is_err()
         {
             self.missed.store(true, Ordering::Release);
         }
@@ -185,18 +185,18 @@ impl VectorIndex {
 }
 
 impl Service {
-    /// How far the index over everything is.
+    /// The coverage of the index.
     pub fn index_status(&self) -> IndexStatus {
         self.0.index.status()
     }
 
-    /// The messages whose meaning is nearest to what is looked for, over all conversations. While the index is being made the
-    /// answer is of what is done, and says so.
+    /// The messages of all conversations nearest to the query vector. While the index is being built, the results cover its
+    /// finished part and say so.
     ///
     /// # Errors
     /// `Conflict` without an index; those of the database.
-    pub async fn search_everything(&self, asked: &GlobalQuery) -> Result<GlobalResults> {
-        self.0.index.search(asked).await
+    pub async fn search_everything(&self, query: &GlobalQuery) -> Result<GlobalResults> {
+        self.0.index.search(query).await
     }
 }
 

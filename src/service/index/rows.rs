@@ -1,7 +1,7 @@
-//! The vectors in memory: columns, in segments that a scan shares and a change copies.
+//! The vectors in memory: columnar segments, shared with scans and copied on write.
 //!
-//! A scan takes the segments as they are and needs no lock while it runs. A change works in place, or on a copy of one segment
-//! where a scan still has it: neither waits for the other.
+//! A scan clones the segment pointers and needs no lock while it runs. A change works in place, or on a copy of one segment
+//! that a scan still holds: neither waits for the other.
 
 use guestbook_core::{MessageId, Role, Timestamp, square};
 use guestbook_storage::database::IndexedVector;
@@ -10,25 +10,25 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// Rows of a segment: about 1 MiB of vectors of 256 dimensions, which is what a change copies at most.
+/// Rows per segment: about 1 MiB of vectors of 256 dimensions, the most that one change copies.
 pub(super) const SEGMENT: usize = 4096;
 
-/// Some rows, each a place in every column.
+/// Rows, each an index into every column.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segment {
-    /// One vector after the other.
+    /// The vectors, concatenated.
     pub(super) cells: Vec<i8>,
     /// The squared length of each vector.
     pub(super) squares: Vec<u32>,
     pub(super) ids: Vec<MessageId>,
     pub(super) roles: Vec<Role>,
     pub(super) sent_at: Vec<Timestamp>,
-    /// The full scan over the tables that saw the row last.
+    /// The last full scan that saw each row.
     full_scans: Vec<u8>,
 }
 
 impl Segment {
-    /// Room for all rows at once: what is not used yet is no memory, and nothing is copied as it fills.
+    /// Reserves capacity for all rows at once: unused pages take no memory, and filling copies nothing.
     fn new(dimension: usize) -> Self {
         Self {
             cells: Vec::with_capacity(SEGMENT * dimension),
@@ -59,7 +59,7 @@ impl Segment {
         self.full_scans[at] = full_scan;
     }
 
-    /// Puts the last row of `from` into the place of a row.
+    /// Moves the last row of `from` into the place of a row.
     fn take_last_of(&mut self, at: usize, from: &Self) {
         let last = from.ids.len() - 1;
         let dimension = from.cells.len() / from.ids.len();
@@ -81,35 +81,34 @@ impl Segment {
     }
 }
 
-/// A vector of 266,000 dimensions would not fit, and no model has as many.
+/// Overflows at 266,000 dimensions, which no model has.
 fn squared(cells: &[i8]) -> u32 {
     u32::try_from(square(cells)).unwrap_or(u32::MAX)
 }
 
-/// Every row, and where the row of a message is.
+/// All rows, and the row number of each message.
 #[derive(Debug, Default)]
 pub(super) struct IndexRows {
-    /// Cells of each row; that of the first row there is.
+    /// Cells per row, set by the first row.
     dimension: usize,
     segments: Vec<Arc<Segment>>,
-    /// The number of the row of each id; the ids themselves are in the rows.
+    /// The row number of each id; the ids themselves are in the rows.
     places: HashTable<u32>,
     hasher: RandomState,
 }
 
 impl IndexRows {
-    /// How many there are.
+    /// The number of rows.
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// The rows as they are now.
+    /// A snapshot of the rows.
     pub(super) fn segments(&self) -> Vec<Arc<Segment>> {
         self.segments.clone()
     }
 
-    /// Adds a row, or puts it in the place of the one that its message has. A vector of another dimension is none of this
-    /// model's and is passed over.
+    /// Inserts or replaces the row of a message. A vector of another dimension is of another model and is skipped.
     pub(super) fn put(&mut self, row: &IndexedVector, full_scan: u8) {
         if self.places.is_empty() {
             self.dimension = row.vector.dimension();
@@ -142,7 +141,7 @@ impl IndexRows {
         };
         let last = self.len() - 1;
         let moved = id_at(&self.segments, last as u32);
-        // Both entries go before any row moves: they are found by the ids in the rows.
+        // Both entries are removed before any row moves: they are found by the ids in the rows.
         self.forget(id);
         if place != last {
             self.forget(moved);
@@ -163,7 +162,7 @@ impl IndexRows {
         }
     }
 
-    /// Removes every row that a full scan has not seen; how many.
+    /// Removes every row that this full scan has not seen; returns how many.
     pub(super) fn remove_unseen(&mut self, full_scan: u8) -> usize {
         let unseen = self.segments.iter().flat_map(|segment| {
             let rows = segment.ids.iter().zip(&segment.full_scans);
@@ -215,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Everything there is, as columns say it.
+    /// All rows as the columns store them.
     fn all(segments: &[Arc<Segment>]) -> BTreeMap<MessageId, (Vec<i8>, u32, Role, Timestamp)> {
         let mut all = BTreeMap::new();
         for segment in segments {
@@ -245,8 +244,8 @@ mod tests {
             let (mut rows, mut model) = (IndexRows::default(), BTreeMap::new());
             let mut full_scan = 0;
             for (step, (id, value)) in steps.into_iter().enumerate() {
-                let held = rows.segments(); // a scan has them, so every change must copy
-                let before = all(&held);
+                let snapshot = rows.segments(); // a scan has them, so every change must copy
+                let before = all(&snapshot);
                 match value {
                     Some(value) => {
                         rows.put(&row(id, value), full_scan);
@@ -262,10 +261,10 @@ mod tests {
                     rows.remove_unseen(full_scan - 1);
                     model.retain(|_, (seen, _)| *seen == full_scan - 1);
                 }
-                let told = model.iter().map(|(id, (_, row))| (*id, expected(row))).collect();
+                let rows_expected = model.iter().map(|(id, (_, row))| (*id, expected(row))).collect();
                 prop_assert_eq!(rows.len(), model.len());
-                prop_assert_eq!(all(&rows.segments()), told);
-                prop_assert_eq!(all(&held), before);
+                prop_assert_eq!(all(&rows.segments()), rows_expected);
+                prop_assert_eq!(all(&snapshot), before);
             }
         }
     }

@@ -1,30 +1,30 @@
-//! The exact scan: every vector is compared, and the best are proposed.
+//! Exact search: every vector is compared, and the best are proposed.
 
 use super::rows::Segment;
 use guestbook_core::{Filters, MessageId, QuantizedQuery, Role, Score, Timestamp, TopK};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Rows compared at a time: their sums stay in the nearest cache.
+/// Rows compared at a time: their scores stay in the L1 cache.
 const BLOCK: usize = 512;
-/// Rows for which another thread is worth its start.
+/// Rows per thread, below which starting another thread costs more than it saves.
 const ROWS_PER_THREAD: usize = 50_000;
 
-/// A message and its score. Of equal scores the newer id is the better one; ids ascend with time.
+/// A message and its score. Ties are won by the newer id; ids ascend with time.
 pub(super) type Scored = (Score, MessageId);
 
-/// What is looked for.
+/// One search of the index.
 #[derive(Clone, Debug)]
 pub(super) struct IndexScan {
     pub(super) probe: QuantizedQuery,
-    /// The platform is not asked for here: it may change, and the tables know it.
+    /// The platform filter is not applied here: it may change, and the tables have it.
     pub(super) filters: Filters,
-    /// How many are proposed at most.
+    /// Candidates at most.
     pub(super) depth: usize,
 }
 
 impl IndexScan {
-    /// The best of all rows, the best first, on as many threads as there are processors.
+    /// The best rows, best first, computed on as many threads as there are processors.
     pub(super) fn run(&self, segments: &[Arc<Segment>]) -> Vec<Scored> {
         let rows: usize = segments.iter().map(|segment| segment.ids.len()).sum();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -47,7 +47,7 @@ impl IndexScan {
         best.into_sorted()
     }
 
-    /// Takes one segment after the other, as long as there are any: a thread that has to share its processor takes fewer.
+    /// Takes segment after segment until none is left: a thread on a busy processor takes fewer.
     fn look_through(&self, segments: &[Arc<Segment>], next: &AtomicUsize) -> Vec<Scored> {
         let mut best = TopK::of(self.depth);
         let mut dots = vec![0; BLOCK];
@@ -79,7 +79,7 @@ impl IndexScan {
         }
     }
 
-    /// What a score must reach to matter.
+    /// The lowest score that can still enter the best.
     fn bar(&self, best: &TopK<Scored>) -> f32 {
         let least = best.least().map_or(-1.0, |(score, _)| score.get());
         self.filters
@@ -140,12 +140,12 @@ mod tests {
         fn a_scan_finds_what_sorting_everything_finds(all in rows(), filters in filters(), depth in 1_usize..30) {
             let mut index = IndexRows::default();
             all.iter().for_each(|row| index.put(row, 0));
-            let sought = &all[0].vector;
-            let scan = IndexScan { probe: QuantizedQuery::new(sought), filters: filters.clone(), depth };
+            let query = &all[0].vector;
+            let scan = IndexScan { probe: QuantizedQuery::new(query), filters: filters.clone(), depth };
             let mut expected: Vec<Scored> = all
                 .iter()
                 .filter(|row| filters.admits(row.role, Platform::Guest, row.sent_at))
-                .map(|row| (Score::new(sought.cosine(&row.vector).unwrap()), row.id))
+                .map(|row| (Score::new(query.cosine(&row.vector).unwrap()), row.id))
                 .filter(|(score, _)| filters.reaches(*score))
                 .collect();
             expected.sort_by(|a, b| b.cmp(a));

@@ -1,4 +1,4 @@
-//! A search over everything: proposed by the index, read from the tables.
+//! Search over all conversations: candidates from the index, read from the tables.
 
 use super::scan::{IndexScan, Scored};
 use super::{IndexEvent, IndexMode, IndexState, VectorIndex};
@@ -11,41 +11,41 @@ use std::collections::HashSet;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long the first search waits for the index that it wakes: small stores are done by then.
+/// How long the first search waits for the index to be built: enough for small stores.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// How long a search waits until what was stored before it has been taken in.
-const NEWS_WAIT: Duration = Duration::from_millis(100);
-/// Messages proposed at first, at least: some may be gone, or not be of the platform that is asked for.
+/// How long a search waits until the index has processed earlier commits.
+const EVENTS_WAIT: Duration = Duration::from_millis(100);
+/// Candidates of the first round, at least: some may be deleted, or excluded by the platform filter.
 const PROPOSED: usize = 64;
-/// How many more are proposed each time that too few remain.
+/// Growth of the candidates per round while too few hits remain.
 const DEEPER: usize = 8;
-/// Messages read from the tables at a time.
+/// Candidates read from the tables at a time.
 const READ_TOGETHER: usize = 10_000;
 
-/// A search over everything, by meaning.
+/// A semantic search over all conversations.
 #[derive(Clone, Debug)]
 pub struct GlobalQuery {
-    /// Whose vectors are compared.
+    /// The model whose vectors are compared.
     pub model: ModelId,
-    /// What is looked for.
+    /// The query's vector.
     pub vector: Vector,
-    /// How many hits at most.
+    /// Hits at most.
     pub k: Limit,
-    /// Which messages.
+    /// The filters on messages.
     pub filters: Filters,
 }
 
-/// What was found, and in what.
+/// The hits, and the state of the index they came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GlobalResults {
     /// The hits, and how many messages were searched.
     pub findings: SearchResults,
-    /// How far the index was.
+    /// The state of the index.
     pub index: IndexState,
 }
 
 impl VectorIndex {
-    pub(super) async fn search(&self, asked: &GlobalQuery) -> Result<GlobalResults> {
+    pub(super) async fn search(&self, query: &GlobalQuery) -> Result<GlobalResults> {
         if self.indexing == IndexMode::Off {
             let context = "the index over all messages is off; start the server with --search-index lazy (or on)";
             return Err(Error::new(
@@ -56,7 +56,7 @@ impl VectorIndex {
             ));
         }
         self.wake().await;
-        let hits = self.nearest(asked).await?;
+        let hits = self.nearest(query).await?;
         let status = self.status();
         Ok(GlobalResults {
             findings: SearchResults {
@@ -68,24 +68,24 @@ impl VectorIndex {
         })
     }
 
-    /// Makes sure that the index is made, and that it knows what was stored here before.
+    /// Starts the index if necessary, and waits until it has processed this node's earlier commits.
     async fn wake(&self) {
         if !self.awake.send_replace(true) {
             let mut complete = self.complete.subscribe();
             let waiting = complete.wait_for(|complete| *complete);
-            let _ = tokio::time::timeout(FIRST_WAIT, waiting).await; // late: the answer says how far it is
+            let _ = tokio::time::timeout(FIRST_WAIT, waiting).await; // late: the response has the state of the index
         }
-        let (reply, heard) = oneshot::channel();
-        if self.news.try_send(IndexEvent::Asked(reply)).is_ok() {
-            let _ = tokio::time::timeout(NEWS_WAIT, heard).await; // late: as above
+        let (reply, processed) = oneshot::channel();
+        if self.sender.try_send(IndexEvent::Flush(reply)).is_ok() {
+            let _ = tokio::time::timeout(EVENTS_WAIT, processed).await; // late: as above
         }
     }
 
-    async fn nearest(&self, asked: &GlobalQuery) -> Result<Vec<Hit>> {
+    async fn nearest(&self, query: &GlobalQuery) -> Result<Vec<Hit>> {
         let mut scan = IndexScan {
-            probe: QuantizedQuery::new(&asked.vector),
-            filters: asked.filters.clone(),
-            depth: PROPOSED.max(asked.k.get() * 4),
+            probe: QuantizedQuery::new(&query.vector),
+            filters: query.filters.clone(),
+            depth: PROPOSED.max(query.k.get() * 4),
         };
         let (mut seen, mut found) = (HashSet::new(), Vec::new());
         loop {
@@ -94,23 +94,23 @@ impl VectorIndex {
             let new = proposed.into_iter().map(|(_, id)| id);
             let new: Vec<_> = new.filter(|id| seen.insert(*id)).collect();
             for ids in new.chunks(READ_TOGETHER) {
-                let missing = asked.k.get() - found.len();
+                let missing = query.k.get() - found.len();
                 if missing == 0 {
                     break;
                 }
                 let proposal = CandidateRequest {
                     ids: ids.to_vec(),
-                    platform: asked.filters.platform,
+                    platform: query.filters.platform,
                     limit: missing,
                 };
-                found.extend(self.read_proposed(&asked.model, proposal).await?);
+                found.extend(self.read_proposed(&query.model, proposal).await?);
             }
-            if found.len() >= asked.k.get() || is_all {
+            if found.len() >= query.k.get() || is_all {
                 break;
             }
             scan.depth = scan.depth.saturating_mul(DEEPER);
         }
-        Ok(hits(found, &scan.probe, &asked.filters))
+        Ok(hits(found, &scan.probe, &query.filters))
     }
 
     async fn scan(&self, scan: &IndexScan) -> Result<Vec<Scored>> {
@@ -143,13 +143,13 @@ impl VectorIndex {
         if is_complete && found.len() < limit {
             let there: HashSet<MessageId> = found.iter().map(|it| it.message.id).collect();
             let gone: Vec<_> = ids.into_iter().filter(|id| !there.contains(id)).collect();
-            self.tell(|| (!gone.is_empty()).then_some(IndexEvent::Changed(gone)));
+            self.send(|| (!gone.is_empty()).then_some(IndexEvent::Changed(gone)));
         }
         Ok(found)
     }
 }
 
-/// By what the tables have, and in the order that all searches share.
+/// Scores the vectors read from the tables, in the order that all searches share.
 fn hits(found: Vec<Candidate>, probe: &QuantizedQuery, filters: &Filters) -> Vec<Hit> {
     let hit = |candidate: Candidate| {
         let cells = candidate.vector.components();

@@ -1,4 +1,4 @@
-//! What has been committed goes into the lists, and everyone gets an answer.
+//! Applies a committed batch to the session lists and sends the replies.
 
 use super::super::Service;
 use super::commit::Stored;
@@ -13,14 +13,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Who waits, and what for.
+/// The reply channels of a batch and their outcomes.
 pub(super) struct Replies(Vec<(oneshot::Sender<Vec<GroupOutcome>>, Vec<GroupOutcome>)>);
 
 impl Replies {
-    /// A client that went away changes nothing.
+    /// A client that disconnected changes nothing.
     pub(super) fn send(self) {
-        for (reply, answers) in self.0 {
-            let _ = reply.send(answers);
+        for (reply, outcomes) in self.0 {
+            let _ = reply.send(outcomes);
         }
     }
 }
@@ -50,7 +50,7 @@ pub(super) async fn erase(
     })
 }
 
-/// Removes the list of a guest whose chat is a user's now.
+/// Removes the list of a guest whose chat was migrated to a user.
 pub(super) async fn migrate(
     service: &Service,
     guest: GuestId,
@@ -63,12 +63,12 @@ pub(super) async fn migrate(
 
 fn failed(service: &Service, step: &'static str, guest: &GuestId, cause: Error) -> Error {
     service.note_fatal();
-    service.0.lists.wake(); // the answer may have been lost and not the commit: then a list has to go
-    tracing::error!(step, %guest, %cause, "nothing was changed");
+    service.0.lists.wake(); // the reply may have been lost and not the commit: then a list must be removed
+    tracing::error!(step, %guest, %cause, "the transaction failed");
     cause
 }
 
-/// Applies a batch to the lists; the conversations whose list does not have their messages yet.
+/// Appends a batch to the lists; returns the conversations whose list lacks their messages.
 async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
     let (appends, synced_ranges) = appends(service, stored);
     if appends.is_empty() {
@@ -101,7 +101,7 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
     {
         match applied {
             Applied::AlreadyThere if has_items(service, append).await != Some(true) => {
-                tracing::warn!(step = "list", guest = %append.guest, "the list seems to have other messages than the tables; it is being looked at");
+                tracing::warn!(step = "list", guest = %append.guest, "the list seems to differ from the tables; reconciling it");
                 pending.insert(synced_ranges.conversation);
                 service.0.lists.mark_suspect(append.guest.clone());
             }
@@ -110,7 +110,7 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
                 service.0.lists.note_applied(synced_ranges);
             }
             Applied::Gap => {
-                tracing::debug!(guest = %append.guest, "[List] the list lacks earlier messages; it is being rebuilt");
+                tracing::debug!(guest = %append.guest, "[List] the list lacks earlier messages; rebuilding it");
                 pending.insert(synced_ranges.conversation);
             }
         }
@@ -119,19 +119,19 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
         tracing::warn!(
             step = "list",
             lists = pending.len(),
-            "session lists lack earlier messages; they are being rebuilt"
+            "lists lack earlier messages; rebuilding them"
         );
         service.0.lists.wake();
     }
     pending
 }
 
-/// Whether a list that claims to have new messages already has these and no others; `None` when that is not known. After an older copy of the tables was
-/// put back, it may be the list of another history.
+/// Whether a list that claims to have the new messages has exactly these; `None` if that cannot be determined. After an older
+/// copy of the tables was restored, the list may be of another history.
 async fn has_items(service: &Service, append: &Append) -> Option<bool> {
     let asking = service.0.parts.lists.range(&append.guest, service.now());
-    let asked = tokio::time::timeout(service.settings().list_budget, asking).await;
-    let list = asked.ok()?.ok()??;
+    let range = tokio::time::timeout(service.settings().list_budget, asking).await;
+    let list = range.ok()?.ok()??;
     let place = append
         .first
         .checked_sub(list.head.from)
@@ -140,8 +140,8 @@ async fn has_items(service: &Service, append: &Append) -> Option<bool> {
     Some(found == Some(append.items.as_slice()))
 }
 
-/// Replayed messages that the tables do not know to be in their list yet, and that are: the first answer said so, and the
-/// repeated one must not say less.
+/// Replayed messages that are in their list but not marked as synced yet: the first receipt said so, and a repeated one must
+/// not say less.
 async fn listed_again(service: &Service, stored: &Stored) -> HashSet<MessageId> {
     let unsure = |recorded: &Recorded| recorded.replayed == Some(ListState::Pending);
     let unsure: Vec<_> = recorded(stored)
@@ -168,12 +168,12 @@ async fn listed_again(service: &Service, stored: &Stored) -> HashSet<MessageId> 
         .filter(|((_, recorded), head)| head.as_ref().is_some_and(|head| has(head, recorded)));
     let listed: HashSet<_> = found.map(|((_, recorded), _)| recorded.id).collect();
     if listed.len() < unsure.len() {
-        service.0.lists.wake(); // their first answer may have been lost, and with it what the list is owed
+        service.0.lists.wake(); // their first reply may have been lost, and with it the wake-up for the list
     }
     listed
 }
 
-/// One append per conversation, with what to note once it is durable. Replayed messages owe the list nothing.
+/// One append per conversation, with the mark to write once it is durable. Replayed messages need no append.
 fn appends(service: &Service, stored: &Stored) -> (Vec<Append>, Vec<SyncedRange>) {
     let epoch = service.stores().outbox.epoch();
     let mut places: HashMap<ConversationId, usize> = HashMap::new();
@@ -231,7 +231,7 @@ fn replies(
     listed: &HashSet<MessageId>,
 ) -> Replies {
     let mut outcomes = stored.outcomes.into_iter();
-    let answer = |outcome| match outcome {
+    let to_outcome = |outcome| match outcome {
         Ok(Outcome::Stored(recorded)) => {
             let saved = recorded.into_iter().map(|one| saved(one, pending, listed));
             GroupOutcome::Saved(saved.collect())
@@ -241,7 +241,7 @@ fn replies(
     };
     let reply = |waiter: Waiter| {
         let outcomes = outcomes.by_ref().take(waiter.groups);
-        (waiter.reply, outcomes.map(answer).collect())
+        (waiter.reply, outcomes.map(to_outcome).collect())
     };
     Replies(stored.waiters.into_iter().map(reply).collect())
 }

@@ -1,4 +1,4 @@
-//! An operation becomes a transaction.
+//! Commits an operation in one transaction.
 
 use super::super::Service;
 use super::Erasure;
@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Most list marks that ride along with one batch: beyond, they would make the batch's own messages wait.
+/// Sync marks per batch at most: more would delay the batch's own messages.
 const MARKS_PER_BATCH: usize = 512;
 
 pub(super) type Outcomes = Vec<std::result::Result<Outcome, Error>>;
 
-/// A batch in the tables, with one outcome per group, and who waits for them.
+/// A committed batch, with one outcome per group, and its reply channels.
 pub(super) struct Stored {
     pub(super) batch: Arc<Batch>,
     pub(super) outcomes: Outcomes,
@@ -51,7 +51,7 @@ pub(super) async fn store(service: &Service, pending: PendingBatch) -> Stored {
 pub(super) async fn erase(service: &Service, request: &ChatRequest<Erasure>) -> Result<Erased> {
     let chats = &service.stores().chats;
     match request.reply.is_closed() {
-        true => Err(given_up("erase")),
+        true => Err(abandoned("erase")),
         false => chats.erase(&request.guest, service.now()).await,
     }
 }
@@ -63,7 +63,7 @@ pub(super) async fn migrate(
 ) -> Result<Migrated> {
     let (chats, guest) = (&service.stores().chats, &request.guest);
     let migrated = match request.reply.is_closed() {
-        true => Err(given_up("migrate")),
+        true => Err(abandoned("migrate")),
         false => chats.migrate(guest, user, service.now()).await,
     };
     if let Err(cause) = &migrated {
@@ -72,25 +72,25 @@ pub(super) async fn migrate(
     migrated
 }
 
-/// Nobody waits any more. Whoever asked may have repeated it on another node and gone on speaking there: done now, it would
-/// take messages along that were answered as saved since.
-fn given_up(operation: &'static str) -> Error {
-    let context = "it waited too long and was given up";
+/// The requester has timed out. It may have retried on another node and stored messages there since: carried out now, the
+/// operation would remove messages that were acknowledged after the retry.
+fn abandoned(operation: &'static str) -> Error {
+    let context = "it waited too long and was abandoned";
     Error::new(ErrorKind::Busy, "service", operation, context)
 }
 
-/// A try that failed leaves its row in `cache_migrations` too, also when the client has gone away.
+/// Records a failed attempt in `cache_migrations`, also when the client has disconnected.
 async fn note_failed_migration(service: &Service, guest: &GuestId, user: &OwnerId, cause: &Error) {
     let (chats, reason) = (&service.stores().chats, cause.to_string());
     if let Err(second) = chats
         .migration_failed(guest, user, service.now(), &reason)
         .await
     {
-        tracing::error!(step = "migrate", %guest, cause = %second, "the failed migration could not be noted");
+        tracing::error!(step = "migrate", %guest, cause = %second, "failed to record the failed migration");
     }
 }
 
-/// Nothing of the batch is stored. Where the fault lies in a message, finds it, so that its neighbours do not suffer.
+/// The batch was rolled back. If one message is at fault, bisects the batch to find it, so that its neighbours are stored.
 async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes {
     service.note_fatal();
     service
@@ -102,12 +102,12 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
         return without_room(service, batch, &cause).await;
     }
     if !is_of_one_message(&cause) || batch.groups.len() == 1 {
-        // The response may have been lost and not the commit: then the session lists lack these messages.
+        // The reply may have been lost and not the commit: then the lists lack messages nobody appended.
         service.0.lists.wake();
-        tracing::error!(step = "record", messages = batch.groups.len(), %cause, "a batch was not stored");
+        tracing::error!(step = "record", messages = batch.groups.len(), %cause, "a batch was rolled back");
         return batch.groups.iter().map(|_| Err(cause.clone())).collect();
     }
-    tracing::warn!(%cause, groups = batch.groups.len(), "a batch was refused; looking for the message at fault");
+    tracing::warn!(%cause, groups = batch.groups.len(), "a batch was rejected; bisecting it for the message at fault");
     let mut outcomes = Vec::with_capacity(batch.groups.len());
     let mut waiting = vec![batch.groups.clone()];
     while let Some(mut groups) = waiting.pop() {
@@ -120,17 +120,17 @@ async fn rescue(service: &Service, batch: &Arc<Batch>, cause: Error) -> Outcomes
             }
             Err(_) => {
                 let second = groups.split_off(groups.len() / 2);
-                waiting.extend([second, groups]); // the first half is taken first, so the order is kept
+                waiting.extend([second, groups]); // a stack: the first half is popped first, which keeps the order
             }
         }
     }
     outcomes
 }
 
-/// There is no room for anything new. Messages that are stored already are answered all the same, which takes no room: each
-/// group that may be a repetition is asked about by itself. Whoever repeats a message only wants to know.
+/// The disk is full. Replays of stored messages need no space and still succeed: each group that may be a replay is looked up
+/// by itself.
 async fn without_room(service: &Service, batch: &Batch, cause: &Error) -> Outcomes {
-    tracing::error!(step = "record", messages = batch.groups.len(), %cause, "there is no room for a batch");
+    tracing::error!(step = "record", messages = batch.groups.len(), %cause, "the disk is full: a batch was not stored");
     service.0.lists.wake(); // as in `rescue`
     let mut outcomes = Vec::with_capacity(batch.groups.len());
     for group in &batch.groups {

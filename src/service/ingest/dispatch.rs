@@ -1,5 +1,5 @@
-//! What is done next, and what has to wait: batches are stored side by side as far as the database gains from it, while
-//! the operations of one shard, and so the messages of one guest, are done in the order in which they came.
+//! Schedules the operations: batches are stored concurrently as far as the database gains from it, while the operations of
+//! one shard, and so the messages of one guest, keep their order of arrival.
 
 use super::super::{Service, Settings};
 use super::queue::{Arrival, Queue, QueuedOperation, Shard};
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
-/// Batches whose lists and answers may be under way, for each that may be being committed.
+/// Batches in the apply stage per batch that may be committing.
 const APPLYING: usize = 4;
 
-/// Carries out what is queued until the queue is closed and everything in it is done.
+/// Runs queued operations until the queue is closed and everything in it is done.
 pub(crate) async fn run(service: Service, queue: Queue) {
     let mut queue = queue.0;
     let writers = service.stores().chats.writers().max(1);
@@ -20,7 +20,7 @@ pub(crate) async fn run(service: Service, queue: Queue) {
     let runner = BatchRunner {
         service,
         events,
-        // One at a time behind one writer, in the order of the commits: that is what keeps its only shard in order.
+        // With one writer, one batch at a time in commit order: this keeps the only shard in order.
         applying: Arc::new(Semaphore::new(if writers == 1 {
             1
         } else {
@@ -37,7 +37,7 @@ pub(crate) async fn run(service: Service, queue: Queue) {
         while let Some((operation, jobs)) = schedule.next(runner.service.settings()) {
             tasks.spawn(runner.clone().carry_out(operation, jobs));
         }
-        // Not awaited: a task that ends would wake this one, and push whoever waits for its answer to another thread.
+        // Not awaited: a finished task would wake this one and push the waiting client to another thread.
         while let Some(ended) = tasks.try_join_next() {
             completed(ended);
         }
@@ -65,7 +65,7 @@ async fn end(mut tasks: JoinSet<()>) {
     }
 }
 
-/// A panic of a task is ours.
+/// Propagates a task's panic.
 fn completed(ended: Result<(), JoinError>) {
     if let Err(cause) = ended {
         match cause.try_into_panic() {
@@ -78,20 +78,20 @@ fn completed(ended: Result<(), JoinError>) {
 enum RunnerEvent {
     /// The database can take another batch, and these shards are free again.
     Committed(BTreeSet<Shard>),
-    /// The lists know of a batch, and its replies are about to be sent.
+    /// A batch is applied to the lists, and its replies are about to be sent.
     Applied(Jobs),
-    /// It will notify of nothing more.
+    /// A runner panicked and will send no further event.
     Panicked,
 }
 
-/// What was queued and is in one batch: the shards, as far as they are still held, and the numbers.
+/// The operations of a batch: their numbers, and the shards still locked.
 #[derive(Debug, Default)]
 struct Jobs {
     shards: BTreeSet<Shard>,
     numbers: Vec<u64>,
 }
 
-/// Carries out a batch: commit, apply, reply.
+/// Runs a batch: commit, apply, reply.
 #[derive(Clone)]
 struct BatchRunner {
     service: Service,
@@ -101,8 +101,8 @@ struct BatchRunner {
 }
 
 impl BatchRunner {
-    // Notifies before it replies: the last task to be woken here is the first to go on, on this thread, and that should be
-    // whoever waits.
+    // Tokio runs the task woken last first (LIFO slot), so the dispatcher is notified before the replies are sent:
+    // the client should go on next, on this thread.
     async fn carry_out(self, operation: Operation, mut jobs: Jobs) {
         let service = &self.service;
         match operation {
@@ -130,9 +130,9 @@ impl BatchRunner {
         }
     }
 
-    /// Lets the next batch be committed, once this one may be applied: until the permit is dropped.
+    /// Lets the next batch commit, once there is room in the apply stage; the room is held until the permit is dropped.
     async fn committed(&self, jobs: &mut Jobs) -> Result<SemaphorePermit<'_>, AcquireError> {
-        // Never closed, so this only waits for those before.
+        // Never closed, so this only waits for earlier batches.
         let permit = self.applying.acquire().await;
         let free = if self.is_single {
             std::mem::take(&mut jobs.shards)
@@ -144,7 +144,7 @@ impl BatchRunner {
     }
 
     fn notify(&self, event: RunnerEvent) {
-        let _ = self.events.send(event); // nobody listens any more only after a panic
+        let _ = self.events.send(event); // the receiver is dropped only after a panic
     }
 }
 
@@ -156,17 +156,17 @@ impl Drop for BatchRunner {
     }
 }
 
-/// What is to be done, and what is under way. Operations are numbered in the order of coming.
+/// The waiting and running operations, numbered in order of arrival.
 struct Schedule {
     /// Batches the database can take now.
     idle: usize,
     numbered: u64,
     ready: VecDeque<(u64, QueuedOperation)>,
-    /// The shards that are under way, each with the operations that wait for it.
+    /// The shards in use, each with the operations that wait for it.
     busy: HashMap<Shard, VecDeque<(u64, QueuedOperation)>>,
-    /// The numbers of everything accepted and not done.
+    /// The numbers of all unfinished operations.
     outstanding: BTreeSet<u64>,
-    /// Each with the number before which everything has to be done.
+    /// Each barrier completes when all operations below its number are done.
     barriers: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
@@ -201,7 +201,7 @@ impl Schedule {
         }
     }
 
-    /// What may be done now, if the database can take a batch: messages with all that wait and have room in it.
+    /// The next operation to run, if the database can take a batch; messages are joined by all waiting ones that fit.
     fn next(&mut self, settings: &Settings) -> Option<(Operation, Jobs)> {
         if self.idle == 0 {
             return None;
@@ -223,8 +223,8 @@ impl Schedule {
         Some((operation, jobs))
     }
 
-    /// The next operation whose shard is free, if it is wanted; those that have to wait for their shard are put there, and
-    /// those that were taken back are forgotten.
+    /// The next operation that is wanted and whose shard is free. Operations whose shard is busy are queued behind it; cancelled
+    /// ones are dropped.
     fn take(
         &mut self,
         jobs: &mut Jobs,
@@ -262,7 +262,7 @@ impl Schedule {
         self.release_barriers();
     }
 
-    /// What waited for a shard goes before what came later.
+    /// Operations that waited for a shard precede later arrivals.
     fn free(&mut self, shards: BTreeSet<Shard>) {
         for shard in shards {
             for queued in self.busy.remove(&shard).into_iter().flatten().rev() {
@@ -274,7 +274,7 @@ impl Schedule {
     fn release_barriers(&mut self) {
         let first = self.outstanding.first().copied().unwrap_or(u64::MAX);
         while let Some((_, reply)) = self.barriers.pop_front_if(|(number, _)| *number < first) {
-            let _ = reply.send(()); // whoever asked may have gone
+            let _ = reply.send(()); // the requester may have gone
         }
     }
 }

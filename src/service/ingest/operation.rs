@@ -1,4 +1,4 @@
-//! What passes through the pipeline: queue, commit, apply, reply.
+//! The operations of the pipeline: queue, commit, apply, reply.
 
 use super::super::Settings;
 use super::{Erasure, GroupOutcome};
@@ -7,7 +7,7 @@ use guestbook_core::{GuestId, OwnerId};
 use guestbook_storage::database::{Group, Migrated};
 use tokio::sync::oneshot;
 
-/// Carried out in one transaction.
+/// One transaction.
 #[derive(Debug)]
 pub(crate) enum Operation {
     Store(PendingBatch),
@@ -24,14 +24,14 @@ impl Operation {
     }
 }
 
-/// A change of a guest's whole chat, and who waits for its outcome.
+/// A change of a guest's whole chat, and its reply channel.
 #[derive(Debug)]
 pub(crate) struct ChatRequest<R> {
     pub(super) guest: GuestId,
     pub(super) reply: oneshot::Sender<Result<R>>,
 }
 
-/// Messages to store: those of one request in the queue, and of every request that the dispatcher adds.
+/// Messages to store: of one request in the queue, of several once the dispatcher has merged them.
 #[derive(Debug)]
 pub(crate) struct PendingBatch {
     pub(super) groups: Vec<Group>,
@@ -47,7 +47,7 @@ pub(super) struct Waiters {
     rest: Vec<Waiter>,
 }
 
-/// How many groups belong to a request, and where its answers go.
+/// The number of groups of a request, and its reply channel.
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) groups: usize,
@@ -73,7 +73,7 @@ impl PendingBatch {
         }
     }
 
-    /// Adds a batch as it was queued: of one request.
+    /// Merges a queued batch of one request.
     pub(super) fn add(&mut self, queued: Self) {
         self.messages += queued.messages;
         self.bytes += queued.bytes;

@@ -1,6 +1,6 @@
-//! The entrance to the pipeline: permits for messages, and the shard of each guest.
+//! The write queue: permits for messages, and the shard of each guest.
 //!
-//! **Invariant:** what is taken back is never stored: an operation is begun by the pipeline or taken back by whoever asked, not both.
+//! **Invariant:** what is taken back is never stored: an operation is either begun by the pipeline or taken back by the caller.
 
 use super::super::Service;
 use super::operation::{ChatRequest, Operation, PendingBatch};
@@ -15,25 +15,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Shards where batches are stored side by side: so many that two guests rarely share one.
+/// Shards for concurrent batches: enough that two guests rarely share one.
 const SHARDS: u64 = 1024;
 
-/// Keeps the messages of a guest in order: operations of one shard are done one after another.
+/// Keeps the messages of a guest in order: operations of one shard run one after another.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Shard(u64);
 
-/// The entrance to the pipeline.
+/// The sending end of the write queue.
 #[derive(Debug)]
 pub(crate) struct Ingest {
-    /// Taken when the service stops, after which nothing is accepted. The channel itself has no bound: `permits` is it.
+    /// `None` once the service stops: nothing is accepted then. The channel is unbounded; `permits` bounds it.
     queue: Mutex<Option<mpsc::UnboundedSender<Arrival>>>,
-    /// One for each message that may wait: a request with many takes many, so that memory is bounded by messages.
+    /// One permit per queued message, so that the bound is by messages, not requests.
     permits: Arc<Semaphore>,
     capacity: u32,
     shards: u64,
 }
 
-/// The other end of the entrance.
+/// The receiving end of the write queue.
 pub(crate) struct Queue(pub(super) mpsc::UnboundedReceiver<Arrival>);
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) enum Arrival {
     Barrier(oneshot::Sender<()>),
 }
 
-/// An operation in the queue, and the permits it holds until it is carried out.
+/// A queued operation, and the permits it holds until it runs.
 #[derive(Debug)]
 pub(super) struct QueuedOperation {
     pub(super) shard: Shard,
@@ -52,24 +52,24 @@ pub(super) struct QueuedOperation {
     claim: Arc<Claim>,
 }
 
-/// Whether an operation has been begun or taken back: whoever is first decides.
+/// Whether an operation was begun or taken back: the first caller decides.
 #[derive(Debug, Default)]
 struct Claim(AtomicBool);
 
 impl Claim {
-    /// Whether it is ours.
+    /// Whether this caller was the first.
     fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
 impl QueuedOperation {
-    /// Whether it may be carried out; it cannot be taken back any more then.
+    /// Whether the operation may run; it cannot be taken back then.
     pub(super) fn begin(&self) -> bool {
         self.claim.take()
     }
 
-    /// The operation, its permits free for others.
+    /// The operation; its permits are released.
     pub(super) fn into_operation(self) -> Operation {
         drop(self.permits);
         self.operation
@@ -81,7 +81,7 @@ impl QueuedOperation {
 }
 
 impl Ingest {
-    /// Room for `capacity` messages, on the way to a database that stores `writers` batches at once.
+    /// A queue for `capacity` messages, before a database that commits `writers` batches concurrently.
     pub(crate) fn new(capacity: usize, writers: usize) -> (Self, Queue) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let capacity = u32::try_from(capacity.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
@@ -94,7 +94,7 @@ impl Ingest {
         (ingest, Queue(receiver))
     }
 
-    /// Accepts nothing more; what is queued is still done.
+    /// Rejects new operations; queued ones still run.
     pub(crate) fn close(&self) {
         drop(
             self.queue
@@ -121,7 +121,7 @@ impl Ingest {
 }
 
 impl Service {
-    /// Queues each group in the shard of its guest.
+    /// Queues each group in its guest's shard.
     pub(super) async fn queue_groups(&self, groups: Vec<Group>) -> Result<Vec<ShardReplies>> {
         let messages = groups.iter().map(|group| group.0.len()).sum();
         let mut admission = self.admit(messages).await?;
@@ -134,10 +134,10 @@ impl Service {
             groups.push(group);
         }
         let queue = |(shard, (positions, groups))| {
-            let (reply, answer) = oneshot::channel();
+            let (reply, outcome) = oneshot::channel();
             let batch = PendingBatch::new(groups, reply);
             let claim = admission.send(shard, Operation::Store(batch))?;
-            let progress = Progress::Open { claim, answer };
+            let progress = Progress::Open { claim, outcome };
             Ok(ShardReplies {
                 positions,
                 progress,
@@ -146,21 +146,21 @@ impl Service {
         shards.into_iter().map(queue).collect()
     }
 
-    /// Changes a guest's chat, in its place among the guest's messages.
+    /// Queues a change of a guest's chat, in order with the guest's messages.
     pub(crate) async fn change<R>(
         &self,
         guest: GuestId,
         operation: impl FnOnce(ChatRequest<R>) -> Operation,
     ) -> Result<R> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let shard = self.0.ingest.shard(&guest);
         let mut admission = self.admit(1).await?;
         admission.send(shard, operation(ChatRequest { guest, reply }))?;
         drop(admission); // a clone of the sender kept while waiting would keep the pipeline from ending
-        answer.await.map_err(|_| unanswered())?
+        outcome.await.map_err(|_| unanswered())?
     }
 
-    /// Returns once everything accepted before is committed and applied to the session lists; at once when nothing is accepted.
+    /// Returns once everything accepted before is committed and applied to the lists; at once when the queue is closed.
     pub(crate) async fn barrier(&self) {
         let Ok(sender) = self.0.ingest.sender() else {
             return;
@@ -168,11 +168,11 @@ impl Service {
         let (reply, passed) = oneshot::channel();
         if sender.send(Arrival::Barrier(reply)).is_ok() {
             drop(sender); // as above
-            let _ = passed.await; // an error is a pipeline that has ended: nothing is on its way any more
+            let _ = passed.await; // an error means that the pipeline has ended: nothing is in flight any more
         }
     }
 
-    /// Waits for permits of the queue, at most the admission time.
+    /// Waits for permits, at most the admission time.
     async fn admit(&self, messages: usize) -> Result<Admission> {
         let ingest = &self.0.ingest;
         let wanted = u32::try_from(messages)
@@ -188,21 +188,21 @@ impl Service {
         };
         let permits = admitted.map_err(full)?.map_err(|_| stopping())?;
         Ok(Admission {
-            // Asked for only now, so that nobody who waits for a permit keeps the pipeline from ending.
+            // Cloned only now, so that waiting for a permit does not keep the pipeline from ending.
             sender: ingest.sender()?,
             permits,
         })
     }
 }
 
-/// Permits of the queue that are ours.
+/// Acquired permits of the queue.
 struct Admission {
     sender: mpsc::UnboundedSender<Arrival>,
     permits: OwnedSemaphorePermit,
 }
 
 impl Admission {
-    /// Queues an operation with as many of the permits as it takes; by the claim it can be taken back.
+    /// Queues an operation with its share of the permits; the returned claim can take it back.
     fn send(&mut self, shard: Shard, operation: Operation) -> Result<Arc<Claim>> {
         let claim = Arc::<Claim>::default();
         let wanted = operation.messages().min(self.permits.num_permits());
@@ -218,7 +218,7 @@ impl Admission {
     }
 }
 
-/// Messages in the queue, and where their answers will come.
+/// Queued messages, and the channels of their outcomes.
 #[derive(Debug)]
 pub struct PendingGroups {
     pub(super) service: Service,
@@ -227,21 +227,21 @@ pub struct PendingGroups {
     pub(super) shards: Vec<ShardReplies>,
 }
 
-/// What became of a group of messages, as far as it is known.
+/// The outcome of a group of messages, as far as it is known.
 #[derive(Clone, Debug)]
 pub enum Fate {
-    /// What the service says.
+    /// The pipeline's outcome.
     Answered(GroupOutcome),
     /// Nothing of it is stored, nor will be: it was taken back in time.
     NotBegun,
-    /// It was begun, and nobody knows how it ended.
+    /// It was begun, and its outcome is unknown.
     Unknown,
 }
 
-/// The groups of a request that are in one shard, and where their answers will come.
+/// The groups of a request in one shard, and the channel of their outcomes.
 #[derive(Debug)]
 pub(super) struct ShardReplies {
-    /// Among all groups of the request.
+    /// Indexes among all groups of the request.
     positions: Vec<usize>,
     progress: Progress,
 }
@@ -250,7 +250,7 @@ pub(super) struct ShardReplies {
 enum Progress {
     Open {
         claim: Arc<Claim>,
-        answer: oneshot::Receiver<Vec<GroupOutcome>>,
+        outcome: oneshot::Receiver<Vec<GroupOutcome>>,
     },
     Answered(Vec<GroupOutcome>),
     NotBegun,
@@ -258,25 +258,25 @@ enum Progress {
 }
 
 impl PendingGroups {
-    /// One answer per group, in order.
+    /// One outcome per group, in order.
     ///
     /// # Errors
-    /// `Unavailable` when the service stopped before it could answer.
+    /// `Unavailable` when the service stopped before it could respond.
     pub async fn answer(mut self) -> Result<Vec<GroupOutcome>> {
         self.wait().await;
         let answered = self.fates().into_iter().map(|fate| match fate {
-            Fate::Answered(answer) => Ok(answer),
+            Fate::Answered(outcome) => Ok(outcome),
             Fate::NotBegun | Fate::Unknown => Err(unanswered()),
         });
         answered.collect()
     }
 
-    /// Returns once there is nothing more to wait for. May be given up and called again.
+    /// Returns once all outcomes are known. Cancel-safe.
     pub async fn wait(&mut self) {
         for shard in &mut self.shards {
-            if let Progress::Open { claim, answer } = &mut shard.progress {
-                shard.progress = match (answer.await, claim) {
-                    (Ok(answers), _) => Progress::Answered(answers),
+            if let Progress::Open { claim, outcome } = &mut shard.progress {
+                shard.progress = match (outcome.await, claim) {
+                    (Ok(outcomes), _) => Progress::Answered(outcomes),
                     (Err(_), claim) if claim.take() => Progress::NotBegun,
                     (Err(_), _) => Progress::Unknown,
                 };
@@ -284,7 +284,7 @@ impl PendingGroups {
         }
     }
 
-    /// Takes back whatever has not been begun.
+    /// Takes back every operation that has not begun.
     pub fn take_back(&mut self) {
         for shard in &mut self.shards {
             if matches!(&shard.progress, Progress::Open { claim, .. } if claim.take()) {
@@ -293,26 +293,26 @@ impl PendingGroups {
         }
     }
 
-    /// What is known by now: one fate per group, in order. What is still waiting is taken back first.
+    /// The fate of each group by now, in order. Waiting operations are taken back first.
     pub fn fates(mut self) -> Vec<Fate> {
         self.take_back();
         let mut fates = Vec::new();
         let mut is_saved = false;
         for shard in self.shards {
             let positions = shard.positions.into_iter();
-            let answers = match shard.progress {
-                Progress::Answered(answers) => Ok(answers),
-                Progress::Open { mut answer, .. } => answer.try_recv().map_err(|_| Fate::Unknown),
+            let outcomes = match shard.progress {
+                Progress::Answered(outcomes) => Ok(outcomes),
+                Progress::Open { mut outcome, .. } => outcome.try_recv().map_err(|_| Fate::Unknown),
                 Progress::NotBegun => Err(Fate::NotBegun),
                 Progress::Unknown => Err(Fate::Unknown),
             };
-            match answers {
-                Ok(answers) => {
-                    is_saved |= answers
+            match outcomes {
+                Ok(outcomes) => {
+                    is_saved |= outcomes
                         .iter()
                         .any(|it| matches!(it, GroupOutcome::Saved(_)));
-                    let answers = answers.into_iter().map(Fate::Answered);
-                    fates.extend(positions.zip(answers));
+                    let outcomes = outcomes.into_iter().map(Fate::Answered);
+                    fates.extend(positions.zip(outcomes));
                 }
                 Err(fate) => fates.extend(positions.map(|at| (at, fate.clone()))),
             }

@@ -1,5 +1,5 @@
-//! Writing answers and counts: many together, and never more than one transaction at a time, so that a message waits for at
-//! most one of them.
+//! Writes cache entries and counters in groups, in at most one transaction at a time, so that a message waits for at most
+//! one of them.
 
 use super::super::Service;
 use super::PAGE;
@@ -9,22 +9,22 @@ use guestbook_storage::database::NewCacheEntry;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Answers that may wait to be written; more are refused, and lost by nobody.
+/// Entries that may wait to be written; more are refused.
 const QUEUE: usize = 1024;
-/// Answers written together at most, and their bytes.
+/// Entries written together at most, and their bytes.
 const AT_ONCE: usize = 64;
 const BYTES_AT_ONCE: u64 = 1 << 20;
-/// What may be written beyond the size of the cache before it is looked at again, as a part of that size.
+/// Bytes written between two checks of the cache size, as a fraction of that size.
 const SLACK: u64 = 16;
 
-/// An answer that waits, and who waits for it.
+/// A queued entry, and its reply channel.
 #[derive(Debug)]
 pub(crate) struct PendingPut {
-    answer: NewCacheEntry,
+    entry: NewCacheEntry,
     reply: oneshot::Sender<Result<()>>,
 }
 
-/// Where answers wait to be written.
+/// The queue of entries to write.
 #[derive(Debug)]
 pub(crate) struct PutQueue(mpsc::Sender<PendingPut>);
 
@@ -34,15 +34,16 @@ impl PutQueue {
         (Self(sender), waiting)
     }
 
-    /// Waits until the answer is written.
-    pub(super) async fn pass(&self, answer: NewCacheEntry) -> Result<()> {
+    /// Queues an entry and waits until it is written.
+    pub(super) async fn pass(&self, entry: NewCacheEntry) -> Result<()> {
         let (reply, written) = oneshot::channel();
         let refused = |kind, context| Error::new(kind, "service", "keep", context);
-        let sent = self.0.try_send(PendingPut { answer, reply });
+        let sent = self.0.try_send(PendingPut { entry, reply });
         sent.map_err(|cause| match cause {
-            mpsc::error::TrySendError::Full(_) => {
-                refused(ErrorKind::Busy, "too many answers wait to be kept")
-            }
+            mpsc::error::TrySendError::Full(_) => refused(
+                ErrorKind::Busy,
+                "too many prompt cache entries wait to be written",
+            ),
             mpsc::error::TrySendError::Closed(_) => {
                 refused(ErrorKind::Unavailable, "the service stops")
             }
@@ -52,7 +53,7 @@ impl PutQueue {
     }
 }
 
-/// Writes what waits, and once a second what was looked up, until the service stops.
+/// Writes queued entries, and the lookup counters once a second, until the service stops.
 pub(crate) async fn keep_loop(service: Service, mut waiting: mpsc::Receiver<PendingPut>) {
     let mut written = 0;
     let mut batch = Vec::new();
@@ -68,13 +69,13 @@ pub(crate) async fn keep_loop(service: Service, mut waiting: mpsc::Receiver<Pend
             }
         }
         for together in parts(std::mem::take(&mut batch)) {
-            written += service.write_answers(together).await;
+            written += service.write_entries(together).await;
         }
         let most = service.settings().prompt_bytes;
         if written > most / SLACK {
             written = 0;
-            if let Err(cause) = service.evict_answers().await {
-                tracing::warn!(step = "prompt", %cause, "the prompt cache is larger than it should be; it is looked at again by the next sweep");
+            if let Err(cause) = service.evict_entries().await {
+                tracing::warn!(step = "prompt", %cause, "prompt cache eviction failed; the next sweep retries it");
             }
         }
         let long = if is_stopping { Duration::ZERO } else { GATHER };
@@ -82,16 +83,16 @@ pub(crate) async fn keep_loop(service: Service, mut waiting: mpsc::Receiver<Pend
     }
 }
 
-/// What is written together.
+/// Splits queued entries into groups to be written together.
 fn parts(waiting: Vec<PendingPut>) -> Vec<Vec<PendingPut>> {
     let mut parts: Vec<Vec<PendingPut>> = Vec::new();
     let mut bytes = 0;
     for one in waiting {
-        bytes += one.answer.bytes();
+        bytes += one.entry.bytes();
         match parts.last_mut() {
             Some(part) if bytes <= BYTES_AT_ONCE => part.push(one),
             _ => {
-                bytes = one.answer.bytes();
+                bytes = one.entry.bytes();
                 parts.push(vec![one]);
             }
         }
@@ -100,14 +101,14 @@ fn parts(waiting: Vec<PendingPut>) -> Vec<Vec<PendingPut>> {
 }
 
 impl Service {
-    /// Writes entries and wakes their requests; the bytes that were written.
-    async fn write_answers(&self, waiting: Vec<PendingPut>) -> u64 {
-        let (answers, replies): (Vec<_>, Vec<_>) = waiting
+    /// Writes entries and replies; returns the bytes written.
+    async fn write_entries(&self, waiting: Vec<PendingPut>) -> u64 {
+        let (entries, replies): (Vec<_>, Vec<_>) = waiting
             .into_iter()
-            .map(|one| (one.answer, one.reply))
+            .map(|one| (one.entry, one.reply))
             .unzip();
-        let bytes = answers.iter().map(NewCacheEntry::bytes).sum();
-        let put = self.stores().prompts.prompts_put(answers, self.now()).await;
+        let bytes = entries.iter().map(NewCacheEntry::bytes).sum();
+        let put = self.stores().prompts.prompts_put(entries, self.now()).await;
         if put.is_err() {
             self.note_fatal();
         }
@@ -117,7 +118,7 @@ impl Service {
         if put.is_ok() { bytes } else { 0 }
     }
 
-    /// Writes what has gathered for `long`.
+    /// Writes the counters gathered for `long`.
     async fn write_lookups(&self, long: Duration) {
         for deltas in self.0.lookups.take(long) {
             let counted = self
@@ -126,14 +127,14 @@ impl Service {
                 .lookup_totals(deltas.clone(), self.now());
             if let Err(cause) = counted.await {
                 self.note_fatal();
-                tracing::warn!(step = "prompt", %cause, "lookups could not be counted; they are counted later");
+                tracing::warn!(step = "prompt", %cause, "failed to write lookup counters, retrying");
                 self.0.lookups.put_back(deltas);
             }
         }
     }
 
-    /// Removes the least recently used answers beyond the size of the cache.
-    pub(crate) async fn evict_answers(&self) -> Result<()> {
+    /// Evicts the least recently used entries beyond the size of the cache.
+    pub(crate) async fn evict_entries(&self) -> Result<()> {
         let (prompts, most) = (&self.stores().prompts, self.settings().prompt_bytes);
         while prompts.prompts_evict(most, PAGE).await? == PAGE {}
         Ok(())

@@ -1,4 +1,4 @@
-//! Counting lookups without writing at each: they gather here and are written about once a second.
+//! Counts lookups in memory and writes the counters about once a second.
 
 use guestbook_core::{OwnerId, Timestamp};
 use guestbook_storage::database::{
@@ -9,15 +9,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Written at most this often.
+/// Minimum interval between writes.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
-/// How exactly it is kept when an answer was last given. An answer that is given again and again keeps its place in the order
-/// of use for so long, and its place in the indexes: moving it costs the store most of what counting a hit does.
+/// Last-access time has 10-minute resolution: updating it on each hit would move the entry in the indexes, which costs most
+/// of what counting a hit does.
 const USED_MS: i64 = 10 * 60 * 1000;
-/// Answers and owners written per transaction, so that messages never wait for long.
+/// Entries and owners written per transaction, so that messages never wait for long.
 const AT_ONCE: usize = 256;
 
-/// What has been looked up and not been written yet. Lost by a crash: at most about a second of it.
+/// Counters not written yet. A crash loses at most about a second of them.
 #[derive(Debug, Default)]
 pub(crate) struct LookupCounters(Mutex<LookupDeltas>);
 
@@ -31,12 +31,12 @@ struct LookupDeltas {
 }
 
 impl LookupCounters {
-    /// Counts a lookup, and the answer that was given.
-    pub(super) fn count(&self, answer: Option<&CacheEntry>, owner: Option<OwnerId>, at: Timestamp) {
-        let saved = answer.map_or(0, |it| it.input_tokens.saturating_add(it.output_tokens));
+    /// Counts a lookup, and the entry it hit.
+    pub(super) fn count(&self, entry: Option<&CacheEntry>, owner: Option<OwnerId>, at: Timestamp) {
+        let saved = entry.map_or(0, |it| it.input_tokens.saturating_add(it.output_tokens));
         let counts = LookupCounts {
-            hits: u64::from(answer.is_some()),
-            misses: u64::from(answer.is_none()),
+            hits: u64::from(entry.is_some()),
+            misses: u64::from(entry.is_none()),
             tokens_saved: saved,
         };
         self.with(|gathering| {
@@ -44,9 +44,9 @@ impl LookupCounters {
             gathering.sums.hits += counts.hits;
             gathering.sums.misses += counts.misses;
             gathering.sums.tokens_saved = gathering.sums.tokens_saved.saturating_add(saved);
-            if let Some(answer) = answer {
-                gathering.sums.saved_ms += answer.generation_ms;
-                gathering.give(answer.id, 1, about(at));
+            if let Some(entry) = entry {
+                gathering.sums.saved_ms += entry.generation_ms;
+                gathering.give(entry.id, 1, about(at));
             }
             if let Some(owner) = owner {
                 gathering.own(owner, &counts);
@@ -54,7 +54,7 @@ impl LookupCounters {
         });
     }
 
-    /// What has gathered, if it has gathered for `long`, in parts that are written one by one.
+    /// The counters gathered for at least `long`, in parts that are written one by one.
     pub(super) fn take(&self, long: Duration) -> Vec<LookupTotals> {
         self.with(|gathering| match gathering.since {
             Some(since) if since.elapsed() >= long => std::mem::take(gathering).parts(),
@@ -62,7 +62,7 @@ impl LookupCounters {
         })
     }
 
-    /// Takes back what could not be written.
+    /// Merges back counters that could not be written.
     pub(super) fn put_back(&self, deltas: LookupTotals) {
         self.with(|gathering| {
             gathering.since.get_or_insert_with(Instant::now);
@@ -84,7 +84,7 @@ impl LookupCounters {
     }
 }
 
-/// The beginning of the ten minutes.
+/// Rounds down to ten minutes.
 fn about(at: Timestamp) -> Timestamp {
     Timestamp::from_ms(at.ms() - at.ms().rem_euclid(USED_MS))
 }
@@ -103,7 +103,7 @@ impl LookupDeltas {
         counts.tokens_saved = counts.tokens_saved.saturating_add(more.tokens_saved);
     }
 
-    /// The sums go with the first part.
+    /// The first part carries the sums.
     fn parts(self) -> Vec<LookupTotals> {
         let given = |(id, (hits, last))| CacheHits { id, hits, last };
         let owner = |(owner, counts)| OwnerLookups { owner, counts };
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use guestbook_core::Content;
 
-    fn answer(n: u128) -> CacheEntry {
+    fn entry(n: u128) -> CacheEntry {
         CacheEntry {
             id: Uuid::from_u128(n),
             prompt: Content::from_stored("ask"),
@@ -148,8 +148,8 @@ mod tests {
         let owner = OwnerId::from_stored("g1");
         for n in 0..300 {
             let later = Timestamp::from_ms(USED_MS + 2);
-            lookups.count(Some(&answer(n)), None, Timestamp::from_ms(1));
-            lookups.count(Some(&answer(n)), Some(owner.clone()), later);
+            lookups.count(Some(&entry(n)), None, Timestamp::from_ms(1));
+            lookups.count(Some(&entry(n)), Some(owner.clone()), later);
             lookups.count(None, Some(owner.clone()), later);
         }
         assert!(lookups.take(GATHER * 60).is_empty(), "not long enough");

@@ -1,4 +1,4 @@
-//! A conversation against itself and everything that hangs on it.
+//! Checks a conversation and all its derived rows.
 
 use super::check::{AuditContext, AuditTotals, AuditedList, RepairAction};
 use super::report::{AuditedTable, TableReport};
@@ -8,7 +8,7 @@ use guestbook_storage::database::{AuditedMessage, ConversationAudit, Orphan, Rep
 use guestbook_storage::list_cache::Origin;
 use std::collections::HashSet;
 
-/// Whether retention has ended this conversation: unreadable already, and on its way out with its list.
+/// Whether retention has ended this conversation: it is hidden, and the sweep will remove it with its list.
 pub(super) fn is_retired(conversation_audit: &ConversationAudit, context: &AuditContext) -> bool {
     conversation_audit
         .conversation
@@ -17,7 +17,7 @@ pub(super) fn is_retired(conversation_audit: &ConversationAudit, context: &Audit
 }
 
 impl AuditTotals {
-    /// Counts an audit of a conversation if nothing about it is wrong; otherwise leaves the counter deltas as it was.
+    /// Counts a conversation if nothing about it is wrong; otherwise leaves the totals unchanged.
     pub(super) fn try_conversation_audit(
         &mut self,
         conversation_audit: &ConversationAudit,
@@ -33,7 +33,7 @@ impl AuditTotals {
         well
     }
 
-    /// Counts an audit of a conversation, with everything that is wrong about it.
+    /// Counts a conversation, with everything that is wrong about it.
     pub(super) fn conversation_audit(
         &mut self,
         conversation_audit: &ConversationAudit,
@@ -41,7 +41,7 @@ impl AuditTotals {
         context: &AuditContext,
     ) {
         if is_retired(conversation_audit, context) {
-            return; // unreadable already, and on its way out
+            return; // hidden already; the sweep removes it
         }
         let window = live_window(conversation_audit, context);
         self.hours.extend(
@@ -62,7 +62,7 @@ impl AuditTotals {
         }
     }
 
-    /// Dense sequences, the counters, the hash chain.
+    /// Checks dense sequences, the counters, the hash chain.
     fn chain(&mut self, conversation_audit: &ConversationAudit) {
         let (conversation, messages) = (
             &conversation_audit.conversation,
@@ -117,7 +117,7 @@ impl AuditTotals {
                 reason,
             );
         }
-        // A count of messages of which some are lost is not wrong: it is the trace of them.
+        // Where messages are lost, a larger stored count is not wrong: it is the trace of them.
         if is_whole && (conversation.message_count, conversation.total_tokens) != (count, tokens) {
             self.fixes.push(RepairAction::Row(Repair::Counters {
                 conversation: conversation.id,
@@ -128,7 +128,7 @@ impl AuditTotals {
         }
     }
 
-    /// The row's own idea of its list.
+    /// Checks the window in the conversation's row.
     fn window_row(
         &mut self,
         conversation_audit: &ConversationAudit,
@@ -155,7 +155,7 @@ impl AuditTotals {
         }));
     }
 
-    /// The list against what the rows imply.
+    /// Checks the list against the window and messages that the rows imply.
     fn list(
         &mut self,
         conversation_audit: &ConversationAudit,
@@ -189,7 +189,7 @@ impl AuditTotals {
                 if should.is_empty() =>
             {
                 return;
-            } // all of it is in flight
+            } // everything is in flight
             AuditedList::None => "there is no list".into(),
             AuditedList::List { origin, .. }
                 if *origin != origin_of(conversation_audit, context) =>
@@ -209,7 +209,7 @@ impl AuditTotals {
             ),
         };
         self.differ(AuditedTable::Lists, conversation_audit, None, reason);
-        // A list is not rebuilt from words that are not what was stored: it may be the last to have them.
+        // A list is not rebuilt from altered contents: it may hold the only originals.
         let is_intact = |message: &AuditedMessage| message.stored_hash == Some(message.found_hash);
         if let Ok(guest) = GuestId::parse_stored(conversation_audit.conversation.owner.as_str())
             && conversation_audit.messages.iter().all(is_intact)
@@ -218,7 +218,7 @@ impl AuditTotals {
         }
     }
 
-    /// Each message is shown under an id of its own.
+    /// Checks that each message has a public id of its own.
     fn ids(&mut self, conversation_audit: &ConversationAudit) {
         let messages = &conversation_audit.messages;
         if messages.iter().all(|message| message.external_id.is_none()) {
@@ -277,7 +277,7 @@ impl AuditTotals {
         }
     }
 
-    /// One vector per message, of the current model and dimension, or a note that there cannot be one.
+    /// Checks for one vector per message, of the current model and dimension, or a recorded failure.
     fn vector(
         &mut self,
         conversation_audit: &ConversationAudit,
@@ -307,7 +307,7 @@ impl AuditTotals {
                     "the vector has {} bytes and embedding_dim {}, the model {} dimensions",
                     vector.bytes, vector.dimension, context.dimension
                 );
-                // Of the right model by name, it would never be computed again: it makes room for one.
+                // With the right model name it would never be recomputed: deleting it makes room for a new one.
                 self.fixes.push(RepairAction::Row(Repair::Orphan(Orphan {
                     table: "cache_embeddings",
                     id: message.id.to_string(),
@@ -331,7 +331,7 @@ impl AuditTotals {
         self.fixes.push(RepairAction::Vectors);
     }
 
-    /// One mapping per message, owned by the conversation's owner, synced exactly when the list has the message.
+    /// Checks for one mapping per message, owned by the conversation's owner, synced exactly when the list has the message.
     fn mapping(
         &mut self,
         conversation_audit: &ConversationAudit,
@@ -341,11 +341,11 @@ impl AuditTotals {
         context: &AuditContext,
     ) {
         let should = window.is_some_and(|window| window.from <= message.sequence) && has_it;
-        // Until the sweep has passed, a list that has just expired is still marked.
+        // A list that has just expired stays marked until the next sweep.
         let lapsing = window.is_none() && conversation_audit.window.is_some();
         let in_flight = message.created_at >= context.began;
         let owner = &conversation_audit.conversation.owner;
-        // What holds once the list is rebuilt, which a repair does before it comes to the mappings.
+        // The state after the list is rebuilt, which a repair does before the mappings.
         let then =
             window.is_some_and(|window| window.from <= message.sequence) && (has_it || !in_flight);
         let fix = || {
@@ -370,7 +370,7 @@ impl AuditTotals {
             }
             Some(mapping) => {
                 if then && !mapping.is_synced && !in_flight {
-                    self.fixes.push(fix()); // true now, and not any more once the list is rebuilt
+                    self.fixes.push(fix()); // the mapping is right now, but not once the list is rebuilt
                 }
                 return self.count(AuditedTable::Mappings, 1, 1);
             }

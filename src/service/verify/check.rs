@@ -1,4 +1,4 @@
-//! What is right and what is wrong: pure functions over what the stores gave.
+//! The checks: pure functions over data read from the stores.
 
 use super::report::{AuditedTable, Difference, TableReport};
 use guestbook_core::error::{Error, ErrorKind};
@@ -10,23 +10,23 @@ use guestbook_storage::list_cache::{LiveList, Origin};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// What holds for one look.
+/// The settings and time of one pass.
 pub(super) struct AuditContext {
-    /// When the look began, before everything in flight was marked as synced: later messages may still be on their way.
+    /// When the pass began, before everything in flight was marked as synced: later messages may still be in flight.
     pub(super) began: Timestamp,
     pub(super) now: Timestamp,
-    /// The life of the lists, and whether it was another before.
+    /// The TTL of the lists, and whether it was changed.
     pub(super) settings: StoredSettings,
     pub(super) epoch: Uuid,
     pub(super) model: Option<ModelId>,
-    /// Dimensions of that model's vectors.
+    /// The dimension of the current model's vectors.
     pub(super) dimension: u64,
 }
 
 impl AuditContext {
     pub(super) fn ttl(&self) -> Ttl {
-        let held = self.settings.held.as_ref();
-        held.map_or(Ttl::DEFAULT, |held| held.list_ttl)
+        let stored = self.settings.held.as_ref();
+        stored.map_or(Ttl::DEFAULT, |stored| stored.list_ttl)
     }
 }
 
@@ -38,20 +38,20 @@ pub(super) enum RepairAction {
     Vectors,
 }
 
-/// A guest's list as found, its texts as hashes.
+/// A guest's list as found, its contents as hashes.
 pub(super) enum AuditedList {
     None,
     Unreadable(Error),
     List {
         origin: Origin,
         from: u64,
-        /// Whether it has messages that the tables do not know.
+        /// Whether it has messages unknown to the tables.
         is_ahead: bool,
         items: Vec<(Role, Digest, Timestamp)>,
     },
 }
 
-/// Everything counted so far.
+/// The counts of a pass.
 #[derive(Default)]
 pub(super) struct AuditTotals {
     pub(super) tables: [TableReport; 7],
@@ -112,14 +112,14 @@ impl AuditTotals {
         });
     }
 
-    /// A list that could not be read. What is damaged has been looked at; of what did not answer nothing is known.
+    /// Counts a list that could not be read. A damaged list was checked; of an unavailable one nothing is known.
     pub(super) fn unreadable(&mut self, cause: &Error) {
         if cause.kind() != ErrorKind::Corrupt {
             self.tables[AuditedTable::Lists as usize].unseen += 1;
         }
     }
 
-    /// Not even which lists there are could be read.
+    /// The list store could not even be scanned.
     pub(super) fn lists_unreadable(&mut self, cause: &Error) {
         self.unreadable(cause);
         self.tables[AuditedTable::Lists as usize].differ(Difference {

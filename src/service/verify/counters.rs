@@ -1,4 +1,4 @@
-//! What is counted beside the conversations: usage, lists without a chat, rows without an owner, the hourly metrics.
+//! Checks the derived tables beside the conversations: usage, lists without a chat, rows without an owner, the hourly metrics.
 
 use super::check::{AuditTotals, RepairAction};
 use super::report::{AuditedTable, Difference, TableReport};
@@ -6,7 +6,7 @@ use guestbook_core::{GuestId, Timestamp};
 use guestbook_storage::database::{MetricsAudit, Orphan, Repair, UsageAudit};
 
 impl AuditTotals {
-    /// Counts an owner's usage if it is right; otherwise leaves the counter deltas as it was.
+    /// Counts an owner's usage if it is right; otherwise leaves the totals unchanged.
     pub(super) fn try_usage(&mut self, audit: &UsageAudit) -> bool {
         let mut one = Self::default();
         one.usage(audit);
@@ -37,7 +37,7 @@ impl AuditTotals {
                     row.total_input_tokens,
                     row.total_output_tokens,
                 );
-                // Lookups of the prompt cache are requests, too, and belong to no message.
+                // Lookups of the prompt cache are requests too, without a message.
                 let lookups = row.cache_hits + row.lookup_misses;
                 let should = (
                     counted.total_requests + lookups,
@@ -75,7 +75,7 @@ impl AuditTotals {
         self.fixes.push(RepairAction::List(guest.clone()));
     }
 
-    /// Rows that belong to nothing.
+    /// Rows without an owner.
     pub(super) fn orphans(&mut self, orphans: Vec<Orphan>, has_model: bool) {
         for orphan in orphans {
             let place = match orphan.table {
@@ -92,13 +92,13 @@ impl AuditTotals {
                 reason: format!("{}: {}", orphan.table, orphan.reason),
             });
             if has_model && orphan.table == "cache_embeddings" {
-                self.fixes.push(RepairAction::Vectors); // it may have stood in the place of a message's own
+                self.fixes.push(RepairAction::Vectors); // it may have taken the place of a message's own vector
             }
             self.fixes.push(RepairAction::Row(Repair::Orphan(orphan)));
         }
     }
 
-    /// The hourly metrics of everything.
+    /// The hourly metrics of the whole store.
     pub(super) fn metrics(&mut self, audit: &MetricsAudit) {
         self.count(
             AuditedTable::Metrics,
@@ -124,7 +124,7 @@ impl AuditTotals {
         }
     }
 
-    /// The hours of one guest's messages.
+    /// The missing hours of one guest's messages.
     pub(super) fn hours_missing(&mut self, expected: u64, missing: &[Timestamp]) {
         self.count(
             AuditedTable::Metrics,

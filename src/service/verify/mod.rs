@@ -1,7 +1,7 @@
-//! Verify: "why is nothing in that table?" Recounts every store against every other one and names each difference.
+//! Verify: "why is nothing in that table?" Compares every store with every other one and names each difference.
 //!
-//! A running service changes while it is being looked at. What looks wrong is therefore looked at again, after everything
-//! in flight has had time to mark as synced, and only what stays wrong is reported.
+//! A running service changes during verify. A difference is therefore rechecked after everything in flight has had time to
+//! be marked as synced, and only a lasting one is reported.
 
 mod chats;
 mod check;
@@ -25,12 +25,12 @@ use std::collections::HashSet;
 const PAGE_MESSAGES: usize = 2000;
 const PAGE_OWNERS: usize = 500;
 const PAGE_LISTS: usize = 256;
-/// Orphans named per table; more are counted only.
+/// Orphans named per table; further ones are only counted.
 const ORPHANS: usize = 100;
-/// How often something that looks wrong is looked at again.
+/// How often a difference is rechecked.
 const LOOKS: usize = 4;
 
-/// What to look at.
+/// The scope of a verify.
 #[derive(Clone, Debug)]
 pub enum VerifyScope {
     /// Everything.
@@ -39,16 +39,16 @@ pub enum VerifyScope {
     Guest(GuestId),
 }
 
-/// Whether to repair what is derived.
+/// Whether to repair derived data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum VerifyMode {
-    /// Only look.
+    /// Report only.
     Look,
-    /// Rebuild lists, counters, mappings and missing vectors, then look again.
+    /// Rebuild lists, counters, mappings and missing vectors, then verify again.
     Repair,
 }
 
-/// Things that looked wrong and are to be looked at again.
+/// Items that differed and must be rechecked.
 #[derive(Default)]
 struct Suspects {
     conversations: Vec<ConversationId>,
@@ -57,7 +57,7 @@ struct Suspects {
 }
 
 impl Service {
-    /// Recounts, and with [`VerifyMode::Repair`] repairs what is derived. Never invents a message.
+    /// Compares all stores, and with [`VerifyMode::Repair`] repairs derived data. Never invents a message.
     ///
     /// # Errors
     /// A store that cannot be read: then nothing is known.
@@ -66,10 +66,10 @@ impl Service {
         if mode == VerifyMode::Look || found.fixes.is_empty() {
             return Ok(found.into_report(scope, self.now(), Vec::new()));
         }
-        let mended = repair::apply(self, found.fixes).await?;
+        let repaired = repair::apply(self, found.fixes).await?;
         self.mark_synced().await?;
         let rest = self.recount(scope).await?;
-        Ok(rest.into_report(scope, self.now(), mended))
+        Ok(rest.into_report(scope, self.now(), repaired))
     }
 
     async fn recount(&self, scope: &VerifyScope) -> Result<AuditTotals> {
@@ -100,7 +100,7 @@ impl Service {
         Ok(deltas)
     }
 
-    /// Everything once. What is well is counted, what is not is returned.
+    /// The first pass: consistent items are counted, the others returned.
     async fn first_look(&self, scope: &VerifyScope, deltas: &mut AuditTotals) -> Result<Suspects> {
         let context = self.context().await?;
         let mut look = FirstPass::default();
@@ -111,7 +111,7 @@ impl Service {
         };
         let mut page = audit.conversation_audits(first, PAGE_MESSAGES).await?;
         loop {
-            // The next page is read while this one is checked.
+            // The next page is read while the current one is checked.
             let next = async {
                 match page.next {
                     Some(last) => audit
@@ -153,7 +153,7 @@ impl Service {
         deltas: &mut AuditTotals,
         look: &mut FirstPass,
     ) {
-        // Asked for together, so that the list store's thread finds the next question waiting.
+        // Requested together, so that the list store's thread never idles between two reads.
         let lists = join_all(
             conversation_audits
                 .iter()
@@ -177,7 +177,7 @@ impl Service {
         }
     }
 
-    /// What looked wrong, once more; what still does is returned, or with `last` reported.
+    /// Rechecks suspects; returns those that still differ, or with `last` reports them.
     async fn look_again(
         &self,
         suspects: Suspects,
@@ -222,12 +222,12 @@ impl Service {
         Ok(still)
     }
 
-    /// Lets what is in flight mark as synced, then says what holds from now on.
+    /// Lets everything in flight be marked as synced, then reads the settings of this pass.
     async fn context(&self) -> Result<AuditContext> {
         let began = self.now();
         self.barrier().await;
         self.wait_until_synced().await;
-        self.barrier().await; // a batch on its way may be carrying notes
+        self.barrier().await; // a batch in flight may carry sync marks
         Ok(AuditContext {
             began,
             now: self.now(),
@@ -246,10 +246,10 @@ impl Service {
         })
     }
 
-    /// A list store that cannot mark as synced is what verify is to find out, not a reason to stop.
+    /// A list store that cannot mark as synced is a finding of verify, not a reason to stop.
     async fn wait_until_synced(&self) {
         if let Err(cause) = self.mark_synced().await {
-            tracing::warn!(step = "verify", %cause, "what is in flight could not be settled first");
+            tracing::warn!(step = "verify", %cause, "messages in flight could not be marked as synced first");
         }
     }
 
@@ -322,7 +322,7 @@ impl Service {
         }
     }
 
-    /// Whether a guest has a list that has not expired but no chat it could be a view of.
+    /// Whether a guest has a live list but no chat that it could be a view of.
     async fn is_stray(&self, guest: &GuestId, context: &AuditContext) -> Result<bool> {
         let Ok(heads) = self.parts().lists.heads(vec![guest.clone()]).await else {
             return Ok(false);
@@ -343,7 +343,7 @@ impl Service {
     }
 }
 
-/// What the first look has seen.
+/// The results of the first pass.
 #[derive(Default)]
 struct FirstPass {
     suspects: Suspects,

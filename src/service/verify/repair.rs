@@ -1,4 +1,4 @@
-//! Mending what is derived. A message is never invented, removed or changed.
+//! Repairs derived data. A message is never invented, removed or changed.
 
 use super::check::RepairAction;
 use crate::Service;
@@ -7,10 +7,10 @@ use guestbook_core::error::Result;
 use guestbook_storage::database::Repair;
 use std::collections::BTreeMap;
 
-/// Repairs per transaction.
+/// Rows repaired per transaction.
 const PAGE: usize = 500;
 
-/// Applies the fixes; a sentence for each kind that was applied.
+/// Applies the repairs; returns a sentence for each kind that was applied.
 pub(super) async fn apply(service: &Service, fixes: Vec<RepairAction>) -> Result<Vec<String>> {
     let (mut rows, mut mappings, mut lists, mut vectors) =
         (Vec::new(), Vec::new(), Vec::<GuestId>::new(), false);
@@ -23,12 +23,12 @@ pub(super) async fn apply(service: &Service, fixes: Vec<RepairAction>) -> Result
         }
     }
     let mut done = Vec::new();
-    // Rows first: a list is rebuilt from the window that its row has. Mappings last: they say what the lists then have.
+    // Rows first: a list is rebuilt from the window in its row. Mappings last: they state what the lists then have.
     repair_rows(service, rows, &mut done).await?;
     if !lists.is_empty() {
         let count = lists.len();
         for guest in lists {
-            // Removed first, because a list with the right length and wrong words looks current.
+            // Removed first, because a list with the right length and wrong contents looks current.
             service.parts().lists.remove(vec![guest.clone()]).await?;
             service.reconcile(&guest).await?;
         }

@@ -1,9 +1,9 @@
-//! What verify found, table by table, as people and programs read it.
+//! The report of verify, table by table, for people and programs.
 
 use guestbook_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Differences named per table; more are counted only, so that a report of a lost store stays readable.
+/// Differences named per table; further ones are only counted, so that the report of a lost store stays readable.
 const NAMED: usize = 1000;
 
 /// The seven places of a message, in the order of its steps.
@@ -51,14 +51,14 @@ impl AuditedTable {
     }
 }
 
-/// What verify found.
+/// The report of a verify.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct VerifyReport {
-    /// Whether nothing is missing anywhere.
+    /// Whether no difference was found.
     pub ok: bool,
-    /// The guest that was looked at; `null` when it was everything.
+    /// The guest verified; `null` for the whole store.
     pub guest: Option<String>,
-    /// When it was looked at.
+    /// When the verify ran.
     pub checked_at: String,
     /// The seven places, in the order of the steps.
     pub tables: Vec<TableReport>,
@@ -71,29 +71,29 @@ pub struct VerifyReport {
 pub struct TableReport {
     /// Its name.
     pub table: String,
-    /// Rows the other stores imply. For the lists: messages in live lists. For the metrics: hours with messages.
+    /// Rows that the other stores imply. For the lists: messages in live lists. For the metrics: hours with messages.
     pub expected: u64,
-    /// Rows that are there.
+    /// Rows found.
     pub found: u64,
-    /// What is wrong, at most 1,000 of it.
+    /// The differences, at most 1,000.
     pub differences: Vec<Difference>,
-    /// How many further differences are not named.
+    /// The number of differences not named.
     pub more_differences: u64,
-    /// How many of the differences are no more than that the store did not answer: of these rows nothing is known.
+    /// Differences that are only rows of an unavailable store: nothing is known of them.
     #[serde(default)]
     pub unseen: u64,
 }
 
-/// One thing that is wrong.
+/// One difference.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Difference {
-    /// The guest or user concerned, where there is one.
+    /// The guest or user concerned, if any.
     pub owner: Option<String>,
-    /// The conversation, message or row concerned, where there is one.
+    /// The conversation, message or row concerned, if any.
     pub id: Option<String>,
     /// The message's place in its conversation.
     pub sequence: Option<u64>,
-    /// What is wrong, and why where that is known.
+    /// The difference, and its cause where known.
     pub reason: String,
 }
 
@@ -117,7 +117,7 @@ impl VerifyReport {
         }
     }
 
-    /// Whether every place could be looked at.
+    /// Whether every place could be read.
     pub fn is_complete(&self) -> bool {
         self.tables.iter().all(|table| table.unseen == 0)
     }

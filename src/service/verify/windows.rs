@@ -1,7 +1,7 @@
 //! Which window a conversation's list should have.
 //!
-//! As long as the life of the lists was always the same it is a function of the messages. A change of it closes no window
-//! and opens none again, so what was said before one is judged by less: what the row says must be possible.
+//! Under a constant TTL the window is a function of the messages. A change of the TTL closes no window and reopens none, so
+//! windows from before a change are checked less strictly: the row's window must be possible.
 
 use super::chats::is_retired;
 use super::check::AuditContext;
@@ -9,10 +9,10 @@ use guestbook_core::{Platform, Timestamp, Window, window_of};
 use guestbook_storage::database::ConversationAudit;
 use std::time::Duration;
 
-/// How far the clocks of two nodes may be apart, of which one has made the change.
+/// The clock skew allowed between two nodes, one of which made the change.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// The window that the list of a conversation should have now, if it is a guest's and alive.
+/// The window that the list of a guest's live conversation should have now.
 pub(super) fn live_window(
     conversation_audit: &ConversationAudit,
     context: &AuditContext,
@@ -44,7 +44,7 @@ pub(super) fn should_be_listed(
     live_window(conversation_audit, context).is_some()
 }
 
-/// Whether a change of the life of the lists can have led to what the row says.
+/// Whether a change of the TTL can have led to the row's window.
 fn is_possible(
     conversation_audit: &ConversationAudit,
     stored: Option<Window>,
@@ -65,7 +65,7 @@ fn is_possible(
     let Some(stored) = stored else {
         return is_old(last.created_at) || least <= context.now;
     };
-    // Of two windows the later begins after a silence that only one life ends: the silence must have begun before the change.
+    // The later window begins after a silence that only one of the two TTLs ends: the silence began before the change.
     let later = stored.from.max(implied.from);
     let mut messages = conversation_audit.messages.iter();
     let before = messages.rfind(|message| message.sequence < later);
@@ -77,7 +77,7 @@ fn is_possible(
         && (in_turn.contains(&stored.expires_at) || is_waiting(conversation_audit, context))
 }
 
-/// What was said before the life of the lists was changed, as far as this conversation is concerned.
+/// The messages of this conversation from before the change of the TTL.
 fn before_the_change<'a>(
     conversation_audit: &ConversationAudit,
     context: &'a AuditContext,
@@ -87,7 +87,7 @@ fn before_the_change<'a>(
     move |at| is_waiting || changed.is_some_and(|changed| at < changed)
 }
 
-/// Whether this conversation's list is yet to be given its new life.
+/// Whether this conversation's list still awaits its new TTL.
 fn is_waiting(conversation_audit: &ConversationAudit, context: &AuditContext) -> bool {
     let retiming = context.settings.retiming;
     retiming.is_some_and(|retiming| retiming.done < Some(conversation_audit.conversation.id))

@@ -1,6 +1,6 @@
-//! Every vector there is.
+//! All vectors.
 
-/// The vector is read only where it is of the model.
+/// Reads the vector only if it is of the model.
 pub(crate) const INDEXABLE: &str = "SELECT e.id, iif(e.embedding_model = ?3, e.embedding, NULL), m.role, m.sent_at
     FROM cache_embeddings e JOIN message_cache m ON m.id = e.id WHERE e.id > ?1 ORDER BY e.id LIMIT ?2";
 pub(crate) const INDEXABLE_OF: &str = "SELECT e.id, e.embedding, m.role, m.sent_at

@@ -1,10 +1,10 @@
-//! The mapping without row numbers.
+//! The mapping table without row numbers.
 //!
-//! `schema/sqlite/001` makes it with them: a tree of rows by number, and a tree of ids that leads to it. Ids alone find a
-//! mapping, so one tree does: 50 bytes and one insertion less a message. A table that holds something is left as it is, because
-//! writing millions of rows anew is nothing for a start; both are read and written alike.
+//! `schema/sqlite/001` creates it with them: a tree by row number, and an index of ids. Mappings are found by id only, so one tree
+//! suffices: it saves 50 bytes and one insertion per message. A table with rows is left as it is, because rewriting millions of
+//! rows would delay the start; both forms are read and written alike.
 
-/// One row: whether the mapping has row numbers and holds nothing.
+/// One row: whether the mapping has row numbers and is empty.
 pub(crate) const MAPPING_CAN_BE_MADE_ANEW: &str =
     "SELECT wr = 0 AND NOT EXISTS (SELECT 1 FROM cache_content_mapping)
     FROM pragma_table_list WHERE schema = 'main' AND name = 'cache_content_mapping'";

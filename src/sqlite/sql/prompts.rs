@@ -1,6 +1,6 @@
 //! The prompt cache.
 
-/// By the id alone, which is made of the whole key; `lookups.rs` compares the rest.
+/// By the id alone, which is derived from the whole key; `lookups.rs` compares the rest.
 pub(crate) const PROMPT_FIND: &str =
     "SELECT rowid, scope, context_hash, prompt_hash, prompt_text, response_text, generation_time, input_tokens, output_tokens,
         hits, created_at, expires_at FROM prompt_cache WHERE id = ?1";
@@ -26,16 +26,16 @@ pub(crate) const PROMPTS_REMOVE_SCOPE: &str =
 pub(crate) const PROMPTS_ERASE: &str = "DELETE FROM prompt_cache WHERE scope = ?1";
 pub(crate) const PROMPTS_EXPIRED: &str =
     "SELECT id FROM prompt_cache WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
-/// Those that are used least, beyond the bytes that the others have. Reads the whole index of use, and nothing else.
+/// The least recently used entries beyond the size of the others. Reads the whole index of use, and nothing else.
 pub(crate) const PROMPTS_BEYOND: &str = "SELECT id FROM (SELECT id, sum(size)
             OVER (ORDER BY last_accessed DESC, id DESC ROWS UNBOUNDED PRECEDING) AS total FROM prompt_cache)
     WHERE total > ?1 ORDER BY total DESC LIMIT ?2";
 pub(crate) const PROMPT_DELETE: &str = "DELETE FROM prompt_cache WHERE id = ?1";
 pub(crate) const PROMPT_GIVEN: &str = "UPDATE prompt_cache SET hits = hits + ?2 WHERE id = ?1";
-/// Apart from the hits: whatever is set is written anew in every index that has it, also where it stays the same.
+/// Apart from the hits: SQLite rewrites a column that is set in every index that has it, even if its value stays the same.
 pub(crate) const PROMPT_USED: &str =
     "UPDATE prompt_cache SET last_accessed = ?2 WHERE id = ?1 AND last_accessed < ?2";
-/// A lookup is a request. Who has no row is no guest that has said anything.
+/// A lookup is a request. Owners without a row have stored no message and are not counted.
 pub(crate) const USAGE_LOOKUPS: &str = "UPDATE usage_metrics SET total_requests = total_requests + ?2 + ?3,
         cache_hits = cache_hits + ?2, cache_misses = cache_misses + ?3, lookup_misses = lookup_misses + ?3,
         tokens_saved = tokens_saved + ?4,

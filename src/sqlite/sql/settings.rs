@@ -1,4 +1,4 @@
-//! What the database knows of itself, and the settings that are stored with it.
+//! The database's metadata, and the settings stored with it.
 
 pub(crate) const META_GET: &str = "SELECT value FROM guestbook_meta WHERE key = ?1";
 pub(crate) const META_PUT: &str = "INSERT INTO guestbook_meta (key, value) VALUES (?1, ?2)

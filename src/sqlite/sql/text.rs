@@ -1,8 +1,8 @@
-//! The index over the words of all messages.
+//! The full-text index over all messages.
 
-/// Each word in parts, without the text and without places: all that is asked is which messages have it. It is known by the
-/// row of the message, which only VACUUM would renumber, and nothing here vacuums: pages go back one by one.
-/// The tokenizer cuts at what is ASCII and neither letter nor digit, which is what `guestbook_words` puts between words.
+/// Contentless and without positions: it only tells which messages contain a word. Rows have the row numbers of their messages,
+/// which only VACUUM would change, and nothing here vacuums: pages are freed one by one.
+/// The tokenizer splits at ASCII that is neither letter nor digit, which is what `guestbook_words` puts between words.
 pub(crate) const TEXT_MAKE: &str = "
     CREATE VIRTUAL TABLE message_words USING fts5
         (words, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii');
@@ -12,7 +12,7 @@ pub(crate) const TEXT_MAKE: &str = "
     CREATE TRIGGER message_words_removed AFTER DELETE ON message_cache BEGIN
         DELETE FROM message_words WHERE rowid = old.rowid;
     END;";
-/// `message_words_added` is of a build that kept the index by a trigger: without the index no message could be stored.
+/// `message_words_added` is of a build that updated the index by a trigger: without the index it would fail every insertion.
 pub(crate) const TEXT_REMOVE: &str = "
     DROP TRIGGER IF EXISTS message_words_added;
     DROP TRIGGER IF EXISTS message_words_changed;

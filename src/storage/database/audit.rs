@@ -1,5 +1,4 @@
-//! Reading everything back, to recount it. A backend only fetches; what is right and what is wrong is decided in
-//! `service::verify`, the same for every backend.
+//! Reads for verify. A backend only fetches; `service::verify` decides what is right, the same for every backend.
 
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -8,50 +7,50 @@ use guestbook_core::{
     Timestamp, Usage, Window,
 };
 
-/// What to look at.
+/// The conversations to audit.
 #[derive(Clone, Debug)]
 pub enum AuditScope {
-    /// Every conversation, in ascending order of id, after a given one.
+    /// Every conversation, in ascending order of id, after this one.
     AllAfter(Option<ConversationId>),
-    /// The conversations begun by one guest, also when they are a user's by now.
+    /// The conversations begun by a guest, also those that are a user's by now.
     Guest(GuestId),
     /// One conversation.
     Conversation(ConversationId),
 }
 
-/// A conversation with everything that hangs on it, read in one snapshot.
+/// A conversation with all its derived rows, read in one snapshot.
 #[derive(Clone, Debug)]
 pub struct ConversationAudit {
     /// The conversation's row.
     pub conversation: Conversation,
-    /// What the row says of its list: the window, `None` once it has expired.
+    /// The list window in the row; `None` once it has expired.
     pub window: Option<Window>,
     /// Its messages, in sequence order.
     pub messages: Vec<AuditedMessage>,
 }
 
-/// Some audits of conversations.
+/// A page of audits.
 #[derive(Clone, Debug)]
 pub struct ConversationAuditPage {
     /// The audits of conversations, ascending by conversation.
     pub conversation_audits: Vec<ConversationAudit>,
-    /// Where to go on ([`AuditScope::AllAfter`]); `None` at the end.
+    /// The cursor of the next page ([`AuditScope::AllAfter`]); `None` at the end.
     pub next: Option<ConversationId>,
 }
 
-/// A message's row as found, and what hangs on it. The text itself stays behind: its hash and its tokens are recounted
-/// where it is read.
+/// A message's row as found, and its derived rows. The content stays in the database: its hash and tokens are recomputed where
+/// it is read.
 #[derive(Clone, Debug)]
 pub struct AuditedMessage {
     /// Its id.
     pub id: MessageId,
-    /// The id under which the client sent it, where that is another one.
+    /// The id that the client sent, if it differs.
     pub external_id: Option<String>,
     /// Its sequence.
     pub sequence: u64,
-    /// Its role; `None` when the table holds something else.
+    /// Its role; `None` if the column holds something else.
     pub role: Option<Role>,
-    /// `message_hash` as stored; `None` when it is no SHA-256.
+    /// `message_hash` as stored; `None` if it is no SHA-256.
     pub stored_hash: Option<Digest>,
     /// The SHA-256 of the content as found.
     pub found_hash: Digest,
@@ -61,11 +60,11 @@ pub struct AuditedMessage {
     pub found_tokens: u64,
     /// The client's time.
     pub sent_at: Timestamp,
-    /// Our time of storing.
+    /// The server's time of storing.
     pub created_at: Timestamp,
     /// Its row in `cache_embeddings`.
     pub vector: Option<FoundVector>,
-    /// The note about a vector that is not there: state and cause.
+    /// The state and cause of a missing vector.
     pub vector_note: Option<(EmbeddingState, String)>,
     /// Its row in `cache_content_mapping`.
     pub mapping: Option<FoundMapping>,
@@ -102,18 +101,18 @@ pub struct UsageAudit {
     pub counted: Usage,
 }
 
-/// A row that belongs to nothing.
+/// A row without an owner.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Orphan {
     /// The table it is in.
     pub table: &'static str,
     /// Its id.
     pub id: String,
-    /// What it should belong to and does not.
+    /// The missing owner.
     pub reason: String,
 }
 
-/// What `cache_metrics` says beside what the messages imply.
+/// `cache_metrics` beside what the messages imply.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricsAudit {
     /// Distinct UTC hours in which the stored messages were stored.
@@ -124,36 +123,36 @@ pub struct MetricsAudit {
     pub missing: Vec<Timestamp>,
     /// `total_entries` of the newest row.
     pub entries: u64,
-    /// Messages there are.
+    /// The number of messages.
     pub messages: u64,
     /// Sum of `total_requests` over all rows.
     pub requests: u64,
 }
 
-/// One mending of something derived. None of them touches a message.
+/// One repair of derived data. None touches a message.
 #[derive(Clone, Debug)]
 pub enum Repair {
     /// Set a conversation's counters.
     Counters {
-        /// Which.
+        /// The conversation.
         conversation: ConversationId,
-        /// Its `conversation_hash` when it was counted: one that has moved on since is left alone.
+        /// Its `conversation_hash` when it was counted: a conversation that has changed since is left alone.
         hash: String,
         /// `message_count`.
         message_count: u64,
         /// `total_tokens`.
         total_tokens: u64,
     },
-    /// Set the conversation's idea of its list; `None` when the list has expired.
+    /// Set the list window in a conversation's row; `None` when the list has expired.
     Window {
-        /// Which.
+        /// The conversation.
         conversation: ConversationId,
-        /// Its `conversation_hash` when it was looked at: one that has moved on since is left alone.
+        /// Its `conversation_hash` when it was read: a conversation that has changed since is left alone.
         hash: String,
         /// The window its messages imply.
         window: Option<Window>,
     },
-    /// Set an owner's counters to the sums of the owner's messages; hits are kept. No message removes the row.
+    /// Set an owner's counters to the sums of the owner's messages; hits are kept. Without messages the row is removed.
     Usage(UsageAudit),
     /// Insert or correct the mapping of a message.
     Mapping {
@@ -164,30 +163,29 @@ pub enum Repair {
         /// Whether the list has it.
         is_synced: bool,
     },
-    /// Remove a row that belongs to nothing. A message is never removed.
+    /// Remove a row without an owner. A message is never removed.
     Orphan(Orphan),
     /// Insert the missing hours and set the newest row's `total_entries`.
     Metrics,
 }
 
-/// Reading everything back.
+/// The reads and repairs of verify.
 #[async_trait]
 pub trait Audit: std::fmt::Debug + Send + Sync {
-    /// Conversations with everything that hangs on them. A page ends after the conversation that brings it to
-    /// `messages` messages.
+    /// Conversations with all their derived rows. A page ends after the conversation that brings it to `messages` messages.
     async fn conversation_audits(
         &self,
         scope: AuditScope,
         messages: usize,
     ) -> Result<ConversationAuditPage>;
 
-    /// Owners ascending, after a given one: everyone with a usage row or a conversation.
+    /// Owners with a usage row or a conversation, ascending, after `after`.
     async fn usage_audits(&self, after: Option<&OwnerId>, limit: usize) -> Result<Vec<UsageAudit>>;
 
     /// One owner's usage beside its sums.
     async fn usage_audit(&self, owner: &OwnerId) -> Result<UsageAudit>;
 
-    /// Rows that belong to nothing, at most `limit` per table.
+    /// Rows without an owner, at most `limit` per table.
     async fn orphans(&self, limit: usize) -> Result<Vec<Orphan>>;
 
     /// The hourly metrics beside what the messages imply.
@@ -196,6 +194,6 @@ pub trait Audit: std::fmt::Debug + Send + Sync {
     /// Which of these hours have no row in the hourly metrics.
     async fn metrics_missing(&self, hours: Vec<Timestamp>) -> Result<Vec<Timestamp>>;
 
-    /// Repairs, in one transaction.
+    /// Applies repairs in one transaction.
     async fn repair(&self, repairs: Vec<Repair>, at: Timestamp) -> Result<()>;
 }

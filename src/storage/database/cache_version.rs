@@ -1,4 +1,4 @@
-//! Whether a page that was read before would be read the same.
+//! The snapshot version of a page, which shows whether a new read would return the same.
 
 /// Opaque snapshot version of a page; only the database that issued it can compare it. See
 /// [`Chats::is_fresh`](super::Chats::is_fresh).
@@ -6,15 +6,15 @@
 pub struct CacheVersion {
     /// The row of the conversation.
     pub row: i64,
-    /// The last commit that the page surely has.
+    /// A commit that the page is known to include.
     pub commit: u64,
     /// See [`Self::generation`].
     pub generation: u64,
 }
 
 impl CacheVersion {
-    /// Differs between two openings of a file, and before and after another process has written to it: whatever else is the same,
-    /// rows of two generations may not be.
+    /// Differs between two openings of a file, and before and after a foreign write: row numbers of two generations are not
+    /// comparable.
     pub fn generation(&self) -> u64 {
         self.generation
     }

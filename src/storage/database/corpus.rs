@@ -1,7 +1,7 @@
-//! Every vector there is: what an index over all of them is made from, and what is read again of the messages it names.
+//! All vectors: the source of the index, and the rows of the messages that it proposes.
 //!
-//! An index only proposes. What it proposes is read from the tables before anybody sees it, so what has been deleted or has
-//! expired is never found, however old the index is.
+//! An index only proposes candidates. Each is read from the tables before it is returned, so a deleted or expired message is
+//! never found, however old the index is.
 
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -9,12 +9,12 @@ use guestbook_core::{
     ConversationId, Message, MessageId, ModelId, Platform, Role, Timestamp, Vector,
 };
 
-/// A vector, with what of its message never changes and a search asks for.
+/// A vector, with the immutable fields of its message that a search filters by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IndexedVector {
     /// The message.
     pub id: MessageId,
-    /// Who speaks.
+    /// The speaker.
     pub role: Role,
     /// The client's time.
     pub sent_at: Timestamp,
@@ -22,27 +22,27 @@ pub struct IndexedVector {
     pub vector: Vector,
 }
 
-/// Some vectors.
+/// A page of vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IndexedVectorPage {
     /// The vectors, ascending by message.
     pub rows: Vec<IndexedVector>,
-    /// Where to go on; `None` at the end. A page may be empty and not the last.
+    /// The cursor of the next page; `None` at the end. A page may be empty without being the last.
     pub next: Option<MessageId>,
 }
 
-/// What a search wants of the messages that an index proposes.
+/// Candidates that an index proposes, and the limits of the search.
 #[derive(Clone, Debug)]
 pub struct CandidateRequest {
     /// The messages, the best first.
     pub ids: Vec<MessageId>,
     /// Only guests' messages, or only users'.
     pub platform: Option<Platform>,
-    /// At most so many are read.
+    /// At most this many are read.
     pub limit: usize,
 }
 
-/// A message that is there, as the tables have it.
+/// A candidate as the tables have it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// Its conversation.
@@ -53,7 +53,7 @@ pub struct Candidate {
     pub vector: Vector,
 }
 
-/// All vectors of one model, as far as the tables have them.
+/// All vectors of one model.
 #[async_trait]
 pub trait VectorSource: std::fmt::Debug + Send + Sync {
     /// Whether other processes store messages in the same tables.
@@ -61,8 +61,8 @@ pub trait VectorSource: std::fmt::Debug + Send + Sync {
         false
     }
 
-    /// Vectors of `model`, ascending by message, after the given one; `limit` rows are looked at, also those of other models
-    /// and those that are no vectors.
+    /// Vectors of `model`, ascending by message, after `after`; `limit` rows are read, including those of other models and
+    /// invalid ones.
     async fn indexable(
         &self,
         model: &ModelId,
@@ -70,15 +70,15 @@ pub trait VectorSource: std::fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<IndexedVectorPage>;
 
-    /// The vectors of these messages, as far as they are there and of `model`; in any order.
+    /// The vectors of these messages, if present and of `model`; in any order.
     async fn indexable_of(
         &self,
         model: &ModelId,
         ids: Vec<MessageId>,
     ) -> Result<Vec<IndexedVector>>;
 
-    /// Messages whose vector was stored at a time or later, by the clock of who stored it, each with that time, ascending by
-    /// both; at most `limit`, after the given one. Nothing where tables are not shared: whoever stores there knows it.
+    /// Messages whose vector was stored at or after a time, by the storing node's clock, each with that time, ascending by both;
+    /// at most `limit`, after the given one. Empty where tables are not shared: the only writer knows its vectors.
     async fn embedded_since(
         &self,
         _since: Timestamp,
@@ -88,11 +88,10 @@ pub trait VectorSource: std::fmt::Debug + Send + Sync {
         Ok(Vec::new())
     }
 
-    /// How many messages there are to search: all but those in which `model` is known to find nothing.
+    /// The number of messages that can be searched: all except those in which `model` finds nothing.
     async fn searchable(&self, model: &ModelId) -> Result<u64>;
 
-    /// Those of the proposed messages that are there at `now` and have a vector of `model`, in the order of the proposal, all
-    /// read as of one moment.
+    /// The candidates present at `now` with a vector of `model`, in the order of the request, all read in one snapshot.
     async fn candidates(
         &self,
         model: &ModelId,

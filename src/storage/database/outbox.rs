@@ -1,5 +1,5 @@
-//! What the tables owe the lists. A commit that the list has not followed yet must be found again after a crash without
-//! scanning everything: each conversation knows up to which sequence its list is durable.
+//! The outbox: list writes that are committed but not durable in the list store. It survives a crash without a full scan:
+//! each conversation stores the sequence up to which its list is durable.
 
 use super::CounterDeltas;
 use async_trait::async_trait;
@@ -7,8 +7,7 @@ use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, GuestId, MessageId, Timestamp, Window};
 use uuid::Uuid;
 
-/// Messages that a list now has and will still have after a power cut. A list has no holes: it then has every message of
-/// its window before these as well.
+/// Messages that are durable in a list. A list has no holes: it then has every earlier message of its window as well.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SyncedRange {
     /// Their conversation.
@@ -19,14 +18,14 @@ pub struct SyncedRange {
     pub messages: Vec<MessageId>,
 }
 
-/// A conversation's own idea of its list.
+/// The list window in a conversation's row.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ListRow {
-    /// Whose list.
+    /// The list's guest.
     pub guest: GuestId,
     /// The conversation it is a view of.
     pub conversation: ConversationId,
-    /// What the list should hold, and until when.
+    /// The window that the list should have, and its expiry.
     pub window: Window,
     /// The sequence after the newest message.
     pub next: u64,
@@ -34,19 +33,19 @@ pub struct ListRow {
     pub synced: u64,
 }
 
-/// Something a list store has yet to do.
+/// A pending list write.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum OutboxEntry {
     /// The list lacks messages.
     Behind(ListRow),
-    /// The chat is gone, or has become a user's: the list must go.
+    /// The chat is gone, or has become a user's: the list must be removed.
     Gone(GuestId),
 }
 
-/// The outbox entries, and how they are paid.
+/// The outbox entries, and the marks that clear them.
 #[async_trait]
 pub trait Outbox: std::fmt::Debug + Send + Sync {
-    /// Names this database's content. A restore or import makes a new one.
+    /// Identifies this database's content. A restore or import creates a new one.
     fn epoch(&self) -> Uuid;
 
     /// Outbox entries at `now`, at most `limit`, removals first. Conversations are ascending by id, after the given one.
@@ -57,7 +56,7 @@ pub trait Outbox: std::fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<Vec<OutboxEntry>>;
 
-    /// The row of a guest's list at `now`; `None` when there is no chat or its list has expired.
+    /// The row of a guest's list at `now`; `None` without a chat or once the list has expired.
     async fn list_row(&self, guest: &GuestId, now: Timestamp) -> Result<Option<ListRow>>;
 
     /// Every list that should be there at `now`, ascending by conversation, after the given one.
@@ -68,7 +67,7 @@ pub trait Outbox: std::fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<Vec<ListRow>>;
 
-    /// Notes what is durable in the lists and what was counted; for times when no batch is there to carry it.
+    /// Writes sync marks and counters when no batch carries them.
     async fn mark_synced(
         &self,
         synced_ranges: Vec<SyncedRange>,
@@ -76,15 +75,15 @@ pub trait Outbox: std::fmt::Debug + Send + Sync {
         at: Timestamp,
     ) -> Result<()>;
 
-    /// Notes that these lists have been removed.
+    /// Clears the entries of removed lists.
     async fn removals_done(&self, guests: Vec<GuestId>) -> Result<()>;
 
-    /// Notes that lists have expired at `now`, at most `limit`: their messages are no longer synced. The number of lists.
+    /// Marks at most `limit` lists as expired at `now`: their messages are no longer synced. Returns the number of lists.
     async fn lapse(&self, now: Timestamp, limit: usize) -> Result<usize>;
 
-    /// The incarnation of the list store that the notes above speak of.
+    /// The incarnation of the list store that the sync marks refer to.
     async fn lists_incarnation(&self) -> Result<Option<Uuid>>;
 
-    /// Remembers the incarnation once every list has been compared with the tables.
+    /// Stores the incarnation once every list has been compared with the tables.
     async fn set_lists_incarnation(&self, incarnation: Uuid) -> Result<()>;
 }

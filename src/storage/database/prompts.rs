@@ -1,5 +1,5 @@
-//! The prompt cache. Losing an entry costs its generation and nothing else, so no entry is ever written together with a
-//! message, and no commit of one waits for the disk.
+//! The prompt cache. Losing an entry costs its generation and nothing else, so entries are never written in a transaction
+//! with messages, and their commits never wait for the disk.
 
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -8,16 +8,16 @@ use guestbook_core::{
 };
 use uuid::Uuid;
 
-/// An answer to keep.
+/// An entry to store.
 #[derive(Clone, Debug)]
 pub struct NewCacheEntry {
-    /// Where it is found.
+    /// Its key.
     pub key: PromptKey,
     /// The prompt as it was sent.
     pub prompt: Content,
-    /// What the model said.
+    /// The model's response.
     pub response: Content,
-    /// The prompt's vector and its model, where similar prompts may be given this answer, too.
+    /// The prompt's vector and its model, if similar prompts may be served this entry.
     pub vector: Option<(ModelId, Vector)>,
     /// How long the model took, in milliseconds.
     pub generation_ms: f64,
@@ -25,26 +25,26 @@ pub struct NewCacheEntry {
     pub input_tokens: u64,
     /// Tokens that it wrote.
     pub output_tokens: u64,
-    /// Until when the answer is good.
+    /// The entry's expiry.
     pub expires_at: Timestamp,
 }
 
 impl NewCacheEntry {
-    /// Bytes that it counts for against the size of the cache: its texts and its vector.
+    /// Its size within the cache: its texts and its vector.
     pub fn bytes(&self) -> u64 {
         let vector = self.vector.as_ref().map_or(0, |(_, it)| it.dimension());
         (self.prompt.as_str().len() + self.response.as_str().len() + vector) as u64
     }
 }
 
-/// An answer that is kept.
+/// A stored entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CacheEntry {
-    /// Its row.
+    /// Its row's id.
     pub id: Uuid,
-    /// The prompt that it was given to.
+    /// The prompt that the model was sent.
     pub prompt: Content,
-    /// What the model said.
+    /// The model's response.
     pub response: Content,
     /// How long the model took, in milliseconds.
     pub generation_ms: f64,
@@ -52,15 +52,15 @@ pub struct CacheEntry {
     pub input_tokens: u64,
     /// Tokens that it wrote.
     pub output_tokens: u64,
-    /// How often it was given again, as far as that has been written.
+    /// Hits written so far.
     pub hits: u64,
-    /// When it was kept.
+    /// When it was stored.
     pub created_at: Timestamp,
-    /// Until when it is good.
+    /// Its expiry.
     pub expires_at: Timestamp,
 }
 
-/// A prompt that might ask the same.
+/// A prompt that may have the same meaning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NearPrompt {
     /// The prompt.
@@ -69,51 +69,51 @@ pub struct NearPrompt {
     pub vector: Vector,
 }
 
-/// What was looked up and has not been written yet.
+/// Counters of lookups, not written yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LookupTotals {
-    /// Lookups that were answered.
+    /// Lookups with a hit.
     pub hits: u64,
-    /// Lookups that were not.
+    /// Lookups without one.
     pub misses: u64,
-    /// Tokens of the answers given: read and written, had the model been asked.
+    /// Tokens of the entries hit, read and written: what the model did not have to process.
     pub tokens_saved: u64,
-    /// How long the model would have taken for them, in milliseconds.
+    /// Generation time of the entries hit, in milliseconds.
     pub saved_ms: f64,
-    /// The answers that were given.
+    /// The entries hit.
     pub given: Vec<CacheHits>,
-    /// The same per owner, for `usage_metrics`. Who has no row there is not counted.
+    /// The same per owner, for `usage_metrics`. Owners without a row there are not counted.
     pub owners: Vec<OwnerLookups>,
 }
 
-/// A hit: an entry that was returned.
+/// Hits of one entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CacheHits {
-    /// Its row.
+    /// Its row's id.
     pub id: Uuid,
-    /// How often.
+    /// The number of hits.
     pub hits: u64,
-    /// When last.
+    /// The last access.
     pub last: Timestamp,
 }
 
 /// Lookups of one owner.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LookupCounts {
-    /// Those that were answered.
+    /// Hits.
     pub hits: u64,
-    /// Those that were not.
+    /// Misses.
     pub misses: u64,
-    /// Tokens saved by the answers.
+    /// Tokens saved by the hits.
     pub tokens_saved: u64,
 }
 
-/// Whose lookups, and how many.
+/// An owner's lookups.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnerLookups {
-    /// Whose.
+    /// The owner.
     pub owner: OwnerId,
-    /// How many.
+    /// The counts.
     pub counts: LookupCounts,
 }
 
@@ -124,22 +124,22 @@ impl LookupTotals {
     }
 }
 
-/// What the cache holds and what it was good for.
+/// Size and hit counters of the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PromptStats {
-    /// Answers that are good.
+    /// Live entries.
     pub entries: u64,
-    /// Answers that have expired and are to be removed by the next sweep.
+    /// Expired entries, which the next sweep removes.
     pub expired: u64,
-    /// Scopes that have an answer.
+    /// Scopes with an entry.
     pub scopes: u64,
-    /// Entries that similar prompts may hit.
+    /// Entries that similar prompts may be served.
     pub with_vector: u64,
     /// Bytes of texts and vectors, see [`NewCacheEntry::bytes`].
     pub bytes: u64,
-    /// Lookups of all time that were answered.
+    /// Hits of all time.
     pub hits: u64,
-    /// Lookups of all time that were not.
+    /// Misses of all time.
     pub misses: u64,
     /// Tokens saved in all.
     pub tokens_saved: u64,
@@ -148,26 +148,26 @@ pub struct PromptStats {
 }
 
 impl PromptStats {
-    /// Answered lookups among all of them, 0 when there were none.
+    /// Hits divided by lookups; 0 without lookups.
     pub fn hit_rate(&self) -> f64 {
         match self.hits + self.misses {
             0 => 0.0,
-            asked => self.hits as f64 / asked as f64,
+            lookups => self.hits as f64 / lookups as f64,
         }
     }
 }
 
-/// The answers that are kept.
+/// The prompt cache's table.
 #[async_trait]
 pub trait Prompts: std::fmt::Debug + Send + Sync {
-    /// The answers at these keys that are good at `now`, in order. A read.
+    /// The live entries at these keys at `now`, in order. A read.
     async fn prompts_find(
         &self,
         keys: &[PromptKey],
         now: Timestamp,
     ) -> Result<Vec<Option<CacheEntry>>>;
 
-    /// Prompts of the same setting with a vector of `model` that are good at `now`: the most recently used, at most `limit`.
+    /// Live prompts of the same setting with a vector of `model` at `now`: the most recently used, at most `limit`.
     async fn prompts_near(
         &self,
         setting: &PromptSetting,
@@ -176,21 +176,21 @@ pub trait Prompts: std::fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<Vec<NearPrompt>>;
 
-    /// Keeps answers; each takes the place of one at the same key, which keeps its hits. Of two at one key the later stays.
+    /// Stores entries; each replaces the entry at its key and keeps its hits. Of two entries at one key the later one wins.
     async fn prompts_put(&self, answers: Vec<NewCacheEntry>, at: Timestamp) -> Result<()>;
 
-    /// Removes answers of a scope, or of all, at most `limit`; how many.
+    /// Removes at most `limit` entries of a scope, or of all; returns how many.
     async fn prompts_remove(&self, scope: Option<&PromptScope>, limit: usize) -> Result<usize>;
 
-    /// Removes answers that have expired at `now`, at most `limit`; how many.
+    /// Removes at most `limit` entries expired at `now`; returns how many.
     async fn prompts_expire(&self, now: Timestamp, limit: usize) -> Result<usize>;
 
-    /// Removes the least recently used answers until the others have at most `bytes`, at most `limit`; how many.
+    /// Removes at most `limit` of the least recently used entries, until the rest fits into `bytes`; returns how many.
     async fn prompts_evict(&self, bytes: u64, limit: usize) -> Result<usize>;
 
-    /// Counts lookups: hits and last use of each answer, the owners' counters, the hour of `at`.
+    /// Counts lookups: hits and last access of each entry, the owners' counters, the hour of `at`.
     async fn lookup_totals(&self, deltas: LookupTotals, at: Timestamp) -> Result<()>;
 
-    /// What there is at `now`.
+    /// The statistics at `now`.
     async fn prompts_stats(&self, now: Timestamp) -> Result<PromptStats>;
 }

@@ -1,10 +1,10 @@
-//! Finding messages of one guest or of one user, and choosing what of a chat a model is sent.
+//! Searching the messages of one guest or one user, and reading what a context selection needs.
 //!
-//! Straight from the tables: no index has to be kept, so nothing is written for it and nothing can be behind. Each call reads
-//! in one snapshot, so what was deleted or has expired before it began is not found.
+//! Queries read the tables directly: there is no index to maintain, and none that can lag. Each call reads one snapshot, so a
+//! message deleted or expired before it began is not found.
 //!
-//! Only words over everything need an index, which the database keeps in the transaction that stores a message, and only
-//! where the settings ask for it. It proposes; [`Words`] decides on the message as the tables have it in the same snapshot.
+//! Only words over all conversations need a full-text index, which the database updates in the transaction that stores a
+//! message, if the settings enable it. It proposes candidates; [`Words`] decides on the message read in the same snapshot.
 
 use async_trait::async_trait;
 use guestbook_core::error::{Error, ErrorKind, Result};
@@ -13,7 +13,7 @@ use guestbook_core::{
     SearchResults, Timestamp, Vector, Words,
 };
 
-/// Whose messages to look at.
+/// The messages to search.
 #[derive(Clone, Debug)]
 pub enum SearchScope {
     /// A guest's chat.
@@ -22,14 +22,14 @@ pub enum SearchScope {
     User(OwnerId),
 }
 
-/// What makes a message a hit.
+/// The criterion of a search.
 #[derive(Clone, Debug)]
 pub enum SearchQuery {
-    /// A vector of this model that is near this one. Messages without one, or with one of another model, are not compared.
+    /// Nearness to a vector of this model. Messages without a vector of this model are not compared.
     Meaning {
         /// The model in use.
         model: ModelId,
-        /// What is looked for, as that model sees it.
+        /// The query's vector.
         vector: Vector,
     },
     /// All of these words. The newest messages are the best hits.
@@ -39,37 +39,37 @@ pub enum SearchQuery {
 /// A search.
 #[derive(Clone, Debug)]
 pub struct SearchRequest {
-    /// Where to look.
+    /// The messages to search.
     pub scope: SearchScope,
-    /// What for.
+    /// The criterion.
     pub sought: SearchQuery,
-    /// How many hits are wanted.
+    /// Hits at most.
     pub k: Limit,
-    /// The present moment: what has expired by then is not there.
+    /// The present: what has expired by then is not found.
     pub now: Timestamp,
 }
 
 /// A search for words over all conversations.
 #[derive(Clone, Debug)]
 pub struct WordsRequest {
-    /// All of which a message must have.
+    /// The words, all of which a message must contain.
     pub words: Words,
-    /// How many hits are wanted.
+    /// Hits at most.
     pub k: Limit,
-    /// Which messages. Every hit has the full score, so no minimum keeps one away.
+    /// The filters on messages. Every hit has the full score, so no minimum score excludes one.
     pub filters: Filters,
-    /// The present moment: what has expired by then is not there.
+    /// The present: what has expired by then is not found.
     pub now: Timestamp,
 }
 
-/// What a model is to be sent of a guest's chat.
+/// The request for a context of a guest's chat.
 #[derive(Clone, Debug)]
 pub struct ContextRequest {
-    /// Whose chat.
+    /// The guest.
     pub guest: GuestId,
-    /// How much of it.
+    /// Its size limits.
     pub budget: ContextBudget,
-    /// What the older messages are to be about, if any are wanted: a model and what it sees in the question.
+    /// The model and the query's vector that older messages must be near to, if any are wanted.
     pub about: Option<(ModelId, Vector)>,
     /// The present moment.
     pub now: Timestamp,
@@ -80,9 +80,9 @@ pub struct ContextRequest {
 pub struct Context {
     /// The messages.
     pub messages: Vec<ContextMessage>,
-    /// Where older messages were looked for: how many were compared, because they have a vector of the model in use.
+    /// Messages compared in the search among older ones: those with a vector of the model in use.
     pub searched: u64,
-    /// How many messages there are where it looked; 0 when none was to be compared.
+    /// Messages in the searched range; 0 without a search.
     pub of: u64,
 }
 
@@ -91,33 +91,33 @@ pub struct Context {
 pub struct ContextMessage {
     /// The message.
     pub message: Message,
-    /// What it takes of the budget.
+    /// Its share of the budget.
     pub tokens: u64,
-    /// Why it is there.
+    /// Why it was included.
     pub why: InclusionReason,
 }
 
-/// How many messages a question may bring into a context at most, each with its exchange.
+/// Messages that a query may add to a context at most, each with its exchange.
 pub const RELEVANT: usize = 64;
 
 /// Searching within a guest's or a user's messages.
 #[async_trait]
 pub trait Search: std::fmt::Debug + Send + Sync {
-    /// The best messages, the best first; none where there is no chat.
-    async fn search(&self, asked: SearchRequest) -> Result<SearchResults>;
+    /// The best matches, best first; empty without a chat.
+    async fn search(&self, request: SearchRequest) -> Result<SearchResults>;
 
     /// The newest messages of all conversations that have all words, by the time of storing and, within a moment, by
     /// [`guestbook_core::MessagePosition`]. All messages count as searched.
     ///
     /// # Errors
-    /// `Conflict` where the settings ask for no index.
-    async fn search_words(&self, asked: WordsRequest) -> Result<SearchResults>;
+    /// `Conflict` if the full-text index is disabled.
+    async fn search_words(&self, request: WordsRequest) -> Result<SearchResults>;
 
     /// What [`guestbook_core::choose`] takes of a guest's chat; `None` when there is none, or retention has ended it.
-    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>>;
+    async fn context(&self, request: ContextRequest) -> Result<Option<Context>>;
 }
 
-/// What is said where there is no index over words.
+/// The error without a full-text index.
 pub fn no_text_index(backend: &'static str) -> Error {
     let context = "no index over the words of all messages is kept; start the server with --text-index on, or search within a \
                    guest's chat or a user's conversations (GET …/search?mode=text), which needs none";

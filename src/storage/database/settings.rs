@@ -1,6 +1,6 @@
 //! Persisted settings: those that decide about shared data are stored with it, in `guestbook_meta`.
 //!
-//! Here are the keys, their values, and what holds where nothing was stored; a backend only reads and writes pairs of texts.
+//! This module has the keys, their values and the defaults; a backend only reads and writes pairs of texts.
 
 use super::TableSettings;
 use async_trait::async_trait;
@@ -18,16 +18,15 @@ const RETENTION: &str = "retention_ms";
 const TEXT_INDEX: &str = "text_index_wanted";
 /// As in `cache_embeddings.embedding_model`, or `none`. Every version that stores settings stores this one.
 const MODEL: &str = "model";
-/// What opens the model, as a node takes it.
+/// The `--embedder` value that opens the model.
 const EMBEDDER: &str = "embedder";
-/// Goes up with each change, so that a node finds out by one number.
+/// Incremented with each change, so that nodes detect it by one number.
 pub const SETTINGS_VERSION: &str = "settings_version";
-/// When the life of the lists was changed last, in milliseconds since 1970.
+/// When the list TTL was changed last, in milliseconds since 1970.
 pub const RETIMED_AT: &str = "list_ttl_changed_at";
-/// How far the lists have been given their new life: empty before it has begun, else the last conversation; not there once
-/// all have it.
+/// The cursor of a change of the list TTL: empty before it has begun, else the last conversation done; absent once all are.
 pub const RETIMING: &str = "list_ttl_cursor";
-/// The same for `--retention`, where the chats are given theirs in steps.
+/// The same for a change of `--retention`.
 pub const RETAINING: &str = "retention_cursor";
 
 /// The rows of `guestbook_meta`.
@@ -55,7 +54,7 @@ impl Persisted {
         Self::Embedder,
     ];
 
-    /// As it is written, with `--` before it on the command line.
+    /// Its name on the command line, without `--`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ListTtl => "list-ttl",
@@ -65,7 +64,7 @@ impl Persisted {
         }
     }
 
-    /// The key under which it is noted since when it holds, and by which version it was stored.
+    /// The key that records when the setting was stored, and by which version.
     fn since(self) -> String {
         format!("since:{}", self.as_str())
     }
@@ -78,16 +77,16 @@ pub struct PersistedSettings {
     pub list_ttl: Ttl,
     /// How long a guest's conversation is kept after its last message; `None` keeps it for ever.
     pub retention: Option<Duration>,
-    /// Whether the words of all messages are kept in an index.
+    /// Whether a full-text index over all messages is kept.
     pub text_index: bool,
     /// The model of the vectors, `none` without one.
     pub model: String,
-    /// What opens that model, where it is known.
+    /// The `--embedder` value that opens that model, if known.
     pub embedder: Option<String>,
 }
 
 impl PersistedSettings {
-    /// What serving with these settings stores.
+    /// The settings that serving with `settings` stores.
     pub fn of(settings: &TableSettings) -> Self {
         let model = settings.model.as_ref();
         Self {
@@ -99,7 +98,7 @@ impl PersistedSettings {
         }
     }
 
-    /// One of them, for a person; what can be given back is written as it is given.
+    /// The value of one setting, for a person; in the syntax of the command line where it has one.
     pub fn value(&self, which: Persisted) -> String {
         match which {
             Persisted::ListTtl => humantime::format_duration(self.list_ttl.0).to_string(),
@@ -112,7 +111,7 @@ impl PersistedSettings {
         }
     }
 
-    /// The first setting that is another here than there. Two ways to open one model are the same.
+    /// The first setting that differs. Two ways to open one model are equal.
     pub fn differs(&self, other: &Self) -> Option<Persisted> {
         Persisted::ALL.into_iter().find(|which| match which {
             Persisted::ListTtl => self.list_ttl != other.list_ttl,
@@ -123,7 +122,7 @@ impl PersistedSettings {
     }
 }
 
-/// When a setting was stored and by which version; empty where it was not noted.
+/// When a setting was stored, and by which version; empty if not recorded.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct SettingsSnapshot {
     /// RFC 3339.
@@ -132,43 +131,43 @@ pub struct SettingsSnapshot {
     pub by: String,
 }
 
-/// What is stored of the settings.
+/// The settings as stored.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct StoredSettings {
-    /// The settings; `None` where nobody has served these tables yet.
+    /// The settings; `None` if these tables were never served.
     pub held: Option<PersistedSettings>,
-    /// Since when each holds.
+    /// When each was stored.
     pub since: BTreeMap<Persisted, SettingsSnapshot>,
-    /// Goes up with each change.
+    /// Incremented with each change.
     pub version: u64,
-    /// When the life of the lists was changed last. What was said before may have been listed by another one.
+    /// When the list TTL was changed last. Earlier messages may have been listed under another TTL.
     pub retimed_at: Option<Timestamp>,
-    /// How far the lists have been given their new life, while that is under way.
+    /// The progress of a change of the list TTL, while it is applied.
     pub retiming: Option<ListTtlChange>,
-    /// Whether the chats are being given another retention.
+    /// Whether a change of the retention is being applied.
     pub is_retaining: bool,
 }
 
-/// Lists are given another life, in the order of their conversations.
+/// A change of the list TTL, applied in the order of the conversations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ListTtlChange {
-    /// The last conversation that is done; `None` before the first.
+    /// The last conversation done; `None` before the first.
     pub done: Option<ConversationId>,
 }
 
 impl StoredSettings {
-    /// Whether chats or lists that are there are still being given what has changed.
+    /// Whether a change is still being applied to existing chats or lists.
     pub fn is_being_carried_out(&self) -> bool {
         self.retiming.is_some() || self.is_retaining
     }
 
-    /// Reads what `guestbook_meta` has. Earlier versions did not note whether there is an index over words; the tables tell.
+    /// Reads the rows of `guestbook_meta`. Earlier versions did not record the full-text index; the tables show it.
     pub fn read(meta: &Meta, has_text_index: bool) -> Self {
         let get = |key: &str| meta.get(key).map(String::as_str);
         let milliseconds = |key| get(key).and_then(|text| text.parse().ok());
         let list_ttl = milliseconds(LIST_TTL).map(Duration::from_millis);
         let held = get(MODEL).map(|model| PersistedSettings {
-            // Earlier versions noted what differs from the default.
+            // Earlier versions stored only what differs from the default.
             list_ttl: list_ttl.map_or(Ttl::DEFAULT, Ttl),
             retention: milliseconds(RETENTION).map(Duration::from_millis),
             text_index: get(TEXT_INDEX).map_or(has_text_index, |text| text == "on"),
@@ -193,7 +192,7 @@ impl StoredSettings {
         }
     }
 
-    /// The pairs to write so that `wanted` holds from `at` on; none where it does already.
+    /// The pairs to write so that `wanted` holds from `at` on; empty if it does already.
     pub fn changes(&self, wanted: &PersistedSettings, at: Timestamp) -> Vec<(String, String)> {
         let held = self.held.as_ref();
         let mut pairs = Vec::new();
@@ -206,7 +205,7 @@ impl StoredSettings {
         if is_other_life {
             put(LIST_TTL, wanted.list_ttl.0.as_millis().to_string());
         }
-        // Versions that did not count changes stored another life without giving it to the lists that were there.
+        // Versions that did not count changes stored another TTL without applying it to existing lists.
         if held.is_some() && (is_other_life || self.version == 0) {
             put(RETIMING, String::new());
         }
@@ -226,7 +225,7 @@ impl StoredSettings {
         {
             put(EMBEDDER, spec.clone());
         } else if embedder.is_none() && held.is_some_and(|held| held.model != wanted.model) {
-            put(EMBEDDER, String::new()); // what opened the other model opens this one no longer
+            put(EMBEDDER, String::new()); // the other model's spec does not open this one
         }
         let changed = Persisted::ALL.into_iter().filter(|which| {
             held.is_none_or(|held| {
@@ -244,7 +243,7 @@ impl StoredSettings {
 }
 
 impl PersistedSettings {
-    /// Takes one setting over.
+    /// Copies one setting.
     pub fn set(&mut self, which: Persisted, from: &Self) {
         match which {
             Persisted::ListTtl => self.list_ttl = from.list_ttl,
@@ -279,48 +278,48 @@ impl fmt::Display for Persisted {
     }
 }
 
-/// A node's setting differs from the one all nodes share.
-pub fn refused(which: Persisted, told: &str, held: &str) -> Error {
+/// The error when a node's setting differs from the one all nodes share.
+pub fn refused(which: Persisted, requested: &str, stored: &str) -> Error {
     let variable = which.as_str().replace('-', "_").to_uppercase();
     let context = format!(
-        "--{which} {told} (GUESTBOOK_{variable}) is not what is stored for all nodes of this database: {held}; leave it out, or \
-         change it for all of them with `guestbook settings set {which} {told}`"
+        "--{which} {requested} (GUESTBOOK_{variable}) is not what is stored for all nodes of this database: {stored}; leave it out, or \
+         change it for all of them with `guestbook settings set {which} {requested}`"
     );
     Error::new(ErrorKind::Conflict, "settings", "open", context)
 }
 
-/// A list that is to have another expiry.
+/// A list that gets another expiry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RescheduledLists {
-    /// Whose list.
+    /// The list's guest.
     pub guest: GuestId,
     /// The conversation it is a view of.
     pub conversation: ConversationId,
-    /// The sequence after the newest message: a list that has gone on since has its new expiry already.
+    /// The sequence after the newest message: a list with newer items has its new expiry already.
     pub next: u64,
-    /// When it goes; this may have been long ago.
+    /// The new expiry; possibly long past.
     pub expires_at: Timestamp,
 }
 
-/// Lists that are to have another expiry, ascending by conversation.
+/// Lists that get another expiry, ascending by conversation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ReschedulePage {
-    /// The lists. None are left after an empty page.
+    /// The lists. An empty page is the last.
     pub lists: Vec<RescheduledLists>,
-    /// When they were asked for. A list that had expired by then stays so.
+    /// When the page was read. A list that had expired by then stays so.
     pub at: Timestamp,
-    /// [`StoredSettings::version`] at that time. After another change this page is of no use any more.
+    /// [`StoredSettings::version`] at that time. Another change makes this page stale.
     pub version: u64,
 }
 
-/// The settings that are stored with the data, and what a change of them sets in motion.
+/// The settings stored with the data, and the application of their changes.
 #[async_trait]
 pub trait SettingsStore: fmt::Debug + Send + Sync {
-    /// What is stored.
+    /// The settings as stored.
     async fn stored_settings(&self) -> Result<StoredSettings>;
 
-    /// Stores one setting, taken from `wanted`. It holds at once for what this process writes and for all that other processes
-    /// write later.
+    /// Stores one setting, taken from `wanted`. It holds at once for this process's writes, and for all later writes of other
+    /// processes.
     async fn change_setting(
         &self,
         which: Persisted,
@@ -328,18 +327,17 @@ pub trait SettingsStore: fmt::Debug + Send + Sync {
         at: Timestamp,
     ) -> Result<()>;
 
-    /// What others have changed holds for this process from now on; what is stored. `None` where nobody else can change it.
+    /// Adopts the changes of other nodes, and returns the stored settings. `None` if no other node can change them.
     async fn refresh_settings(&self) -> Result<Option<StoredSettings>>;
 
-    /// Gives some chats the retention that is stored, at most `limit`; whether any are left.
+    /// Applies the stored retention to at most `limit` chats; returns whether any are left.
     async fn retain_some(&self, limit: usize) -> Result<bool>;
 
-    /// The next lists that are to have the life that is stored, at most `limit`, an empty page at the end; `None` where all have
-    /// it. Nothing is changed by asking: the list store is told before [`Self::note_retimed`], so that a process which ends in
-    /// between is followed by one that does the same again.
+    /// The next lists to get the stored TTL, at most `limit`, an empty page at the end; `None` once all have it. A read: the
+    /// list store is updated before [`Self::note_retimed`], so that after a crash in between the next process repeats the page.
     async fn lists_to_retime(&self, now: Timestamp, limit: usize)
     -> Result<Option<ReschedulePage>>;
 
-    /// Gives the rows of these lists their expiry, and notes that they are done; after an empty page, that all are.
+    /// Sets the expiry in the rows of these lists, and advances the cursor; an empty page ends the change.
     async fn note_retimed(&self, page: ReschedulePage) -> Result<()>;
 }

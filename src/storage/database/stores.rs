@@ -4,32 +4,32 @@ use super::{Audit, Chats, Outbox, Prompts, Search, SettingsStore, VectorSource, 
 use crate::Storage;
 use std::sync::Arc;
 
-/// An open database. Whoever needs one part holds that part, and whoever changes one replaces it: nothing is forwarded for the
-/// sake of the others. Cheap to clone; all clones are one database.
+/// An open database, as one trait object per concern: a caller holds only the parts it uses, a wrapper replaces only the parts
+/// it changes. All clones are one database.
 #[derive(Clone, Debug)]
 pub struct Stores {
-    /// Its name, its health, its end.
+    /// Its name, health and shutdown.
     pub backend: Arc<dyn Storage>,
     /// The chats themselves.
     pub chats: Arc<dyn Chats>,
-    /// What the tables owe the lists.
+    /// The pending list writes.
     pub outbox: Arc<dyn Outbox>,
-    /// The vectors that are still to be made.
+    /// The pending embeddings.
     pub vectors: Arc<dyn Vectors>,
     /// All vectors, for an index.
     pub corpus: Arc<dyn VectorSource>,
-    /// Finding within a conversation.
+    /// The queries.
     pub search: Arc<dyn Search>,
-    /// Answers to repeated prompts.
+    /// The prompt cache.
     pub prompts: Arc<dyn Prompts>,
-    /// The recount.
+    /// The reads and repairs of verify.
     pub audit: Arc<dyn Audit>,
     /// The settings that are stored with the data.
     pub settings: Arc<dyn SettingsStore>,
 }
 
 impl Stores {
-    /// Those of a backend that is all of them.
+    /// The stores of a backend that implements every trait.
     pub fn of<B>(backend: Arc<B>) -> Self
     where
         B: Storage

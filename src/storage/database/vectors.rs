@@ -1,4 +1,4 @@
-//! The vectors that could not be computed on the request path, and those of another model.
+//! Pending embeddings, and vectors of another model.
 
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -13,45 +13,45 @@ pub struct Unembedded {
     pub conversation: ConversationId,
     /// The text to embed.
     pub content: Content,
-    /// How often it has been tried.
+    /// Failed attempts so far.
     pub attempts: u32,
 }
 
-/// What a model said of one message.
+/// The outcome of embedding one message.
 #[derive(Clone, Debug)]
 pub struct VectorUpdate {
     /// The message.
     pub id: MessageId,
-    /// Tries so far, this one included.
+    /// Attempts so far, this one included.
     pub attempts: u32,
-    /// What came of it.
+    /// The outcome.
     pub outcome: VectorOutcome,
 }
 
-/// What a model said.
+/// The outcome of an embedding.
 #[derive(Clone, Debug)]
 pub enum VectorOutcome {
     /// A vector.
     Vector(Vector),
-    /// The text holds nothing it knows.
+    /// The text has nothing that the model knows.
     Nothing,
-    /// Not this time, and why; it will be tried again.
+    /// A transient failure and its cause; it will be retried.
     Retry(String),
-    /// Never, and why.
+    /// A permanent failure and its cause.
     Failed(String),
 }
 
-/// The messages without a vector, and how they get one.
+/// The messages without a vector.
 #[async_trait]
 pub trait Vectors: std::fmt::Debug + Send + Sync {
-    /// Messages whose vector is pending, ascending by id, after the given one.
+    /// Messages whose vector is pending, ascending by id, after `after`.
     async fn vectors_pending(
         &self,
         after: Option<MessageId>,
         limit: usize,
     ) -> Result<Vec<Unembedded>>;
 
-    /// Every message that has no vector of `model` and is not known to have none, ascending by id, after the given one:
+    /// Every message without a vector of `model`, unless the model is known to find nothing in it, ascending by id, after `after`:
     /// pending, failed, never tried, or of another model.
     async fn vectors_missing(
         &self,
@@ -60,11 +60,10 @@ pub trait Vectors: std::fmt::Debug + Send + Sync {
         limit: usize,
     ) -> Result<Vec<Unembedded>>;
 
-    /// How many [`Self::vectors_missing`] would list.
+    /// The number of [`Self::vectors_missing`].
     async fn vectors_missing_count(&self, model: &ModelId) -> Result<u64>;
 
-    /// Stores what a model said, in one transaction. A vector replaces one of another model; a message that has been
-    /// deleted meanwhile is passed over.
+    /// Stores outcomes in one transaction. A vector replaces one of another model; a message deleted meanwhile is skipped.
     async fn vectors_update(
         &self,
         model: &ModelId,

@@ -1,4 +1,4 @@
-//! Everything as it is, to be recounted, and the mending of what is derived.
+//! The reads of verify, and the repairs of derived data.
 
 use super::MemoryDatabase;
 use super::tables::{ChatRow, MemoryTables, MessageRow, StoredVector};
@@ -12,7 +12,7 @@ use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, OwnerId, Timestamp, Usage, content_hash, tokens};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many hours without a row are named.
+/// Missing hours named at most.
 const MISSING_HOURS_SHOWN: usize = 100;
 
 #[async_trait]
@@ -44,7 +44,7 @@ impl Audit for MemoryDatabase {
         self.run("usage_audit", |tables| tables.usage_audit(owner))
     }
 
-    /// There are none: what hangs on a message is part of it here.
+    /// None: here derived data is part of its message.
     async fn orphans(&self, _limit: usize) -> Result<Vec<Orphan>> {
         self.run("orphans", |_| Vec::new())
     }
@@ -132,7 +132,7 @@ impl MemoryTables {
         }
     }
 
-    /// How many messages were stored in each UTC hour, of those that are still there.
+    /// The number of existing messages by the UTC hour in which they were stored.
     fn stored_by_hour(&self) -> BTreeMap<Timestamp, u64> {
         let mut hours = BTreeMap::new();
         for row in self.messages.values() {
@@ -158,7 +158,7 @@ impl MemoryTables {
         }
     }
 
-    /// Repairs one row; what has been deleted meanwhile is passed over.
+    /// Applies one repair; what was deleted meanwhile is skipped.
     fn repair(&mut self, repair: Repair, at: Timestamp) {
         match repair {
             Repair::Counters {
@@ -248,7 +248,7 @@ impl StoredVector {
 }
 
 impl MemoryTables {
-    /// A conversation to which nothing has come since its hash was read.
+    /// A conversation that is unchanged since its hash was read.
     fn unmoved(&mut self, conversation: ConversationId, hash: &str) -> Option<&mut ChatRow> {
         let chat = self.conversations.get_mut(&conversation);
         chat.filter(|chat| chat.conversation.hash == hash)

@@ -1,4 +1,4 @@
-//! Reading a chat, erasing it, and making it a user's.
+//! Reading, erasing and migrating chats.
 
 use super::tables::{ChatRow, MemoryTables};
 use super::usage::TakenUsage;
@@ -32,7 +32,7 @@ impl MemoryTables {
         })
     }
 
-    /// How large the messages of a page are.
+    /// The sizes of a page's messages.
     pub(super) fn message_sizes(&self, id: ConversationId, page: PageRange) -> Vec<MessageSize> {
         let chat = self.conversations.get(&id);
         let ids = chat.map_or_else(Vec::new, |chat| page_of(chat, page));
@@ -58,7 +58,7 @@ impl MemoryTables {
             .collect()
     }
 
-    /// Removes everything of a guest.
+    /// Erases everything of a guest.
     pub(super) fn erase(&mut self, guest: &GuestId, at: Timestamp) -> Erased {
         let mut erased = Erased::default();
         let mut counted = Usage::default();
@@ -75,7 +75,7 @@ impl MemoryTables {
         if let TakenUsage::Row(_) = self.take_usage(&guest.into(), counted, at) {
             erased.usage = 1;
         }
-        erased.prompts = self.erase_answers(guest);
+        erased.prompts = self.erase_prompts(guest);
         erased
     }
 
@@ -93,7 +93,7 @@ impl MemoryTables {
         erased
     }
 
-    /// Erases what retention has ended, the longest ended first.
+    /// Erases chats that retention has ended, the longest ended first.
     pub(super) fn expire(&mut self, now: Timestamp, limit: usize) -> Erased {
         let chats = self.conversations.values();
         let ended = chats.filter(|chat| chat.is_guests() && chat.is_ended(now));
@@ -108,12 +108,12 @@ impl MemoryTables {
         erased
     }
 
-    /// Makes a guest's chat a user's. What retention has ended does not come back by it.
+    /// Migrates a guest's chat to a user. A chat that retention has ended stays ended.
     pub(super) fn migrate(&mut self, guest: &GuestId, user: &OwnerId, at: Timestamp) -> Migrated {
         let live = self.chat_of(guest).filter(|chat| !chat.is_ended(at));
         let id = live.map(|chat| chat.conversation.id);
         let migrated = id.map_or_else(Migrated::default, |id| self.hand_over(id, user, at));
-        self.erase_answers(guest);
+        self.erase_prompts(guest);
         let Migrated {
             conversations,
             messages,

@@ -1,4 +1,4 @@
-//! Every vector there is.
+//! All vectors.
 
 use super::MemoryDatabase;
 use super::tables::{MemoryTables, MessageRow, StoredVector};

@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// The tables in memory. Share one as `Stores`; dropping the last share forgets everything.
+/// The tables in memory. Shared as `Stores`; dropping the last clone drops the data.
 pub struct MemoryDatabase {
     epoch: Uuid,
     /// `None` once closed.
@@ -30,12 +30,12 @@ impl MemoryDatabase {
         }
     }
 
-    /// The name of this content: new with every `new`, because nothing of an older one is left.
+    /// The epoch: new with every `new`, because no older content remains.
     pub(super) fn content_epoch(&self) -> Uuid {
         self.epoch
     }
 
-    /// Runs one call on the tables, alone. This is the transaction: others see all of it or nothing.
+    /// Runs one call on the tables under the lock. This is the transaction: others see all of it or nothing.
     pub(super) fn run<T>(
         &self,
         operation: &'static str,
@@ -129,7 +129,7 @@ impl Chats for MemoryDatabase {
         })
     }
 
-    /// What is in memory needs not be held twice.
+    /// Never fresh: caching what is in memory already gains nothing.
     fn is_fresh(&self, _: &CacheVersion) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! What would become of a batch, decided before anything of it is stored.
+//! Decides the outcomes of a batch before anything of it is stored.
 
 use super::NAME;
 use super::tables::{MemoryTables, MessageRow};
@@ -11,13 +11,13 @@ use guestbook_core::{
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// What is to become of a group.
+/// The outcome of a group.
 pub(super) enum Verdict {
     Store,
     Conflict { index: usize, id: ClientId },
 }
 
-/// What makes a message under a repeated id the same.
+/// What two messages under one id must have in common to be the same.
 #[derive(Clone, Copy)]
 pub(super) struct Identity<'a> {
     role: Role,
@@ -53,15 +53,15 @@ impl<'a> Identity<'a> {
 /// A guest and an id.
 type Sent<'a> = (&'a GuestId, Arc<str>);
 
-/// Decides, group by group, what would become of a batch, without changing anything.
+/// Decides a batch, group by group, without changing anything.
 pub(super) struct Judge<'a> {
     tables: &'a MemoryTables,
     ended: &'a BTreeSet<ConversationId>,
-    /// The messages that the groups judged so far will store.
+    /// The messages accepted so far.
     accepted: HashMap<Sent<'a>, Identity<'a>>,
     /// Their own ids.
     taken: HashSet<MessageId>,
-    /// What of both the group at hand has brought.
+    /// What the current group has added to both.
     added: Vec<(Sent<'a>, Option<MessageId>)>,
 }
 
@@ -91,7 +91,7 @@ impl<'a> Judge<'a> {
 
     fn group(&mut self, entries: &'a [Entry]) -> Result<Verdict> {
         let mut parts: Vec<(usize, &ClientId, bool)> = Vec::new();
-        // Under one id a group says one thing, also where that was stored in a chat that is a user's now.
+        // Within a group an id has one content, also if that was stored in a chat that is a user's now.
         let mut said: HashMap<Sent<'a>, Identity<'a>> = HashMap::new();
         let ruled_out = self.ruled_out(entries);
         for (index, entry) in entries.iter().enumerate() {
@@ -128,7 +128,7 @@ impl<'a> Judge<'a> {
                 }
             }
         }
-        // The key was used for other messages where some parts are stored and others are not.
+        // Some parts are stored and others are not: the key was used for other messages.
         let new = parts.iter().find(|(.., is_known)| !is_known);
         if let Some((index, id, _)) = new.filter(|_| parts.iter().any(|(.., known)| *known)) {
             let (index, id) = (*index, (*id).clone());
@@ -140,7 +140,7 @@ impl<'a> Judge<'a> {
         }))
     }
 
-    /// The first id that tells of another request under the same key; asked before anything of the group is accepted.
+    /// The first id that was used under the same key by another request; checked before anything of the group is accepted.
     fn ruled_out(&self, entries: &'a [Entry]) -> Option<ClientId> {
         let messages = entries.iter().map(|entry| &entry.message);
         let mut ids = messages.flat_map(|one| one.rules_out.iter().map(move |id| (one, id)));
@@ -156,7 +156,7 @@ impl<'a> Judge<'a> {
         self.accepted.insert(sent, Identity::of(message));
     }
 
-    /// None of the group will be stored, so nothing may be taken for a repetition of it.
+    /// Rolls back the current group: none of it will be stored, so nothing may count as its repetition.
     fn take_back(&mut self) {
         for (sent, id) in self.added.drain(..) {
             self.accepted.remove(&sent);
@@ -166,7 +166,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether a message has this id for its own.
+    /// Whether this id is a message's own id.
     fn is_held(&self, id: MessageId) -> bool {
         let stored = self.tables.messages.get(&id);
         let stored = stored.is_some_and(|row| !self.ended.contains(&row.conversation));
@@ -189,7 +189,7 @@ impl<'a> Judge<'a> {
         accepted || !self.tables.under(guest, id, self.ended).is_empty()
     }
 
-    /// A vector without a model could never be compared with another.
+    /// Rejects a vector without a model, which could never be compared.
     fn check_model(&self, entry: &Entry) -> Result<()> {
         let nameless = self.tables.settings.model.is_none();
         if nameless && entry.embedding.state() == EmbeddingState::Stored {

@@ -12,7 +12,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// The lists in memory. Share one as `Arc<dyn ListCache>`; dropping the last share forgets everything.
+/// The session lists in memory. Shared as `Arc<dyn ListCache>`; dropping the last clone drops the data.
 pub struct MemoryLists {
     incarnation: Uuid,
     /// `None` once closed.
@@ -22,7 +22,7 @@ pub struct MemoryLists {
 type MemoryListMap = BTreeMap<GuestId, LiveList>;
 
 impl MemoryLists {
-    /// No lists yet, and an incarnation of their own.
+    /// An empty store with a new incarnation.
     pub fn new() -> Self {
         Self {
             incarnation: Uuid::now_v7(),
@@ -206,7 +206,7 @@ fn apply(lists: &mut MemoryListMap, append: &Append) -> Applied {
         Some(list) if list.head.origin == append.origin => extend(list, append),
         _ => Applied::Gap,
     };
-    // Whatever the list lacks, an append that begins a window brings all of it.
+    // An append that begins a window has everything that the list lacks.
     if applied == Applied::Gap && append.first == append.from && !append.items.is_empty() {
         lists.insert(append.guest.clone(), begun(append));
         return Applied::Stored;
@@ -214,12 +214,12 @@ fn apply(lists: &mut MemoryListMap, append: &Append) -> Applied {
     applied
 }
 
-/// Appends to a list of the same origin what it does not have yet.
+/// Appends the items that a list of the same origin lacks.
 fn extend(list: &mut LiveList, append: &Append) -> Applied {
     let head = &mut list.head;
     let end = append.first + append.items.len() as u64;
     if end < head.next {
-        // Late: the list has gone on since, and so has its expiry.
+        // Late: the list has newer items, and with them a newer expiry.
         return Applied::AlreadyThere;
     }
     if append.first > head.next || append.from < head.from {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub(super) struct HourRows(BTreeMap<Timestamp, HourRow>);
 
-/// One row. The mean is kept as sum and count, so that it can be advanced without losing precision.
+/// One row. The mean is stored as sum and count, so that updates lose no precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct HourRow {
     pub(super) total_entries: u64,
@@ -20,7 +20,7 @@ pub(super) struct HourRow {
 }
 
 impl HourRow {
-    /// Counts messages that were stored: a request and a miss each.
+    /// Counts stored messages: a request and a miss each.
     fn count_stored(&mut self, messages: u64) {
         self.total_requests += messages;
         self.cache_misses += messages;
@@ -36,8 +36,8 @@ impl HourRow {
 }
 
 impl HourRows {
-    /// Advances the row of the hour `at` lies in: messages stored, reads and timings, and how many messages there are now.
-    /// Where the clock has been set back, the rows of later hours tell how many there are as well.
+    /// Updates the row of the hour of `at`: messages stored, reads and timings, and the number of messages. If the clock was set
+    /// back, the rows of later hours get the number of messages too.
     pub(super) fn advance(
         &mut self,
         at: Timestamp,
@@ -62,7 +62,7 @@ impl HourRows {
         });
     }
 
-    /// Sets how many messages there are in the newest row, if there is one.
+    /// Sets the number of messages in the newest row, if any.
     pub(super) fn set_entries(&mut self, entries: u64) {
         if let Some(mut newest) = self.0.last_entry() {
             newest.get_mut().total_entries = entries;

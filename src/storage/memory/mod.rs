@@ -1,8 +1,7 @@
-//! Both stores in memory: the reference the other backends are compared with, and `memory:` for tests and demonstrations.
+//! Both stores in memory: the reference model of the other backends, and `memory:` for tests and demonstrations.
 //!
-//! It is written to be read: plain maps under one lock, every rule of the traits in the shortest form that obeys it.
-//! Nothing survives the process. A call checks everything first and only then changes the maps, so an error means that
-//! nothing was changed, as after a rollback.
+//! It is written for readability: plain maps under one lock, every rule of the traits in its shortest form. Nothing survives
+//! the process. A call checks everything before it changes the maps, so an error changes nothing, as after a rollback.
 
 mod audit;
 mod chats;
@@ -31,7 +30,7 @@ const NAME: &str = "memory";
 /// Where the data is, for a person.
 const LOCATION: &str = "memory:";
 
-/// What every call on a closed store answers.
+/// The error of every call on a closed store.
 fn closed(operation: &'static str) -> Error {
     Error::new(
         ErrorKind::Unavailable,

@@ -1,4 +1,4 @@
-//! What the tables owe the lists.
+//! The outbox.
 
 use super::MemoryDatabase;
 use super::tables::{ChatRow, MemoryTables};
@@ -98,8 +98,8 @@ impl MemoryTables {
         range.map(|(_, chat)| chat)
     }
 
-    /// Notes what the lists have. Only what the window still holds counts: a list that was begun anew, removed, or handed
-    /// over in the meantime has the rest no longer. A list has no holes, so what comes before is there as well.
+    /// Marks messages as synced. Only the current window counts: a list that was begun again, removed, or migrated meanwhile no
+    /// longer has the rest. A list has no holes, so earlier messages are synced as well.
     pub(super) fn note_synced_ranges(&mut self, synced_ranges: &[SyncedRange]) {
         for range in synced_ranges {
             let chat = self.conversations.get_mut(&range.conversation);
@@ -130,7 +130,7 @@ impl MemoryTables {
         }
     }
 
-    /// Notes expired lists, the longest expired first.
+    /// Marks lists as expired, the longest expired first.
     fn lapse(&mut self, now: Timestamp, limit: usize) -> usize {
         let chats = self.conversations.values().filter(|chat| chat.is_guests());
         let mut expired: Vec<_> = chats

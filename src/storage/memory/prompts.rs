@@ -11,7 +11,7 @@ use guestbook_core::{GuestId, ModelId, PromptKey, PromptScope, PromptSetting, Ti
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// The rows, and what lookups have come to.
+/// The rows, and the lookup counters.
 #[derive(Default)]
 pub(super) struct MemoryPrompts {
     rows: BTreeMap<Uuid, MemoryPrompt>,
@@ -20,7 +20,7 @@ pub(super) struct MemoryPrompts {
 }
 
 struct MemoryPrompt {
-    answer: NewCacheEntry,
+    entry: NewCacheEntry,
     hits: u64,
     created_at: Timestamp,
     last_accessed: Timestamp,
@@ -28,21 +28,21 @@ struct MemoryPrompt {
 
 impl MemoryPrompt {
     fn is_good(&self, now: Timestamp) -> bool {
-        self.answer.expires_at > now
+        self.entry.expires_at > now
     }
 
     fn kept(&self) -> CacheEntry {
-        let answer = &self.answer;
+        let entry = &self.entry;
         CacheEntry {
-            id: answer.key.id(),
-            prompt: answer.prompt.clone(),
-            response: answer.response.clone(),
-            generation_ms: answer.generation_ms,
-            input_tokens: answer.input_tokens,
-            output_tokens: answer.output_tokens,
+            id: entry.key.id(),
+            prompt: entry.prompt.clone(),
+            response: entry.response.clone(),
+            generation_ms: entry.generation_ms,
+            input_tokens: entry.input_tokens,
+            output_tokens: entry.output_tokens,
             hits: self.hits,
             created_at: self.created_at,
-            expires_at: answer.expires_at,
+            expires_at: entry.expires_at,
         }
     }
 }
@@ -56,8 +56,8 @@ impl Prompts for MemoryDatabase {
     ) -> Result<Vec<Option<CacheEntry>>> {
         self.run("prompts_find", |tables| {
             let find = |key: &PromptKey| {
-                let row = tables.answers.rows.get(&key.id());
-                let row = row.filter(|row| row.answer.key == *key && row.is_good(now));
+                let row = tables.prompts.rows.get(&key.id());
+                let row = row.filter(|row| row.entry.key == *key && row.is_good(now));
                 row.map(MemoryPrompt::kept)
             };
             keys.iter().map(find).collect()
@@ -72,15 +72,15 @@ impl Prompts for MemoryDatabase {
         limit: usize,
     ) -> Result<Vec<NearPrompt>> {
         self.run("prompts_near", |tables| {
-            let rows = tables.answers.rows.values();
+            let rows = tables.prompts.rows.values();
             let mut rows: Vec<_> = rows
-                .filter(|row| row.is_good(now) && row.answer.key.setting == *setting)
+                .filter(|row| row.is_good(now) && row.entry.key.setting == *setting)
                 .collect();
             rows.sort_by_key(|row| std::cmp::Reverse(row.last_accessed));
             let near = |row: &MemoryPrompt| {
-                let (of, vector) = row.answer.vector.as_ref()?;
+                let (of, vector) = row.entry.vector.as_ref()?;
                 (of == model).then(|| NearPrompt {
-                    prompt: row.answer.prompt.clone(),
+                    prompt: row.entry.prompt.clone(),
                     vector: vector.clone(),
                 })
             };
@@ -88,44 +88,44 @@ impl Prompts for MemoryDatabase {
         })
     }
 
-    async fn prompts_put(&self, answers: Vec<NewCacheEntry>, at: Timestamp) -> Result<()> {
+    async fn prompts_put(&self, entries: Vec<NewCacheEntry>, at: Timestamp) -> Result<()> {
         self.run("prompts_put", |tables| {
-            for answer in answers {
-                let id = answer.key.id();
-                let hits = tables.answers.rows.get(&id).map_or(0, |row| row.hits);
+            for entry in entries {
+                let id = entry.key.id();
+                let hits = tables.prompts.rows.get(&id).map_or(0, |row| row.hits);
                 let row = MemoryPrompt {
-                    answer,
+                    entry,
                     hits,
                     created_at: at,
                     last_accessed: at,
                 };
-                tables.answers.rows.insert(id, row);
+                tables.prompts.rows.insert(id, row);
             }
         })
     }
 
     async fn prompts_remove(&self, scope: Option<&PromptScope>, limit: usize) -> Result<usize> {
         self.run("prompts_remove", |tables| {
-            let is_meant = |row: &MemoryPrompt| {
-                scope.is_none_or(|scope| row.answer.key.setting.scope == *scope)
+            let is_match = |row: &MemoryPrompt| {
+                scope.is_none_or(|scope| row.entry.key.setting.scope == *scope)
             };
-            tables.answers.remove(is_meant, limit)
+            tables.prompts.remove(is_match, limit)
         })
     }
 
     async fn prompts_expire(&self, now: Timestamp, limit: usize) -> Result<usize> {
         self.run("prompts_expire", |tables| {
-            tables.answers.remove(|row| !row.is_good(now), limit)
+            tables.prompts.remove(|row| !row.is_good(now), limit)
         })
     }
 
     async fn prompts_evict(&self, bytes: u64, limit: usize) -> Result<usize> {
         self.run("prompts_evict", |tables| {
-            let beyond = tables.answers.beyond(bytes);
+            let beyond = tables.prompts.beyond(bytes);
             let beyond: BTreeSet<_> = beyond.into_iter().take(limit).collect();
             tables
-                .answers
-                .remove(|row| beyond.contains(&row.answer.key.id()), limit)
+                .prompts
+                .remove(|row| beyond.contains(&row.entry.key.id()), limit)
         })
     }
 
@@ -135,19 +135,19 @@ impl Prompts for MemoryDatabase {
 
     async fn prompts_stats(&self, now: Timestamp) -> Result<PromptStats> {
         self.run("prompts_stats", |tables| {
-            let (rows, lookups) = (&tables.answers.rows, &tables.answers.lookups);
+            let (rows, lookups) = (&tables.prompts.rows, &tables.prompts.lookups);
             let good = rows.values().filter(|row| row.is_good(now)).count() as u64;
             let scopes: BTreeSet<_> = rows
                 .values()
-                .map(|row| &row.answer.key.setting.scope)
+                .map(|row| &row.entry.key.setting.scope)
                 .collect();
-            let with_vector = rows.values().filter(|row| row.answer.vector.is_some());
+            let with_vector = rows.values().filter(|row| row.entry.vector.is_some());
             PromptStats {
                 entries: good,
                 expired: rows.len() as u64 - good,
                 scopes: scopes.len() as u64,
                 with_vector: with_vector.count() as u64,
-                bytes: rows.values().map(|row| row.answer.bytes()).sum(),
+                bytes: rows.values().map(|row| row.entry.bytes()).sum(),
                 hits: lookups.hits,
                 misses: lookups.misses,
                 tokens_saved: lookups.tokens_saved,
@@ -158,16 +158,16 @@ impl Prompts for MemoryDatabase {
 }
 
 impl MemoryPrompts {
-    fn remove(&mut self, is_meant: impl Fn(&MemoryPrompt) -> bool, limit: usize) -> usize {
-        let meant = self.rows.iter().filter(|(_, row)| is_meant(row));
-        let meant: Vec<_> = meant.map(|(id, _)| *id).take(limit).collect();
-        for id in &meant {
+    fn remove(&mut self, is_match: impl Fn(&MemoryPrompt) -> bool, limit: usize) -> usize {
+        let matching = self.rows.iter().filter(|(_, row)| is_match(row));
+        let matching: Vec<_> = matching.map(|(id, _)| *id).take(limit).collect();
+        for id in &matching {
             self.rows.remove(id);
         }
-        meant.len()
+        matching.len()
     }
 
-    /// The least recently used beyond the bytes that the others have, the longest unused first.
+    /// The least recently used entries beyond `bytes`, the longest unused first.
     fn beyond(&self, bytes: u64) -> Vec<Uuid> {
         let mut rows: Vec<_> = self.rows.iter().collect();
         rows.sort_by_key(|(id, row)| std::cmp::Reverse((row.last_accessed, **id)));
@@ -175,7 +175,7 @@ impl MemoryPrompts {
         let mut beyond: Vec<_> = rows
             .into_iter()
             .filter(|(_, row)| {
-                total += row.answer.bytes();
+                total += row.entry.bytes();
                 total > bytes
             })
             .map(|(id, _)| *id)
@@ -186,16 +186,16 @@ impl MemoryPrompts {
 }
 
 impl MemoryTables {
-    /// Removes what is cached for a guest alone.
-    pub(super) fn erase_answers(&mut self, guest: &GuestId) -> u64 {
+    /// Removes the cache entries of a guest's own scope.
+    pub(super) fn erase_prompts(&mut self, guest: &GuestId) -> u64 {
         let scope = PromptScope::from(guest);
-        let is_meant = |row: &MemoryPrompt| row.answer.key.setting.scope == scope;
-        self.answers.remove(is_meant, usize::MAX) as u64
+        let is_match = |row: &MemoryPrompt| row.entry.key.setting.scope == scope;
+        self.prompts.remove(is_match, usize::MAX) as u64
     }
 
     fn count_lookups(&mut self, deltas: LookupTotals, at: Timestamp) {
         for given in &deltas.given {
-            if let Some(row) = self.answers.rows.get_mut(&given.id) {
+            if let Some(row) = self.prompts.rows.get_mut(&given.id) {
                 row.hits += given.hits;
                 row.last_accessed = row.last_accessed.max(given.last);
             }
@@ -217,7 +217,7 @@ impl MemoryTables {
         };
         let entries = self.messages.len() as u64;
         self.hours.advance(at, 0, &reads, entries);
-        let sum = &mut self.answers.lookups;
+        let sum = &mut self.prompts.lookups;
         sum.hits += deltas.hits;
         sum.misses += deltas.misses;
         sum.tokens_saved += deltas.tokens_saved;

@@ -1,4 +1,4 @@
-//! Steps 2-7 of a batch. First the whole batch is judged, then what passed is stored: an error leaves nothing behind.
+//! Steps 2-7 of a batch. The whole batch is judged before anything is stored: an error changes nothing.
 
 use super::judge::{Identity, Judge, Verdict};
 use super::tables::{ChatRow, EmbeddingNote, MemoryTables, MessageRow, StoredVector};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 impl MemoryTables {
     /// Stores a batch.
     pub(super) fn record(&mut self, batch: &Batch) -> Result<Vec<Outcome>> {
-        // What retention has ended is not there any more, neither to be continued nor to be repeated.
+        // Conversations that retention has ended are neither continued nor repeated.
         let ended = self.ended_guests(batch);
         let verdicts = Judge::new(self, &ended).judge(batch)?;
         for conversation in &ended {
@@ -26,7 +26,7 @@ impl MemoryTables {
                 self.erase(&guest, batch.at);
             }
         }
-        // They speak of earlier batches, so they come before this one.
+        // The marks are of earlier batches, so they are written first.
         self.note_synced_ranges(&batch.synced_ranges);
 
         let before = self.messages.len();
@@ -67,8 +67,8 @@ impl MemoryTables {
         entries.iter().filter_map(one).collect()
     }
 
-    /// The message that is stored under the id under which this one was sent: any in the guest's conversation, and only the same
-    /// message in those that the guest began and a user has now. `ended` conversations are not there any more.
+    /// The stored message under a message's client id: any in the guest's conversation, and only the same message in those that
+    /// the guest began and a user has now. `ended` conversations are excluded.
     pub(super) fn sent_before(
         &self,
         message: &NewMessage,
@@ -105,7 +105,7 @@ impl MemoryTables {
         found
     }
 
-    /// The first answer again, for a message that is stored.
+    /// The first outcome again, for a stored message.
     fn replay(&self, id: MessageId, at: Timestamp) -> Option<Recorded> {
         let row = self.messages.get(&id)?;
         let chat = self.conversations.get(&row.conversation)?;
@@ -167,7 +167,7 @@ impl MemoryTables {
     }
 }
 
-/// What a message's list has at `at`. Expired goes before stored: a list may be gone before that was noted.
+/// The list state of a message at `at`. Expired precedes stored: a list may be gone before that was marked.
 fn list_state(chat: &ChatRow, row: &MessageRow, at: Timestamp) -> ListState {
     let window = chat.live_window(at);
     if window.is_none_or(|window| row.message.sequence < window.from) {
@@ -213,7 +213,7 @@ fn row(
     }
 }
 
-/// The row of `cache_embeddings`, or the note on why there is none. A failure counts as one try.
+/// The row of `cache_embeddings`, or the reason why there is none. A failure counts as one attempt.
 fn embedding(
     found: &Embedding,
     settings: &TableSettings,

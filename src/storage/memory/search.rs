@@ -1,4 +1,4 @@
-//! Searching, the plain way: every vector is compared in full, and everything is sorted.
+//! Brute-force search: every vector is compared in full, and everything is sorted.
 
 use super::tables::{ChatRow, MemoryTables, MessageRow};
 use super::{MemoryDatabase, NAME};
@@ -12,26 +12,26 @@ use guestbook_core::{Hit, MessageSummary, ModelId, Score, SearchResults, Vector,
 
 #[async_trait]
 impl Search for MemoryDatabase {
-    async fn search(&self, asked: SearchRequest) -> Result<SearchResults> {
-        self.run("search", |tables| tables.search(&asked))
+    async fn search(&self, request: SearchRequest) -> Result<SearchResults> {
+        self.run("search", |tables| tables.search(&request))
     }
 
-    async fn search_words(&self, asked: WordsRequest) -> Result<SearchResults> {
+    async fn search_words(&self, request: WordsRequest) -> Result<SearchResults> {
         let found = self.run("search_words", |tables| {
             let is_asked_for = tables.settings.text_index;
-            is_asked_for.then(|| tables.search_words(&asked))
+            is_asked_for.then(|| tables.search_words(&request))
         })?;
         found.ok_or_else(|| no_text_index(NAME))
     }
 
-    async fn context(&self, asked: ContextRequest) -> Result<Option<Context>> {
-        self.run("context", |tables| tables.context(&asked))
+    async fn context(&self, request: ContextRequest) -> Result<Option<Context>> {
+        self.run("context", |tables| tables.context(&request))
     }
 }
 
 impl MemoryTables {
-    fn search(&self, asked: &SearchRequest) -> SearchResults {
-        let chats: Vec<_> = match &asked.scope {
+    fn search(&self, request: &SearchRequest) -> SearchResults {
+        let chats: Vec<_> = match &request.scope {
             SearchScope::Guest(guest) => self.chat_of(guest).into_iter().collect(),
             SearchScope::User(user) => {
                 let all = self.conversations.values();
@@ -39,20 +39,20 @@ impl MemoryTables {
                     .collect()
             }
         };
-        let chats = chats.into_iter().filter(|chat| !chat.is_ended(asked.now));
+        let chats = chats.into_iter().filter(|chat| !chat.is_ended(request.now));
         let rows: Vec<_> = chats.flat_map(|chat| self.rows(chat)).collect();
-        let scored = rows.iter().filter_map(|row| match &asked.sought {
+        let scored = rows.iter().filter_map(|row| match &request.sought {
             SearchQuery::Meaning { model, vector } => Some((row.likeness(model, vector)?, *row)),
             SearchQuery::Text(words) => row.has(words).then_some((Score::FULL, *row)),
         });
         let mut hits: Vec<_> = scored.map(|(score, row)| row.hit(score)).collect();
         let compared = hits.len() as u64;
         hits.sort_by_key(|hit| std::cmp::Reverse((hit.score, hit.place())));
-        hits.truncate(asked.k.get());
+        hits.truncate(request.k.get());
         let of = rows.len() as u64;
         SearchResults {
             hits,
-            searched: match asked.sought {
+            searched: match request.sought {
                 SearchQuery::Meaning { .. } => compared,
                 SearchQuery::Text(_) => of,
             },
@@ -60,24 +60,24 @@ impl MemoryTables {
         }
     }
 
-    fn search_words(&self, asked: &WordsRequest) -> SearchResults {
+    fn search_words(&self, request: &WordsRequest) -> SearchResults {
         let chats = self.conversations.values();
-        let chats = chats.filter(|chat| !chat.is_ended(asked.now));
+        let chats = chats.filter(|chat| !chat.is_ended(request.now));
         let rows = chats.flat_map(|chat| {
             let platform = chat.conversation.platform;
             self.rows(chat).filter(move |row| {
                 let message = &row.message;
-                asked
+                request
                     .filters
                     .admits(message.role, platform, message.sent_at)
             })
         });
-        let mut found: Vec<_> = rows.filter(|row| row.has(&asked.words)).collect();
+        let mut found: Vec<_> = rows.filter(|row| row.has(&request.words)).collect();
         found.sort_by_key(|row| {
             let place = row.hit(Score::FULL).place();
             std::cmp::Reverse((row.message.created_at, place))
         });
-        found.truncate(asked.k.get());
+        found.truncate(request.k.get());
         let of = self.messages.len() as u64;
         SearchResults {
             hits: found.iter().map(|row| row.hit(Score::FULL)).collect(),
@@ -86,15 +86,15 @@ impl MemoryTables {
         }
     }
 
-    fn context(&self, asked: &ContextRequest) -> Option<Context> {
-        let chat = self.chat_of(&asked.guest)?;
-        if chat.is_ended(asked.now) {
+    fn context(&self, request: &ContextRequest) -> Option<Context> {
+        let chat = self.chat_of(&request.guest)?;
+        if chat.is_ended(request.now) {
             return None;
         }
         let rows: Vec<_> = self.rows(chat).collect();
         let mut context = Context::default();
         let mut relevant = Vec::new();
-        if let Some((model, vector)) = &asked.about {
+        if let Some((model, vector)) = &request.about {
             let scored = rows.iter().filter_map(|row| {
                 let score = row.likeness(model, vector)?;
                 Some((score, row.message.sequence))
@@ -110,7 +110,7 @@ impl MemoryTables {
             .into_iter()
             .map(|(score, at)| (at, score))
             .collect();
-        let chosen = choose(asked.budget, &outline, &relevant);
+        let chosen = choose(request.budget, &outline, &relevant);
         context.messages = chosen
             .into_iter()
             .filter_map(|chosen| self.chosen(chat, chosen.sequence, chosen.why))

@@ -1,4 +1,4 @@
-//! The rows, and the few questions every call asks of them.
+//! The rows, and the lookups that several calls share.
 
 use super::metrics::HourRows;
 use super::prompts::MemoryPrompts;
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Everything the database holds. Ordered maps, because pages are by ascending id.
+/// All rows. Ordered maps, because pages are by ascending id.
 pub(super) struct MemoryTables {
     pub(super) settings: TableSettings,
     pub(super) conversations: BTreeMap<ConversationId, ChatRow>,
@@ -24,10 +24,10 @@ pub(super) struct MemoryTables {
     pub(super) externals: BTreeMap<(ConversationId, Arc<str>), MessageId>,
     pub(super) usage: BTreeMap<OwnerId, Usage>,
     pub(super) hours: HourRows,
-    pub(super) answers: MemoryPrompts,
+    pub(super) prompts: MemoryPrompts,
     /// `cache_migrations`, a line each.
     pub(super) migrations: Vec<String>,
-    /// Guests whose list must go.
+    /// Guests whose list must be removed.
     pub(super) removals: BTreeSet<GuestId>,
     pub(super) lists_incarnation: Option<Uuid>,
     pub(super) stored: StoredSettings,
@@ -36,7 +36,7 @@ pub(super) struct MemoryTables {
 /// A conversation's row, and its messages by sequence.
 pub(super) struct ChatRow {
     pub(super) conversation: Conversation,
-    /// Who began it; the conversation's session, typed.
+    /// The guest who began it; the conversation's session, typed.
     pub(super) guest: GuestId,
     pub(super) head: Digest,
     pub(super) titled: bool,
@@ -46,7 +46,7 @@ pub(super) struct ChatRow {
     pub(super) sequences: BTreeMap<u64, MessageId>,
 }
 
-/// A message's row, and what hangs on it.
+/// A message's row, and its derived rows.
 pub(super) struct MessageRow {
     pub(super) conversation: ConversationId,
     pub(super) message: Message,
@@ -57,7 +57,7 @@ pub(super) struct MessageRow {
     pub(super) mapping: Option<FoundMapping>,
 }
 
-/// A vector and the model it is of.
+/// A vector and its model.
 pub(super) struct StoredVector {
     pub(super) model: ModelId,
     pub(super) vector: Vector,
@@ -65,7 +65,7 @@ pub(super) struct StoredVector {
 
 /// Why a message has no vector.
 pub(super) struct EmbeddingNote {
-    /// The model that was asked, or is to be.
+    /// The model that was tried, or is to be.
     pub(super) model: ModelId,
     pub(super) state: EmbeddingState,
     pub(super) attempts: u32,
@@ -87,7 +87,7 @@ impl MemoryTables {
             externals: BTreeMap::new(),
             usage: BTreeMap::new(),
             hours: HourRows::default(),
-            answers: MemoryPrompts::default(),
+            prompts: MemoryPrompts::default(),
             migrations: Vec::new(),
             removals: BTreeSet::new(),
             lists_incarnation: None,
@@ -99,7 +99,7 @@ impl MemoryTables {
         self.conversations.get(self.guests.get(guest)?)
     }
 
-    /// Whether an id owns conversations as a signed-in user, whatever it is besides.
+    /// Whether an id owns conversations as a signed-in user.
     pub(super) fn is_user(&self, owner: &OwnerId) -> bool {
         let owned = |chat: &ChatRow| !chat.is_guests() && chat.conversation.owner == *owner;
         self.conversations.values().any(owned)
@@ -166,18 +166,18 @@ impl ChatRow {
         self.conversation.platform == Platform::Guest
     }
 
-    /// Whether retention has ended it: from then on it is not there for any reader.
+    /// Whether retention has ended it: from then on no reader sees it.
     pub(super) fn is_ended(&self, now: Timestamp) -> bool {
         self.conversation.expires_at.is_some_and(|ends| ends <= now)
     }
 
-    /// The window of a guest's list that is there at `now`.
+    /// The window of a guest's live list at `now`.
     pub(super) fn live_window(&self, now: Timestamp) -> Option<Window> {
         let guests = self.window.filter(|_| self.is_guests());
         guests.filter(|window| window.is_live(now))
     }
 
-    /// Advances every counter by one message; its sequence, and the messages that fell out of the list by it.
+    /// Counts one message; returns its sequence, and the messages that fell out of the list.
     pub(super) fn advance(
         &mut self,
         message: &NewMessage,
@@ -185,7 +185,7 @@ impl ChatRow {
         at: Timestamp,
         settings: &TableSettings,
     ) -> (u64, Vec<MessageId>) {
-        // The count is the next sequence; should it have been damaged, still no message is overwritten.
+        // The count is the next sequence; if it is damaged, still no message is overwritten.
         let after_last = self
             .sequences
             .last_key_value()
@@ -220,7 +220,7 @@ impl ChatRow {
 }
 
 impl MessageRow {
-    /// What the receipt says of its vector.
+    /// The embedding state of the receipt.
     pub(super) fn embedding(&self) -> EmbeddingState {
         match (&self.vector, &self.note) {
             (Some(_), _) => EmbeddingState::Stored,

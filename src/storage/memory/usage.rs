@@ -1,11 +1,11 @@
-//! `usage_metrics`: one row per owner. An id may be a guest's and a user's at once; then both share the row, and what
-//! belongs to the guest's conversation alone is taken out of it.
+//! `usage_metrics`: one row per owner. An id may be a guest's and a user's at once; then both share the row, and an erasure
+//! subtracts only the counters of the guest's conversation.
 
 use super::tables::{ChatRow, MemoryTables};
 use guestbook_core::{OwnerId, Role, RowState, Timestamp, Usage};
 
 impl MemoryTables {
-    /// Counts one stored message; whether it began the row.
+    /// Counts one stored message; returns whether it began the row.
     pub(super) fn count_usage(
         &mut self,
         owner: OwnerId,
@@ -24,7 +24,7 @@ impl MemoryTables {
         state
     }
 
-    /// What a conversation's messages count for.
+    /// The counters of a conversation's messages.
     pub(super) fn counted(&self, chat: &ChatRow) -> Usage {
         let mut counted = Usage::default();
         for row in self.rows(chat) {
@@ -33,8 +33,8 @@ impl MemoryTables {
         counted
     }
 
-    /// Takes a conversation that has gone out of its guest's counters; what was taken. The whole row, unless the same id
-    /// also owns conversations as a user: then only what the conversation's messages count for.
+    /// Takes a removed conversation out of its guest's counters; returns what was taken: the whole row, unless the same id also owns
+    /// conversations as a user. Then only the counters of the conversation's messages are taken.
     pub(super) fn take_usage(
         &mut self,
         owner: &OwnerId,
@@ -60,7 +60,7 @@ impl MemoryTables {
         }
     }
 
-    /// Adds counters to an owner's row, which begins with them if there was none.
+    /// Adds counters to an owner's row, which is created if missing.
     pub(super) fn add_usage(&mut self, owner: &OwnerId, more: &Usage, at: Timestamp) {
         let row = self.usage.entry(owner.clone()).or_default();
         touch(row, at);
@@ -71,24 +71,24 @@ impl MemoryTables {
         row.tokens_saved += more.tokens_saved;
         row.total_input_tokens += more.total_input_tokens;
         row.total_output_tokens += more.total_output_tokens;
-        // Requests of a month that is over are nobody's any more.
+        // Requests of a past month are not counted.
         if more.updated_at.same_month(at) {
             row.monthly_requests_used += more.monthly_requests_used;
         }
     }
 }
 
-/// What [`Tables::take_usage`] took.
+/// The outcome of [`MemoryTables::take_usage`].
 pub(super) enum TakenUsage {
-    /// The row is gone.
+    /// The row was removed.
     Row(Usage),
-    /// The row is still there, less this.
+    /// The row remains, less these counters.
     Part(Usage),
     /// There was nothing to take.
     Nothing,
 }
 
-/// Notes a change of the row; the monthly count starts anew when the last change was in another UTC month.
+/// Updates the time of change; the monthly count restarts if the last change was in another UTC month.
 pub(super) fn touch(row: &mut Usage, at: Timestamp) {
     if !row.updated_at.same_month(at) {
         row.monthly_requests_used = 0;
@@ -96,7 +96,7 @@ pub(super) fn touch(row: &mut Usage, at: Timestamp) {
     row.updated_at = at;
 }
 
-/// Lookups and the monthly count stay: they belong to no message, and what was used this month was used.
+/// Lookups and the monthly count stay: they belong to no message, and what was used this month stays used.
 fn subtract(row: &mut Usage, less: &Usage) {
     let minus = |counter: &mut u64, less: u64| *counter = counter.saturating_sub(less);
     minus(&mut row.total_requests, less.total_requests);

@@ -1,4 +1,4 @@
-//! The vectors that are still owed.
+//! The pending embeddings.
 
 use super::MemoryDatabase;
 use super::tables::{EmbeddingNote, MemoryTables, MessageRow, StoredVector};
@@ -85,7 +85,7 @@ impl MessageRow {
         }
     }
 
-    /// Notes what the model said. A vector of this model is final: whatever comes after it is late.
+    /// Stores an outcome. A vector of the current model is final: later outcomes are late.
     fn update(&mut self, model: &ModelId, update: VectorUpdate) {
         if self.has_vector_of(model) {
             return;
@@ -98,7 +98,7 @@ impl MessageRow {
                 return;
             }
             VectorOutcome::Nothing => {
-                // A vector of an older model would be a promise this model does not keep.
+                // A vector of an older model cannot be compared any more.
                 self.vector = None;
                 (EmbeddingState::Nothing, String::new())
             }

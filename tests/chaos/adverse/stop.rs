@@ -19,12 +19,7 @@ const CLIENTS: usize = 32;
 /// What a stop may take.
 const LIMIT: Duration = Duration::from_secs(10);
 /// What a start says when it has something to mend.
-const MENDING: [&str; 4] = [
-    "were rebuilt",
-    "session lists reconciled",
-    "set aside",
-    "ERROR",
-];
+const MENDING: [&str; 4] = ["rebuilt lists", "lists reconciled", "set aside", "ERROR"];
 
 /// Asks a node to end in one of the ways there are; how long it took to.
 fn ask(node: Running, round: usize) -> (Duration, String) {

@@ -73,7 +73,7 @@ async fn a_small_file_that_was_not_closed_is_checked_before_anything_is_served()
     assert_eq!(node.client.history("g2").await.len(), 1);
     node.signal("TERM");
     let (_, log) = node.ended();
-    assert_eq!(log.matches("was checked, it is whole").count(), 1, "{log}");
+    assert_eq!(log.matches("was checked and is intact").count(), 1, "{log}");
     killed(&place).await;
     break_a_page(&place);
     assert_damage_is_said(&refusal(&place));
@@ -109,7 +109,7 @@ async fn a_large_file_that_was_not_closed_is_checked_while_it_serves() {
     node.signal("TERM");
     let (_, log) = node.ended();
     assert!(log.contains("is being checked"), "{log}");
-    assert!(log.contains("was checked, it is whole"), "{log}");
+    assert!(log.contains("was checked and is intact"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,5 +143,5 @@ async fn a_large_file_that_is_damaged_stops_the_server_and_is_not_served_again()
     assert_eq!(node.client.history("g1").await.len(), 40);
     let (names, log) = (names(&place), end(node));
     assert!(!names.contains(&"guestbook.db-damaged".into()), "{names:?}");
-    assert!(log.contains("was checked, it is whole"), "{log}");
+    assert!(log.contains("was checked and is intact"), "{log}");
 }
