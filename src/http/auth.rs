@@ -9,7 +9,7 @@ use guestbook_core::api_key::ApiKey;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Lets a request pass that carries the key, or any request when there is none.
+/// Accepts requests that carry the key, or any request when there is none.
 pub(super) async fn require_key(State(app): State<App>, request: Request, next: Next) -> Response {
     match &app.settings.api_key {
         Some(key) if !carries(&request, key) => {
@@ -20,7 +20,7 @@ pub(super) async fn require_key(State(app): State<App>, request: Request, next: 
     }
 }
 
-/// Compares hashes in constant time, so that neither the key nor its length can be found by timing.
+/// Compares hashes in constant time, so that timing reveals neither the key nor its length.
 fn carries(request: &Request, key: &ApiKey) -> bool {
     let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -29,7 +29,8 @@ fn carries(request: &Request, key: &ApiKey) -> bool {
     let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else {
         return false;
     };
-    let given = Sha256::digest(token.trim().as_bytes());
+    let presented = Sha256::digest(token.trim().as_bytes());
     let wanted = Sha256::digest(key.expose().as_bytes());
-    scheme.eq_ignore_ascii_case("bearer") && bool::from(given.as_slice().ct_eq(wanted.as_slice()))
+    scheme.eq_ignore_ascii_case("bearer")
+        && bool::from(presented.as_slice().ct_eq(wanted.as_slice()))
 }

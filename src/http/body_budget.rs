@@ -1,9 +1,9 @@
-//! The memory that request bodies may take together.
+//! The memory budget of request bodies.
 //!
-//! One body is bounded by its own limit, a thousand of them are not. So every byte that has arrived is taken from one budget and
-//! given back when its request has been answered; what a head claims takes nothing. When there is no room, whoever
-//! holds most is refused first, if that is more than the one who asks would hold. So slow and greedy clients refuse each other,
-//! and starving small requests takes about budget ÷ size connections.
+//! One body is bounded by its own limit, a thousand are not. So every received byte is taken from one budget and returned when its
+//! request has been answered; a declared length takes nothing. When the budget is exhausted, the largest body is rejected first, if
+//! it is larger than the waiting one would be. So slow and greedy clients evict each other, and starving small requests takes about
+//! budget ÷ size connections.
 //!
 //! **Invariant:** all bodies that are being read or worked on hold at most the budget.
 
@@ -19,16 +19,16 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
-/// How long a body waits for room. Those who are cut off give theirs back within microseconds.
+/// How long a body waits for memory. Evicted ones return theirs within microseconds.
 const ADMISSION: Duration = Duration::from_millis(500);
-/// What a connection holds besides its body while that one is on its way: what was read and not taken yet.
+/// Memory of a connection besides its body while that arrives: bytes read and not taken yet.
 const BUFFERS: usize = 16 << 10;
 
 /// The budget of all bodies.
 #[derive(Debug)]
 pub(super) struct BodyBudget(MemoryBudget<Unfinished>);
 
-/// A body that has begun to arrive: the bytes it holds, and what refuses it by being dropped.
+/// An arriving body: its bytes, and the sender whose drop evicts it.
 #[derive(Debug)]
 struct Unfinished {
     bytes: usize,
@@ -47,16 +47,16 @@ impl Holder for Unfinished {
     }
 }
 
-/// A whole body, and its part of the budget until it is dropped.
+/// A complete body, and its permit of the budget until it is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    /// Given back when this is dropped.
+    /// Returned when this is dropped.
     room: OwnedSemaphorePermit,
 }
 
 impl BodyBudget {
-    /// A budget of so many bytes, enough for a body of the largest size.
+    /// A budget of this many bytes, enough for a body of the largest size.
     pub(super) fn new(bytes: usize, largest: usize) -> Self {
         let bytes = bytes.max(largest.saturating_add(BUFFERS));
         Self(MemoryBudget::new(bytes))
@@ -65,10 +65,10 @@ impl BodyBudget {
     /// Reads a body of at most `limit` bytes to its end.
     pub(super) async fn read(&self, body: Body, limit: usize) -> Result<Held, Problem> {
         if body.size_hint().lower() > limit as u64 {
-            return Err(too_large(limit)); // said by the head: nothing of it is read
+            return Err(too_large(limit)); // by its Content-Length: nothing of it is read
         }
-        let said = body.size_hint().upper().map(usize::try_from); // by the head; nothing of chunks
-        let most = said.and_then(Result::ok).unwrap_or(limit).min(limit);
+        let declared = body.size_hint().upper().map(usize::try_from); // unknown for chunks
+        let most = declared.and_then(Result::ok).unwrap_or(limit).min(limit);
         let mut stream = body.into_data_stream();
         let Some(first) = next(&mut stream).await? else {
             return self.hold(Bytes::new()).await;
@@ -78,7 +78,7 @@ impl BodyBudget {
         }
         let held = self.hold(first).await?;
         if stream.is_end_stream() {
-            return Ok(held); // nearly every message: no copy, nothing noted
+            return Ok(held); // nearly every message: no copy, no registration
         }
         let (_refuse, refused) = oneshot::channel();
         let bytes = held.bytes.len();
@@ -95,8 +95,7 @@ impl BodyBudget {
         Ok(Held { bytes, room })
     }
 
-    /// The rest of a body that did not come at once, at most `most` bytes in all. It is copied, so that no larger buffer is kept
-    /// for a few bytes of it.
+    /// Reads the rest of a body, at most `most` bytes in all. It is copied, so that a few bytes do not keep a larger buffer alive.
     async fn rest(
         &self,
         begun: Held,
@@ -125,7 +124,7 @@ impl BodyBudget {
         Ok(Held { bytes, room })
     }
 
-    /// Room for `more` bytes of a body that holds `has`.
+    /// Takes memory for `more` bytes of a body that has `has` already.
     async fn take(&self, more: usize, has: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let until = Instant::now() + ADMISSION;
         let room = self.0.take(more, has + more, until).await;

@@ -1,4 +1,4 @@
-//! A guest's chat: its history, its live list, its deletion.
+//! A guest's chat: its history, its session list, its deletion.
 
 use super::deadline::Deadline;
 use super::extract::{GuestPath, QueryParameters};
@@ -22,13 +22,13 @@ pub(super) async fn history(State(app): State<App>, request: Request) -> Result<
     let page = page(&QueryParameters::from_request_parts(&mut parts, &app).await?)?;
     let path = format!("/v1/guest/chat/{guest}");
     let (chat, form) = (ChatKey::Guest(guest), Form::Messages);
-    let asked = PageRequest {
+    let page = PageRequest {
         chat,
         page,
         path,
         form,
     };
-    let found = asked.respond(&app, &parts, deadline).await?;
+    let found = page.respond(&app, &parts, deadline).await?;
     Ok(found.unwrap_or_else(|| Json::<[(); 0]>([]).into_response()))
 }
 
@@ -40,8 +40,8 @@ pub(super) async fn session(
 ) -> Result<Response, Problem> {
     match deadline.read(app.service.session(&guest)).await? {
         Some(session) => {
-            let answer = Json(SessionResponse::new(&guest, &session)).into_response();
-            Ok(app.admit(answer, session.permit, deadline).await)
+            let response = Json(SessionResponse::new(&guest, &session)).into_response();
+            Ok(app.admit(response, session.permit, deadline).await)
         }
         None => {
             let detail = format!(

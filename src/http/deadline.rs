@@ -1,4 +1,4 @@
-//! When a request has to be answered: one deadline, made when it begins, for everything that is done for it.
+//! Request deadlines: one per request, set when it begins, for all its work.
 
 use super::{App, Problem};
 use axum::extract::FromRequestParts;
@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// The deadline of a request. Of one with a body it begins when that has arrived.
+/// The deadline of a request. For a request with a body it starts when the body has arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     span: Duration,
@@ -16,13 +16,13 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// So long from now.
+    /// A deadline this long from now.
     pub(super) fn after(span: Duration) -> Self {
         let at = Instant::now() + span;
         Self { span, at }
     }
 
-    /// Begins anew: something of a batch was queued or stored.
+    /// Restarts it: a part of a batch was queued or stored.
     pub(super) fn renew(&mut self) {
         *self = Self::after(self.span);
     }
@@ -31,18 +31,18 @@ impl Deadline {
         self.at
     }
 
-    /// What comes by then; `None` when it is late.
+    /// The result of `work`; `None` once the deadline has passed.
     pub(super) async fn bound<R>(self, work: impl Future<Output = R>) -> Option<R> {
         timeout_at(self.at, work).await.ok()
     }
 
-    /// What is asked of the service, if it answers by then.
+    /// A read of the service, bounded by the deadline.
     pub(super) async fn read<R>(
         self,
         asking: impl Future<Output = StoreResult<R>>,
     ) -> Result<R, Problem> {
         match self.bound(asking).await {
-            Some(answer) => Ok(answer?),
+            Some(result) => Ok(result?),
             None => Err(Problem::unanswered()),
         }
     }

@@ -1,9 +1,8 @@
-//! What becomes of a body that nobody has read when its request is answered: one without the key, to a path that is not there, too
-//! large.
+//! Handles bodies that are still unread when the response is ready: of a request without the key, to an unknown path, or too large.
 //!
-//! A connection can only go on behind the body. Closed in the middle of it, it is reset, and the client may lose the answer; and a
-//! client that does not know of the end sends its next request into it. So a short rest is read before the response, and the connection
-//! goes on. Behind a long one it ends, which the answer says, and for a while the rest is still taken.
+//! A connection can be reused only behind the body. Closing it in the middle resets it, and the client may lose the response; and
+//! a client that does not learn of the close sends its next request into it. So a short rest is read before the response, and
+//! the connection is reused. With a long rest the response says `Connection: close`, and the rest is drained for a while.
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
@@ -17,16 +16,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Longest rest that is read before the response; also of a body of unknown length.
+/// Bytes read before the response at most; also for a body of unknown length.
 const SHORT: u64 = 64 << 10;
-/// How long that may take.
+/// Time limit of that.
 const MOMENT: Duration = Duration::from_millis(250);
-/// How long a longer rest is taken after the answer.
+/// How long a longer rest is drained after the response.
 const A_WHILE: Duration = Duration::from_secs(2);
-/// Connections on which it is, at once.
+/// Connections drained at once.
 const AT_ONCE: usize = 64;
 
-/// Sees to what is left of bodies. Cheap to clone; all clones are one.
+/// Drains the rests of bodies. All clones are one.
 #[derive(Clone, Debug)]
 pub(super) struct Drain(Arc<Semaphore>);
 
@@ -36,7 +35,7 @@ impl Default for Drain {
     }
 }
 
-/// Where a body is left that nobody has read to its end.
+/// Receives a body that was not read to its end.
 #[derive(Debug, Default)]
 pub(super) struct UnreadBody(Arc<Mutex<Option<Body>>>);
 
@@ -59,8 +58,8 @@ impl UnreadBody {
 }
 
 impl Drain {
-    /// The answer to a request, with what has to be said of its connection.
-    pub(super) async fn answer(
+    /// The response to a request, with the headers that its connection needs.
+    pub(super) async fn response(
         &self,
         rest: Option<UnreadBody>,
         mut response: Response,
@@ -88,7 +87,7 @@ fn is_short(body: &Body) -> bool {
     left.upper().unwrap_or(left.lower()) <= SHORT
 }
 
-/// Takes the rest of a body and lets go of it; whether that was all.
+/// Reads and discards the rest of a body; returns whether that was all.
 async fn read(body: &mut Body, within: Duration, most: u64) -> bool {
     let reading = async {
         let mut read = 0;
@@ -106,7 +105,7 @@ async fn read(body: &mut Body, within: Duration, most: u64) -> bool {
     tokio::time::timeout(within, reading).await.unwrap_or(false)
 }
 
-/// A body whose rest comes back.
+/// A body whose rest comes back when it is dropped.
 struct LentBody {
     body: Body,
     back: Arc<Mutex<Option<Body>>>,

@@ -1,4 +1,4 @@
-//! `ETag` and `If-None-Match`: what a client has already is not sent again.
+//! `ETag` and `If-None-Match`: a page that the client has is not sent again.
 
 use super::wire::ConversationResponse;
 use axum::http::header::IF_NONE_MATCH;
@@ -6,8 +6,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use guestbook_core::{Conversation, content_hash};
 use uuid::Uuid;
 
-/// Names the bytes of a page: they depend on nothing else than what it is made of. The same on every node, since it says only what
-/// the database does.
+/// Identifies the bytes of a page. The same on every node, since it depends only on the database.
 #[derive(Clone, Debug)]
 pub(super) struct EntityTag(pub(super) HeaderValue);
 
@@ -16,13 +15,13 @@ pub(super) struct EntityTag(pub(super) HeaderValue);
 pub(super) struct Origin {
     /// A restored database has another one.
     pub(super) epoch: Uuid,
-    /// Other than before when another process has written to the file; 0 for databases that several nodes write to.
+    /// Changes when another process has written to the file; 0 for databases that several nodes write to.
     pub(super) generation: u64,
 }
 
 impl EntityTag {
-    /// The tag of the page that is asked for by `question`. The row of a conversation counts its messages and has the hash over all of
-    /// them, and what is stored never changes; another version of this program may write the same otherwise.
+    /// The tag of the page at `question`. The row of a conversation has the number of its messages and the hash over them, and
+    /// stored messages never change; another version of this program may serialize them differently.
     pub(super) fn of(question: &str, origin: Origin, conversation: &Conversation) -> Self {
         let Origin { epoch, generation } = origin;
         let row = serde_json::to_string(&ConversationResponse::from(conversation))
@@ -34,7 +33,7 @@ impl EntityTag {
         Self(tag.expect("hex digits are a legal value"))
     }
 
-    /// Whether the request names it as one of those that its client has.
+    /// Whether `If-None-Match` names it.
     pub(super) fn is_known_by(&self, headers: &HeaderMap) -> bool {
         let values = headers.get_all(IF_NONE_MATCH).iter();
         let tags = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

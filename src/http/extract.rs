@@ -1,4 +1,4 @@
-//! Bodies, paths and queries as checked types, each fault as a problem that names it.
+//! Extracts bodies, paths and queries as checked types; each fault is a problem that names it.
 
 use super::body_budget::Held;
 use super::deadline::Deadline;
@@ -15,11 +15,11 @@ use uuid::Uuid;
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A whole request body of JSON text, within the limits of size, time and memory.
+/// A complete request body of JSON text, within the limits of size, time and memory.
 pub(super) struct JsonBody {
     held: Held,
     is_ndjson: bool,
-    /// Of the request, which begins when the body is there.
+    /// The deadline of the request, which starts when the body has arrived.
     pub(super) deadline: Deadline,
 }
 
@@ -47,12 +47,12 @@ impl FromRequest<App> for JsonBody {
 }
 
 impl JsonBody {
-    /// Whether it is declared as lines of JSON.
+    /// Whether its type is lines of JSON.
     pub(super) fn is_ndjson(&self) -> bool {
         self.is_ndjson
     }
 
-    /// The body as it came, without the mark that some programs begin a text with: a reader of JSON may skip it (RFC 8259, 8.1).
+    /// The body without a byte order mark: a JSON parser may skip it (RFC 8259, 8.1).
     pub(super) fn bytes(&self) -> &[u8] {
         let bytes = &self.held.bytes;
         bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
@@ -101,8 +101,8 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
     begin.is_some_and(|begin| begin.eq_ignore_ascii_case(NDJSON))
 }
 
-/// The `Idempotency-Key` of the head, or what is wrong with it. It is read before the body comes: whoever keeps a header keeps the
-/// buffer that it came in.
+/// The `Idempotency-Key` header, or what is wrong with it. It is read before the body arrives: keeping a header would keep its
+/// buffer alive.
 pub(super) struct IdempotencyHeader(pub(super) Result<Option<IdempotencyKey>, InvalidField>);
 
 impl FromRequestParts<App> for IdempotencyHeader {
@@ -113,7 +113,7 @@ impl FromRequestParts<App> for IdempotencyHeader {
     }
 }
 
-/// The `Idempotency-Key` of a request; more than one is a mistake worth telling.
+/// The `Idempotency-Key` of a request; more than one is an error.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, InvalidField> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else {
@@ -171,13 +171,13 @@ async fn segment(parts: &mut Parts, app: &App, field: &'static str) -> Result<St
     Ok(text)
 }
 
-/// Reads a conversation's id.
+/// Parses a conversation's id.
 pub(super) fn conversation_id(field: &str, text: &str) -> Result<ConversationId, InvalidField> {
     let parsed = Uuid::parse_str(text).map(ConversationId);
     parsed.map_err(|_| InvalidField::new(field, "must be a UUID"))
 }
 
-/// The parameters after the `?`. Unknown ones are ignored, as the old service did.
+/// The query parameters. Unknown ones are ignored, as the old service did.
 pub(super) struct QueryParameters(HashMap<String, String>);
 
 impl FromRequestParts<App> for QueryParameters {
@@ -208,7 +208,7 @@ impl QueryParameters {
         Ok(self.count("limit", cap)?.unwrap_or(cap))
     }
 
-    /// A parameter that says how many: at least 1; more than `cap` gives `cap`.
+    /// A count: at least 1; more than `cap` gives `cap`.
     pub(super) fn count(&self, name: &str, cap: usize) -> Result<Option<usize>, InvalidField> {
         match self.number(name)? {
             Some(0) => Err(InvalidField::new(name, "must be at least 1")),

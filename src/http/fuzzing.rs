@@ -1,4 +1,4 @@
-//! The laws of bodies, for inputs that nobody thought of; see fuzz/.
+//! Fuzz targets for request bodies; see fuzz/.
 
 use super::Problem;
 use super::wire::{MessageRequest, MigrationRequest, read_object};
@@ -8,11 +8,11 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// Small, so that the fuzzer meets it.
+/// Small, so that the fuzzer reaches it.
 const CONTENT_LIMIT: usize = 256;
 const FIELDS: [&str; 6] = ["guest_id", "role", "content", "timestamp", "id", "metadata"];
 
-/// Reads a body as a message with its guest, as one without, and as a migration.
+/// Parses a body as a message with its guest, as one without, and as a migration.
 pub fn bodies(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -39,7 +39,7 @@ fn message(text: &str) {
     match incoming.for_guest(&guest, None, CONTENT_LIMIT) {
         Ok(message) => {
             assert_obeys(&message);
-            // The same but for the guest, whom nobody has to name here.
+            // The same except for the guest, whom this form need not name.
             match &named {
                 Ok(named) => assert_eq!(named.hash, message.hash),
                 Err(fault) => assert_eq!(fault.field, "guest_id"),
@@ -49,8 +49,8 @@ fn message(text: &str) {
     }
 }
 
-/// What is no JSON is a 400, and JSON of another shape is a 422. Half a character and a number beyond all numbers are JSON by
-/// its grammar and nothing that can be read: either.
+/// Invalid JSON is a 400, and JSON of another shape a 422. Half a surrogate pair and a number out of range are valid JSON by its
+/// grammar and unreadable: either is accepted.
 fn refused(problem: &Problem, text: &str) {
     let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
     match problem.status() {
@@ -82,7 +82,7 @@ fn assert_obeys(message: &NewMessage) {
     }
 }
 
-/// Another reader of the same JSON sees the same.
+/// Another JSON parser reads the same.
 fn assert_says_what_the_json_says(message: &NewMessage, text: &str) {
     let Ok(json) = serde_json::from_str::<Value>(text) else {
         return; // nested too deeply for it, in a field that we ignore
@@ -95,7 +95,7 @@ fn assert_says_what_the_json_says(message: &NewMessage, text: &str) {
     assert!(Role::ALL.contains(&message.role));
 }
 
-/// Written as JSON again it is the same message.
+/// Serialized again it is the same message.
 fn assert_reads_back(message: &NewMessage) {
     let metadata = message
         .metadata
@@ -143,7 +143,7 @@ fn migration(text: &str) {
     }
 }
 
-/// Whether a NUL stands in any text of a JSON value.
+/// Whether any text of a JSON value contains a NUL.
 fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),

@@ -1,4 +1,4 @@
-//! Finding messages over all conversations.
+//! Search over all conversations.
 
 use super::extract::JsonBody;
 use super::wire::{GlobalSearchRequest, GlobalSearchResponse, SearchResponse, read_object};
@@ -12,23 +12,23 @@ use guestbook_service::GlobalQuery;
 /// `POST /v1/search`
 pub(super) async fn search(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let incoming: GlobalSearchRequest<'_> = read_object(body.text()?)?;
-    let asked = incoming.search()?;
-    if asked.mode == SearchMode::Text {
-        let words = Words::of("q", &asked.text)?;
-        let searching = app.service.search_words(words, asked.k, asked.filters);
+    let query = incoming.search()?;
+    if query.mode == SearchMode::Text {
+        let words = Words::of("q", &query.text)?;
+        let searching = app.service.search_words(words, query.k, query.filters);
         let (found, permit) = app.read(body.deadline, searching).await?;
-        let answer = SearchResponse::new(asked.mode, None, &found);
-        return Ok(app.admit(Json(answer), permit, body.deadline).await);
+        let response = SearchResponse::new(query.mode, None, &found);
+        return Ok(app.admit(Json(response), permit, body.deadline).await);
     }
-    let (model, vector) = app.embed(body.deadline, &asked.text).await?;
+    let (model, vector) = app.embed(body.deadline, &query.text).await?;
     let everything = GlobalQuery {
         model: model.clone(),
         vector,
-        k: asked.k,
-        filters: asked.filters,
+        k: query.k,
+        filters: query.filters,
     };
     let searching = app.service.search_everything(&everything);
     let (found, permit) = app.read(body.deadline, searching).await?;
-    let answer = GlobalSearchResponse::new(&model, &found);
-    Ok(app.admit(Json(answer), permit, body.deadline).await)
+    let response = GlobalSearchResponse::new(&model, &found);
+    Ok(app.admit(Json(response), permit, body.deadline).await)
 }

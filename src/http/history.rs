@@ -1,7 +1,7 @@
-//! Pages of chats: from memory, in one piece, or, where they are long, streamed in steps, and not at all to who has them already.
+//! Pages of chats: cached, in one piece, streamed in steps if they are long, or 304 if the client has them.
 //!
-//! **Invariant:** a page that is sent to its end is the one that its `ETag` names. When what it is made of changes while it is sent,
-//! the connection ends before the page does; what is only added is of no page that was begun before.
+//! **Invariant:** a page that is sent to its end is the one that its `ETag` names. If its messages change while it is sent, the
+//! connection is closed before the page ends; appends do not affect pages begun before.
 
 use super::deadline::Deadline;
 use super::entity_tag::{EntityTag, Origin};
@@ -24,14 +24,14 @@ use guestbook_storage::database::{ChatKey, PageRange, PageStart};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Messages in one page at most.
+/// Messages per page at most.
 const HISTORY_CAP: usize = 10_000;
-/// No message has such a sequence, and every database can compare it.
+/// Above every sequence, and comparable in every database.
 const BEYOND_ALL: u64 = i64::MAX as u64;
-/// What a long page takes of the budget of responses: a step as JSON, and another one that was read before it.
+/// A long page's share of the response budget: a step as JSON, and the next one, which is read ahead.
 const STEP_ROOM: usize = 768 << 10;
 
-/// How a page is written.
+/// The JSON form of a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Form {
     /// As a list of messages.
@@ -40,18 +40,18 @@ pub(super) enum Form {
     Conversation,
 }
 
-/// The page of a request.
+/// The requested page.
 #[derive(Debug)]
 pub(super) struct PageRequest {
     pub(super) chat: ChatKey,
     pub(super) page: PageRange,
-    /// Where it is, for links to the next one.
+    /// Its path, for the link to the next page.
     pub(super) path: String,
     pub(super) form: Form,
 }
 
 impl App {
-    /// The page that was sent for the same question, if it is still the response.
+    /// The cached response to the same request, if it is still fresh.
     pub(super) fn cached(&self, request: &Request) -> Option<Response> {
         let is_fresh = |freshness: &_| self.service.is_fresh(freshness);
         let cached = self.cache.find(request.uri(), is_fresh)?;
@@ -61,7 +61,7 @@ impl App {
 }
 
 impl PageRequest {
-    /// The page; `None` when there is no such chat.
+    /// The page; `None` if there is no such chat.
     pub(super) async fn respond(
         &self,
         app: &App,
@@ -86,7 +86,7 @@ impl PageRequest {
         Ok(Some(response))
     }
 
-    /// 304 where the request names what there is: then no message is read.
+    /// 304 if the client has the page: then no message is read.
     async fn unchanged(
         &self,
         app: &App,
@@ -107,7 +107,7 @@ impl PageRequest {
         Ok(Some(head.respond(&parts.headers, Body::empty)))
     }
 
-    /// A page in one piece.
+    /// Sends a page in one piece.
     async fn send(
         &self,
         app: &App,
@@ -136,11 +136,11 @@ impl PageRequest {
         }
         let response = head.respond(&parts.headers, || Body::from(body));
         let admitted = app.responses.admit(response, || deadline).await;
-        drop(permit); // what waits for room is bounded by the permits
+        drop(permit); // held until here: permits bound the responses that wait for memory
         Ok(admitted)
     }
 
-    /// A page of which a step at a time is in memory.
+    /// Streams a page with one step at a time in memory.
     async fn stream(
         &self,
         app: &App,
@@ -173,7 +173,7 @@ fn rest(
         };
         let mut json = Vec::new();
         let reading = async { page.next().await.transpose() };
-        // Each step has the time of a request: the client may have taken minutes for those before.
+        // Each step has a deadline of its own: the client may have taken minutes for the steps before.
         match Deadline::after(patience).bound(reading).await {
             None => return Err(io::ErrorKind::TimedOut.into()),
             Some(Err(cause)) => return Err(io::Error::other(cause)),
@@ -212,7 +212,7 @@ impl Form {
     }
 }
 
-/// Adds messages to a list that has been begun.
+/// Appends messages to an open JSON array.
 fn write(messages: &[Message], mut has_some: bool, json: &mut Vec<u8>) -> StoreResult<()> {
     for message in messages {
         if std::mem::replace(&mut has_some, true) {
@@ -236,7 +236,7 @@ fn tag(app: &App, uri: &Uri, page: &HistoryPage) -> EntityTag {
     EntityTag::of(question(uri), origin, page.conversation())
 }
 
-/// `limit`, `before` and `after`, or `last`, as a page.
+/// Parses `limit`, `before` and `after`, or `last`.
 pub(super) fn page(parameters: &QueryParameters) -> Result<PageRange, InvalidField> {
     if let Some(limit) = parameters.count("last", HISTORY_CAP)? {
         let mut others = ["limit", "before", "after"].into_iter();
@@ -262,11 +262,11 @@ pub(super) fn page(parameters: &QueryParameters) -> Result<PageRange, InvalidFie
     Ok(PageRange { limit, from })
 }
 
-/// `<…>; rel="next"` where there is more in the direction of the page.
-fn next(path: &str, asked: PageRange, page: &HistoryPage) -> Option<HeaderValue> {
-    let limit = asked.limit;
+/// `<…>; rel="next"` if there is more in the page's direction.
+fn next(path: &str, range: PageRange, page: &HistoryPage) -> Option<HeaderValue> {
+    let limit = range.limit;
     let (first, last) = page.bounds()?;
-    let next = match asked.from {
+    let next = match range.from {
         PageStart::At(_) if last + 1 < page.conversation().message_count => {
             format!("<{path}?limit={limit}&after={last}>; rel=\"next\"")
         }

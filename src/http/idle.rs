@@ -1,11 +1,11 @@
-//! How long a connection may wait for a request.
+//! Time limits of a connection between requests.
 //!
 //! hyper has one limit for two things: a connection that is kept alive and says nothing, and a head that trickles in. A proxy
 //! keeps connections for a minute and sends its next request into one that we are just closing; a head has no reason to take that
 //! long. So a connection waits for as long as [`Patience::idle`], and from the first byte of a head on for [`Patience::head`]; for the
 //! first head it is that long from the beginning.
 //!
-//! Which of them holds is known by two who see different things: [`Waiting`] sees the bytes, [`Counted`] the requests.
+//! Two observers decide which limit holds: [`Waiting`] sees the bytes, [`Counted`] the requests.
 
 use axum::http::{Request, Response};
 use futures_util::future::BoxFuture;
@@ -20,16 +20,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
-/// How long a connection is waited for.
+/// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// From the first byte of a head to its last.
     pub(super) head: Duration,
-    /// From the end of an answer to the first byte of the next head.
+    /// From the end of a response to the first byte of the next head.
     pub(super) idle: Duration,
 }
 
-/// A connection and what answers its requests, each with its side of the count.
+/// Wraps a connection and its service, which share a counter.
 pub(super) fn watched<S, A>(
     stream: S,
     answering: A,
@@ -48,7 +48,7 @@ pub(super) fn watched<S, A>(
     (waiting, Counted { answering, count })
 }
 
-/// Begun and ended answers of a connection: odd while there is one.
+/// The begun and ended responses of a connection: odd during one.
 #[derive(Clone, Debug, Default)]
 struct Count(Arc<AtomicU64>);
 
@@ -62,33 +62,33 @@ impl Count {
     }
 }
 
-/// A connection that ends when its next request does not come.
+/// A connection that closes when its next request does not come.
 #[derive(Debug)]
 pub(super) struct Waiting<S> {
     stream: S,
     patience: Patience,
     count: Count,
-    /// The count when it began to wait for this request.
+    /// The counter when it began to wait for this request.
     seen: u64,
-    /// Something of its head has come.
+    /// Whether a byte of the head has arrived.
     is_heard: bool,
-    /// `end` is that of what is waited for.
+    /// Whether `end` is set for the current wait.
     is_running: bool,
-    /// Made once for each connection, and set again for each wait.
+    /// Allocated once per connection, and reset for each wait.
     end: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Waiting<S> {
-    /// Notes what was read; whether it was something.
+    /// Records bytes read.
     fn read(&mut self, bytes: usize) {
         if bytes > 0 && !self.is_heard {
             self.is_heard = true;
-            // The first head has its time from the beginning.
+            // The limit of the first head runs from the beginning.
             self.is_running &= self.seen == 0;
         }
     }
 
-    /// Ready when it has waited for too long.
+    /// Ready when the limit has passed.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if !self.is_running {
             self.is_running = true;
@@ -118,7 +118,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Waiting<S> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let count = self.count.now();
         if count % 2 == 1 {
-            return read; // of a body, which has a limit of its own
+            return read; // a body has a limit of its own
         }
         if count != self.seen {
             self.seen = count;
@@ -163,7 +163,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Waiting<S> {
     }
 }
 
-/// What answers the requests of one connection, and counts them.
+/// The service of one connection, which counts its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Counted<A> {
     answering: A,
@@ -191,7 +191,7 @@ where
     }
 }
 
-/// Counts when it is dropped: with the last byte of an answer, or when nobody takes that any more.
+/// Counts when it is dropped: with the last byte of a response, or when it is abandoned.
 #[derive(Debug)]
 struct End(Count);
 
@@ -235,7 +235,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const SOON: Duration = Duration::from_millis(50);
-    /// Longer than any test: what has it is not closed.
+    /// Longer than any test: such a limit never closes a connection.
     const NEVER: Duration = Duration::from_secs(86_400);
 
     struct Line {
@@ -261,20 +261,20 @@ mod tests {
             self.waiting.read_u8().await.unwrap();
         }
 
-        /// A whole request and its answer.
+        /// Sends a whole request and reads its response.
         async fn exchange(&mut self) {
             self.hear().await;
             self.count.next();
             self.count.next();
         }
 
-        /// Waits until it is closed for having said nothing, or not enough.
+        /// Waits until it is closed by a time limit.
         async fn closed(&mut self) {
             let ended = self.waiting.read_u8().await.unwrap_err();
             assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
         }
 
-        /// Whether it is still open when another one has been closed.
+        /// Whether it is still open after another one was closed.
         async fn outlives(&mut self, other: &mut Self) -> bool {
             tokio::select! {
                 biased;

@@ -1,6 +1,4 @@
 //! The HTTP front door: bytes become checked types, results become JSON. No backend is named here.
-//!
-//! Imports `core`, `service` and `storage`. Begin with `routes.rs`.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 
@@ -54,30 +52,30 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// How the HTTP side behaves; every value is a setting of the binary.
+/// The configuration of the HTTP server; every value is a setting of the binary.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// The key that requests must carry, if any.
     pub api_key: Option<ApiKey>,
     /// Bytes of a request body at most.
     pub body_limit: usize,
-    /// Bytes of all request bodies at most that are being read or worked on at once; at least `body_limit`.
+    /// Bytes of all request bodies being read or worked on at once, at most; at least `body_limit`.
     pub body_memory: usize,
-    /// Bytes of all responses above 64 KiB at most that are on their way at once.
+    /// Bytes of all responses above 64 KiB in flight at once, at most.
     pub response_memory: usize,
     /// Bytes of one message's content at most.
     pub content_limit: usize,
-    /// How long the head of a request may take to arrive, from its first byte on; of the first one, from the beginning.
+    /// Time limit of a request's head, from its first byte on; for the first request, from the beginning.
     pub header_timeout: Duration,
     /// How long a connection kept alive may wait for its next request.
     pub idle_timeout: Duration,
-    /// How long a body may take to arrive, and how long a client may take no byte of its answer.
+    /// Time limit for a body to arrive, and for a client to take a byte of its response.
     pub body_timeout: Duration,
-    /// How long a response may take. After that a write is answered with 503: its outcome is not known.
+    /// Time limit of a request. After it the client of a write gets an unknown outcome.
     pub request_timeout: Duration,
-    /// How long requests in flight may take to end when the server stops.
+    /// How long shutdown waits for requests in flight.
     pub drain_timeout: Duration,
-    /// How many lines of the log were lost since the start.
+    /// Log lines lost since the start.
     pub log_dropped: fn() -> u64,
 }
 
@@ -94,14 +92,14 @@ impl Default for HttpSettings {
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(5),
-            // Longer than a request may take, so that each is answered, and short enough to close the stores afterwards.
+            // Longer than a request may take, so that each gets a response, and short enough to close the stores afterwards.
             drain_timeout: Duration::from_secs(6),
             log_dropped: || 0,
         }
     }
 }
 
-/// What every handler has at hand. It is cloned several times for a request, so all of it is behind one count.
+/// The state of every handler. It is cloned several times per request, so it is behind one reference count.
 #[derive(Clone, Debug)]
 struct App(Arc<Shared>);
 
@@ -109,13 +107,13 @@ struct App(Arc<Shared>);
 struct Shared {
     service: Service,
     settings: HttpSettings,
-    /// What request bodies may hold together.
+    /// The budget of request bodies.
     bodies: body_budget::BodyBudget,
-    /// What responses may hold together.
+    /// The budget of responses.
     responses: response_budget::ResponseBudget,
-    /// Pages of chats that were sent lately.
+    /// Recently sent pages of chats.
     cache: response_cache::ResponseCache,
-    /// One recount of everything at a time: each one reads every row.
+    /// One verify of everything at a time: each reads every row.
     verify_limit: Semaphore,
 }
 
@@ -127,7 +125,7 @@ impl Deref for App {
     }
 }
 
-/// What answers every request: the routes of [`routes()`], behind the key where they are guarded, within the limits.
+/// The router: the routes of [`routes()`], behind the key where they are guarded, within the limits.
 pub fn router(service: Service, settings: HttpSettings) -> Router {
     App::new(service, settings).router()
 }
@@ -149,7 +147,7 @@ impl App {
         routes::guarded(&self).layer(panicked).with_state(self)
     }
 
-    /// Calls of the service that need a permit.
+    /// Runs a read once it has a permit.
     async fn read<R>(
         &self,
         deadline: Deadline,
@@ -162,7 +160,7 @@ impl App {
         deadline.read(asking).await
     }
 
-    /// What was read, once there is room for it: until then the permit bounds how many wait.
+    /// Sends a response once it has memory: until then the permit bounds how many wait.
     async fn admit(
         &self,
         response: impl IntoResponse,

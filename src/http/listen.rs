@@ -1,4 +1,4 @@
-//! Where a server listens: as a setting says it, and as it is shown.
+//! Listen addresses: as a setting gives them, and as they are reported.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 const SCHEME: &str = "unix:";
 
-/// One place to listen, as a setting says it.
+/// A listen address as a setting gives it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listen {
     /// Every address of this machine.
@@ -20,7 +20,7 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-/// Why a text is no place to listen.
+/// Why a text is no listen address.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "write it like 127.0.0.1:8000, [::1]:8000, localhost:8000, :8000 (every address of this machine) or unix:/run/guestbook.sock"
@@ -48,7 +48,7 @@ impl FromStr for Listen {
     }
 }
 
-/// What follows `unix:`, also written as in a URL. It is shown on a line of text.
+/// The path after `unix:`, also in URL form. It must fit on one line of text, because it is reported.
 fn socket_path(text: &str) -> Option<PathBuf> {
     let path = match text.strip_prefix("//") {
         Some(path) if path.starts_with('/') => path,
@@ -68,7 +68,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Where a server listens.
+/// The address of a running server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ServerAddress {
     /// On the network, or on loopback.
@@ -78,7 +78,7 @@ pub enum ServerAddress {
 }
 
 impl ServerAddress {
-    /// Whether only this machine reaches it.
+    /// Whether only this machine can reach it.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),
@@ -86,7 +86,7 @@ impl ServerAddress {
         }
     }
 
-    /// The address to be used on this machine: one that stands for every address is none to connect to everywhere.
+    /// The address for clients on this machine: not every system can connect to a wildcard address.
     pub fn from_here(&self) -> Self {
         match self {
             Self::Tcp(address) if address.ip().is_unspecified() => {

@@ -1,4 +1,4 @@
-//! Taking an address: before any data is opened, so that one that is in use is known first.
+//! Binds addresses before any data is opened, so that a conflict shows first.
 
 use super::listen::ServerAddress;
 use rustix::io::Errno;
@@ -12,18 +12,17 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// Connections that may wait to be accepted. With the usual 128 a crowd that comes at once makes others wait for a second, until
-/// they knock again.
+/// Backlog of connections. With the usual 128 a burst makes some clients wait a second for their retry.
 const BACKLOG: i32 = 4096;
-/// Whoever may connect may read every chat where there is no key: the owner.
+/// Without a key, anyone who can connect can read every chat: only the owner may.
 const OWNER_ONLY: u32 = 0o600;
 
-/// What a server accepts connections from.
+/// A bound listener.
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: Socket,
     address: ServerAddress,
-    /// Of a socket that we have made.
+    /// The file of a socket that we created.
     pub(super) file: Option<SocketFile>,
 }
 
@@ -34,20 +33,20 @@ pub(super) enum Socket {
 }
 
 impl Listener {
-    /// Takes an address of the network, or of loopback.
+    /// Binds an address of the network, or of loopback.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         rustix::net::listen(&listener, BACKLOG)?;
         Self::of_tcp(listener)
     }
 
-    /// Takes a port on every address of this machine: of both kinds, where there are both.
+    /// Binds a port on every address of this machine, IPv6 and IPv4 where both exist.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn bind_everywhere(port: u16) -> io::Result<Self> {
         match both_kinds(port) {
             Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {
@@ -57,16 +56,16 @@ impl Listener {
         }
     }
 
-    /// Makes a unix socket that only its owner may use, in the place of one that a dead process has left.
+    /// Creates a unix socket that only its owner may use, replacing one of a dead process.
     ///
     /// # Errors
-    /// What the system said; `AddrInUse` if somebody listens there, `AlreadyExists` if something else has the name.
+    /// The system's error; `AddrInUse` if somebody listens there, `AlreadyExists` if another file has the name.
     pub fn bind_unix(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let _turn = turn(&path);
+        let _lock = lock_folder(&path);
         make_room(&path)?;
         let socket = File::from(unix_socket(SocketFlags::CLOEXEC)?);
-        // The file takes the mode of its socket, so that nobody else can connect for a moment. Not every system does that.
+        // The file gets its mode with the socket, so that nobody else can connect for a moment. Not every system does that.
         let owner_only = || Permissions::from_mode(OWNER_ONLY);
         let _ = socket.set_permissions(owner_only());
         rustix::net::bind(&socket, &SocketAddrUnix::new(&path)?)?;
@@ -88,7 +87,7 @@ impl Listener {
     pub fn of_tcp(listener: TcpListener) -> io::Result<Self> {
         require_listening(socket_acceptconn(&listener)?)?;
         let mut address = listener.local_addr()?;
-        // An address that stands for both kinds is shown as the one that works everywhere.
+        // A dual-stack wildcard address is reported in the form that works everywhere.
         if address.ip() == Ipv6Addr::UNSPECIFIED && !ipv6_v6only(&listener)? {
             address.set_ip(Ipv4Addr::UNSPECIFIED.into());
         }
@@ -116,7 +115,7 @@ impl Listener {
         })
     }
 
-    /// Where it listens; the real port when 0 was asked for.
+    /// Its address; the real port if 0 was requested.
     pub fn address(&self) -> &ServerAddress {
         &self.address
     }
@@ -146,14 +145,15 @@ fn unix_socket(flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
     socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
 }
 
-/// Holds the folder of a socket: of two that find a dead process's socket at once, the second must not remove that of the first.
-fn turn(path: &Path) -> Option<File> {
+/// Locks the folder of a socket: if two processes find a dead process's socket at once, the second must not remove the first's new
+/// one.
+fn lock_folder(path: &Path) -> Option<File> {
     let folder = File::open(path.parent()?).ok()?;
     folder.lock().ok()?;
     Some(folder)
 }
 
-/// Removes what a dead process has left, and nothing else.
+/// Removes the socket of a dead process, and nothing else.
 fn make_room(path: &Path) -> io::Result<()> {
     let kind = match std::fs::symlink_metadata(path) {
         Ok(found) => found.file_type(),
@@ -164,7 +164,7 @@ fn make_room(path: &Path) -> io::Result<()> {
         let what = "there is something with that name which is no socket";
         return Err(io::Error::new(ErrorKind::AlreadyExists, what));
     }
-    // Without waiting: one that hangs is there, too.
+    // Non-blocking: a hanging server is alive, too.
     let probe = unix_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     match rustix::net::connect(&probe, &SocketAddrUnix::new(path)?) {
         Ok(()) | Err(Errno::AGAIN) => {
@@ -176,11 +176,11 @@ fn make_room(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The file of a unix socket, which goes with this.
+/// The file of a unix socket, which is removed with this.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and number: what another process has put in its place is not ours.
+    /// Device and inode: a file that another process has put in its place is not ours.
     id: (u64, u64),
 }
 
@@ -200,7 +200,7 @@ fn id(path: &Path) -> io::Result<(u64, u64)> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _turn = turn(&self.path);
+        let _lock = lock_folder(&self.path);
         if id(&self.path).is_ok_and(|id| id == self.id) {
             let _ = std::fs::remove_file(&self.path); // the next one replaces it
         }
@@ -234,7 +234,7 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         let listener = Listener::bind_unix(&path).unwrap();
         UnixStream::connect(&path).unwrap();
-        // Another one took its place: that is not ours to remove.
+        // Another socket took its place: that is not ours to remove.
         std::fs::remove_file(&path).unwrap();
         let other = Listener::bind_unix(&path).unwrap();
         drop(listener);

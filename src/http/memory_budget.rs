@@ -1,8 +1,8 @@
-//! Memory that requests share: what bodies hold together, and what responses do.
+//! A memory budget that requests share: one for bodies, one for responses.
 //!
-//! Whoever needs memory takes its bytes from one budget and gives them back by dropping the permit. When there is no room, those that
-//! cost others most are evicted first, if they cost more than the one who asks: so the greedy and the slow make room for each
-//! other, and nobody has to wait for them.
+//! A request takes permits for its bytes and returns them by dropping the permit. When the budget is exhausted, the holders with the
+//! highest cost are evicted first, if they cost more than the requester: so greedy and slow requests make room for each other, and
+//! nobody has to wait for them.
 //!
 //! **Invariant:** all permits together are for no more bytes than the budget has.
 
@@ -12,18 +12,18 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// How often whoever waits looks again for some to evict.
+/// How often a waiting request looks for others to evict.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What holds memory for a while, and is evicted by being dropped.
+/// Holds memory for a while, and is evicted by being dropped.
 pub(super) trait Holder: Send + 'static {
-    /// Whether it may come to cost more just because time passes: then waiting for that pays.
+    /// Whether the cost may rise with time alone: then waiting may pay.
     const AGES: bool;
 
-    /// Bytes that come back when it is evicted.
+    /// Bytes that an eviction frees.
     fn bytes(&self) -> usize;
 
-    /// How much it stands in the way of others.
+    /// The cost to others.
     fn cost(&self) -> usize;
 }
 
@@ -33,7 +33,7 @@ pub(super) struct MemoryBudget<H>(Arc<Shared<H>>);
 
 #[derive(Debug)]
 struct Shared<H> {
-    /// A permit for each byte.
+    /// One permit per byte.
     room: Arc<Semaphore>,
     bytes: usize,
     holders: Mutex<Holders<H>>,
@@ -46,7 +46,7 @@ struct Holders<H> {
 }
 
 impl<H: Holder> MemoryBudget<H> {
-    /// A budget of so many bytes.
+    /// A budget of this many bytes.
     pub(super) fn new(bytes: usize) -> Self {
         let bytes = bytes.min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
@@ -59,8 +59,8 @@ impl<H: Holder> MemoryBudget<H> {
         }))
     }
 
-    /// Room for so many bytes, or all there is for more than that; `None` when there is none by `until`. Those that cost more than
-    /// `cost` are evicted for it.
+    /// Takes this many bytes, or the whole budget for more than that; `None` if they are not free by `until`. Evicts holders with a
+    /// higher cost than `cost`.
     pub(super) async fn take(
         &self,
         bytes: usize,
@@ -84,7 +84,7 @@ impl<H: Holder> MemoryBudget<H> {
         }
     }
 
-    /// Evicts those that cost most until so many bytes come back; whether there are so many held by those that cost more than `cost`.
+    /// Evicts the most expensive holders until this many bytes are freed; returns whether holders above `cost` have as many.
     fn evict(&self, wanted: usize, cost: usize) -> bool {
         let mut holders = self.0.holders();
         let mut free = self.0.room.available_permits();
@@ -99,7 +99,7 @@ impl<H: Holder> MemoryBudget<H> {
         true
     }
 
-    /// Lets a holder be evicted from now on.
+    /// Makes a holder evictable.
     pub(super) fn register(&self, holder: H) -> Registration<H> {
         let mut holders = self.0.holders();
         let number = holders.next;
@@ -116,7 +116,7 @@ impl<H> Shared<H> {
     }
 }
 
-/// Where a holder is, until this is dropped.
+/// The registration of a holder, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Registration<H> {
     shared: Arc<Shared<H>>,
@@ -124,7 +124,7 @@ pub(super) struct Registration<H> {
 }
 
 impl<H> Registration<H> {
-    /// Changes the holder; `None` when it was evicted.
+    /// Changes the holder; `None` if it was evicted.
     pub(super) fn with<R>(&self, change: impl FnOnce(&mut H) -> R) -> Option<R> {
         let mut holders = self.shared.holders();
         holders.by_number.get_mut(&self.number).map(change)

@@ -13,12 +13,12 @@ use axum::response::{IntoResponse, Response};
 use guestbook_core::{GuestId, IdempotencyKey, InvalidField, NewMessage};
 use guestbook_service::{Fate, GroupOutcome, PendingGroups, SavedMessage};
 
-/// Messages of one guest at a time.
+/// Messages of one guest per request at most.
 const GUEST_BATCH: usize = 1000;
-/// Messages of many guests at a time. A body of the default limit cannot hold many more, but it can hold millions of lines that
-/// are none, and each has an answer.
+/// Messages of many guests per request at most. A body of the default limit cannot have many more messages, but millions of
+/// invalid lines, each with a result.
 const LINES: usize = 100_000;
-/// Lines handed to the service at a time; the next ones are handed over while these wait for their commit.
+/// Lines per group of the service; the next group is queued while this one commits.
 const LINES_AT_A_TIME: usize = 512;
 
 /// `POST /v1/guest/chat/{guest_id}`
@@ -79,12 +79,12 @@ pub(super) async fn post_guest_batch(
         last.rules_out = others.map(|key| key.message_id(&guest).into()).into();
     }
     let saved = store_one(&app, body.deadline, messages, key.is_some(), Some).await?;
-    let answers: Vec<_> = saved.iter().map(|saved| app.saved(saved, &guest)).collect();
-    Ok(Json(answers).into_response())
+    let receipts: Vec<_> = saved.iter().map(|saved| app.saved(saved, &guest)).collect();
+    Ok(Json(receipts).into_response())
 }
 
-/// `POST /v1/messages/batch`: lines of JSON, or an array. Each message is stored or refused on its own, and each has its
-/// answer in the same place and form.
+/// `POST /v1/messages/batch`: lines of JSON, or an array. Each message is stored or refused on its own, and has its result at the
+/// same position in the same format.
 pub(super) async fn post_batch(
     State(app): State<App>,
     IdempotencyHeader(key): IdempotencyHeader,
@@ -98,10 +98,10 @@ pub(super) async fn post_batch(
     }
     let key = key?;
     let stored = store_many(&app, body.deadline, &lines, key.as_ref()).await;
-    Ok(many_answers(&app, &stored, as_lines))
+    Ok(many_results(&app, &stored, as_lines))
 }
 
-/// The messages of a body as text, no more of them than are stored, and how many there are.
+/// The texts of a body's messages, at most as many as are stored, and their full number.
 fn many(body: &JsonBody, as_lines: bool) -> Result<(Vec<Line<'_>>, usize), Problem> {
     if as_lines {
         let lines = Elements::<_, LINES>::of_lines(body.bytes());
@@ -121,7 +121,7 @@ fn one_of_many(
     Ok(incoming.for_its_guest(key, content_limit)?)
 }
 
-/// Stores one group, within the time a request may take; `place` is where a client sees the message of an index.
+/// Stores one group within the request's deadline; `place` maps an index to the client's position.
 async fn store_one(
     app: &App,
     deadline: Deadline,
@@ -131,7 +131,7 @@ async fn store_one(
 ) -> Result<Vec<SavedMessage>, Problem> {
     let queued = deadline.bound(app.service.enqueue(vec![group])).await;
     let mut waiting = queued.ok_or_else(Problem::not_begun)??;
-    deadline.bound(waiting.wait()).await; // what is known by then is told
+    deadline.bound(waiting.wait()).await; // then the outcomes known so far are sent
     match waiting.fates().pop() {
         Some(Fate::Answered(GroupOutcome::Saved(saved))) => Ok(saved),
         Some(Fate::Answered(GroupOutcome::Conflict { index, id })) => {
@@ -143,17 +143,17 @@ async fn store_one(
     }
 }
 
-/// What became of a line: stored for this guest, or refused.
+/// The outcome of a line: stored for this guest, or refused.
 type Stored = Result<(GuestId, SavedMessage), Problem>;
 
-/// Some lines on their way: those that could be read wait for one answer of the service together.
+/// Queued lines: the readable ones wait for one result of the service together.
 struct PendingLines {
     lines: Vec<Result<GuestId, Problem>>,
     queued: Result<PendingGroups, Problem>,
 }
 
-/// Stores what could be read, each message a group of its own; one answer per line, in order. When nothing moves any more, or the
-/// server stops, what is stored is answered, and what is not begun is refused.
+/// Stores the readable lines, each a group of its own; one result per line, in order. Once nothing progresses, or the server stops,
+/// stored lines are reported, and the others are refused.
 async fn store_many(
     app: &App,
     deadline: Deadline,
@@ -162,8 +162,8 @@ async fn store_many(
 ) -> Vec<Stored> {
     let mut patience = Patience::new(app, deadline);
     let mut parts = Vec::with_capacity(lines.len().div_ceil(LINES_AT_A_TIME));
-    // All are queued, in order, before the first is waited for: so each commit finds the next lines ready. They are read only
-    // when there is room in the queue for those before them.
+    // All groups are queued in order before the first is awaited: so each commit finds the next lines ready. Lines are
+    // parsed only when the queue has room for those before them.
     for (at, lines) in lines.chunks(LINES_AT_A_TIME).enumerate() {
         let first = at * LINES_AT_A_TIME;
         parts.push(match patience.refusal() {
@@ -204,7 +204,7 @@ impl PendingLines {
         Self { lines, queued }
     }
 
-    /// Lines that nobody has looked at.
+    /// Lines that were not processed.
     fn refused(lines: usize, problem: Problem) -> Self {
         Self {
             lines: vec![Err(problem.clone()); lines],
@@ -238,8 +238,8 @@ impl PendingLines {
     }
 }
 
-/// The answers in the form of the question: lines for lines, an array for an array.
-fn many_answers(app: &App, stored: &[Stored], as_lines: bool) -> Response {
+/// The results in the format of the request: lines for lines, an array for an array.
+fn many_results(app: &App, stored: &[Stored], as_lines: bool) -> Response {
     let mut body = Vec::with_capacity(stored.len() * 420);
     for (index, one) in stored.iter().enumerate() {
         if !as_lines {

@@ -1,4 +1,4 @@
-//! Is it alive, can it serve, is everything where it belongs?
+//! Health, readiness and verify.
 
 use super::deadline::Deadline;
 use super::extract::GuestPath;
@@ -14,7 +14,7 @@ use guestbook_service::verify::{VerifyMode, VerifyReport, VerifyScope};
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
-/// A backend that has not answered by then is taken as not answering.
+/// A backend without a response by then counts as unavailable.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `GET /health`: the process runs.
@@ -22,7 +22,7 @@ pub(super) async fn health() -> Json<serde_json::Value> {
     Json(serde_json::json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// `GET /readyz`: 200 while messages can be read, and stored as long as there is room; this needs the database and not the
+/// `GET /readyz`: 200 while messages can be read, and stored as long as the disk has space; this needs the database and not the
 /// lists.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     let parts = app.service.parts();
@@ -44,7 +44,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     {
         tracing::warn!(%cause, "readiness check failed");
     }
-    let answer = ReadyResponse {
+    let response = ReadyResponse {
         status,
         database: BackendResponse {
             durability: promise.ok().map(|promise| promise.durability.as_str()),
@@ -63,10 +63,10 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
         search_index: app.service.index_status().into(),
         log_dropped: (app.settings.log_dropped)(),
     };
-    (code, Json(answer)).into_response()
+    (code, Json(response)).into_response()
 }
 
-async fn in_time<T>(asked: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+async fn in_time<T>(read: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
     let late = || {
         Error::new(
             ErrorKind::Unavailable,
@@ -75,13 +75,13 @@ async fn in_time<T>(asked: impl Future<Output = StoreResult<T>>) -> StoreResult<
             "it did not answer in time",
         )
     };
-    tokio::time::timeout(HEALTH_TIMEOUT, asked)
+    tokio::time::timeout(HEALTH_TIMEOUT, read)
         .await
         .unwrap_or_else(|_| Err(late()))
 }
 
 impl App {
-    /// Waits, no longer than for any response, until nobody else recounts everything.
+    /// Waits, until the deadline, for the permit to verify everything.
     async fn verify_permit(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, Problem> {
         match deadline.bound(self.verify_limit.acquire()).await {
             Some(Ok(permit)) => Ok(permit),
@@ -92,7 +92,7 @@ impl App {
     }
 }
 
-/// `GET /v1/verify`: recounts everything.
+/// `GET /v1/verify`: verifies everything.
 pub(super) async fn verify(
     State(app): State<App>,
     deadline: Deadline,
@@ -105,7 +105,7 @@ pub(super) async fn verify(
     ))
 }
 
-/// `POST /v1/verify`: recounts everything and rebuilds what is derived.
+/// `POST /v1/verify`: verifies everything and repairs derived data.
 pub(super) async fn repair(
     State(app): State<App>,
     deadline: Deadline,
@@ -118,7 +118,7 @@ pub(super) async fn repair(
     ))
 }
 
-/// `GET /v1/guest/verify/{guest_id}`: recounts one guest.
+/// `GET /v1/guest/verify/{guest_id}`: verifies one guest.
 pub(super) async fn verify_guest(
     State(app): State<App>,
     GuestPath(guest): GuestPath,
@@ -130,7 +130,7 @@ pub(super) async fn verify_guest(
     ))
 }
 
-/// `POST /v1/guest/verify/{guest_id}`: recounts one guest and rebuilds what is derived.
+/// `POST /v1/guest/verify/{guest_id}`: verifies one guest and repairs derived data.
 pub(super) async fn repair_guest(
     State(app): State<App>,
     GuestPath(guest): GuestPath,

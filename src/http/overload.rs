@@ -1,26 +1,29 @@
-//! One line of the log a second, however many requests are turned away: a server that is overloaded has no time for more.
+//! Rate-limited logging of rejected requests: at most one line a second, because an overloaded server has no time for more.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Since the last line.
-static TURNED_AWAY: Mutex<CountConnections> = Mutex::new(CountConnections {
+/// Requests since the last line.
+static REJECTED: Mutex<CountConnections> = Mutex::new(CountConnections {
     requests: 0,
-    said: None,
+    logged_at: None,
 });
 
 struct CountConnections {
     requests: u64,
-    said: Option<Instant>,
+    logged_at: Option<Instant>,
 }
 
-/// Counts a request that is turned away.
+/// Counts a rejected request.
 pub(super) fn note() {
-    let mut count = TURNED_AWAY.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut count = REJECTED.lock().unwrap_or_else(PoisonError::into_inner);
     count.requests += 1;
-    if count.said.is_some_and(|said| said.elapsed() < INTERVAL) {
+    if count
+        .logged_at
+        .is_some_and(|logged_at| logged_at.elapsed() < INTERVAL)
+    {
         return;
     }
     tracing::warn!(
@@ -28,5 +31,5 @@ pub(super) fn note() {
         "overloaded: requests were turned away with 503"
     );
     count.requests = 0;
-    count.said = Some(Instant::now());
+    count.logged_at = Some(Instant::now());
 }

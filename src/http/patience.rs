@@ -1,8 +1,8 @@
-//! How long the parts of a batch are waited for.
+//! The deadline of a batch's parts.
 //!
-//! A batch goes on for as long as something of it is queued or answered within the time a request may take: the larger it is and
-//! the slower the disk, the longer. Once nothing moves, or the server is about to stop, no more of it is begun, and what is
-//! not begun is taken back. So each line has an answer that is true, and is sent before the connections are closed.
+//! A batch goes on while any part of it is queued or completed within the time limit of a request: the larger it is and the slower
+//! the disk, the longer. Once nothing progresses, or shutdown begins, no further part is begun, and queued parts are taken back. So
+//! each line has a true result, which is sent before the connections are closed.
 
 use super::deadline::Deadline;
 use super::{App, Problem};
@@ -10,14 +10,14 @@ use guestbook_core::NewMessage;
 use guestbook_service::PendingGroups;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// The patience with one batch.
+/// The deadline of one batch.
 pub(super) struct Patience<'a> {
     app: &'a App,
-    /// Renewed when something of the batch is queued or answered.
+    /// Renewed when a part of the batch is queued or completed.
     deadline: Deadline,
 }
 
-/// What ended the waiting.
+/// Why the wait ended.
 enum Ended {
     Answered,
     Late,
@@ -29,7 +29,7 @@ impl<'a> Patience<'a> {
         Self { app, deadline }
     }
 
-    /// Why nothing more of the batch is begun, if so.
+    /// The refusal of further parts, if no more are begun.
     pub(super) fn refusal(&self) -> Option<Problem> {
         if self.app.service.draining_since().is_some() {
             return Some(Problem::stopping());
@@ -37,7 +37,7 @@ impl<'a> Patience<'a> {
         (Instant::now() >= self.deadline.at()).then(Problem::not_begun)
     }
 
-    /// Queues groups, unless the server stops before there is room for them.
+    /// Queues groups, unless shutdown begins before the queue has room.
     pub(super) async fn queue(
         &mut self,
         groups: Vec<Vec<NewMessage>>,
@@ -52,7 +52,7 @@ impl<'a> Patience<'a> {
         Ok(waiting)
     }
 
-    /// Waits for the answers of everything queued, in order, as long as there is patience. Nothing is left in the queue then.
+    /// Waits for all queued parts, in order, until the deadline. No part is left in the queue then.
     pub(super) async fn wait_for(&mut self, parts: &mut [&mut PendingGroups]) {
         let mut ended = Ended::Answered;
         for part in parts.iter_mut() {
@@ -65,10 +65,10 @@ impl<'a> Patience<'a> {
         for part in parts.iter_mut() {
             part.take_back();
         }
-        // What has been begun will be answered, if the database is well; when it has not moved for so long, it is not.
+        // Begun parts complete soon on a healthy database; after so long without progress it is not healthy.
         if let (Ended::Stopping, Some(last)) = (ended, self.of_drain(3, 4)) {
             for part in parts {
-                let _ = timeout_at(last, part.wait()).await; // what is known by then is told
+                let _ = timeout_at(last, part.wait()).await; // then the outcomes known so far are sent
             }
         }
     }
@@ -88,7 +88,7 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// When such a part of the time is over that the server takes to stop; the rest is for sending the answers.
+    /// When `part`/`of` of the drain time has passed; the rest is for sending the responses.
     fn of_drain(&self, part: u32, of: u32) -> Option<Instant> {
         let since = self.app.service.draining_since()?;
         Some(since + self.app.settings.drain_timeout / of * part)

@@ -16,10 +16,10 @@ use uuid::Uuid;
 /// How long a client should wait before it tries again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// An error answer.
+/// An error response.
 #[derive(Clone, Debug, Serialize)]
 pub struct Problem {
-    /// What kind of problem: always `about:blank`, which means that the status says it.
+    /// The problem type: always `about:blank`, which means that the status says it.
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -28,20 +28,20 @@ pub struct Problem {
     /// The field that breaks a rule, for a 422.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
-    /// The message in question, for a 409.
+    /// The message concerned, for a 409.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     message: Option<Box<MessageInQuestion>>,
-    /// What the log has with the cause, where that is there and not for clients.
+    /// The id under which the log has the cause, if it is hidden from clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_id: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 struct MessageInQuestion {
-    /// The id that is stored already, where the client sent one.
+    /// The id that is stored already, if the client sent one.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// Its place in the batch.
+    /// Its position in the batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
 }
@@ -60,7 +60,7 @@ impl Problem {
         }
     }
 
-    /// A problem whose cause stands in the log alone, with an id that stands in both.
+    /// A problem whose cause is only logged, with an id that is in both.
     fn hiding(
         status: StatusCode,
         detail: impl Into<Cow<'static, str>>,
@@ -79,8 +79,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// Something else is stored under the id of a message, or its key was used for another request; `at` is the place of the
-    /// message in its batch.
+    /// Another message is stored under the id, or its key was used for another request; `at` is the message's position in its batch.
     pub(super) fn conflict(id: &ClientId, is_keyed: bool, at: Option<usize>) -> Self {
         let place = at
             .map(|index| format!("messages[{index}]: "))
@@ -137,7 +136,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// There is no room for this request now; nothing of it was done.
+    /// The server is overloaded; nothing of this request was done.
     pub(super) fn turned_away(detail: &'static str) -> Self {
         overload::note();
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -156,7 +155,7 @@ impl From<InvalidField> for Problem {
     }
 }
 
-/// The one place where a kind of error becomes a status. What a 5xx hides is in the log.
+/// The only conversion of error kinds to statuses. The log has what a 5xx hides.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         if error.kind() == ErrorKind::Busy {
@@ -184,7 +183,7 @@ impl From<Error> for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the storage cannot be read, and the server's log says why; a message with an id or Idempotency-Key may be sent again, it is not stored twice".into(),
             ),
-            // Nothing of our insides, and the one thing that helps.
+            // No internals, and the one remedy.
             ErrorKind::Inconsistent => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 error.context().to_owned().into(),
@@ -205,7 +204,7 @@ impl From<Error> for Problem {
     }
 }
 
-/// What is said of the text of a search is said of the parameter or field `q`.
+/// Problems of a query's text concern the parameter or field `q`.
 impl From<QueryEmbeddingError> for Problem {
     fn from(unseen: QueryEmbeddingError) -> Self {
         match unseen {
@@ -233,8 +232,8 @@ impl From<QueryEmbeddingError> for Problem {
     }
 }
 
-/// What a database that is not well means for the readiness of the whole, and what is to be said of it. On a full disk it is
-/// only `degraded`: to send the readers elsewhere, or to start again, would help nobody, and every new message is told 507.
+/// How an unhealthy database affects readiness, and its text. A full disk is only `degraded`: sending readers elsewhere, or a
+/// restart, would help nobody, and every new message gets 507.
 pub(super) fn without_database(cause: &Error) -> (StatusCode, &'static str, &'static str) {
     match cause.kind() {
         ErrorKind::Full => (
@@ -286,7 +285,7 @@ pub(super) async fn no_such_method(method: Method, uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
-/// A defect of ours ends one request, not the server.
+/// A panic ends one request, not the server.
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let detail = "something went wrong on the server; its log says what";
     let cause = format!("a request handler panicked: {}", panic_text(panic.as_ref()));
@@ -299,7 +298,7 @@ mod tests {
     use super::*;
     use guestbook_core::ModelId;
 
-    /// What a client must not see: an address, a path, a statement, what another server said.
+    /// What a client must not see: an address, a path, a statement, another server's words.
     const INSIDES: &str =
         "POST http://user:s3cret@10.0.0.7/v1: /var/lib/guestbook.db: SELECT * FROM message_cache";
 

@@ -12,10 +12,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use guestbook_core::{InvalidField, PromptScope};
 
-/// What stands for every scope.
+/// Stands for every scope.
 const EVERY: &str = "*";
 
-/// `POST /v1/cache/lookup`: the answer to a prompt. That there is none is no error.
+/// `POST /v1/cache/lookup`: looks a prompt up. A miss is no error.
 pub(super) async fn lookup(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let incoming: LookupRequest<'_> = read_object(body.text()?)?;
     let lookup = incoming.lookup(app.settings.content_limit)?;
@@ -23,7 +23,7 @@ pub(super) async fn lookup(State(app): State<App>, body: JsonBody) -> Result<Res
     Ok(Json(LookupResponse::new(found.as_ref())).into_response())
 }
 
-/// `PUT /v1/cache`: keeps the answer to a prompt, in the place of one that is there.
+/// `PUT /v1/cache`: stores an entry, replacing the one of the same prompt.
 pub(super) async fn keep(State(app): State<App>, body: JsonBody) -> Result<Response, Problem> {
     let text = body.text()?;
     let limit = app.settings.content_limit;
@@ -33,7 +33,7 @@ pub(super) async fn keep(State(app): State<App>, body: JsonBody) -> Result<Respo
     Ok(Json(PutResponse::from(&kept)).into_response())
 }
 
-/// `DELETE /v1/cache?scope=`: removes what is kept in a scope; `*` stands for all of them.
+/// `DELETE /v1/cache?scope=`: removes the entries of a scope; `*` stands for all of them.
 pub(super) async fn forget(
     State(app): State<App>,
     deadline: Deadline,
@@ -58,7 +58,7 @@ pub(super) async fn forget(
     .into_response())
 }
 
-/// `GET /v1/cache`: what there is, and what it was good for.
+/// `GET /v1/cache`: size and hit counters.
 pub(super) async fn stats(
     State(app): State<App>,
     deadline: Deadline,

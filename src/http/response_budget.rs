@@ -1,9 +1,9 @@
-//! The memory that responses on their way may take together.
+//! The memory budget of responses in flight.
 //!
-//! One response is bounded by what a page may hold, a thousand that nobody takes are not. So a response above [`SMALL`] bytes takes its
-//! size from one budget, and a streamed one the size of a step; it comes back when the last part is sent, or the client has gone.
-//! Where there is no room it waits; meanwhile responses that are taken slower than [`RATE`] are cut off, the slowest first: a client
-//! that reads what it asked for does not wait for one that does not.
+//! One response is bounded by the largest page, a thousand that nobody reads are not. So a response above [`SMALL`] bytes takes its
+//! size from one budget, and a streamed one the size of a step; it is returned when the last part is sent, or the client has
+//! disconnected. When the budget is exhausted, a response waits; meanwhile responses read slower than [`RATE`] are cut off, the
+//! slowest first: a client that reads does not wait for one that does not.
 //!
 //! **Invariant:** all such responses hold at most the budget, or there is only one.
 
@@ -20,11 +20,11 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-/// What a response may have that is not counted: about what a connection takes anyway.
+/// Bytes of a response that are not counted: about what a connection takes anyway.
 const SMALL: usize = 64 << 10;
-/// What is handed to a connection at a time: so much it has after its response was cut off.
+/// Bytes handed to a connection at a time, which it keeps after its response was cut off.
 const PIECE: usize = 64 << 10;
-/// Bytes a second that a client must take while others wait, after [`GRACE`]; it may never take none for as long as that.
+/// Bytes a second that a client must take while others wait, after [`GRACE`]; it may never stall for that long.
 const RATE: f64 = 1_048_576.0;
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -32,15 +32,15 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct ResponseBudget(MemoryBudget<Outgoing>);
 
-/// A response on its way: the part of it that is in memory.
+/// A response in flight: its part in memory.
 #[derive(Debug)]
 struct Outgoing {
     part: Bytes,
-    /// Bytes that its connection was given.
+    /// Bytes handed to its connection.
     sent: usize,
     /// How long the connection took for them.
     took: Duration,
-    /// Since when it may take more; `None` while the next part is being read.
+    /// Since when it could take more; `None` while the next part is being read.
     since: Option<Instant>,
     room: OwnedSemaphorePermit,
 }
@@ -52,8 +52,8 @@ impl Holder for Outgoing {
         self.room.num_permits()
     }
 
-    /// By how many bytes its client is behind. What was sent may still be in the buffers of the system, which hold megabytes: so
-    /// one that has stopped is as late as if it had taken nothing since then.
+    /// Bytes that its client is behind. Sent bytes may still be in the system's buffers, which hold megabytes: so a client that
+    /// has stopped is as late as if it had taken nothing since then.
     fn cost(&self) -> usize {
         let stopped = self.since.map_or(Duration::ZERO, |since| since.elapsed());
         let due = |time: Duration| time.saturating_sub(GRACE).as_secs_f64() * RATE;
@@ -67,8 +67,8 @@ impl Outgoing {
         (self.part, self.since) = (part, Some(Instant::now()));
     }
 
-    /// The next piece of the part, and whether it is the last; none at its end. Copied, so that what was cut off is given back
-    /// although its connection holds the last piece.
+    /// The next piece of the part, and whether it is the last; none at its end. Copied, so that the memory of a cut off response is
+    /// freed although its connection still has the last piece.
     fn piece(&mut self) -> (Option<Bytes>, bool) {
         let now = Instant::now();
         self.took += self.since.map_or(Duration::ZERO, |since| now - since);
@@ -83,26 +83,26 @@ impl Outgoing {
     }
 }
 
-/// What is read while the response is on its way.
+/// Parts that are read while the response is sent.
 type Parts = BoxStream<'static, io::Result<Bytes>>;
 
-/// Room for a response.
+/// Memory for a response.
 #[derive(Debug)]
 pub(super) struct Room(OwnedSemaphorePermit);
 
 impl ResponseBudget {
-    /// A budget of so many bytes.
+    /// A budget of this many bytes.
     pub(super) fn new(bytes: usize) -> Self {
         Self(MemoryBudget::new(bytes))
     }
 
-    /// Room for so many bytes, or all there is for more than that.
+    /// Takes this many bytes, or the whole budget for more than that.
     pub(super) async fn take(&self, bytes: usize, deadline: Deadline) -> Result<Room, Problem> {
         let room = self.0.take(bytes, 0, deadline.at()).await;
         room.map(Room).ok_or_else(crowded)
     }
 
-    /// The same response, within the budget, or a refusal where there was no room in time.
+    /// The same response, within the budget, or a refusal if there was no memory in time.
     pub(super) async fn admit(
         &self,
         response: Response,
@@ -114,7 +114,7 @@ impl ResponseBudget {
         }
         let (mut parts, body) = response.into_parts();
         let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
-            return Problem::unanswered().into_response(); // its size is known, so it is all there
+            return Problem::unanswered().into_response(); // of known size, so it is in memory
         };
         let room = match self.take(bytes.len(), deadline()).await {
             Ok(room) => room,
@@ -125,8 +125,7 @@ impl ResponseBudget {
         Response::from_parts(parts, self.body(room, bytes, None))
     }
 
-    /// A body of parts, of which one at a time is in memory. It ends early, and so that its client sees it, when it is cut off or a
-    /// part cannot be had.
+    /// A body of parts, one at a time in memory. It is cut off, visibly to its client, when it is evicted or a part fails.
     pub(super) fn stream(
         &self,
         room: Room,
@@ -156,7 +155,7 @@ impl ResponseBudget {
 struct Sending {
     /// `None` when all has been handed over.
     place: Option<Registration<Outgoing>>,
-    /// The parts to come, if there may be any.
+    /// The remaining parts, if any.
     rest: Option<Parts>,
 }
 

@@ -1,7 +1,7 @@
-//! Pages of chats as they were sent lately, ready to be sent again: a front end asks for the same page with every view.
+//! Response cache of recently sent pages of chats: a front end requests the same page with every view.
 //!
-//! Entries are never trusted: each hit is revalidated with the service, which can tell without reading; where it cannot, because
-//! others write the same tables, nothing is held.
+//! Entries are never trusted: each hit is revalidated with the service, which needs no read; where that is impossible, because
+//! others write the same tables, nothing is cached.
 
 use super::entity_tag::EntityTag;
 use axum::body::{Body, Bytes};
@@ -15,29 +15,29 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use std::hash::RandomState;
 use std::io;
 
-/// Bytes of pages that are held at most.
+/// Capacity in bytes.
 const CAPACITY: u64 = 16 << 20;
-/// A page that takes more would push out too many others.
+/// The largest cached page: a larger one would evict too many others.
 const MOST_OF_ONE: u64 = CAPACITY / 16;
-/// About how many pages these are.
+/// Estimated number of pages.
 const PAGES: usize = 1 << 11;
-/// What holding a page takes besides its own bytes, about.
+/// Estimated bytes per page besides its own.
 const OVERHEAD: usize = 384;
 
-/// What a page is sent with.
+/// The headers of a page.
 #[derive(Clone, Debug)]
 pub(super) struct PageHead {
     pub(super) tag: EntityTag,
-    /// The value of `Link`, where there is more.
+    /// The value of `Link`, if there is more.
     pub(super) next: Option<HeaderValue>,
 }
 
 impl PageHead {
-    /// The page with this body, or 304 for who has it already.
+    /// The page with this body, or 304 if the client has it.
     pub(super) fn respond(self, headers: &HeaderMap, body: impl FnOnce() -> Body) -> Response {
         let Self { tag, next } = self;
         let mut response = if tag.is_known_by(headers) {
-            // Of no known length: axum would say that it is 0, which is not that of the page.
+            // Of unknown length: axum would send a length of 0, which is not the page's.
             let none = Body::from_stream(stream::empty::<io::Result<Bytes>>());
             let mut response = Response::new(none);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -54,7 +54,7 @@ impl PageHead {
     }
 }
 
-/// A page as it is sent.
+/// A page as sent.
 #[derive(Clone, Debug)]
 pub(super) struct CachedResponse {
     pub(super) head: PageHead,
@@ -62,7 +62,7 @@ pub(super) struct CachedResponse {
     pub(super) freshness: Freshness,
 }
 
-/// The pages, by the whole question as it was written: whatever a response depends on is in it.
+/// The pages by path and query as written, which determine the response.
 #[derive(Debug)]
 pub(super) struct ResponseCache(Cache<Box<str>, CachedResponse, InBytes, RandomState>);
 
@@ -90,7 +90,7 @@ impl Default for ResponseCache {
 }
 
 impl ResponseCache {
-    /// The page that was sent for the same question, if it still is the response.
+    /// The cached response to the same request, if it is still fresh.
     pub(super) fn find(
         &self,
         uri: &Uri,
@@ -100,11 +100,11 @@ impl ResponseCache {
         if is_fresh(&cached.freshness) {
             return Some(cached);
         }
-        self.0.remove(question(uri)); // one that was held meanwhile would be lost: it is held again
+        self.0.remove(question(uri)); // may drop a page cached meanwhile, which the next read caches again
         None
     }
 
-    /// Holds a page that was just read.
+    /// Caches a page that was just read.
     pub(super) fn insert(&self, uri: &Uri, cached: CachedResponse) {
         let question: Box<str> = question(uri).into();
         if InBytes.weight(&question, &cached) <= MOST_OF_ONE {

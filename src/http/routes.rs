@@ -1,5 +1,5 @@
-//! Every route there is, in one table: the router is made from it, and so are the tests of who may use what. A route cannot be
-//! added anywhere else, and whoever adds one has to say whether it is open.
+//! All routes in one table, from which the router and the access tests are made. A route cannot be added anywhere else, and
+//! must state whether it is open.
 
 use super::{
     App, auth, chats, global_search, messages, operations, problem, prompts, search, users,
@@ -13,20 +13,20 @@ use axum::routing::{MethodFilter, on};
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RouteAccess {
-    /// Everyone: what watches the process has no key.
+    /// Everyone: monitoring has no key.
     Open,
-    /// Who carries the key, where the server has one.
+    /// Clients with the key, if the server has one.
     Guarded,
 }
 
-/// A resource of the API.
+/// A route.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {
-    /// How.
+    /// The method.
     pub method: Method,
-    /// Where; `{name}` stands for a segment.
+    /// The path; `{name}` stands for a segment.
     pub path: &'static str,
-    /// By whom.
+    /// The access.
     pub access: RouteAccess,
 }
 
@@ -80,7 +80,7 @@ fn table() -> RouteTable {
         .guarded(Method::POST, "/v1/verify", operations::repair)
 }
 
-/// Routes as a list and as the two routers they are in.
+/// The list of routes and the two routers they are in.
 #[derive(Default)]
 struct RouteTable {
     routes: Vec<Route>,
@@ -129,15 +129,14 @@ impl RouteTable {
     }
 }
 
-/// The table as a router. What is not in it is guarded, too: without the key nobody learns which routes there are, and which
-/// methods they have.
+/// The table as a router. Unknown paths are guarded, too: without the key nobody learns the routes and their methods.
 pub(super) fn guarded(app: &App) -> Router<App> {
     let RouteTable { open, guarded, .. } = table();
     let guarded = guarded
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .with_state(app.clone());
-    // A layer on the routes themselves would be within them, and each would add its `Allow` to the refusal.
+    // A layer on the routes themselves would be inside them, and each would add its `Allow` to the refusal.
     let guarded = Router::new()
         .fallback_service(guarded)
         .layer(from_fn_with_state(app.clone(), auth::require_key));

@@ -1,4 +1,4 @@
-//! Finding messages of a guest or a user, and what to send to a model of a guest's chat.
+//! Search in the messages of a guest or a user, and the context for a model.
 
 use super::deadline::Deadline;
 use super::extract::{GuestPath, QueryParameters, UserPath};
@@ -41,17 +41,17 @@ async fn search(
     let mode = parameters.text("mode").map(SearchMode::parse).transpose()?;
     let mode = mode.unwrap_or_default();
     let k = k(parameters)?;
-    let (model, sought) = match mode {
+    let (model, query) = match mode {
         SearchMode::Text => (None, SearchQuery::Text(Words::of("q", &text)?)),
         SearchMode::Meaning => {
             let (model, vector) = app.embed(deadline, &text).await?;
             (Some(model.clone()), SearchQuery::Meaning { model, vector })
         }
     };
-    let searching = app.service.search(scope, sought, k);
+    let searching = app.service.search(scope, query, k);
     let (found, permit) = app.read(deadline, searching).await?;
-    let answer = SearchResponse::new(mode, model.as_ref(), &found);
-    Ok(app.admit(Json(answer), permit, deadline).await)
+    let response = SearchResponse::new(mode, model.as_ref(), &found);
+    Ok(app.admit(Json(response), permit, deadline).await)
 }
 
 /// `GET /v1/guest/chat/{guest_id}/context?max_tokens=&q=&recent=`
@@ -67,7 +67,7 @@ pub(super) async fn context(
         let rule = "is missing: how many tokens (words between white space) the messages may have together";
         InvalidField::new("max_tokens", rule)
     })?;
-    // Without a question there is nothing else that the budget could be for.
+    // Without a query the whole budget is for recent messages.
     let recent = parameters.number("recent")?;
     let recent = recent.or(text.is_some().then_some(ContextBudget::RECENT));
     let budget = ContextBudget::new(max_tokens, recent)?;
@@ -82,8 +82,8 @@ pub(super) async fn context(
         found.unwrap_or_default(),
         model.as_ref().map(ModelId::as_str),
     );
-    let answer = ContextResponse::new(&guest, budget, model, &found);
-    Ok(app.admit(Json(answer), permit, deadline).await)
+    let response = ContextResponse::new(&guest, budget, model, &found);
+    Ok(app.admit(Json(response), permit, deadline).await)
 }
 
 fn k(parameters: &QueryParameters) -> Result<Limit, InvalidField> {

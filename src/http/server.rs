@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 
-/// Bytes of the head of a request at most, and of a body that are read ahead of it: what a connection may take of our memory
-/// before anything is known of it. Ours have a few hundred bytes; a proxy adds some thousand at most.
+/// Bytes of a request's head, and of a body read ahead, at most: what an unknown client can take of our memory. Our heads have a
+/// few hundred bytes; a proxy adds some thousand at most.
 const HEAD_LIMIT: usize = 16 << 10;
 
 /// A running HTTP server.
@@ -34,12 +34,12 @@ pub struct HttpServer {
     drain: Duration,
 }
 
-/// A listener that is served.
+/// A listener being served.
 #[derive(Debug)]
 struct Door {
     handle: AnyHandle,
     running: JoinHandle<io::Result<()>>,
-    /// Set when a stop begins; an end before that is a failure of the service.
+    /// Set when it is asked to stop; an earlier end is a failure of the service.
     is_ending: Arc<AtomicBool>,
 }
 
@@ -53,7 +53,7 @@ impl HttpServer {
     /// Serves on the current runtime until [`Self::stop`].
     ///
     /// # Errors
-    /// What the system said about a listener.
+    /// The system's error about a listener.
     pub fn start(
         listeners: impl IntoIterator<Item = Listener>,
         service: Service,
@@ -89,12 +89,12 @@ impl HttpServer {
         Ok(server)
     }
 
-    /// Where it listens; the real port when 0 was asked for.
+    /// The listen addresses; the real port if 0 was requested.
     pub fn addresses(&self) -> &[ServerAddress] {
         &self.addresses
     }
 
-    /// Takes no new connection, lets requests in flight end within the drain time, then closes what is left.
+    /// Accepts no new connection, waits for requests in flight within the drain time, then closes the rest.
     pub async fn stop(self) {
         self.service.drain();
         drop(self.files);
@@ -146,7 +146,7 @@ impl Door {
     }
 }
 
-/// Serves in a task that the service cannot live without.
+/// Serves in an essential task.
 fn spawn(
     serving: impl Future<Output = io::Result<()>> + Send + 'static,
     essential: Essential,
@@ -157,7 +157,7 @@ fn spawn(
     })
 }
 
-/// What holds for connections of every kind.
+/// The settings of every connection.
 fn prepared<A: Address + std::fmt::Debug>(
     server: axum_server::Server<A>,
     accept: WriteTimeoutAcceptor,
@@ -170,16 +170,15 @@ fn prepared<A: Address + std::fmt::Debug>(
         .accept_error_handler(
             |peer, cause| tracing::warn!(?peer, %cause, "a connection could not be accepted"),
         );
-    // Time-outs are those of [`Unstalled`]. hyper's own ends after both of them, and is there because without one hyper does not
-    // look at a connection again when it falls idle: then nobody would notice how long it stays so.
+    // The effective limits are those of [`Unstalled`]. hyper's own limit is longer than both; it is set because without one hyper
+    // never polls an idle connection again, and nobody would notice how long it stays idle.
     let both = accept.patience.head + accept.patience.idle;
     let mut http = server.http_builder().http1();
     http.header_read_timeout(both).max_buf_size(HEAD_LIMIT);
     (server, handle)
 }
 
-/// Lets a request in, and its answer out. What a proxy before us may take for another request than we do is refused, and nothing
-/// more is taken from its connection.
+/// Handles a request. One that a proxy might interpret differently is refused, and its connection closed.
 async fn one_request(
     State((app, unread)): State<(App, Drain)>,
     request: Request,
@@ -187,11 +186,11 @@ async fn one_request(
 ) -> Response {
     let Some(fault) = ambiguity(&request) else {
         let (request, rest) = UnreadBody::of(request);
-        let answer = next.run(request).await;
-        // Requests that still wait for room are answered with what has been done: they have a deadline of their own.
+        let response = next.run(request).await;
+        // What has no room yet is told what has been done, however long that took: it has a deadline of its own.
         let late = || Deadline::after(app.settings.request_timeout);
-        let answer = app.responses.admit(answer, late).await;
-        return unread.answer(rest, answer).await;
+        let response = app.responses.admit(response, late).await;
+        return unread.response(rest, response).await;
     };
     let mut response = Problem::malformed(fault).into_response();
     let close = HeaderValue::from_static("close");
@@ -199,7 +198,7 @@ async fn one_request(
     response
 }
 
-/// What hyper lets pass and RFC 9112 does not: no host or several (3.2), and codings that we do not know or that come twice (6.1).
+/// Violations of RFC 9112 that hyper accepts: no host or several (3.2), and unknown or repeated codings (6.1).
 fn ambiguity(request: &Request) -> Option<&'static str> {
     let count = |name| request.headers().get_all(name).iter().count();
     let hosts = count(header::HOST);

@@ -1,4 +1,4 @@
-//! Signing up, and reading what was brought along.
+//! Signing up, and reading a user's conversations.
 
 use super::deadline::Deadline;
 use super::extract::{
@@ -13,7 +13,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use guestbook_storage::database::ChatKey;
 
-/// Conversations in one answer at most.
+/// Conversations per response at most.
 const CONVERSATIONS_CAP: usize = 1000;
 
 /// `POST /v1/guest/migrate/{guest_id}`
@@ -70,13 +70,13 @@ pub(super) async fn conversation(
     let page = page(&QueryParameters::from_request_parts(&mut parts, &app).await?)?;
     let path = format!("/v1/conversation/{id}");
     let (chat, form) = (ChatKey::Conversation(id), Form::Conversation);
-    let asked = PageRequest {
+    let page = PageRequest {
         chat,
         page,
         path,
         form,
     };
-    let found = asked.respond(&app, &parts, deadline).await?;
+    let found = page.respond(&app, &parts, deadline).await?;
     found.ok_or_else(|| {
         let detail = format!("there is no conversation {id}");
         Problem::new(StatusCode::NOT_FOUND, detail)

@@ -1,7 +1,7 @@
-//! Write time-out: closes connections whose client takes nothing of its response.
+//! Closes connections whose client does not read its response.
 //!
-//! Neither hyper nor axum-server gives up on an answer that nobody reads, and an answer may hold megabytes. So a connection that has
-//! taken no byte for some time, while there are some to take, fails as if it had been cut.
+//! Neither hyper nor axum-server gives up on an unread response, which may hold megabytes. So a connection that has taken no byte
+//! for some time, while some are pending, fails as if it had been cut.
 
 use super::idle::{Counted, Patience, Waiting, watched};
 use axum_server::accept::Accept;
@@ -14,12 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 
-/// Accepts connections that may not stall for longer than this, and that say in time what they want.
+/// Accepts connections with limits on stalls and idleness.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WriteTimeoutAcceptor {
-    /// How long a client may take nothing of its answer.
+    /// How long a client may take no byte of its response.
     pub(super) stalled: Duration,
-    /// How long it is waited for.
+    /// The limits between requests.
     pub(super) patience: Patience,
 }
 
@@ -41,7 +41,7 @@ impl<A> Accept<TcpStream, A> for WriteTimeoutAcceptor {
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, answering: A) -> Self::Future {
-        // An answer is written at once: waiting for more to send would only delay it.
+        // A response is written at once: waiting for more to send would only delay it.
         let accepted = stream.set_nodelay(true);
         ready(accepted.map(|()| self.line(stream, answering)))
     }
@@ -62,7 +62,7 @@ impl<A> Accept<UnixStream, A> for WriteTimeoutAcceptor {
 pub(super) struct WriteTimeoutStream<S> {
     stream: S,
     patience: Duration,
-    /// Ends when bytes have waited for too long; `None` while none wait.
+    /// Fires when bytes have been pending for too long; `None` while none are.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,4 +1,4 @@
-//! The driver, with the server's address, the accepted certificates and the time-outs.
+//! The driver's configuration: the server's address, TLS trust and time limits.
 
 use super::error::{convert, failed};
 use super::url::{CertificateTrust, RedisUrl};
@@ -19,22 +19,22 @@ use rustls::pki_types::pem::PemObject;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a server may take to accept us.
+/// Time limit for connecting.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// How long a server may take to answer: a batch of 8 MiB over a slow line, not more.
-pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-/// A cluster moves keys and masters about; the driver asks around this often before a call fails.
+/// Time limit for a response: a batch of 8 MiB over a slow line, not more.
+pub(super) const RESPONSE_LIMIT: Duration = Duration::from_secs(2);
+/// The driver's retries per call: a cluster moves keys and masters.
 const CLUSTER_TRIES: u32 = 3;
 const CLUSTER_WAIT_MS: std::ops::RangeInclusive<u64> = 10..=200;
 
-/// What makes connections.
+/// Creates connections.
 #[derive(Debug)]
 pub(super) enum Connector {
     Server(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
-/// A connection that many calls share.
+/// A connection that calls share.
 #[derive(Clone)]
 pub(super) enum SharedConnection {
     Server(MultiplexedConnection),
@@ -42,9 +42,9 @@ pub(super) enum SharedConnection {
 }
 
 impl Connector {
-    /// Reads certificates, and connects to nothing yet.
+    /// Reads certificates, and does not connect yet.
     pub(super) fn new(url: &RedisUrl) -> Result<Self> {
-        // One provider per process, whoever is first: it is the same one.
+        // One provider per process, whichever is installed first: it is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let certificates = certificates(&url.trust)?;
         let made = if url.is_cluster {
@@ -55,13 +55,13 @@ impl Connector {
         made.map_err(|cause| convert("open", cause))
     }
 
-    /// Connects; whoever calls sets the limit in time.
+    /// Connects; the caller sets the time limit.
     pub(super) async fn connect(&self) -> RedisResult<SharedConnection> {
         match self {
             Self::Server(client) => {
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(CONNECT_LIMIT))
-                    .set_response_timeout(Some(ANSWER_LIMIT));
+                    .set_response_timeout(Some(RESPONSE_LIMIT));
                 let connecting = client.get_multiplexed_async_connection_with_config(&config);
                 connecting.await.map(SharedConnection::Server)
             }
@@ -85,8 +85,8 @@ fn server(url: &RedisUrl, certificates: Option<TlsCertificates>) -> RedisResult<
 fn cluster(url: &RedisUrl, certificates: Option<TlsCertificates>) -> RedisResult<ClusterClient> {
     let mut builder = ClusterClientBuilder::new(nodes(url)?)
         .connection_timeout(CONNECT_LIMIT)
-        .response_timeout(ANSWER_LIMIT)
-        .overall_response_timeout(Some(ANSWER_LIMIT))
+        .response_timeout(RESPONSE_LIMIT)
+        .overall_response_timeout(Some(RESPONSE_LIMIT))
         .tcp_settings(tcp())
         .retries(CLUSTER_TRIES)
         .min_retry_wait(*CLUSTER_WAIT_MS.start())
@@ -131,12 +131,12 @@ fn nodes(url: &RedisUrl) -> RedisResult<Vec<ConnectionInfo>> {
     url.hosts.iter().map(node).collect()
 }
 
-/// A batch is many small writes, none of which may wait for the answer to another.
+/// A batch is many small writes, none of which may wait for the response to another.
 fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-/// Whom to trust instead of Mozilla's authorities, which are compiled in.
+/// The authorities to trust instead of Mozilla's, which are compiled in.
 fn certificates(trust: &CertificateTrust) -> Result<Option<TlsCertificates>> {
     let root_cert = match trust {
         CertificateTrust::Plain | CertificateTrust::Anybody => None,
@@ -149,7 +149,7 @@ fn certificates(trust: &CertificateTrust) -> Result<Option<TlsCertificates>> {
     }))
 }
 
-/// The text of a PEM file that holds a certificate at least.
+/// The text of a PEM file with at least one certificate.
 fn authorities_in(file: &Path) -> Result<Vec<u8>> {
     let wrong = |what: String| {
         let context = format!("--cache-url: ca={}: {what}", file.display());
@@ -168,12 +168,12 @@ fn authorities_in(file: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// The authorities of the machine (or of `SSL_CERT_FILE`) as PEM, which is all that the driver takes; `None` where there
-/// are none, as in a bare container.
+/// The machine's authorities (or those of `SSL_CERT_FILE`) as PEM, the only form that the driver takes; `None` if there are
+/// none, as in a bare container.
 fn machine_authorities() -> Option<Vec<u8>> {
     let found = rustls_native_certs::load_native_certs().certs;
     let mut store = RootCertStore::empty();
-    // The driver refuses all of them for one that it cannot read.
+    // One unreadable certificate makes the driver refuse all of them.
     let readable = found.into_iter().filter(|it| store.add(it.clone()).is_ok());
     let pem = readable.map(|it| {
         let text = BASE64_STANDARD.encode(&it);

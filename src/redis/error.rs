@@ -1,4 +1,4 @@
-//! What a server says, in the words of [`guestbook_core::error`].
+//! Converts the server's errors to those of [`guestbook_core::error`].
 
 use ::redis::{ErrorKind as Cause, RedisError, ServerErrorKind};
 use guestbook_core::error::{Error, ErrorKind};
@@ -13,13 +13,13 @@ const REPLICA: &str =
 const NOT_ALLOWED: &str = "the server does not let this user do what lists take; docs/deployment/postgres-redis.md names the keys and commands";
 const FOREIGN_NODE: &str = "this server is one node of a cluster; begin --cache-url with redis+cluster:// or rediss+cluster://";
 
-/// The one place where a failure of the driver becomes one of ours.
+/// Converts an error of the driver.
 pub(super) fn convert(operation: &'static str, cause: RedisError) -> Error {
     let (kind, context) = judge(&cause);
     Error::caused(kind, NAME, operation, context, cause)
 }
 
-/// A failure of this store that the driver did not see.
+/// A failure of this store that the driver did not detect.
 pub(super) fn failed(
     kind: ErrorKind,
     operation: &'static str,
@@ -28,13 +28,12 @@ pub(super) fn failed(
     Error::new(kind, NAME, operation, context)
 }
 
-/// Whether the connection itself has failed, so that another one may do better.
+/// Whether the connection has failed, so that a retry on another one may succeed.
 pub(super) fn is_lost(cause: &RedisError) -> bool {
     !matches!(cause.kind(), Cause::Server(_) | Cause::Extension)
 }
 
-/// Whether a command should be tried on another connection next time: this one leads to a server that has changed its
-/// part, or its users.
+/// Whether the next command should use another connection: this one leads to a server that has changed its role, or its users.
 pub(super) fn is_misplaced(cause: &RedisError) -> bool {
     let changed = ["READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOAUTH"];
     changed.iter().any(|code| cause.code() == Some(code))
@@ -66,7 +65,7 @@ fn judge(cause: &RedisError) -> (ErrorKind, &'static str) {
     if has(&["refused to switch database"]) {
         return (ErrorKind::Unavailable, NO_DATABASE);
     }
-    // What a script is refused, by servers of different age.
+    // What servers of different versions refuse to a script.
     if has(&[
         "The user executing the script can't",
         "ACL failure in script",
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
     use ::redis::parse_redis_value;
 
-    fn said(line: &str) -> Error {
+    fn converted(line: &str) -> Error {
         let value = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
         convert("apply", value.extract_error().unwrap_err())
     }
@@ -150,7 +149,7 @@ mod tests {
             ("ERR unknown command", ErrorKind::Internal),
         ];
         for (line, kind) in cases {
-            assert_eq!(said(line).kind(), kind, "{line}");
+            assert_eq!(converted(line).kind(), kind, "{line}");
         }
     }
 
@@ -160,7 +159,7 @@ mod tests {
             "NOAUTH Authentication required.",
             "WRONGPASS invalid username-password pair or user is disabled.",
         ] {
-            let error = said(line);
+            let error = converted(line);
             assert_eq!(error.kind(), ErrorKind::Unavailable);
             assert!(
                 error.context().contains("refused the credentials"),
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_node_of_a_cluster_says_how_to_name_it() {
-        let error = said("MOVED 1234 127.0.0.1:7001");
+        let error = converted("MOVED 1234 127.0.0.1:7001");
         assert!(error.context().contains("redis+cluster://"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The laws of what a Redis holds and of the URL that leads to it, for inputs that nobody thought of; see fuzz/.
+//! Fuzz targets for Redis values and URLs; see fuzz/.
 
 use super::records;
 use super::url::CertificateTrust;

@@ -1,8 +1,8 @@
-//! How a server that may have lost its lists is recognised.
+//! Detects a server that may have lost its lists.
 //!
-//! Its id is made of a key that goes with the lists when the server is emptied, and of the number that a Redis takes at each
-//! start. A cluster has many such keys, spread over its masters by their hash tags, and the numbers of all masters. Whatever
-//! is not known to be the same is taken for another: that costs a comparison, and the contrary costs messages in lists.
+//! The incarnation combines a marker key, which is lost with the lists when the server is emptied, and the run id that Redis draws at
+//! each start. A cluster has many markers, spread over its masters by their hash tags, and the run ids of all masters. An
+//! incarnation that is not known to be the same counts as another: that costs a comparison, the contrary would lose list messages.
 
 use super::error::convert;
 use super::reconnecting_client::{Node, NodeCommand};
@@ -11,11 +11,11 @@ use ::redis::{FromRedisValue, RedisResult, Value, cmd};
 use guestbook_core::error::Result;
 use uuid::Uuid;
 
-/// Keys of a cluster. Of 3 masters each has some but once in 400,000 times; a master without one is still known by its start.
+/// Markers of a cluster. Of 3 masters each has at least one except once in 400,000 times; a master without one has its run id.
 const MARKERS_OF_A_CLUSTER: usize = 32;
 
 impl RedisLists {
-    /// The id of what is there now. One round trip, unless the markers are missing.
+    /// The current incarnation. One round trip, unless markers are missing.
     pub(super) async fn identify(&self) -> Result<Uuid> {
         let (markers, runs) = self.marks().await?;
         let markers = match markers.into_iter().collect::<Option<Vec<_>>>() {
@@ -26,7 +26,7 @@ impl RedisLists {
         Ok(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()))
     }
 
-    /// The markers, and the starts of all masters as far as they are told, in order.
+    /// The markers, and the run ids of all masters as far as they are readable, in order.
     async fn marks(&self) -> Result<(Vec<Option<String>>, Vec<String>)> {
         let mut commands = self.on_markers(|key| {
             let mut get = cmd("GET");
@@ -40,16 +40,16 @@ impl RedisLists {
             false => Node::AsUsual,
         };
         commands.push(NodeCommand { cmd: info, node });
-        let mut answers = self.link.send("incarnation", &commands).await?;
-        // A server may keep INFO to itself; then the markers have to do.
-        let runs = answers.pop().and_then(|info| info.ok()).map(starts);
-        let markers = answers.into_iter().map(|answer| read(answer?));
+        let mut replies = self.link.send("incarnation", &commands).await?;
+        // A server may deny INFO; then the markers must do.
+        let runs = replies.pop().and_then(|info| info.ok()).map(starts);
+        let markers = replies.into_iter().map(|reply| read(reply?));
         let markers: RedisResult<_> = markers.collect();
         let markers = markers.map_err(|cause| convert("incarnation", cause))?;
         Ok((markers, runs.unwrap_or_default()))
     }
 
-    /// Makes the markers that are missing; another process may be doing the same, and the first one wins.
+    /// Creates the missing markers; another process may be doing the same, and the first one wins.
     async fn make_markers(&self) -> Result<Vec<String>> {
         let make = self.on_markers(|key| {
             let mut set = cmd("SET");
@@ -63,7 +63,7 @@ impl RedisLists {
         Ok(markers.into_iter().map(Option::unwrap_or_default).collect())
     }
 
-    /// How many keys there are besides the lists. In a cluster they are on every master.
+    /// The number of markers. A cluster has some on every master.
     pub(super) fn markers(&self) -> usize {
         match self.link.is_cluster() {
             true => MARKERS_OF_A_CLUSTER,
@@ -89,7 +89,7 @@ fn read(value: Value) -> RedisResult<Option<String>> {
     Ok(Option::from_redis_value(value)?)
 }
 
-/// The numbers of the present starts of one server, or of each node in a map.
+/// The run ids of one server, or of each node in a map.
 fn starts(info: Value) -> Vec<String> {
     let texts: Vec<String> = match info {
         Value::Map(nodes) => nodes

@@ -1,28 +1,26 @@
 //! The expiring lists on a [Redis](https://redis.io) server or cluster: what other programs read at `guest:{id}`.
 //!
-//! Per guest there are two keys on the same node: the list, whose items are the JSON that clients read, and a hash
-//! `{guest:<id>}:head` that says which rows it holds. A script changes both at once, and the server expires both at the
+//! Each guest has two keys on the same node: the list, whose items are the JSON that clients read, and a hash
+//! `{guest:<id>}:head` that names the rows it is a view of. A script changes both atomically, and the server expires both at the
 //! same millisecond, by its own clock. One without the other, or a key of another type, counts as no list and is rebuilt.
 //!
-//! A Redis may lose what it has acknowledged: it has no fsync to ask for, and may be set to evict. So `flush` only sees that
-//! the server is there, and the loss is found instead: a restarted or emptied server has another
+//! A Redis may lose acknowledged writes: it has no fsync command, and may be set to evict. So `flush` only checks that the server
+//! is there, and losses are detected instead: a restarted or emptied server has another
 //! [`incarnation`](guestbook_storage::ListCache::incarnation), after which every list is compared with the tables.
 //!
-//! A call that was given up for want of an answer may still be done by the server later, when it wakes. That is why all say
-//! which sequences they mean; at worst a list is removed once more than asked, and rebuilt when it is missed.
+//! The server may still execute a call that has timed out, when it recovers. Therefore every call names its sequences; at
+//! worst a list is removed once too often, and rebuilt when it is missed.
 //!
-//! Imports `core` and `storage`. Begin with `lists`.
-//!
-//! | module | holds |
+//! | module | content |
 //! |---|---|
 //! | `lists` | the operations, each one round trip for a whole batch |
-//! | `scripts`, `lua/` | what the server runs |
-//! | `records` | the keys and values that stand there |
+//! | `scripts`, `lua/` | the scripts that the server runs |
+//! | `records` | the keys and values |
 //! | `pages` | the guests in order, which Redis does not keep |
-//! | `incarnation` | how a server that lost its lists is recognised |
-//! | `probe` | whether lists can be written, tried with every command that they take |
-//! | `link`, `client`, `url`, `parts` | the connection, made again whenever it is lost |
-//! | `error` | what a server says, in our words |
+//! | `incarnation` | detecting a server that lost its lists |
+//! | `probe` | whether lists can be written, probed with every command that they use |
+//! | `reconnecting_client`, `client`, `url`, `parts` | the connection, which is restored whenever it is lost |
+//! | `error` | converting the server's errors |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 
@@ -53,21 +51,21 @@ use pages::ScanPages;
 use reconnecting_client::{Node, NodeCommand, ReconnectingClient};
 use std::collections::HashMap;
 
-/// The lists on a server or cluster. One connection, shared by all calls; share the store as `Arc<dyn ListCache>`.
+/// The session lists on a server or cluster. All calls share one connection; share the store as `Arc<dyn ListCache>`.
 #[derive(Debug)]
 pub struct RedisLists {
     location: String,
     link: ReconnectingClient,
     pages: ScanPages,
-    /// Whether lists could be written when that was tried last. Who tries lets others wait for the outcome.
+    /// The outcome of the last write probe. Concurrent callers wait for one probe.
     probe: tokio::sync::Mutex<LastProbe>,
 }
 
 impl RedisLists {
-    /// The lists at `url`. Connects with the first call, so that a server that is down is no reason not to start.
+    /// The lists at `url`. Connects with the first call, so that a server that is down does not prevent the start.
     ///
     /// # Errors
-    /// `Invalid` when the certificates that the URL names cannot be read.
+    /// `Invalid` if the certificates that the URL names cannot be read.
     pub fn new(url: &RedisUrl) -> Result<Self> {
         Ok(Self {
             location: url.to_string(),
@@ -77,23 +75,23 @@ impl RedisLists {
         })
     }
 
-    /// Sends one command and reads its answer.
+    /// Sends one command and reads its reply.
     async fn ask<T: FromRedisValue>(
         &self,
         operation: &'static str,
         cmd: Cmd,
         node: Node,
     ) -> Result<T> {
-        let answers = self
+        let replies = self
             .link
             .send(operation, &[NodeCommand { cmd, node }])
             .await?;
-        let answer = answers.into_iter().next().unwrap_or(Ok(Value::Nil));
-        let read = answer.and_then(|value| Ok(T::from_redis_value(value)?));
+        let reply = replies.into_iter().next().unwrap_or(Ok(Value::Nil));
+        let read = reply.and_then(|value| Ok(T::from_redis_value(value)?));
         read.map_err(|cause| convert(operation, cause))
     }
 
-    /// What `INFO` says of every master.
+    /// The `INFO` of every master.
     async fn info(&self, operation: &'static str, section: &str) -> Result<Vec<String>> {
         let mut info = cmd("INFO");
         info.arg(section);
@@ -105,7 +103,7 @@ impl RedisLists {
             .collect())
     }
 
-    /// The answers of all masters to a command, with their addresses. Without a cluster it is one, without an address.
+    /// The replies of all masters to a command, with their addresses. Without a cluster one, without an address.
     async fn of_each_master<T: FromRedisValue>(
         &self,
         operation: &'static str,
@@ -114,8 +112,8 @@ impl RedisLists {
         if self.link.is_cluster() {
             self.ask(operation, cmd, Node::EachMaster).await
         } else {
-            let answer = self.ask(operation, cmd, Node::AsUsual).await?;
-            Ok(vec![(String::new(), answer)])
+            let reply = self.ask(operation, cmd, Node::AsUsual).await?;
+            Ok(vec![(String::new(), reply)])
         }
     }
 }
@@ -140,7 +138,7 @@ impl Storage for RedisLists {
         None
     }
 
-    /// As the server says; one that does not tell its settings tells at least whether it writes a log.
+    /// From the server's settings; a server that denies them at least shows whether it writes a log.
     async fn durability(&self) -> Result<DurabilityReport> {
         let persistence = self.info("durability", "persistence").await?;
         let logs = |info: &String| field(info, "aof_enabled") == Some("1");
@@ -149,10 +147,10 @@ impl Storage for RedisLists {
         }
         let mut config = cmd("CONFIG");
         config.arg("GET").arg("appendfsync");
-        let asked = self
+        let settings = self
             .of_each_master::<HashMap<String, String>>("durability", config)
             .await;
-        let fsync = asked.ok().and_then(|masters| {
+        let fsync = settings.ok().and_then(|masters| {
             let (_, settings) = masters.into_iter().next()?;
             settings.into_values().next()
         });
@@ -167,7 +165,7 @@ impl Storage for RedisLists {
         ))
     }
 
-    /// Lists are taken for half of the keys: each has two, and besides there are only the markers of the incarnation.
+    /// Estimates lists as half of the keys: each has two, and the only other keys are the incarnation's markers.
     async fn stats(&self) -> Result<Stats> {
         let keys: u64 = self.ask("stats", cmd("DBSIZE"), Node::AsUsual).await?;
         let memory = self.info("stats", "memory").await?;
@@ -178,7 +176,7 @@ impl Storage for RedisLists {
         })
     }
 
-    /// Sees that the server is there; what it holds is durable as far as its own settings make it so.
+    /// Checks that the server is there; its own settings decide how durable its content is.
     async fn flush(&self) -> Result<()> {
         self.ask("flush", cmd("PING"), Node::AsUsual).await
     }

@@ -25,14 +25,14 @@ impl ListCache for RedisLists {
 
     async fn heads(&self, guests: Vec<GuestId>) -> Result<Vec<Option<Head>>> {
         let commands = in_order(&guests, |guest| guest, |guest| reading(&HEADS, guest));
-        let answers = self.run("heads", &HEADS, commands).await?;
-        Ok(answers.iter().map(head).collect())
+        let replies = self.run("heads", &HEADS, commands).await?;
+        Ok(replies.iter().map(head).collect())
     }
 
     async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>> {
         let commands = in_order(&appends, |it| &it.guest, |it| writing(&APPLY, it));
-        let answers = self.run("apply", &APPLY, commands).await?;
-        answers.iter().map(applied).collect()
+        let replies = self.run("apply", &APPLY, commands).await?;
+        replies.iter().map(applied).collect()
     }
 
     async fn replace(&self, list: Append) -> Result<()> {
@@ -48,11 +48,11 @@ impl ListCache for RedisLists {
 
     async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
         let command = reading(&RANGE, guest);
-        let mut answers = self.run("range", &RANGE, alone(command)).await?;
-        let Some(answer) = answers.pop() else {
+        let mut replies = self.run("range", &RANGE, alone(command)).await?;
+        let Some(reply) = replies.pop() else {
             return Ok(None);
         };
-        match (head(&answer), answer) {
+        match (head(&reply), reply) {
             (Some(head), Value::Array(mut fields)) if now < head.expires_at => {
                 let items = items(guest, head, fields.pop())?;
                 Ok(Some(LiveList { head, items }))
@@ -62,7 +62,7 @@ impl ListCache for RedisLists {
     }
 
     async fn remove(&self, guests: Vec<GuestId>) -> Result<()> {
-        // Not a script: one command takes both keys at once, of whatever type they are.
+        // Not a script: one command removes both keys, whatever their type.
         let unlink = |guest: &GuestId| {
             let mut command = cmd("UNLINK");
             command.arg(&keys(guest));
@@ -70,13 +70,13 @@ impl ListCache for RedisLists {
         };
         let commands = in_order(&guests, |guest| guest, unlink);
         if !commands.is_empty() {
-            let answers = self.link.send("remove", &commands).await?;
-            all("remove", answers)?;
+            let replies = self.link.send("remove", &commands).await?;
+            all("remove", replies)?;
         }
         Ok(())
     }
 
-    /// The server removes what has expired; only a closed store refuses.
+    /// The server expires lists by itself; only a closed store fails.
     async fn sweep(&self, _: Timestamp, _: usize) -> Result<usize> {
         self.link.check("sweep").map(|()| 0)
     }
@@ -87,8 +87,8 @@ impl ListCache for RedisLists {
 }
 
 impl RedisLists {
-    /// Runs a script once per command. A server that does not know it, as after a restart, is sent the script first
-    /// for what it refused.
+    /// Runs a script once per command. A server that does not know the script, as after a restart, is sent the script, and then the
+    /// refused commands again.
     pub(super) async fn run(
         &self,
         operation: &'static str,
@@ -98,9 +98,9 @@ impl RedisLists {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let mut answers = self.link.send(operation, &commands).await?;
-        let is_refused = |index: &usize| answers[*index].as_ref().is_err_and(is_unknown_script);
-        let refused: Vec<usize> = (0..answers.len()).filter(is_refused).collect();
+        let mut replies = self.link.send(operation, &commands).await?;
+        let is_refused = |index: &usize| replies[*index].as_ref().is_err_and(is_unknown_script);
+        let refused: Vec<usize> = (0..replies.len()).filter(is_refused).collect();
         if !refused.is_empty() {
             self.of_each_master::<String>(operation, script.load())
                 .await?;
@@ -109,11 +109,11 @@ impl RedisLists {
                 .map(|&index| commands[index].clone())
                 .collect();
             let second = self.link.send(operation, &again).await?;
-            for (index, answer) in refused.into_iter().zip(second) {
-                answers[index] = answer;
+            for (index, reply) in refused.into_iter().zip(second) {
+                replies[index] = reply;
             }
         }
-        all(operation, answers)
+        all(operation, replies)
     }
 }
 
@@ -139,21 +139,21 @@ fn alone(cmd: Cmd) -> Vec<NodeCommand> {
     vec![NodeCommand { cmd, node }]
 }
 
-/// All answers, or the first failure: the caller then counts none of them as done, and asks again.
-fn all(operation: &'static str, answers: Replies) -> Result<Vec<Value>> {
-    let answers: RedisResult<_> = answers.into_iter().collect();
-    answers.map_err(|cause| convert(operation, cause))
+/// All replies, or the first failure: the caller then counts none of them as done, and retries.
+fn all(operation: &'static str, replies: Replies) -> Result<Vec<Value>> {
+    let replies: RedisResult<_> = replies.into_iter().collect();
+    replies.map_err(|cause| convert(operation, cause))
 }
 
-fn head(answer: &Value) -> Option<Head> {
-    match answer {
+fn head(reply: &Value) -> Option<Head> {
+    match reply {
         Value::Array(fields) => decode_head(fields),
         _ => None,
     }
 }
 
-fn applied(answer: &Value) -> Result<Applied> {
-    match answer {
+fn applied(reply: &Value) -> Result<Applied> {
+    match reply {
         Value::Int(STORED) => Ok(Applied::Stored),
         Value::Int(ALREADY_THERE) => Ok(Applied::AlreadyThere),
         Value::Int(GAP) => Ok(Applied::Gap),

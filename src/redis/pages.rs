@@ -1,7 +1,7 @@
 //! The guests in order.
 //!
-//! Redis keeps no order and `SCAN` goes through all keys, so every page would cost a whole scan. Hence a scan is kept for the
-//! pages that follow it, and a reading that begins at the beginning begins a new one.
+//! Redis keeps no order and `SCAN` visits all keys, so every page would cost a whole scan. Hence one scan is cached for the pages
+//! that follow, and a first page starts a new scan.
 
 use super::RedisLists;
 use super::error::failed;
@@ -13,12 +13,12 @@ use guestbook_core::error::{ErrorKind, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a scan serves: longer than any pause between two pages.
+/// How long a scan is cached: longer than any pause between two pages.
 const KEPT: Duration = Duration::from_secs(60);
-/// Keys looked at in one step: some milliseconds of the server's time.
+/// Keys per step: some milliseconds of the server's time.
 const STEP: usize = 5000;
 
-/// The last scan, with its time.
+/// The last scan and its time.
 #[derive(Debug, Default)]
 pub(super) struct ScanPages(Mutex<Option<(Instant, Arc<[GuestId]>)>>);
 
@@ -41,7 +41,7 @@ impl ScanPages {
 }
 
 impl RedisLists {
-    /// At most `limit` guests after a given one.
+    /// At most `limit` guests after `after`.
     pub(super) async fn page(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>> {
         self.link.check("guests")?;
         let guests = match after.and_then(|_| self.pages.kept()) {
@@ -70,13 +70,13 @@ impl RedisLists {
             }
         }
         guests.sort();
-        guests.dedup(); // SCAN may tell a key twice
+        guests.dedup(); // SCAN may return a key twice
         let guests = guests.into();
         self.pages.keep(&guests);
         Ok(guests)
     }
 
-    /// Where to scan: every master of a cluster, or the one server.
+    /// The nodes to scan: every master of a cluster, or the one server.
     async fn masters(&self) -> Result<Vec<Node>> {
         if !self.link.is_cluster() {
             return Ok(vec![Node::AsUsual]);

@@ -1,4 +1,4 @@
-//! The parts of a URL, each checked and none repeated in an error.
+//! Parses the parts of a URL, without repeating any in an error.
 
 use super::error::failed;
 use super::url::{CertificateTrust, Credentials, RedisUrl};
@@ -32,7 +32,7 @@ pub(super) fn odd(what: &str) -> Error {
     ))
 }
 
-/// What stands before the @.
+/// The part before the @.
 pub(super) fn credentials(text: &str) -> Result<Option<Credentials>> {
     if text.is_empty() {
         return Ok(None);
@@ -48,7 +48,7 @@ pub(super) fn credentials(text: &str) -> Result<Option<Credentials>> {
     }))
 }
 
-/// What stands after the host.
+/// The part after the host.
 pub(super) fn db(path: &str) -> Result<u16> {
     match path.trim_end_matches('/') {
         "" => Ok(0),
@@ -58,7 +58,7 @@ pub(super) fn db(path: &str) -> Result<u16> {
     }
 }
 
-/// Which certificates the scheme and the query accept.
+/// The certificate trust, from the scheme and the parameters.
 pub(super) fn certificate_trust(
     query: &str,
     has_tls: bool,
@@ -100,7 +100,7 @@ pub(super) fn certificate_trust(
     Ok(trust)
 }
 
-/// What follows the scheme of a unix socket.
+/// The part after the scheme of a unix socket.
 pub(super) fn socket(rest: &str) -> Result<RedisUrl> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     if !path.starts_with('/') {
@@ -136,7 +136,7 @@ pub(super) fn socket(rest: &str) -> Result<RedisUrl> {
     })
 }
 
-/// Undoes the `%41` of a URL.
+/// Decodes percent-encoding.
 fn decode(text: &str) -> Result<String> {
     let wrong =
         || invalid("a % in it is not followed by two hexadecimal digits (a % itself is %25)");
@@ -155,7 +155,7 @@ fn decode(text: &str) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| invalid("what is escaped in it is no UTF-8"))
 }
 
-/// A URL that cannot be used; `what` repeats no part of it.
+/// The error for an unusable URL; `what` repeats no part of it.
 pub(super) fn invalid(what: &str) -> Error {
     let context = format!("--cache-url is no URL of a Redis: {what}");
     failed(ErrorKind::Invalid, "open", context)

@@ -1,5 +1,5 @@
-//! Whether lists can be written at this moment: by everything that is done to one, on keys of no guest. A server may answer and
-//! refuse all the same: to a user who lacks a command or a key, on a replica, or because its memory is full.
+//! Probes whether lists can be written, with every command that lists use, on keys of no guest. A server may respond and still
+//! refuse writes: to a user without a command or a key, on a replica, or because its memory is full.
 
 use super::RedisLists;
 use super::error::{convert, failed};
@@ -12,19 +12,19 @@ use guestbook_core::{Content, Role, Timestamp};
 use guestbook_storage::list_cache::Item;
 use uuid::Uuid;
 
-/// How long a probe stands there if it is not removed.
+/// How long a probe's keys live if they are not removed.
 const LIVES_MS: u64 = 2_000;
 const REFUSED: &str = "a list does not hold what was written to it: the server does not let this user do all that lists take; \
     docs/deployment/postgres-redis.md names the keys and commands";
 
-/// A list that is there for a moment.
+/// A probe's list.
 struct Probed {
     keys: [String; 2],
     node: Node,
 }
 
 impl RedisLists {
-    /// Fails with what the server says when it refuses something that lists take.
+    /// Fails with the server's error if it refuses a command that lists use.
     pub(super) async fn try_to_write(&self) -> Result<()> {
         let mut probe = self.probe.lock().await;
         if let Some(outcome) = probe.last() {
@@ -34,14 +34,13 @@ impl RedisLists {
         probe.note(outcome)
     }
 
-    /// Begins lists, goes on with them and drops their first item, reads them and removes them. In a cluster they are on every
-    /// master.
+    /// Begins lists, appends to them while dropping their first item, reads and removes them. A cluster gets one on every master.
     async fn write_and_read(&self) -> Result<()> {
-        let number = Uuid::new_v4().simple(); // another node may be doing the same
+        let number = Uuid::new_v4().simple(); // unique, because nodes probe concurrently
         let lists: Vec<_> = (0..self.markers())
             .map(|place| Probed::new(format!("guest:#{number}-{place}"), place))
             .collect();
-        let load = APPLY.load(); // also where it is known: it has to be known again after a restart
+        let load = APPLY.load(); // even if it is loaded: a restarted server has forgotten it
         self.of_each_master::<String>("health", load).await?;
         let writes = lists.iter().flat_map(Probed::writes).collect();
         let written = self.run("health", &APPLY, writes).await?;
@@ -51,7 +50,7 @@ impl RedisLists {
         let removed = self.link.send("health", &removals).await?;
         let removed: RedisResult<Vec<_>> = removed.into_iter().collect();
         removed.map_err(|cause| convert("health", cause))?;
-        let is_stored = |answer: &Value| *answer == Value::Int(STORED);
+        let is_stored = |reply: &Value| *reply == Value::Int(STORED);
         match written.iter().all(is_stored) && read.iter().all(is_second_item) {
             true => Ok(()),
             false => Err(failed(ErrorKind::Unavailable, "health", REFUSED)),
@@ -60,7 +59,7 @@ impl RedisLists {
 }
 
 impl Probed {
-    /// `#` stands in no guest's id.
+    /// `#` occurs in no guest's id.
     fn new(list: String, place: usize) -> Self {
         let head = format!("{{{list}}}:head");
         Self {
@@ -73,7 +72,7 @@ impl Probed {
         [self.append(0, 0), self.append(1, 1)]
     }
 
-    /// One item of the sequence `first`, to a list that begins at `from`.
+    /// Appends one item of sequence `first` to a list that begins at `from`.
     fn append(&self, from: u64, first: u64) -> NodeCommand {
         let item = Item {
             role: Role::System,
@@ -103,9 +102,9 @@ impl Probed {
     }
 }
 
-/// What is left of a list whose first item was dropped.
-fn is_second_item(answer: &Value) -> bool {
-    let Value::Array(fields) = answer else {
+/// Whether a list has lost its first item only.
+fn is_second_item(reply: &Value) -> bool {
+    let Value::Array(fields) = reply else {
         return false;
     };
     let head = decode_head(fields);

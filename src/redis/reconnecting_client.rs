@@ -1,7 +1,7 @@
-//! One shared connection that is made when it is needed and made again when it is lost.
+//! One shared connection, created when needed and recreated when lost.
 //!
-//! Nothing waits between two attempts: a server that is back is used by the next call. A call over a connection that had
-//! died unnoticed is sent once more over a new one, which is safe because every one of our commands may be repeated.
+//! There is no back-off: the next call uses a recovered server. A call over a connection that had died unnoticed is retried once
+//! over a new one, which is safe because all our commands are idempotent.
 
 use super::client::{CONNECT_LIMIT, Connector, SharedConnection};
 use super::error::{convert, failed, is_lost, is_misplaced};
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
-/// A command and the node it is for; without a cluster there is only one.
+/// A command and its node; without a cluster there is only one.
 #[derive(Clone)]
 pub(super) struct NodeCommand {
     pub(super) cmd: Cmd,
@@ -28,17 +28,17 @@ pub(super) struct NodeCommand {
 
 #[derive(Clone, Eq, PartialEq)]
 pub(super) enum Node {
-    /// The one that has the command's key. Commands with the same number are done in order, others side by side.
+    /// The node of the command's key. Commands with the same number are executed in order, others concurrently.
     OfKey(usize),
-    /// As the driver knows it of the command: every node, every master, the sum of them.
+    /// The driver's default routing of the command: every node, every master, the sum of them.
     AsUsual,
-    /// Every master; the answer is a map from address to answer.
+    /// Every master; the reply is a map from address to reply.
     EachMaster,
     /// This one.
     At(String, u16),
 }
 
-/// What each command was answered.
+/// The reply to each command.
 pub(super) type Replies = Vec<RedisResult<Value>>;
 
 /// The connection of a store.
@@ -48,11 +48,11 @@ pub(super) struct ReconnectingClient {
     closed: AtomicBool,
 }
 
-/// A connection that is there, is being made by somebody, or will be.
+/// A connection that exists, is being created, or will be.
 type ConnectionSlot = Arc<OnceCell<SharedConnection>>;
 
 impl ReconnectingClient {
-    /// Reads what the URL names; connects to nothing yet.
+    /// Reads the certificates of the URL; does not connect yet.
     pub(super) fn new(url: &RedisUrl) -> Result<Self> {
         Ok(Self {
             dialer: Connector::new(url)?,
@@ -75,8 +75,8 @@ impl ReconnectingClient {
         matches!(self.dialer, Connector::Cluster(_))
     }
 
-    /// Sends commands at once; one answer each, in their order. An error here means that it is not known which of them
-    /// were done.
+    /// Sends commands at once; returns one reply each, in order. An error here means that it is unknown which of them were
+    /// executed.
     pub(super) async fn send(
         &self,
         operation: &'static str,
@@ -88,7 +88,7 @@ impl ReconnectingClient {
             let slot = ConnectionSlot::clone(&self.slot());
             let is_old = slot.initialized();
             match self.send_over(&slot, commands).await {
-                Ok(answers) => return Ok(answers),
+                Ok(replies) => return Ok(replies),
                 Err(cause) if is_old && !is_repeated && !cause.is_timeout() => {
                     tracing::debug!(%cause, "the connection to the list store was lost");
                     is_repeated = true;
@@ -98,7 +98,7 @@ impl ReconnectingClient {
         }
     }
 
-    /// Lets go of the connection, and makes no other.
+    /// Closes the connection for good.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         *self.slot() = ConnectionSlot::default();
@@ -111,7 +111,7 @@ impl ReconnectingClient {
     ) -> RedisResult<Replies> {
         let connecting = slot.get_or_try_init(|| self.dialer.connect());
         let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
-        let answers = match connected.unwrap_or_else(|_| Err(late())) {
+        let replies = match connected.unwrap_or_else(|_| Err(late())) {
             Ok(SharedConnection::Server(server)) => {
                 let mut pipeline = Pipeline::with_capacity(commands.len());
                 for command in commands {
@@ -125,17 +125,17 @@ impl ReconnectingClient {
             Ok(SharedConnection::Cluster(cluster)) => side_by_side(cluster, commands).await,
             Err(cause) => Err(cause),
         };
-        let is_useless = |answers: &Replies| {
-            let mut failures = answers.iter().filter_map(|answer| answer.as_ref().err());
+        let is_useless = |replies: &Replies| {
+            let mut failures = replies.iter().filter_map(|reply| reply.as_ref().err());
             failures.any(is_misplaced)
         };
-        if answers.as_ref().map_or(true, is_useless) {
+        if replies.as_ref().map_or(true, is_useless) {
             self.forget(slot);
         }
-        answers
+        replies
     }
 
-    /// The next call makes a connection of its own, unless somebody has already.
+    /// Makes the next call create a new connection, unless another call has.
     fn forget(&self, slot: &ConnectionSlot) {
         let mut current = self.slot();
         if Arc::ptr_eq(&current, slot) {
@@ -157,8 +157,8 @@ impl fmt::Debug for ReconnectingClient {
     }
 }
 
-/// Sends to a cluster: what belongs to one key in its order, everything else at the same time. The driver has one pipelined
-/// connection per node.
+/// Sends to a cluster: commands of one key in order, all others concurrently. The driver has one pipelined connection per
+/// node.
 async fn side_by_side(
     cluster: &ClusterConnection,
     commands: &[NodeCommand],
@@ -174,27 +174,27 @@ async fn side_by_side(
     let chains = chains.into_values().map(|chain| {
         let mut cluster = cluster.clone();
         async move {
-            let mut answers = Vec::with_capacity(chain.len());
+            let mut replies = Vec::with_capacity(chain.len());
             for index in chain {
                 match route(&mut cluster, &commands[index]).await {
                     Err(cause) if is_lost(&cause) => return Err(cause),
-                    answer => answers.push((index, answer)),
+                    reply => replies.push((index, reply)),
                 }
             }
-            Ok(answers)
+            Ok(replies)
         }
     });
-    let answers = join_all(chains).await.into_iter();
-    let mut answers: Vec<_> = answers.collect::<RedisResult<Vec<_>>>()?.concat();
-    answers.sort_by_key(|(index, _)| *index);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    let replies = join_all(chains).await.into_iter();
+    let mut replies: Vec<_> = replies.collect::<RedisResult<Vec<_>>>()?.concat();
+    replies.sort_by_key(|(index, _)| *index);
+    Ok(replies.into_iter().map(|(_, reply)| reply).collect())
 }
 
 async fn route(cluster: &mut ClusterConnection, command: &NodeCommand) -> RedisResult<Value> {
     let routing = match &command.node {
         Node::OfKey(_) | Node::AsUsual => {
-            let answer = cluster.req_packed_command(&command.cmd).await;
-            return answer.and_then(Value::extract_error);
+            let reply = cluster.req_packed_command(&command.cmd).await;
+            return reply.and_then(Value::extract_error);
         }
         Node::EachMaster => RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None)),
         Node::At(host, port) => RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
@@ -202,8 +202,8 @@ async fn route(cluster: &mut ClusterConnection, command: &NodeCommand) -> RedisR
             port: *port,
         }),
     };
-    let answer = cluster.route_command(command.cmd.clone(), routing).await;
-    answer.and_then(Value::extract_error)
+    let reply = cluster.route_command(command.cmd.clone(), routing).await;
+    reply.and_then(Value::extract_error)
 }
 
 fn late() -> RedisError {

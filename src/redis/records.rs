@@ -1,4 +1,4 @@
-//! Keys and values as they stand in Redis, where others read them too.
+//! Keys and values in Redis, where other programs read them too.
 
 use ::redis::{FromRedisValue, Value};
 use guestbook_core::{Content, ConversationId, GuestId, Role, Timestamp};
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// What `SCAN` has to match to find every head.
+/// The `SCAN` pattern that matches every head.
 pub(super) const EVERY_HEAD: &str = "{guest:*}:head";
 
-/// An item as clients read it, also those that read Redis themselves.
+/// An item as clients read it, including those that read Redis directly.
 #[derive(Deserialize, Serialize)]
 struct ItemJson<'a> {
     role: &'a str,
@@ -19,13 +19,13 @@ struct ItemJson<'a> {
     timestamp: Cow<'a, str>,
 }
 
-/// The list of a guest and its head. A cluster hashes what stands in braces, here the whole name of the list, so that both
+/// The keys of a guest's list and its head. A cluster hashes the text in braces, here the whole name of the list, so that both
 /// are on one node; and the braces keep the head out of `KEYS guest:*`.
 pub(super) fn keys(guest: &GuestId) -> [String; 2] {
     [format!("guest:{guest}"), format!("{{guest:{guest}}}:head")]
 }
 
-/// Whose head a key is; `None` for a key that is none.
+/// The guest of a head's key; `None` for any other key.
 pub(super) fn guest_of_head(key: &str) -> Option<GuestId> {
     let name = key.strip_prefix("{guest:")?.strip_suffix("}:head")?;
     GuestId::parse_stored(name).ok()
@@ -41,9 +41,9 @@ pub(super) fn encode_item(item: &Item) -> Vec<u8> {
     serde_json::to_vec(&json).expect("three texts are always JSON")
 }
 
-/// Reads an item; the error says what is wrong with it.
+/// Decodes an item; the error says what is wrong with it.
 pub(super) fn decode_item(json: &[u8]) -> Result<Item, &'static str> {
-    // serde would take the elements of an array for the fields of an object.
+    // serde would read the elements of an array as the fields of a struct.
     let item: ItemJson<'_> = Some(json)
         .filter(|json| json.trim_ascii_start().starts_with(b"{"))
         .and_then(|json| serde_json::from_slice(json).ok())
@@ -55,7 +55,7 @@ pub(super) fn decode_item(json: &[u8]) -> Result<Item, &'static str> {
     })
 }
 
-/// Reads epoch, conversation, from, next and expires_at; `None` where one of them is not what we write.
+/// Decodes epoch, conversation, from, next and expires_at; `None` if one of them is not in our format.
 pub(super) fn decode_head(fields: &[Value]) -> Option<Head> {
     let text = |at: usize| String::from_redis_value_ref(fields.get(at)?).ok();
     let head = Head {

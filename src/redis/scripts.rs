@@ -1,4 +1,4 @@
-//! The scripts that the server runs, each atomic over the two keys of one guest. Their text is in `lua/`.
+//! The server's scripts, each atomic over the two keys of one guest. Their text is in `lua/`.
 
 use super::records::{encode_item, keys};
 use ::redis::{Cmd, cmd};
@@ -6,7 +6,7 @@ use guestbook_core::GuestId;
 use guestbook_storage::list_cache::{Append, NewLife};
 use std::sync::LazyLock;
 
-/// A script and the name that a server knows it by once it was loaded.
+/// A script and its SHA-1, by which a server knows it once it was loaded.
 pub(super) struct Script {
     text: &'static str,
     hash: String,
@@ -25,7 +25,7 @@ impl Script {
         command
     }
 
-    /// Makes the script known to a server.
+    /// The command that loads the script.
     pub(super) fn load(&self) -> Cmd {
         let mut command = cmd("SCRIPT");
         command.arg("LOAD").arg(self.text);
@@ -33,7 +33,7 @@ impl Script {
     }
 }
 
-/// The head of a sound list.
+/// The head of an intact list.
 pub(super) static HEADS: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("lua/head.lua"),
@@ -41,7 +41,7 @@ pub(super) static HEADS: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// The head and the items of a sound list.
+/// The head and the items of an intact list.
 pub(super) static RANGE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("lua/head.lua"),
@@ -49,7 +49,7 @@ pub(super) static RANGE: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// One append; answers [`STORED`], [`ALREADY_THERE`] or [`GAP`].
+/// One append; returns [`STORED`], [`ALREADY_THERE`] or [`GAP`].
 pub(super) static APPLY: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("lua/head.lua"),
@@ -58,7 +58,7 @@ pub(super) static APPLY: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// A list of exactly these items, or none.
+/// Replaces a list by exactly these items, or by none.
 pub(super) static REPLACE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("lua/head.lua"),
@@ -67,7 +67,7 @@ pub(super) static REPLACE: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// Another expiry for a list that is as long as it is thought to be.
+/// Sets the expiry of a list of the expected length.
 pub(super) static RETIME: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("lua/head.lua"),

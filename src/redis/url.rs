@@ -1,9 +1,9 @@
-//! Where a Redis is, as a URL says it.
+//! The URL of a Redis.
 //!
 //! `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, with TLS `rediss://`, a cluster `redis+cluster://HOST,HOST` or
-//! `rediss+cluster://HOST,HOST`. With TLS, `?ca=FILE` trusts the authorities in that PEM file and no others, and
-//! `?insecure=true` (or `#insecure`) verifies nothing. At a unix socket `redis+unix:///PATH[?db=DB&user=USER&pass=PASSWORD]` or
-//! `unix:///PATH…`. No error and no form of printing repeats a password.
+//! `rediss+cluster://HOST,HOST`. With TLS, `?ca=FILE` trusts only the authorities in that PEM file, and `?insecure=true` (or
+//! `#insecure`) verifies nothing. A unix socket is `redis+unix:///PATH[?db=DB&user=USER&pass=PASSWORD]` or `unix:///PATH…`. No
+//! error and no Display or Debug shows a password.
 
 use super::parts::{certificate_trust, credentials, db, host, invalid, odd, socket};
 use guestbook_core::error::Result;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[derive(Clone, Eq, PartialEq)]
 pub struct RedisUrl {
     pub(super) hosts: Vec<(String, u16)>,
-    /// In the place of hosts.
+    /// Instead of hosts.
     pub(super) socket: Option<PathBuf>,
     pub(super) is_cluster: bool,
     pub(super) trust: CertificateTrust,
@@ -22,20 +22,20 @@ pub struct RedisUrl {
     pub(super) db: u16,
 }
 
-/// Whose certificates are believed.
+/// The certificates to trust.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum CertificateTrust {
     /// No TLS.
     Plain,
-    /// Those of the machine.
+    /// Those of the machine's authorities.
     Machine,
-    /// Those of this PEM file.
+    /// Those of the authorities in this PEM file.
     File(PathBuf),
-    /// Anybody's.
+    /// Any.
     Anybody,
 }
 
-/// Who we are to the server.
+/// The login.
 #[derive(Clone, Eq, PartialEq)]
 pub(super) struct Credentials {
     /// `None` is the server's default user.
@@ -44,7 +44,7 @@ pub(super) struct Credentials {
 }
 
 impl RedisUrl {
-    /// Reads what follows `scheme://`; `None` if the scheme is not one of ours.
+    /// Parses the part after `scheme://`; `None` for an unknown scheme.
     ///
     /// # Errors
     /// `Invalid`, saying which part is wrong without repeating it.
@@ -69,7 +69,7 @@ fn parse(rest: &str, has_tls: bool, is_cluster: bool) -> Result<RedisUrl> {
     };
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = place.split_once('/').unwrap_or((place, ""));
-    // A password may hold an @ that nobody has escaped; a host never does.
+    // A password may contain an unescaped @; a host never does.
     let (user, hosts) = match authority.rsplit_once('@') {
         Some((user, hosts)) => (Some(user), hosts),
         None => (None, authority),
@@ -247,9 +247,9 @@ mod tests {
         for (text, reason) in cases {
             let error = url(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
-            let said = error.to_string();
-            assert!(said.contains(reason), "{text}: {said}");
-            assert!(!said.contains("s3cret"), "{text}: {said}");
+            let text_of_error = error.to_string();
+            assert!(text_of_error.contains(reason), "{text}: {text_of_error}");
+            assert!(!text_of_error.contains("s3cret"), "{text}: {text_of_error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Stores that are set aside beside the one in use: damaged ones, and those of which nobody knows whose lists they hold.
+//! Stores that are set aside beside the one in use: damaged ones, and those of an unknown history.
 
 use super::fault::NAME;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -8,11 +8,11 @@ use guestbook_storage::private::{files_below, tighten};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// How many damaged stores are kept to be looked at: a disk that goes bad would fill up with them.
+/// Damaged stores kept for inspection: a failing disk would fill up with more.
 const KEPT_ASIDE: usize = 3;
-/// How long lists of another history are kept: what was erased must not stay for longer.
+/// How long lists of another history are kept: erased messages must not stay longer.
 const UNKNOWN_KEPT: TimeDelta = TimeDelta::hours(1);
-/// The time in the name of a store that was set aside.
+/// The timestamp in the name of a store set aside.
 const FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// Why a store is not used.
@@ -31,7 +31,7 @@ impl RejectionReason {
     }
 }
 
-/// Moves a damaged store out of the way, beside where it was; its new place.
+/// Moves a damaged store aside, beside its path; returns its new path.
 pub(super) fn set_aside(path: &Path, cause: &Error) -> Result<PathBuf> {
     let moved = move_away(path, RejectionReason::Damaged)?;
     tracing::error!(
@@ -44,7 +44,7 @@ pub(super) fn set_aside(path: &Path, cause: &Error) -> Result<PathBuf> {
     Ok(moved)
 }
 
-/// Moves a store out of the way that holds lists of other tables than these.
+/// Moves a store aside that has lists of other tables than these.
 pub(super) fn set_unknown_aside(path: &Path) -> Result<PathBuf> {
     let moved = move_away(path, RejectionReason::Unknown)?;
     tracing::error!(
@@ -58,7 +58,7 @@ pub(super) fn set_unknown_aside(path: &Path) -> Result<PathBuf> {
     Ok(moved)
 }
 
-/// Removes stores of other histories whose time is over.
+/// Removes stores of other histories whose time has passed.
 pub(super) fn remove_unknown(path: &Path) {
     let now = Utc::now();
     let is_over = |when: &str| {
@@ -75,7 +75,7 @@ pub(super) fn remove_unknown(path: &Path) {
     }
 }
 
-/// Takes from others what they may do with the stores that were set aside.
+/// Makes the stores set aside private.
 pub(super) fn keep_private(path: &Path) {
     let aside = [RejectionReason::Damaged, RejectionReason::Unknown].map(|why| all(path, why));
     let folders = aside.into_iter().flatten().map(|(_, folder)| folder);
@@ -93,7 +93,7 @@ fn move_away(path: &Path, why: RejectionReason) -> Result<PathBuf> {
     Ok(moved)
 }
 
-/// Removes all but the newest of the damaged stores. What is left over after a failure goes next time.
+/// Removes all but the newest of the damaged stores. Leftovers of a failure are removed next time.
 fn remove_older(path: &Path, newest: &Path) {
     let mut older = all(path, RejectionReason::Damaged);
     older.retain(|(_, other)| other != newest);
@@ -116,7 +116,7 @@ fn remove(store: &Path, why: &str) {
     }
 }
 
-/// The stores that were set aside for this reason: when, the number among those of the same second, and where.
+/// The stores set aside for this reason: timestamp, number within the same second, and path.
 fn all(path: &Path, why: RejectionReason) -> Vec<((String, u32), PathBuf)> {
     let Ok(entries) = fs::read_dir(parent(path)) else {
         return Vec::new();
@@ -128,7 +128,7 @@ fn all(path: &Path, why: RejectionReason) -> Vec<((String, u32), PathBuf)> {
     aside.collect()
 }
 
-/// When a store was set aside, and its number among those of the same second; `None` for any other path.
+/// When a store was set aside, and its number within the same second; `None` for any other path.
 fn set_aside_when(path: &Path, other: &Path, why: RejectionReason) -> Option<(String, u32)> {
     let name = path.file_name()?.to_str()?;
     let rest = other.file_name()?.to_str()?.strip_prefix(name)?;

@@ -1,12 +1,12 @@
-//! Changes to lists, written one after the other, in an order that keeps every list whole at every moment.
+//! Writes changes to lists in an order that keeps every list intact at every moment.
 //!
-//! After a crash sled has its log up to some write, and nothing of what came later. So a head is written after the items it
-//! names and after its entry in the expiry tree, and what it names no longer is removed after it: wherever the log ends, a list
-//! is as it was before the change or as it is after it. What may be left over is items that no head names, which the next
-//! list of the guest removes, and expiry entries without a list, which are removed when they are due.
+//! After a crash sled has a prefix of its log. So a head is written after its items and after its entry in the expiry tree, and
+//! items that it no longer names are removed after it: wherever the log ends, a list is either as before the change or as after
+//! it. Possible leftovers are items that no head names, which the guest's next list removes, and expiry entries without a list,
+//! which are removed when they are due.
 //!
-//! sled's transactions would do this too. Each of them makes sled write what it has, twice, wait for the disk, and wake every
-//! thread it has: that was nearly half of what a list cost.
+//! sled's transactions would do this too. But each makes sled write everything twice, wait for the disk, and wake every thread:
+//! that was nearly half of a list's cost.
 
 use super::fault::SledResult;
 use super::keys;
@@ -20,7 +20,7 @@ use std::ops::Range;
 /// values of 12 KB took 20 times their size on disk, values of this size do not.
 pub(super) const VALUE_BYTES: usize = 4_000;
 
-/// The trees that a change is about.
+/// The trees that changes are written to.
 #[derive(Debug)]
 pub(super) struct Trees {
     pub(super) items: Tree,
@@ -28,7 +28,7 @@ pub(super) struct Trees {
     pub(super) expiry: Tree,
 }
 
-/// What has been changed. The worker's thread is the only writer, so nothing changes between a read and the write after it.
+/// The changes so far. The worker's thread is the only writer, so nothing changes between a read and the following write.
 pub(super) struct ChangeSet<'a> {
     trees: &'a Trees,
     /// Whether anything was written.
@@ -44,17 +44,17 @@ impl<'a> ChangeSet<'a> {
         }
     }
 
-    /// Appends, as `ListCache::apply` describes it.
+    /// Appends; see `ListCache::apply`.
     pub(super) fn append(&mut self, append: &Append) -> SledResult<Applied> {
         let stored = self.head(&append.guest)?;
         let (end, first) = (end_of(append), append.first);
         match stored.filter(|stored| stored.head.origin == append.origin) {
-            // Late: the list has gone on since, and so has its expiry.
+            // Late: the list has newer items, and with them a newer expiry.
             Some(stored) if end < stored.head.next => Ok(Applied::AlreadyThere),
             Some(stored) if first <= stored.head.next && append.from >= stored.head.from => {
                 self.extend(append, &stored)
             }
-            // Whatever the list lacks, an append that begins a window brings all of it.
+            // An append that begins a window has everything that the list lacks.
             _ if first == append.from && !append.items.is_empty() => {
                 self.replace(append)?;
                 Ok(Applied::Stored)
@@ -63,7 +63,7 @@ impl<'a> ChangeSet<'a> {
         }
     }
 
-    /// Makes a list exactly these items.
+    /// Sets a list to exactly these items.
     pub(super) fn replace(&mut self, list: &Append) -> SledResult<()> {
         let reaches_further = |old: Head| {
             (old.origin, old.from) == (list.origin, list.first) && old.next > end_of(list)
@@ -88,7 +88,7 @@ impl<'a> ChangeSet<'a> {
         self.put_head(&list.guest, head, None)
     }
 
-    /// Removes everything a guest has, also what a damaged head does not know of; whether there was a head.
+    /// Removes everything of a guest, also items that a damaged head does not name; returns whether there was a head.
     pub(super) fn remove(&mut self, guest: &GuestId) -> SledResult<bool> {
         let head = self.trees.heads.remove(keys::head(guest))?;
         self.has_written |= head.is_some();
@@ -99,7 +99,7 @@ impl<'a> ChangeSet<'a> {
         Ok(head.is_some())
     }
 
-    /// Gives a list another expiry, unless it is of another origin or has gone on since.
+    /// Sets a list's expiry, unless it is of another origin or has newer items.
     pub(super) fn retime(&mut self, new: &NewLife) -> SledResult<()> {
         let Some(stored) = self.head(&new.guest)? else {
             return Ok(());
@@ -115,8 +115,8 @@ impl<'a> ChangeSet<'a> {
         self.put_head(&new.guest, head, Some(stored.indexed_at))
     }
 
-    /// Settles a due entry of the expiry tree: removes the list, or re-arms one that lives longer than was planned. Whether
-    /// a list was removed.
+    /// Processes a due entry of the expiry tree: removes the list, or re-arms one whose expiry was extended. Returns whether a list
+    /// was removed.
     pub(super) fn expire_entry(&mut self, entry: &[u8], now: Timestamp) -> SledResult<bool> {
         let mut existed = false;
         if let Some((at, guest)) = keys::waiting(entry) {
@@ -134,7 +134,7 @@ impl<'a> ChangeSet<'a> {
         Ok(existed)
     }
 
-    /// Adds what a list does not have yet, and drops what its window has left behind.
+    /// Appends the missing items, and drops those before its window.
     fn extend(&mut self, append: &Append, stored: &StoredHead) -> SledResult<Applied> {
         let old = stored.head;
         let next = old.next.max(end_of(append));
@@ -144,7 +144,7 @@ impl<'a> ChangeSet<'a> {
         for (sequence, item) in missing {
             self.put_item(&append.guest, sequence, item)?;
         }
-        // A repeated append may be an old one, which must not cut the life of the list short.
+        // A repeated append may be an old one, which must not shorten the list's life.
         let expires_at = match grows {
             true => append.expires_at,
             false => old.expires_at.max(append.expires_at),
@@ -167,14 +167,14 @@ impl<'a> ChangeSet<'a> {
         })
     }
 
-    /// The head of a guest. One that cannot be read counts as none: the caller then rebuilds the list.
+    /// The head of a guest. An unreadable one counts as none: the caller then rebuilds the list.
     fn head(&self, guest: &GuestId) -> SledResult<Option<StoredHead>> {
         let record = self.trees.heads.get(keys::head(guest))?;
         Ok(record.and_then(|record| read_head(guest, &record)))
     }
 
-    /// `indexed_at` is where the list's entry in the expiry tree stands, if it has one. An entry that is early enough
-    /// stays, so that a new message costs no write there.
+    /// `indexed_at` is the time of the list's entry in the expiry tree, if it has one. An early entry stays, so that a new message
+    /// costs no write there.
     fn put_head(
         &mut self,
         guest: &GuestId,
@@ -223,11 +223,11 @@ impl<'a> ChangeSet<'a> {
     }
 }
 
-/// Reads a head's record; an unreadable one is logged and counts as none.
+/// Decodes a head; an unreadable one is logged and counts as none.
 pub(super) fn read_head(guest: &GuestId, record: &[u8]) -> Option<StoredHead> {
     let read = decode_head(record);
     if let Err(reason) = read {
-        tracing::warn!(%guest, reason, "the head of a session list cannot be read; the list counts as missing until it is rebuilt");
+        tracing::warn!(%guest, reason, "unreadable head of a list; the list counts as missing until it is rebuilt");
     }
     read.ok()
 }

@@ -1,4 +1,4 @@
-//! A log that ends anywhere, as a crash leaves it.
+//! Opens copies whose log is truncated anywhere, as a crash leaves it.
 
 use super::lists::SledStore;
 use super::open;
@@ -23,7 +23,7 @@ fn apply(list: Append) -> Change {
     })
 }
 
-/// Everything a list goes through: it begins, grows, loses its beginning, is due and re-armed, begins anew, ends.
+/// Every kind of change: begin, append, shorten, re-arm, begin again, remove.
 fn changes() -> Vec<Change> {
     let mut long = append("a", 0..4);
     long.items[2].content = Content::from_stored(&"x".repeat(4_100));
@@ -60,7 +60,7 @@ fn lists_of(lists: &SledStore) -> Vec<Option<LiveList>> {
     guests().map(read).to_vec()
 }
 
-/// Opens a copy of the store whose log ends at `end`.
+/// Opens a copy of the store whose log is truncated at `end`.
 fn torn(store: &Path, end: usize) -> SledStore {
     let log = fs::read(store.join("db")).unwrap();
     let copy = store.with_file_name(format!("torn-{end}"));
@@ -98,7 +98,7 @@ fn wherever_the_log_ends_every_list_is_one_that_it_was() {
             let seen = was.iter().position(|lists| lists[at] == *list);
             met.insert(seen.unwrap_or_else(|| panic!("a log that ends at {end}: {list:?}")));
         }
-        // Every list ends, and what no head names is gone before the guest's next list.
+        // Every list expires, and items that no head names are removed before the guest's next list.
         left.sweep(Timestamp::from_ms(9_000), 9).unwrap();
         assert_eq!(left.heads(&guests()).unwrap(), [None, None], "{end}");
         left.remove(&guests()).unwrap();

@@ -1,4 +1,4 @@
-//! What can go wrong below the traits, the recovery, and the error for the caller.
+//! The failures below the traits, their recovery, and the errors that callers get.
 
 use guestbook_core::error::{Error, ErrorKind};
 use std::io;
@@ -15,33 +15,33 @@ pub(super) type SledResult<T> = std::result::Result<T, SledFault>;
 /// A failure, as it was found.
 #[derive(Debug)]
 pub(super) enum SledFault {
-    /// sled refused.
+    /// sled returned an error.
     Sled(sled::Error),
-    /// The operating system refused something that we asked of it ourselves.
+    /// A system call of ours failed.
     Io(&'static str, io::Error),
-    /// The disk did not confirm what was written. The kernel says so once, and from then on shows pages as written that are
-    /// nowhere but in memory: what is read back proves nothing.
+    /// An fsync failed. The kernel reports that once, and then shows pages as written that are only in memory: reading them back
+    /// proves nothing.
     Unsynced(io::Error),
-    /// The store was opened again since, and what was written before may not be in it.
+    /// The store was reopened, and earlier writes may be lost.
     Reopened,
     /// sled panicked, which is how it often reports damage.
     Panic(String),
-    /// The files held data, but sled found no store in them: garbage looks to it like a log that was never begun.
+    /// The files had data, but sled found no store in them: garbage looks to it like an empty log.
     Forgotten,
-    /// A record of ours is not what was written, though sled found nothing wrong.
+    /// One of our records is damaged, though sled found nothing wrong.
     Record(String),
     /// A record cannot be written.
     Unwritable(String),
 }
 
-/// What is to be done with the open store.
+/// How to recover the open store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Recovery {
-    /// Nothing: it is sound.
+    /// Nothing to do: it is sound.
     Keep,
-    /// Let go of it and open it again: sled keeps failing after its first I/O error, also when the disk has room again.
+    /// Close and reopen it: sled keeps failing after its first I/O error, also when the disk has space again.
     Reopen,
-    /// Move it out of the way: what is in it cannot be trusted.
+    /// Set it aside: its content cannot be trusted.
     SetAside,
 }
 
@@ -52,7 +52,7 @@ impl From<sled::Error> for SledFault {
 }
 
 impl SledFault {
-    /// What is to be done with the store it happened in.
+    /// The recovery of the store.
     pub(super) fn remedy(&self) -> Recovery {
         match self {
             Self::Record(_) | Self::Unwritable(_) | Self::Reopened => Recovery::Keep,
@@ -70,12 +70,12 @@ impl SledFault {
         }
     }
 
-    /// Whether the content of the files is the cause, and not the machine around them.
+    /// Whether the files' content is the cause, and not the machine.
     pub(super) fn is_damage(&self) -> bool {
         self.remedy() == Recovery::SetAside
     }
 
-    /// The failure as the rest of the program knows it. The only conversion there is.
+    /// Converts it to our error. The only conversion.
     pub(super) fn into_error(self, operation: &'static str) -> Error {
         let plain = |kind, context: String| Error::new(kind, NAME, operation, context);
         let caused = |kind, context: &str, cause: Box<dyn std::error::Error + Send + Sync>| {
@@ -106,7 +106,7 @@ impl SledFault {
                 let (kind, context) = explain(&cause);
                 caused(kind, context, cause.into())
             }
-            // What is left is the dead pool, which only a new process replaces.
+            // The remaining case is the dead pool, which only a new process replaces.
             Self::Sled(cause) => caused(
                 ErrorKind::Unavailable,
                 "the list store needs a restart of this process",
@@ -129,14 +129,14 @@ impl SledFault {
     }
 }
 
-/// I/O errors that come from the content of the files and not from the machine around them.
+/// I/O errors caused by the files' content and not by the machine.
 fn comes_from_content(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
     matches!(kind, InvalidData | InvalidInput | NotFound | UnexpectedEof)
 }
 
-/// An error of the device. sled asks the kernel to write, and waits for that, with every write of its own, so that this may be
-/// the only word of pages that were lost. It passes its errors on as texts.
+/// An error of the device. sled syncs with every write of its own, so this may be the only report of lost pages. It passes its
+/// errors on as text.
 fn is_failed_disk(cause: &io::Error) -> bool {
     const EIO: i32 = 5;
     cause.raw_os_error() == Some(EIO) || cause.to_string().contains("Os { code: 5,")
@@ -147,14 +147,14 @@ fn is_dead_pool(text: &str) -> bool {
     text.contains("IO thread")
 }
 
-/// A panic whose text carries an error of the operating system (no space, no file handles …) says nothing about the
-/// store's content. A missing file (error 2) and a disk that fails (error 5) do.
+/// A panic whose text contains an error of the operating system (no space, no file handles …) does not imply damaged content. A
+/// missing file (error 2) and a failing disk (error 5) do.
 fn names_an_os_error(text: &str) -> bool {
     let is_of_content = ["Os { code: 2,", "Os { code: 5,"];
     text.contains("Os { code:") && !is_of_content.iter().any(|it| text.contains(it))
 }
 
-/// EMFILE: sled passes some of its errors on as texts.
+/// EMFILE: sled passes some of its errors on as text.
 const TOO_MANY_FILES: &str = "(os error 24)";
 
 fn explain(cause: &io::Error) -> (ErrorKind, &'static str) {
@@ -177,7 +177,7 @@ fn explain(cause: &io::Error) -> (ErrorKind, &'static str) {
             ErrorKind::Unavailable,
             "the list store needs more open files; raise their limit (`ulimit -n 1024`, or LimitNOFILE= of the service)",
         ),
-        // sled reports a held lock as `Other` with this text.
+        // sled reports a lock that is taken as `Other` with this text.
         _ if text.contains("could not acquire lock") => (
             ErrorKind::Unavailable,
             "the list store is open already; stop the other process or give this one its own directory",

@@ -1,8 +1,8 @@
-//! The laws of what a sled store holds, for bytes that nobody thought of; see fuzz/.
+//! Fuzz targets for sled's records and keys; see fuzz/.
 
 use super::{keys, records};
 
-/// Reads bytes as they are, and sealed with a checksum that is right: the fuzzer never guesses one.
+/// Decodes bytes as they are, and with a valid checksum: the fuzzer never guesses one.
 pub fn sled(data: &[u8]) {
     record(data);
     let crc = crc32fast::hash(data).to_le_bytes();

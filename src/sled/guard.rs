@@ -1,7 +1,6 @@
-//! Keeps a store open in spite of sled: after an I/O error it is opened again, after damage it is moved aside and begun
-//! anew.
+//! Supervises a store: after an I/O error it is reopened, after damage it is set aside and replaced by an empty one.
 //!
-//! Both are safe because lists are derived. What is lost is rebuilt from the tables: a new store has a new incarnation, and
+//! Both are safe because lists are derived. Lost lists are rebuilt from the tables: a new store has a new incarnation, and
 //! an older one shows in its heads.
 
 use super::aside;
@@ -12,7 +11,7 @@ use guestbook_core::error::{Error, ErrorKind, Result};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// A store that may at times not be open. Lives on the worker's thread.
+/// A store that may be closed at times. Lives on the worker's thread.
 #[derive(Debug)]
 pub(super) struct SupervisedStore {
     path: PathBuf,
@@ -21,12 +20,12 @@ pub(super) struct SupervisedStore {
     pauses: ReopenBackoff,
 }
 
-/// How long a store stays closed before it is opened again.
+/// How long a store stays closed before it is reopened.
 #[derive(Clone, Copy, Debug)]
 struct ReopenBackoff {
-    /// sled fails for good after one I/O error, so each try costs a whole open.
+    /// sled never recovers from an I/O error, so each attempt costs a whole open.
     after_io_error: Duration,
-    /// Each damage leaves a directory behind; a fault that comes back at once must not fill the disk with them.
+    /// Each damage leaves a directory behind; a recurring fault must not fill the disk with them.
     after_damage: Duration,
 }
 
@@ -41,12 +40,12 @@ enum StoreState {
 }
 
 impl SupervisedStore {
-    /// Guards a store that was just opened.
+    /// Supervises an open store.
     pub(super) fn new(path: PathBuf, lists: SledStore) -> Self {
         Self::in_state(path, StoreState::Open(lists))
     }
 
-    /// Guards a store that could not be opened for now; it is tried again.
+    /// Supervises a store that could not be opened yet; opening is retried.
     pub(super) fn closed(path: PathBuf, cause: Error) -> Self {
         let retry_at = Instant::now();
         Self::in_state(path, StoreState::Failed { cause, retry_at })
@@ -64,18 +63,18 @@ impl SupervisedStore {
         }
     }
 
-    /// Runs `work` on the open store. A panic in it is an error like others.
+    /// Runs `work` on the open store. A panic in it is converted to an error.
     pub(super) fn run<R>(
         &mut self,
         operation: &'static str,
         work: impl FnOnce(&mut SledStore) -> SledResult<R>,
     ) -> Result<R> {
         let lists = self.lists()?;
-        // What a panic leaves half done is never used: the store is opened again or set aside.
+        // State that a panic leaves half done is never used: the store is reopened or set aside.
         open::caught(|| work(lists)).map_err(|fault| self.recover(operation, fault))
     }
 
-    /// The open store, opened again when its time has come.
+    /// The open store, reopened when its time has come.
     fn lists(&mut self) -> Result<&mut SledStore> {
         if let StoreState::Failed { retry_at, .. } = self.state
             && Instant::now() >= retry_at
@@ -126,7 +125,7 @@ impl SupervisedStore {
         error
     }
 
-    /// Moves the damaged store away and opens a new one.
+    /// Sets the damaged store aside and opens a new one.
     fn begin_anew(&mut self, cause: &Error) {
         self.fail(cause.clone(), self.pauses.after_damage);
         let pause = self.pauses.after_damage;
@@ -144,7 +143,7 @@ impl SupervisedStore {
         }
     }
 
-    /// Lets go of the store; calls fail with `cause` until it is opened again.
+    /// Closes the store; calls fail with `cause` until it is reopened.
     fn fail(&mut self, cause: Error, pause: Duration) {
         let retry_at = Instant::now() + pause;
         let failed = StoreState::Failed { cause, retry_at };
@@ -154,7 +153,7 @@ impl SupervisedStore {
     }
 }
 
-/// What was written is flushed, and the store can be opened by others afterwards.
+/// Flushes, and releases the store's lock.
 impl Drop for SupervisedStore {
     fn drop(&mut self) {
         if !matches!(self.state, StoreState::Open(_)) {
@@ -227,7 +226,7 @@ mod tests {
             .unwrap();
         let full = fail_with(&mut guarded, io::ErrorKind::StorageFull);
         assert_eq!(full.kind(), ErrorKind::Full);
-        // The broken handle is dropped on another thread, and holds the lock until then.
+        // The broken handle is dropped on another thread, and keeps the lock until then.
         open::wait_until_free(&guarded.path);
         assert_eq!(guests(&mut guarded).unwrap(), [list.guest]);
         assert_eq!(bad_stores(&folder), 0);
@@ -262,7 +261,7 @@ mod tests {
         assert_eq!(ended.unwrap_err().kind(), ErrorKind::Unavailable);
     }
 
-    /// What a disk that has refused an fsync shows on reading may be in memory only.
+    /// After a failed fsync, what the disk shows on reading may be in memory only.
     #[test]
     fn a_store_whose_fsync_failed_is_set_aside() {
         let (folder, mut guarded) = a_store(pauses(3_600));

@@ -1,4 +1,4 @@
-//! How lists are laid out over sled's sorted keys.
+//! The layout of lists over sled's sorted keys.
 //!
 //! | tree | key | value |
 //! |---|---|---|
@@ -6,16 +6,16 @@
 //! | heads | `guest` | a head record |
 //! | expiry | `expires_at(8, big-endian, sign flipped) guest` | nothing |
 //! | meta | `incarnation` | a UUID |
-//! | meta | `probe` | nothing; written to see whether that can be done |
+//! | meta | `probe` | nothing; written by the write probe |
 //!
-//! A guest id holds no NUL, so no guest's keys lie between those of another.
+//! A guest id contains no NUL, so the key ranges of two guests never interleave.
 
 use guestbook_core::{GuestId, Timestamp};
 use std::ops::{Range, RangeTo};
 
-/// The key of the store's id in the meta tree.
+/// The key of the incarnation in the meta tree.
 pub(super) const INCARNATION: &[u8] = b"incarnation";
-/// The key that is written to see whether the store can be.
+/// The key of the write probe.
 pub(super) const PROBE: &[u8] = b"probe";
 
 const SEPARATOR: u8 = 0;
@@ -25,7 +25,7 @@ const TIME_BYTES: usize = 8;
 /// Makes negative times sort before positive ones as unsigned bytes.
 const SIGN: u64 = 1 << 63;
 
-/// The key of one piece of one item.
+/// The key of one chunk of an item.
 pub(super) fn item(guest: &GuestId, sequence: u64, chunk: u16) -> Vec<u8> {
     let name = guest.as_str().as_bytes();
     let mut key = Vec::with_capacity(name.len() + 1 + SEQUENCE_BYTES + CHUNK_BYTES);
@@ -47,7 +47,7 @@ pub(super) fn all_items(guest: &GuestId) -> Range<Vec<u8>> {
     [name, &[SEPARATOR]].concat()..[name, &[SEPARATOR + 1]].concat()
 }
 
-/// The sequence and the chunk that an item key names.
+/// The sequence and the chunk of an item's key.
 pub(super) fn place(key: &[u8]) -> Option<(u64, u16)> {
     let (rest, chunk) = key.split_last_chunk::<CHUNK_BYTES>()?;
     let (_, sequence) = rest.split_last_chunk::<SEQUENCE_BYTES>()?;
@@ -59,22 +59,22 @@ pub(super) fn head(guest: &GuestId) -> &[u8] {
     guest.as_str().as_bytes()
 }
 
-/// The guest whose head has this key.
+/// The guest of a head's key.
 pub(super) fn guest(key: &[u8]) -> Option<GuestId> {
     GuestId::parse_stored(std::str::from_utf8(key).ok()?).ok()
 }
 
-/// The key under which a list waits for its end.
+/// The key of a list in the expiry tree.
 pub(super) fn expiry(at: Timestamp, guest: &GuestId) -> Vec<u8> {
     [&sortable(at.ms())[..], guest.as_str().as_bytes()].concat()
 }
 
-/// Every expiry key that is due at `now`.
+/// The range of expiry keys due at `now`.
 pub(super) fn due(now: Timestamp) -> RangeTo<Vec<u8>> {
     ..sortable(now.ms().saturating_add(1)).to_vec()
 }
 
-/// The time and the guest that an expiry key names.
+/// The time and the guest of an expiry key.
 pub(super) fn waiting(key: &[u8]) -> Option<(Timestamp, GuestId)> {
     let (time, name) = key.split_first_chunk::<TIME_BYTES>()?;
     let ms = (u64::from_be_bytes(*time) ^ SIGN).cast_signed();

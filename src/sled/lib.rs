@@ -1,19 +1,17 @@
 //! The expiring lists in [sled](https://docs.rs/sled), the embedded store: no service to run, and fast.
 //!
-//! sled 0.34 is used with care, because of what was measured of it: its `flush` does not wait for the disk (ours does), it
-//! may panic or refuse to open after a power cut (then the store is set aside and begun anew), and it keeps failing after
-//! one full disk (then it is opened again). None of this can lose a message: lists are rebuilt from the tables.
+//! sled 0.34 needs care, by measurement: its `flush` does not wait for the disk (ours does), it may panic or refuse to open after
+//! a power cut (then the store is set aside and replaced), and it keeps failing after one full disk (then it is reopened). None
+//! of this can lose a message: lists are rebuilt from the tables.
 //!
-//! Imports `core` and `storage`. Begin with `lists`.
-//!
-//! | module | holds |
+//! | module | content |
 //! |---|---|
 //! | `lists` | the operations on the open store |
-//! | `changes` | what an operation writes, in an order that keeps lists whole |
+//! | `changes` | the writes of an operation, in an order that keeps lists intact |
 //! | `records`, `keys` | the bytes of values and keys |
 //! | `open`, `guard` | opening, and staying open |
 //! | `aside` | stores that are set aside |
-//! | `fault` | what can go wrong, and what is done then |
+//! | `fault` | failures and their recovery |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 
@@ -51,7 +49,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
-/// How many calls may wait for the store's thread; the caller of one more waits for a place.
+/// Capacity of the queue in calls; further callers wait.
 const QUEUE: usize = 256;
 
 /// The lists in a directory of their own. One thread owns the store; calls are queued to it.
@@ -64,19 +62,19 @@ pub struct SledLists {
 }
 
 impl SledLists {
-    /// Opens the store in the directory `path`, or creates it. Blocks while it reads.
+    /// Opens or creates the store in the directory `path`. Blocks while it reads.
     ///
     /// A damaged store is moved to `<path>.bad-<UTC time>` and an empty one begun.
     ///
     /// # Errors
-    /// `Unavailable` when the store is open elsewhere, may not be read and written, or `path` is a file. A full disk is no
-    /// error: the store is opened again until it has room.
+    /// `Unavailable` if the store is open elsewhere, may not be read and written, or `path` is a file. A full disk is no error:
+    /// opening is retried until there is space.
     pub fn open(path: &Path) -> Result<Self> {
         Self::start(path, guarded(path)?)
     }
 
-    /// As [`open`](Self::open), for tables of this epoch, which know this list store or none. One that holds lists of other
-    /// tables, and that these do not know, is moved to `<path>.unknown-<UTC time>` and kept for an hour.
+    /// As [`open`](Self::open), for tables of this epoch, which know this incarnation of the list store or none. A store with lists of
+    /// other tables that is unknown to these is moved to `<path>.unknown-<UTC time>` and kept for an hour.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -88,7 +86,7 @@ impl SledLists {
         if !is_unknown.unwrap_or(false) {
             return Self::start(path, (store, set_aside));
         }
-        drop(store); // which waits until it can be moved
+        drop(store); // waits until it can be moved
         aside::set_unknown_aside(path)?;
         Self::start(path, guarded(path)?)
     }
@@ -107,7 +105,7 @@ impl SledLists {
         })
     }
 
-    /// Where the damaged store that was found at [`open`](Self::open) is now, if there was one.
+    /// The new path of the damaged store that [`open`](Self::open) found, if any.
     pub fn set_aside(&self) -> Option<&Path> {
         self.set_aside.as_deref()
     }
@@ -122,14 +120,14 @@ impl SledLists {
     }
 }
 
-/// The store, and where a damaged one is that was found in its place.
+/// The store, and the new path of a damaged one found in its place.
 fn guarded(path: &Path) -> Result<(SupervisedStore, Option<PathBuf>)> {
     match open::open(path) {
         Ok(opened) => Ok((
             SupervisedStore::new(path.to_owned(), opened.lists),
             opened.set_aside,
         )),
-        // As when it becomes full later: messages are saved, and the lists follow when there is room again.
+        // As when the disk becomes full later: messages are saved, and the lists follow when there is space again.
         Err(open::OpenFailure { cause, .. }) if cause.kind() == ErrorKind::Full => {
             tracing::error!(%cause, "the list store cannot be opened yet; messages are saved and their lists follow later");
             Ok((SupervisedStore::closed(path.to_owned(), cause), None))
@@ -152,13 +150,13 @@ impl Storage for SledLists {
         self.call("health", |lists| lists.check()).await
     }
 
-    /// Losing lists loses no message, so no failure of the store is ever fatal. The end of the thread that owns it is a defect of
-    /// ours, which only a restart clears.
+    /// Losing lists loses no message, so no failure of the store is fatal. If the owning thread ends, that is a defect of ours,
+    /// which only a restart repairs.
     fn fatal(&self) -> Option<Error> {
         self.worker.fatal()
     }
 
-    /// Whoever flushes decides when; the service does it some times a second.
+    /// The caller decides when to flush; the service does it several times a second.
     async fn durability(&self) -> Result<DurabilityReport> {
         Ok(DurabilityReport::new(
             Durability::Normal,
@@ -192,7 +190,7 @@ impl Storage for SledLists {
             return Ok(());
         }
         let flushed = match self.flush().await {
-            // It may have been refused for what was written before an earlier failure, which nobody asks about any more.
+            // It may have failed for writes before an earlier failure, which concern no caller any more.
             Err(_) => self.flush().await,
             done => done,
         };

@@ -1,4 +1,4 @@
-//! The open store: what the lists can do, on the worker's thread.
+//! The open store: the list operations on the worker's thread.
 
 use super::changes::{ChangeSet, Trees, read_head};
 use super::fault::{SledFault, SledResult};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 const HEADS_READ_AT_START: usize = 1_000;
-/// How many due lists are looked up at once.
+/// Due lists looked up at once.
 const SWEEP_AT_ONCE: usize = 64;
 
 /// An open store. Its owner is the only one that reads or writes it.
@@ -27,20 +27,20 @@ pub(super) struct SledStore {
     pub(super) trees: Trees,
     meta: Tree,
     incarnation: Uuid,
-    /// Names this opening of the store, so that a flush of an earlier one is not taken for one of this.
+    /// Identifies this opening of the store, so that a flush of an earlier one is not counted for it.
     opening: Uuid,
-    /// Changes written since the store was opened, and how many of them are on disk.
+    /// Changes since the store was opened, and how many of them are on disk.
     written: u64,
     synced: u64,
-    /// Set after a failure, until a flush was refused for it: whoever asks for one may mean writes of an earlier opening.
+    /// Set after a failure until one flush has failed for it: the flush's caller may mean writes of an earlier opening.
     may_lack_earlier_writes: bool,
-    /// Whether the store could be written when that was tried last.
+    /// The outcome of the last write probe.
     probe: LastProbe,
 }
 
 impl SledStore {
-    /// Takes over a database that was just opened, and reads the first heads, so that gross damage is found now. Finding it in
-    /// the others is left to whoever compares them with the tables: reading half a million of them was most of a start.
+    /// Wraps a database that was just opened, and reads the first heads to find gross damage now. The comparison with the tables finds
+    /// the rest: reading half a million heads was most of a start.
     pub(super) fn start(path: &Path, db: Db) -> SledResult<Self> {
         let trees = Trees {
             items: db.open_tree("items")?,
@@ -69,7 +69,7 @@ impl SledStore {
         Ok(store)
     }
 
-    /// This store takes the place of one that failed.
+    /// Marks this store as the replacement of a failed one.
     pub(super) fn in_place_of_another(mut self) -> Self {
         self.may_lack_earlier_writes = true;
         self
@@ -80,7 +80,7 @@ impl SledStore {
         self.incarnation
     }
 
-    /// Whether it holds lists of other tables than those of this epoch, by its first heads.
+    /// Whether it has lists of tables with another epoch, by its first heads.
     pub(super) fn are_of_others(&self, epoch: Uuid) -> SledResult<bool> {
         for head in self.trees.heads.iter().take(HEADS_READ_AT_START) {
             let others = decode_head(&head?.1).is_ok_and(|it| it.head.origin.epoch != epoch);
@@ -91,7 +91,7 @@ impl SledStore {
         Ok(false)
     }
 
-    /// Reads something small from the store, and tries to write: what has failed once fails then.
+    /// Reads a small record, and probes a write: sled keeps failing after its first error.
     pub(super) fn check(&mut self) -> SledResult<()> {
         self.db.context.global_error()?;
         if self.meta.get(keys::INCARNATION)?.is_none() {
@@ -104,7 +104,7 @@ impl SledStore {
         Ok(())
     }
 
-    /// The number of lists, which takes reading every head, and what the store takes on disk.
+    /// The number of lists, for which every head is read, and the size on disk.
     pub(super) fn stats(&self) -> SledResult<Stats> {
         let mut heads = self.trees.heads.iter();
         Ok(Stats {
@@ -124,7 +124,7 @@ impl SledStore {
         self.change(|changes| appends.iter().map(|it| changes.append(it)).collect())
     }
 
-    /// Makes a list exactly these items.
+    /// Sets a list to exactly these items.
     pub(super) fn replace(&mut self, list: &Append) -> SledResult<()> {
         self.change(|changes| changes.replace(list))
     }
@@ -137,12 +137,12 @@ impl SledStore {
         })
     }
 
-    /// Gives lists another expiry; see `ListCache::retime`.
+    /// Sets the expiry of lists; see `ListCache::retime`.
     pub(super) fn retime(&mut self, lists: &[NewLife]) -> SledResult<()> {
         self.change(|changes| lists.iter().try_for_each(|new| changes.retime(new)))
     }
 
-    /// The list of a guest that has not expired at `now`.
+    /// The live list of a guest at `now`.
     pub(super) fn range(&self, guest: &GuestId, now: Timestamp) -> SledResult<Option<LiveList>> {
         let live = self.head(guest)?.map(|stored| stored.head);
         let Some(head) = live.filter(|head| head.expires_at > now) else {
@@ -156,7 +156,7 @@ impl SledStore {
         Ok(Some(LiveList { head, items }))
     }
 
-    /// Removes what is due, and re-arms what lives longer than was planned.
+    /// Removes due lists, and re-arms those whose expiry was extended.
     pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> SledResult<usize> {
         let mut removed = 0;
         while removed < limit {
@@ -199,8 +199,7 @@ impl SledStore {
         self.end_flush(&flush)
     }
 
-    /// Hands everything written to the kernel; what is left is to wait for the disk, which needs no hold on the store.
-    /// `None` when there is nothing to wait for.
+    /// Writes everything to the kernel; the remaining wait for the disk does not need the store. `None` if nothing is pending.
     pub(super) fn begin_flush(&mut self) -> SledResult<Option<Flush>> {
         if std::mem::take(&mut self.may_lack_earlier_writes) {
             return Err(SledFault::Reopened);
@@ -221,7 +220,7 @@ impl SledStore {
         }))
     }
 
-    /// Notes a flush that has reached the disk, if it was of this store and not of one before it.
+    /// Records a flush that has reached the disk, if it was of this opening.
     pub(super) fn end_flush(&mut self, flush: &Flush) -> SledResult<()> {
         if flush.opening != self.opening {
             return Err(SledFault::Reopened);
@@ -230,15 +229,15 @@ impl SledStore {
         Ok(())
     }
 
-    /// What was written before a failure counts as written.
+    /// Writes before a failure count as written.
     fn change<R>(
         &mut self,
         work: impl FnOnce(&mut ChangeSet<'_>) -> SledResult<R>,
     ) -> SledResult<R> {
         let mut changes = ChangeSet::new(&self.trees);
-        let answer = work(&mut changes);
+        let result = work(&mut changes);
         self.written += u64::from(changes.has_written);
-        answer
+        result
     }
 
     fn head(&self, guest: &GuestId) -> SledResult<Option<StoredHead>> {
@@ -246,7 +245,7 @@ impl SledStore {
         Ok(record.and_then(|record| read_head(guest, &record)))
     }
 
-    /// The records of consecutive items, each put together from its pieces. A missing last piece is left to the checksum.
+    /// The records of consecutive items, joined from their chunks. The checksum detects a missing last chunk.
     fn records(&self, guest: &GuestId, sequences: Range<u64>) -> SledResult<Vec<Vec<u8>>> {
         let mut records: Vec<Vec<u8>> = Vec::new();
         let mut pieces = 0;
@@ -280,7 +279,7 @@ impl SledStore {
         }
     }
 
-    /// The name of a new file survives a power cut only when its directory is synced.
+    /// A new file's name survives a power cut only once its directory is synced.
     fn sync_names(&self) -> SledResult<()> {
         sync(&self.path.join("conf"))?;
         sync(&self.path.join("blobs"))?;
@@ -289,7 +288,7 @@ impl SledStore {
     }
 }
 
-/// What has been handed to the kernel and has to reach the disk.
+/// Writes handed to the kernel that have yet to reach the disk.
 #[derive(Debug)]
 pub(super) struct Flush {
     path: PathBuf,
@@ -304,7 +303,7 @@ impl Flush {
         sync(&self.path.join("db"))
     }
 
-    /// Pages too large for the file have files of their own; with values of at most 4,000 bytes there are none.
+    /// Pages too large for the file have files of their own; values of at most 4,000 bytes need none.
     fn sync_blobs(&self) -> SledResult<()> {
         let folder = self.path.join("blobs");
         let failed = |cause| SledFault::Io("reading the blobs failed", cause);

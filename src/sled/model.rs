@@ -1,4 +1,4 @@
-//! Random calls, on the store and on a model that fits on a page; and records that were damaged without sled noticing.
+//! Random calls on the store and on a small model; and records damaged without sled's notice.
 
 use super::fault::SledFault;
 use super::keys;
@@ -39,7 +39,7 @@ prop_compose! {
         texts in prop::collection::vec((0_u32..1000, prop::bool::weighted(0.1)), 0..4),
         end in 1_i64..40,
     ) -> Append {
-        // Every text differs, so that an item taken from the wrong call shows; some need several keys.
+        // Every text differs, so that an item of the wrong call shows; some need several keys.
         let item = |(n, large): (u32, bool)| Item {
             role: Role::Tool,
             content: Content::from_stored(&format!("{n}").repeat(if large { 3_000 } else { 1 })),
@@ -146,7 +146,7 @@ fn check_call(lists: &mut SledStore, model: &mut Model, call: &Call) {
             let due = model.values().filter(|it| it.head.expires_at <= now);
             let expected = due.count().min(*limit);
             assert_eq!(lists.sweep(now, *limit).unwrap(), expected);
-            // Which of several due lists go first is the store's own affair, as long as only due ones go.
+            // The order among due lists is unspecified, as long as only due ones are removed.
             let left = lists.guests(None, 10).unwrap();
             let size = model.len();
             model.retain(|guest, list| list.head.expires_at > now || left.contains(guest));
@@ -166,7 +166,7 @@ fn check_state(lists: &SledStore, model: &Model) {
     let guests: Vec<_> = model.keys().cloned().collect();
     assert_eq!(lists.guests(None, 10).unwrap(), guests);
     assert_eq!(lists.stats().unwrap().entries, guests.len() as u64);
-    // Nothing is left behind of what is gone.
+    // Removed lists leave nothing behind.
     assert_eq!(lists.expiry_entries(), model.len());
     let pieces = model.values().flat_map(|list| &list.items).count();
     assert_eq!(lists.first_pieces(), pieces);
@@ -222,7 +222,7 @@ fn a_list_with_a_damaged_head_can_be_removed_and_expires() {
     }
     lists.remove(&[guest("a")]).unwrap();
     assert_eq!(lists.first_pieces(), 3);
-    // The damaged head did not say where a's expiry entry is: both are found when due, and one has a list.
+    // The damaged head did not name a's expiry entry: both entries are found when due, and one has a list.
     assert_eq!(lists.sweep(Timestamp::from_ms(1_000), 10).unwrap(), 1);
     assert_eq!((lists.first_pieces(), lists.expiry_entries()), (0, 0));
     assert_eq!(lists.stats().unwrap().entries, 0);

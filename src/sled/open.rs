@@ -1,7 +1,7 @@
-//! Opening a store that may be damaged, locked or out of reach, and telling these apart.
+//! Opens a store that may be damaged, locked or inaccessible, and distinguishes these.
 //!
-//! Only damage is answered with a new store. A store that another process has open, or that may not be written, is an
-//! error for a person: moving it away would take it from its owner.
+//! Only a damaged store is replaced. A store that another process has open, or that may not be written, is an error for a person:
+//! setting it aside would take it from its owner.
 
 use super::aside::set_aside;
 use super::fault::{NAME, SledFault, SledResult};
@@ -14,9 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What sled may keep in memory. Its default is 1 GiB, and its real use is a multiple of this figure.
+/// sled's cache size. Its default is 1 GiB, and its real use is a multiple of this number.
 const CACHE_BYTES: u64 = 16 << 20;
-/// How long sled's I/O threads may hold the lock of a store that was dropped. They are done within milliseconds.
+/// How long sled's I/O threads may keep the lock of a dropped store. They need milliseconds.
 const RELEASE: Duration = Duration::from_secs(2);
 const RELEASE_POLL: Duration = Duration::from_millis(1);
 
@@ -24,7 +24,7 @@ const RELEASE_POLL: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct OpenedStore {
     pub(super) lists: SledStore,
-    /// Where the damaged store that was found in its place is now.
+    /// The new path of the damaged store found in its place.
     pub(super) set_aside: Option<PathBuf>,
 }
 
@@ -32,11 +32,11 @@ pub(super) struct OpenedStore {
 #[derive(Debug)]
 pub(super) struct OpenFailure {
     pub(super) cause: Error,
-    /// A damaged store was moved away, and the new one fails as well.
+    /// A damaged store was set aside, and the new one fails as well.
     pub(super) after_setting_aside: bool,
 }
 
-/// Opens or creates the store; a damaged one is moved aside and replaced by an empty one.
+/// Opens or creates the store; a damaged one is set aside and replaced by an empty one.
 pub(super) fn open(path: &Path) -> std::result::Result<OpenedStore, OpenFailure> {
     let not_opened = |cause| OpenFailure {
         cause,
@@ -80,23 +80,23 @@ fn begin_anew(path: &Path, cause: &Error) -> std::result::Result<OpenedStore, Op
     })
 }
 
-/// The failure with where it happened, which whoever is to do something about it has to know.
+/// The failure with its path, which a person needs.
 fn located(path: &Path, fault: SledFault) -> Error {
     let error = fault.into_error("open");
-    let told = error.to_string();
-    let what = told.strip_prefix("sled open: ").unwrap_or(&told);
+    let text = error.to_string();
+    let what = text.strip_prefix("sled open: ").unwrap_or(&text);
     let context = format!("{}: {what}", path.display());
     Error::new(error.kind(), NAME, "open", context)
 }
 
-/// Runs `work` with a panic in it as a fault.
+/// Runs `work`, converting a panic to a fault.
 pub(super) fn caught<R>(work: impl FnOnce() -> SledResult<R>) -> SledResult<R> {
     let outcome = catch_unwind(AssertUnwindSafe(work));
     outcome.unwrap_or_else(|panic| Err(SledFault::Panic(panic_text(panic.as_ref()).to_owned())))
 }
 
-/// Drops a broken store on a thread of its own: sled writes what it still has when it is dropped, which may panic or, after
-/// a panic, wait for ever.
+/// Drops a broken store on a separate thread: on drop sled writes what it still has, which may panic or, after a panic, block for
+/// ever.
 pub(super) fn abandon<T: Send + 'static>(broken: T) {
     let thread = std::thread::Builder::new().name("sled-abandoned".into());
     if let Err(cause) = thread.spawn(move || drop(broken)) {
@@ -104,7 +104,7 @@ pub(super) fn abandon<T: Send + 'static>(broken: T) {
     }
 }
 
-/// Returns once a store that was dropped can be opened again: sled's I/O threads let go of its lock a little later.
+/// Returns once a dropped store can be reopened: sled's I/O threads release its lock a little later.
 pub(super) fn wait_until_free(path: &Path) {
     let since = Instant::now();
     while is_locked(path).unwrap_or(false) && since.elapsed() < RELEASE {
@@ -113,7 +113,7 @@ pub(super) fn wait_until_free(path: &Path) {
 }
 
 fn attempt(path: &Path) -> SledResult<SledStore> {
-    // Without sled's flusher thread: it only logs a failed fsync, and once it has panicked a drop waits for it for ever.
+    // Without sled's flusher thread: it only logs a failed fsync, and after its panic a drop waits for it for ever.
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE_BYTES)
@@ -123,7 +123,7 @@ fn attempt(path: &Path) -> SledResult<SledStore> {
     if held_data && !db.was_recovered() {
         return Err(SledFault::Forgotten);
     }
-    // The handle stays out here, so that it is not dropped while a panic unwinds: a second panic would abort the process.
+    // The handle is kept outside, so that it is not dropped during unwinding: a second panic would abort the process.
     let lists = caught(|| SledStore::start(path, db.clone()));
     if lists.is_err() {
         abandon(db);
@@ -131,8 +131,8 @@ fn attempt(path: &Path) -> SledResult<SledStore> {
     lists
 }
 
-/// Refuses what is nobody's damage, before sled touches anything: it reads its configuration before it takes its lock, so a
-/// store in use could look damaged.
+/// Rejects paths that are unusable but not damaged, before sled touches anything: it reads its configuration before it takes its
+/// lock, so a store in use could look damaged.
 fn check_place(path: &Path) -> Result<()> {
     let refuse = |context: String| Err(Error::new(ErrorKind::Unavailable, NAME, "open", context));
     let shown = path.display();
@@ -153,7 +153,7 @@ fn check_place(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether a folder or worse is where sled keeps a file. It would call that an error of the machine.
+/// Whether a folder or another non-file is where sled keeps a file. sled would report that as an I/O error.
 fn is_misshapen(path: &Path) -> bool {
     let is_no_file = |name: &str| path.join(name).metadata().is_ok_and(|it| !it.is_file());
     ["db", "conf"].into_iter().any(is_no_file)

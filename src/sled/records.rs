@@ -1,4 +1,4 @@
-//! The bytes of a list on disk. The only place where bincode is used.
+//! The bytes of a list on disk. The only use of bincode.
 //!
 //! A record is a version byte, the payload in bincode and a CRC-32 over both. bincode cannot read an older shape of a struct,
 //! so **a changed payload needs a new version byte**, and a test that reads the old one.
@@ -13,15 +13,15 @@ use uuid::Uuid;
 const ITEM_VERSION: u8 = 1;
 const HEAD_VERSION: u8 = 1;
 const CRC_BYTES: usize = 4;
-/// Bounds what a damaged length can make us allocate; far above the largest message a front door lets through.
+/// Bounds the allocation for a damaged length; far above the largest message that is accepted.
 const PAYLOAD_LIMIT_BYTES: u64 = 16 << 20;
 
-/// A head as it is kept: with the time under which its one entry in the expiry tree stands.
+/// A head as stored, with the time of its one entry in the expiry tree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct StoredHead {
     pub(super) head: Head,
-    /// At or before `head.expires_at`: a list that lives longer than planned is not moved in the expiry tree, but found
-    /// there too early and then re-armed.
+    /// At or before `head.expires_at`: a list whose expiry is extended is not moved in the expiry tree, but found there early and then
+    /// re-armed.
     pub(super) indexed_at: Timestamp,
 }
 
@@ -42,7 +42,7 @@ struct HeadV1 {
     indexed_at_ms: i64,
 }
 
-/// The record of an item.
+/// Encodes an item.
 pub(super) fn encode_item(item: &Item) -> SledResult<Vec<u8>> {
     let payload = ItemV1 {
         role: item.role.code(),
@@ -52,7 +52,7 @@ pub(super) fn encode_item(item: &Item) -> SledResult<Vec<u8>> {
     seal(ITEM_VERSION, &payload)
 }
 
-/// Reads an item; the error says what is wrong with the bytes.
+/// Decodes an item; the error says what is wrong with the bytes.
 pub(super) fn decode_item(record: &[u8]) -> Result<Item, &'static str> {
     let item: ItemV1<'_> = open(ITEM_VERSION, record)?;
     Ok(Item {
@@ -62,7 +62,7 @@ pub(super) fn decode_item(record: &[u8]) -> Result<Item, &'static str> {
     })
 }
 
-/// The record of a head.
+/// Encodes a head.
 pub(super) fn encode_head(stored: &StoredHead) -> SledResult<Vec<u8>> {
     let payload = HeadV1 {
         epoch: *stored.head.origin.epoch.as_bytes(),
@@ -75,7 +75,7 @@ pub(super) fn encode_head(stored: &StoredHead) -> SledResult<Vec<u8>> {
     seal(HEAD_VERSION, &payload)
 }
 
-/// Reads a head; the error says what is wrong with the bytes.
+/// Decodes a head; the error says what is wrong with the bytes.
 pub(super) fn decode_head(record: &[u8]) -> Result<StoredHead, &'static str> {
     let head: HeadV1 = open(HEAD_VERSION, record)?;
     if head.from > head.next {
@@ -95,7 +95,7 @@ pub(super) fn decode_head(record: &[u8]) -> Result<StoredHead, &'static str> {
     })
 }
 
-/// The one encoding: bincode's two entry points differ in integers and in trailing bytes, so neither is called bare.
+/// The one encoding: bincode's two entry points differ in integers and in trailing bytes, so neither is called directly.
 fn options() -> impl Options {
     bincode::DefaultOptions::new()
         .with_varint_encoding()
@@ -148,7 +148,7 @@ mod tests {
         sealed
     }
 
-    /// The first released bytes. Whoever changes the payload must keep reading these.
+    /// The first released bytes, which must stay readable after any change of the payload.
     #[test]
     fn version_one_is_these_bytes() {
         let item = an_item(Role::Assistant, "hi", -1);

@@ -15,7 +15,7 @@ pub(super) fn origin(number: u128) -> Origin {
     }
 }
 
-/// Items of which each says its sequence.
+/// Items whose texts are their sequences.
 pub(super) fn items(sequences: Range<u64>) -> Vec<Item> {
     let item = |n| Item {
         role: Role::User,

@@ -1,22 +1,22 @@
-//! A body while it arrives. A small one grows in place. A larger one has pages of its own: the system gives them when something is
-//! written to them and has them back when the body is dropped. So a body is never in memory twice, what never comes takes nothing,
-//! and no holes are left between the bodies of others.
+//! An arriving body. A small one grows in place. A larger one has a mapping of its own: the system provides pages as they are
+//! written and gets them back when the body is dropped. So a body is never in memory twice, missing bytes take nothing, and no
+//! holes are left between other bodies.
 
 use axum::body::Bytes;
 use memmap2::{MmapMut, MmapOptions};
 use std::io;
 
-/// A larger one has pages of its own. With eight times this, a thousand bodies that were cut off as they grew left 56 MiB of holes
-/// in a heap of 82, beside the bodies that came next.
+/// Larger bodies are mapped. With eight times this, a thousand bodies cut off while growing left 56 MiB of holes in a heap of 82,
+/// beside the next bodies.
 const SMALL: usize = 16 << 10;
-/// A larger one has as many pages as it may come to need. A system that promises no more memory than it has counts all of them
-/// (`vm.overcommit_memory=2`), so whoever has just begun has no more than this.
+/// Larger bodies map their maximum size at once. A system that does not overcommit counts all of it
+/// (`vm.overcommit_memory=2`), so a body that has just begun maps no more than this.
 const MIDDLE: usize = 128 << 10;
 const FIRST: usize = 1 << 10;
-/// Room is taken in parts no larger than this: more would be set aside for bytes that may never come.
+/// Memory is taken in parts no larger than this: more would be reserved for bytes that may never come.
 const LARGEST: usize = 16 << 10;
 
-/// Bytes that came so far, and the room that is set aside for more: as much as there is already, up to 16 KiB.
+/// The bytes so far, and the reserved room for more: as much again, up to 16 KiB.
 pub(super) struct Arriving {
     small: Vec<u8>,
     large: Option<MmapMut>,
@@ -26,7 +26,7 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    /// Nothing yet, and never more than `most` bytes.
+    /// An empty body that never exceeds `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Self {
             small: Vec::new(),
@@ -37,19 +37,19 @@ impl Arriving {
         }
     }
 
-    /// What is set aside.
+    /// The reserved bytes.
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// How much to set aside next; `None` when that is all there may be.
+    /// How much to reserve next; `None` at the maximum.
     pub(super) fn next_size(&self) -> Option<usize> {
         let size = self.capacity.clamp(FIRST, LARGEST);
         let left = self.most - self.capacity;
         Some(size.min(left)).filter(|size| *size > 0)
     }
 
-    /// Sets so much more aside. Fails when the system has no pages to give.
+    /// Reserves more. Fails when the system has no pages.
     pub(super) fn grow(&mut self, size: usize) -> io::Result<()> {
         self.capacity += size;
         if self.capacity <= SMALL {
@@ -79,7 +79,7 @@ impl Arriving {
         }
     }
 
-    /// Takes what there is room for; whether that was all.
+    /// Takes the bytes that fit; returns whether that was all.
     pub(super) fn take(&mut self, part: &mut Bytes) -> bool {
         let fits = part.split_to(part.len().min(self.capacity - self.length));
         let end = self.length + fits.len();
@@ -91,7 +91,7 @@ impl Arriving {
         part.is_empty()
     }
 
-    /// All of it, where it is.
+    /// The whole body, without a copy.
     pub(super) fn whole(self) -> Bytes {
         match self.large {
             Some(large) => Bytes::from_owner(large).slice(..self.length),
@@ -100,7 +100,7 @@ impl Arriving {
     }
 }
 
-/// Given one by one: where huge ones are given unasked (`transparent_hugepage` set to `always`), the first byte would take 2 MiB.
+/// Maps ordinary pages: with huge ones (`transparent_hugepage` set to `always`) the first byte would take 2 MiB.
 fn pages(bytes: usize) -> io::Result<MmapMut> {
     let pages = MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?;
     #[cfg(target_os = "linux")]

@@ -1,17 +1,17 @@
-//! Many messages in one body: taken apart as text, no more of them kept than may be stored.
+//! Splits a body into messages as text, keeping no more of them than may be stored.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// The first `KEPT` elements of an array or of lines, and how many there are. A body of a few MiB can hold millions.
+/// The first `KEPT` elements of an array or of lines, and their full number. A body of a few MiB can have millions.
 pub(crate) struct Elements<T, const KEPT: usize> {
     pub(crate) first: Vec<T>,
     pub(crate) count: usize,
 }
 
-/// A line, or the number of one that is not UTF-8; the first of a body is 1.
+/// A line, or the number of one that is not UTF-8; the first is 1.
 pub(crate) type Line<'a> = Result<&'a str, usize>;
 
 impl<'a, const KEPT: usize> Elements<Line<'a>, KEPT> {

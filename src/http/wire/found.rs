@@ -1,4 +1,4 @@
-//! The JSON of what was found.
+//! The JSON of search results.
 
 use super::outgoing::ShownId;
 use guestbook_core::{
@@ -8,16 +8,16 @@ use guestbook_storage::database::{Context, ContextMessage};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// The answer to a search.
+/// The response to a search.
 #[derive(Serialize)]
 pub(crate) struct SearchResponse<'a> {
     mode: &'static str,
-    /// Whose vectors were compared.
+    /// The model whose vectors were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
-    /// How many messages were compared.
+    /// Messages compared.
     searched: u64,
-    /// How many there are where it looked.
+    /// Messages in the searched range.
     of: u64,
     hits: Vec<HitResponse<'a>>,
 }
@@ -38,11 +38,11 @@ impl<'a> SearchResponse<'a> {
     }
 }
 
-/// A message that was found.
+/// A hit.
 #[derive(Serialize)]
 pub(crate) struct HitResponse<'a> {
     message_id: Uuid,
-    /// The id that the client chose, where it is another one.
+    /// The client's id, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     conversation_id: Uuid,
@@ -68,19 +68,19 @@ impl<'a> From<&'a Hit> for HitResponse<'a> {
     }
 }
 
-/// What to send to a model.
+/// The context for a model.
 #[derive(Serialize)]
 pub(crate) struct ContextResponse<'a> {
     guest_id: &'a str,
     max_tokens: u64,
-    /// What the messages have together.
+    /// The sum over the messages.
     tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     compared: Option<ComparedResponse<'a>>,
     messages: Vec<ContextMessageResponse<'a>>,
 }
 
-/// In how much relevant messages were looked for.
+/// The range searched for relevant messages.
 #[derive(Serialize)]
 struct ComparedResponse<'a> {
     model: &'a str,
@@ -102,7 +102,7 @@ struct ContextMessageResponse<'a> {
 }
 
 impl<'a> ContextResponse<'a> {
-    /// `model` is given where a question was asked.
+    /// `model` is the model of the query's vector, if there was a query.
     pub(crate) fn new(
         guest: &'a GuestId,
         budget: ContextBudget,

@@ -1,4 +1,4 @@
-//! The JSON of a search over everything.
+//! The JSON of a search over all conversations.
 
 use super::found::SearchResponse;
 use super::incoming::{present, text};
@@ -9,7 +9,7 @@ use guestbook_service::{GlobalResults, IndexStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// `{"q":…}` and what narrows it; every field is checked on its own.
+/// `{"q":…}` and its filters; every field is checked on its own.
 #[derive(Deserialize)]
 pub(crate) struct GlobalSearchRequest<'a> {
     #[serde(borrow)]
@@ -30,7 +30,7 @@ pub(crate) struct GlobalSearchRequest<'a> {
     minimum_score: Option<&'a RawValue>,
 }
 
-/// The request, checked.
+/// The checked query.
 pub(crate) struct GlobalSearchQuery {
     pub(crate) text: SearchText,
     pub(crate) k: Limit,
@@ -96,10 +96,10 @@ fn time(field: &str, text: &str) -> Result<Timestamp, InvalidField> {
     Timestamp::parse(text).map_err(|fault| InvalidField::new(field, fault.rule))
 }
 
-/// The answer.
+/// The response.
 #[derive(Serialize)]
 pub(crate) struct GlobalSearchResponse<'a> {
-    /// How far the index is: `searched` may be less than `of` while it is `building`.
+    /// The state of the index: `searched` may be less than `of` while it is `building`.
     index: &'static str,
     #[serde(flatten)]
     found: SearchResponse<'a>,
@@ -114,7 +114,7 @@ impl<'a> GlobalSearchResponse<'a> {
     }
 }
 
-/// What readiness says of the index.
+/// The index in the readiness response.
 #[derive(Serialize)]
 pub(crate) struct IndexResponse {
     state: &'static str,

@@ -1,4 +1,4 @@
-//! The JSON that comes in, taken apart field by field, so that every fault names its field.
+//! Incoming JSON, parsed field by field, so that every fault names its field.
 
 use crate::Problem;
 use guestbook_core::{
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// A message as it comes in; every field is checked on its own.
+/// An incoming message; every field is checked on its own.
 #[derive(Deserialize)]
 pub(crate) struct MessageRequest<'a> {
     #[serde(borrow)]
@@ -46,12 +46,12 @@ pub(crate) struct MigrationRequest<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Reads a JSON document. What is no JSON is a 400; JSON of another shape, or with a name that is no Unicode text, is a 422.
+/// Parses a JSON document. Invalid JSON is a 400; JSON of another shape, or with a name that is no Unicode text, is a 422.
 pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|cause| misshapen(text, &cause))
 }
 
-/// Reading ended at the first thing of a wrong shape. What follows may be no JSON at all, which is the graver fault.
+/// Parsing ended at the first value of a wrong shape. Invalid JSON after it is the graver fault.
 fn misshapen(text: &str, cause: &serde_json::Error) -> Problem {
     match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => InvalidField::new("body", shape(cause)).into(),
@@ -63,14 +63,14 @@ fn malformed(cause: &serde_json::Error) -> Problem {
     Problem::malformed(format!("the body is not valid JSON: {cause}"))
 }
 
-/// Reads a JSON object. An array is none, though serde would take its elements for the fields.
+/// Parses a JSON object. An array is rejected, though serde would read its elements as the fields.
 pub(crate) fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     match text
         .trim_start_matches([' ', '\t', '\r', '\n'])
         .starts_with('[')
     {
         false => read(text),
-        // Reading it tells malformed JSON from the wrong kind of it.
+        // Parsing it distinguishes malformed JSON from JSON of the wrong kind.
         true => read::<serde::de::IgnoredAny>(text).and_then(|_| {
             Err(InvalidField::new("body", "must be a JSON object, and is an array").into())
         }),
@@ -87,7 +87,7 @@ fn shape(cause: &serde_json::Error) -> String {
 }
 
 impl MessageRequest<'_> {
-    /// The message for a guest whose id stands in the path.
+    /// The message for a guest whose id is in the path.
     pub(crate) fn for_guest(
         &self,
         guest: &GuestId,
@@ -144,7 +144,7 @@ impl MessageRequest<'_> {
 }
 
 impl MigrationRequest<'_> {
-    /// The user to become.
+    /// The user to migrate to.
     pub(crate) fn user(&self) -> Result<OwnerId, InvalidField> {
         let field = "authenticated_user_id";
         OwnerId::parse(field, &text(field, self.authenticated_user_id)?)

@@ -1,4 +1,4 @@
-//! The JSON that goes out.
+//! Outgoing JSON.
 
 use super::global_search::IndexResponse;
 use guestbook_core::error::Result as StoreResult;
@@ -10,13 +10,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// The answer to a stored message.
+/// The response to a stored message.
 #[derive(Serialize)]
 pub(crate) struct SavedResponse<'a> {
     status: &'static str,
     guest_id: &'a str,
     message_id: Uuid,
-    /// The id that the client chose, where it is another one.
+    /// The client's id, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     conversation_id: Uuid,
@@ -63,7 +63,7 @@ impl<'a> SavedResponse<'a> {
             receipt: ReceiptResponse {
                 list: receipt.list.as_str(),
                 conversation: receipt.conversation.as_str(),
-                // One transaction: when the message is there, so are these.
+                // One transaction: if the message is stored, so are these.
                 message: "stored",
                 embedding: receipt.embedding.as_str(),
                 usage: receipt.usage.as_str(),
@@ -75,7 +75,7 @@ impl<'a> SavedResponse<'a> {
     }
 }
 
-/// A message's id as whoever sent it knows it.
+/// A message's id as its sender knows it.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum ShownId<'a> {
@@ -113,13 +113,13 @@ impl<'a> From<&'a Message> for MessageResponse<'a> {
             timestamp: message.sent_at.to_string(),
             id: message.into(),
             sequence: message.sequence,
-            // What is stored was checked to be JSON; anything else is left out rather than making the answer invalid.
+            // Stored metadata was checked to be JSON; anything else is left out, to keep the response valid.
             metadata: metadata.and_then(|metadata| serde_json::from_str(metadata.as_str()).ok()),
         }
     }
 }
 
-/// A guest's live list.
+/// A guest's session list.
 #[derive(Serialize)]
 pub(crate) struct SessionResponse<'a> {
     guest_id: &'a str,
@@ -153,7 +153,7 @@ impl<'a> SessionResponse<'a> {
     }
 }
 
-/// The answer to a deletion.
+/// The response to a deletion.
 #[derive(Serialize)]
 pub(crate) struct DeletedResponse<'a> {
     status: &'static str,
@@ -191,7 +191,7 @@ impl<'a> DeletedResponse<'a> {
     }
 }
 
-/// The answer to a migration.
+/// The response to a migration.
 #[derive(Serialize)]
 pub(crate) struct MigratedResponse<'a> {
     status: &'static str,
@@ -256,7 +256,7 @@ impl<'a> From<&'a Conversation> for ConversationResponse<'a> {
     }
 }
 
-/// Whether the service can serve, and each of its parts.
+/// The readiness of the service and of each part.
 #[derive(Serialize)]
 pub(crate) struct ReadyResponse {
     pub(crate) status: &'static str,
@@ -267,7 +267,7 @@ pub(crate) struct ReadyResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) embedder_problem: Option<String>,
     pub(crate) search_index: IndexResponse,
-    /// Lines of the log that nobody took.
+    /// Log lines lost.
     pub(crate) log_dropped: u64,
 }
 
@@ -275,7 +275,7 @@ pub(crate) struct ReadyResponse {
 pub(crate) struct BackendResponse {
     pub(crate) backend: &'static str,
     pub(crate) ok: bool,
-    /// What a commit outlives, where it is known.
+    /// The durability of a commit, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) durability: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]

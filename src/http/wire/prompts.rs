@@ -1,4 +1,4 @@
-//! Requests and responses of the prompt cache.
+//! The JSON of the prompt cache.
 
 use super::incoming::{present, text};
 use guestbook_core::{
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A prompt and what it is asked of; every field is checked on its own.
+/// A prompt and its setting; every field is checked on its own.
 #[derive(Deserialize)]
 pub(crate) struct LookupRequest<'a> {
     #[serde(borrow)]
@@ -34,7 +34,7 @@ pub(crate) struct LookupRequest<'a> {
     semantic: Option<&'a RawValue>,
 }
 
-/// What a model said to a prompt.
+/// A model's response to be cached.
 #[derive(Deserialize)]
 pub(crate) struct PutRequest<'a> {
     #[serde(borrow)]
@@ -50,7 +50,7 @@ pub(crate) struct PutRequest<'a> {
 }
 
 impl LookupRequest<'_> {
-    /// The lookup that is asked for.
+    /// The checked lookup.
     pub(crate) fn lookup(&self, content_limit: usize) -> Result<PromptLookup, InvalidField> {
         let setting = self.setting()?;
         let guest = present(self.guest_id)
@@ -82,7 +82,7 @@ impl LookupRequest<'_> {
         })
     }
 
-    /// The hash that is given, or that of the context that is given, or that of none.
+    /// The hash in the request, else that of its context, else that of an empty one.
     fn context_hash(&self) -> Result<Digest, InvalidField> {
         match (present(self.context), present(self.context_hash)) {
             (Some(_), Some(_)) => {
@@ -101,7 +101,7 @@ impl LookupRequest<'_> {
 }
 
 impl PutRequest<'_> {
-    /// The answer to keep for a prompt.
+    /// The checked entry for a prompt.
     pub(crate) fn keep(
         &self,
         asked: PromptLookup,
@@ -161,7 +161,7 @@ fn whole(field: &str, raw: Option<&RawValue>) -> Result<Option<u32>, InvalidFiel
     parsed.map_err(|_| InvalidField::new(field, rule))
 }
 
-/// The answer to a lookup.
+/// The response to a lookup.
 #[derive(Serialize)]
 pub(crate) struct LookupResponse<'a> {
     #[serde(rename = "match")]
@@ -208,7 +208,7 @@ impl<'a> LookupResponse<'a> {
     }
 }
 
-/// The answer to an answer that was kept.
+/// The response to a stored entry.
 #[derive(Serialize)]
 pub(crate) struct PutResponse {
     status: &'static str,
@@ -233,7 +233,7 @@ impl From<&NewCacheEntry> for PutResponse {
     }
 }
 
-/// The answer to a removal.
+/// The response to a removal.
 #[derive(Serialize)]
 pub(crate) struct DeletePromptsResponse {
     pub(crate) status: &'static str,
@@ -241,14 +241,14 @@ pub(crate) struct DeletePromptsResponse {
     pub(crate) deleted: u64,
 }
 
-/// What the cache holds, and what it was good for, as `GET /v1/cache` says it.
+/// Size and hit counters of the cache, as in `GET /v1/cache`.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct StatsResponse {
-    /// Answers that are good.
+    /// Live entries.
     pub entries: u64,
-    /// Answers that wait to be removed.
+    /// Entries that wait to be removed.
     pub expired: u64,
-    /// Scopes that have an answer.
+    /// Scopes with an entry.
     pub scopes: u64,
     /// Entries that similar prompts may hit.
     pub semantic: u64,
