@@ -1,7 +1,7 @@
 //! Servers that hang, and ones that are far away: every request is answered in time, what cannot be taken in is turned away at
 //! once, and what was held meanwhile is given back.
 //!
-//! `tests/nodes` has what becomes of the messages when a server goes away; here it is what the node holds and whom it keeps
+//! `tests/cluster` has what becomes of the messages when a server goes away; here it is what the node holds and whom it keeps
 //! waiting.
 //!
 //! Seen to fail: with a queue that lets everyone wait for a place (`admission` of an hour) it said `PostgresStopped: nobody was

@@ -1,7 +1,7 @@
 //! A node far from its servers: every byte to PostgreSQL and to Redis takes its time each way. What is checked is that
 //! everything is saved; how fast is printed, and asserted nowhere.
 //!
-//! The figures of docs/benchmarks.md: `cargo test --release --all-features --test distance -- --nocapture`, with
+//! The figures of docs/benchmarks.md: `cargo test --release --all-features --test cluster latency -- --nocapture`, with
 //! `GUESTBOOK_DISTANCE_SECONDS` (2), `GUESTBOOK_DISTANCE_MS` (5, each way), `GUESTBOOK_DISTANCE_CONNECTIONS` (64) and
 //! `GUESTBOOK_DISTANCE_GUESTS` (256). The servers are durable: PostgreSQL as it comes, Redis with `appendfsync everysec`.
 

@@ -3,7 +3,7 @@
 //!
 //! Put in by hand and caught, each by the first law: a guarded route entered as open in the table ("401 expected: GET
 //! /v1/verify []"), `Basic` taken for `Bearer`, the first of two headers believed, and another answer for a wrong key than for
-//! none ("another answer"). A route added to the router beside the table is refused by tests/tidy.
+//! none ("another answer"). A route added to the router beside the table is refused by tests/repo_lint/rules.
 
 use guestbook::http::{HttpSettings, RouteAccess, routes};
 use guestbook_testkit::http_harness::client::{Answer, Client};

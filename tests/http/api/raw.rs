@@ -1,5 +1,5 @@
 //! Clients that dawdle, leave or hurry, over a plain socket, on every pair of stores. Bytes that no good client sends are in
-//! tests/hostile: their fate does not depend on a store.
+//! tests/abuse: their fate does not depend on a store.
 
 use guestbook::http::HttpSettings;
 use guestbook_testkit::http_harness::client::said;

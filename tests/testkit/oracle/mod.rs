@@ -1,7 +1,7 @@
 //! What was sent, what was answered, and what is there in the end: the one checker of every test that breaks something.
 //!
 //! [`Load`] sends and notes, whatever happens to the servers meanwhile; [`Oracle::assert_clean`] then compares the notes with
-//! every store of a pair ([`Stores`]). `tests/nodes/damage.rs` shows that each kind of fault is noticed.
+//! every store of a pair ([`Stores`]). `tests/cluster/damage.rs` shows that each kind of fault is noticed.
 
 mod dice;
 mod findings;
