@@ -180,7 +180,7 @@ pub async fn metrics_count_by_utc_hour(f: &Fixture) {
     assert_eq!(metrics.requests, 3);
 }
 
-pub async fn reads_are_counted_once_wherever_they_deferred(f: &Fixture) {
+pub async fn reads_are_counted_once_wherever_they_were_deferred(f: &Fixture) {
     let deferred = Batch {
         deltas: reads(3, 2),
         ..Arc::unwrap_or_clone(batch(noon(), vec![group([repeatable(1, "g1", "hello")])]))

@@ -80,7 +80,7 @@ pub async fn a_list_is_live_until_its_expiry_and_not_at_it(f: &Fixture) {
     assert!(f.history("g1", expiry).await.is_some(), "the chat stays");
 }
 
-pub async fn a_expired_list_is_no_longer_synced(f: &Fixture) {
+pub async fn an_expired_list_is_no_longer_synced(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
     f.mark_synced(at(3), &said).await;
     let expiry = said[2].window.unwrap().expires_at;
@@ -95,7 +95,7 @@ pub async fn a_expired_list_is_no_longer_synced(f: &Fixture) {
     assert!(f.synced(conversation).await.is_empty());
 }
 
-pub async fn a_expired_list_begins_anew_with_the_next_message(f: &Fixture) {
+pub async fn an_expired_list_begins_anew_with_the_next_message(f: &Fixture) {
     let first = f.say(noon(), "g1", "hello").await;
     let expiry = first.window.unwrap().expires_at;
     f.database.outbox.lapse(expiry, ALL).await.unwrap();

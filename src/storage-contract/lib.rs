@@ -133,8 +133,8 @@ macro_rules! contract {
                         a_silence_of_the_ttl_starts_the_list_anew,
                         a_list_begun_anew_has_lost_the_older_messages,
                         a_list_is_live_until_its_expiry_and_not_at_it,
-                        a_expired_list_is_no_longer_synced,
-                        a_expired_list_begins_anew_with_the_next_message,
+                        an_expired_list_is_no_longer_synced,
+                        an_expired_list_begins_anew_with_the_next_message,
                         lapse_takes_at_most_what_it_is_asked_for,
                         a_replay_tells_what_its_list_has_now,
                     }
@@ -158,9 +158,9 @@ macro_rules! contract {
                     }
                     outbox with forever {
                         is_synced_only_after_mark_synced,
-                        what_is_synced_ranges_rides_on_a_batch,
-                        what_is_synced_ranges_includes_everything_before_it,
-            a_outbox_entry_stands_until_everything_is_synced_ranges,
+                        what_is_synced_rides_on_a_batch,
+                        what_is_synced_includes_everything_before_it,
+            an_outbox_entry_stands_until_everything_is_synced,
                         outbox_entries_come_page_by_page_in_order,
                         removals_come_first_and_count_for_the_limit,
                         list_rows_are_every_live_list_in_order,
@@ -260,7 +260,7 @@ macro_rules! contract {
                         usage_tells_input_from_output,
                         the_month_rolls_over,
                         metrics_count_by_utc_hour,
-                        reads_are_counted_once_wherever_they_deferred,
+                        reads_are_counted_once_wherever_they_were_deferred,
                         counters_are_mended,
                         a_window_is_mended,
                         it_is_known_how_the_tables_are_served,

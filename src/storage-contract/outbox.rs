@@ -23,11 +23,11 @@ pub async fn is_synced_only_after_mark_synced(f: &Fixture) {
     assert_eq!(f.synced(conversation).await, [0, 1, 2]);
 }
 
-pub async fn what_is_synced_ranges_rides_on_a_batch(f: &Fixture) {
+pub async fn what_is_synced_rides_on_a_batch(f: &Fixture) {
     let first = f.say(at(0), "g1", "one").await;
     let groups = vec![group([repeatable(1, "g1", "two")])];
     let carrying = Batch {
-        synced_ranges: vec![synced_ranges(&first)],
+        synced_ranges: vec![synced_range(&first)],
         ..Arc::unwrap_or_clone(batch(at(1), groups))
     };
     f.database.chats.record(Arc::new(carrying)).await.unwrap();
@@ -35,7 +35,7 @@ pub async fn what_is_synced_ranges_rides_on_a_batch(f: &Fixture) {
     assert_eq!(behind(&only(f.outbox_entries(at(1)).await)).next, 2);
 }
 
-pub async fn a_outbox_entry_stands_until_everything_is_synced_ranges(f: &Fixture) {
+pub async fn an_outbox_entry_stands_until_everything_is_synced(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
     let row = ListRow {
         guest: guest("g1"),
@@ -150,7 +150,7 @@ pub async fn the_epoch_stays(f: &Fixture) {
     assert!(!epoch.is_nil());
 }
 
-pub async fn what_is_synced_ranges_includes_everything_before_it(f: &Fixture) {
+pub async fn what_is_synced_includes_everything_before_it(f: &Fixture) {
     let said = f.chatter(noon(), "g1", 3).await;
     // The notes of the first two were lost with the process that held them.
     f.mark_synced(at(4), &said[2..]).await;

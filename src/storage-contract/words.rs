@@ -286,7 +286,7 @@ impl Fixture {
 
     /// Notes that the list has these messages.
     pub async fn mark_synced(&self, at: Timestamp, recorded: &[Recorded]) {
-        let synced_ranges = recorded.iter().map(synced_ranges).collect();
+        let synced_ranges = recorded.iter().map(synced_range).collect();
         let database = &self.database;
         database
             .outbox
@@ -296,7 +296,7 @@ impl Fixture {
     }
 }
 
-pub fn synced_ranges(recorded: &Recorded) -> SyncedRange {
+pub fn synced_range(recorded: &Recorded) -> SyncedRange {
     SyncedRange {
         conversation: recorded.conversation,
         next: recorded.sequence + 1,

@@ -96,7 +96,7 @@ fn comparable(answer: Value) -> Value {
 }
 
 /// Until every guest's message is noted as listed.
-async fn synced_ranges(client: &Client, count: impl Fn(&str) -> String) {
+async fn wait_until_synced(client: &Client, count: impl Fn(&str) -> String) {
     let unsynced =
         "SELECT count(*) FROM cache_content_mapping p JOIN usage_metrics u ON u.user_id = p.user_id
         WHERE u.tier = 'guest' AND NOT p.is_synced";
@@ -132,8 +132,8 @@ async fn the_same_load_gives_the_same_numbers_on_every_store() {
         command.args(["--database-url", &harness.database_url()]);
         ask(command)
     };
-    synced_ranges(&small.client, in_file).await;
-    synced_ranges(&large.client, on_server).await;
+    wait_until_synced(&small.client, in_file).await;
+    wait_until_synced(&large.client, on_server).await;
     let mut differing = Vec::new();
     for sql in COUNTS {
         let told = [in_file(sql), on_server(sql), harness.psql(sql).await];

@@ -74,11 +74,7 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
     if appends.is_empty() {
         return HashSet::new();
     }
-    let conversations = || {
-        synced_ranges
-            .iter()
-            .map(|synced_ranges| synced_ranges.conversation)
-    };
+    let conversations = || synced_ranges.iter().map(|range| range.conversation);
     if service.0.lists.is_suspended() {
         return conversations().collect();
     }
@@ -96,22 +92,20 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
         }
     };
     let mut pending = HashSet::new();
-    for ((synced_ranges, applied), append) in
-        synced_ranges.into_iter().zip(applied).zip(appends.iter())
-    {
+    for ((range, applied), append) in synced_ranges.into_iter().zip(applied).zip(appends.iter()) {
         match applied {
             Applied::AlreadyThere if has_items(service, append).await != Some(true) => {
                 tracing::warn!(step = "list", guest = %append.guest, "the list seems to differ from the tables; reconciling it");
-                pending.insert(synced_ranges.conversation);
+                pending.insert(range.conversation);
                 service.0.lists.mark_suspect(append.guest.clone());
             }
             Applied::Stored | Applied::AlreadyThere => {
                 tracing::debug!(guest = %append.guest, items = append.items.len(), "[List] ✓ Appended to the list");
-                service.0.lists.note_applied(synced_ranges);
+                service.0.lists.note_applied(range);
             }
             Applied::Gap => {
                 tracing::debug!(guest = %append.guest, "[List] the list lacks earlier messages; rebuilding it");
-                pending.insert(synced_ranges.conversation);
+                pending.insert(range.conversation);
             }
         }
     }

@@ -103,7 +103,7 @@ fn chosen(dice: &mut Dice) -> Vec<Damage> {
     all
 }
 
-async fn synced_ranges(client: &Client) -> (Duration, Duration) {
+async fn recovery_times(client: &Client) -> (Duration, Duration) {
     (until_ready(client).await, until_verified(client).await)
 }
 
@@ -141,7 +141,7 @@ async fn whatever_was_done_to_the_list_store_the_service_starts_and_no_message_i
         let struck = damage.strike(&lists, &copies, &mut dice);
         let (started, waited, refused) = start(&place, damage);
         node = started;
-        let (ready, rebuilt) = synced_ranges(&node.client).await;
+        let (ready, rebuilt) = recovery_times(&node.client).await;
         let moved = aside(&place.data())
             .iter()
             .filter(|it| !before.contains(it))

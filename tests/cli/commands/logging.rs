@@ -352,7 +352,7 @@ async fn a_terminal_is_shown_colours_unless_no_color_is_set() {
         let place = Place::new();
         place.serve().kill(); // which is logged by whoever comes next
         let shown = on_a_terminal(&place, no_color);
-        assert!(shown.contains("the last stop was not clean"), "{shown}");
+        assert!(shown.contains("the last stop was unclean"), "{shown}");
         assert_eq!(coloured(&shown), is_coloured, "{no_color:?}: {shown}");
     }
 }

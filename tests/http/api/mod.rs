@@ -254,7 +254,7 @@ macro_rules! contract {
                     a_lost_list_is_told_with_guest_and_reason_and_looking_mends_nothing,
                     a_repair_mends_a_lost_list_and_says_so,
                     a_repair_of_what_is_well_does_nothing,
-                    a_expired_list_is_no_difference,
+                    an_expired_list_is_no_difference,
                     verification_is_well_while_messages_come_in,
                     health_is_of_the_process,
                     readiness_names_each_backend,

@@ -165,7 +165,7 @@ pub(crate) async fn a_repair_of_what_is_well_does_nothing(site: &Site) {
     }
 }
 
-pub(crate) async fn a_expired_list_is_no_difference(site: &Site) {
+pub(crate) async fn an_expired_list_is_no_difference(site: &Site) {
     site.client.say("g1", "one").await;
     site.service.mark_synced().await.unwrap();
     site.clock
