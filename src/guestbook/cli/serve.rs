@@ -153,10 +153,15 @@ fn raise_file_limit() {
     }
 }
 
+/// How long the result of a command may take to be written once a signal has come.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What a service manager or a person at a terminal sends.
 pub(super) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
+    /// The last one that came.
+    last: Option<&'static str>,
 }
 
 impl StopSignals {
@@ -164,24 +169,39 @@ impl StopSignals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            last: None,
         })
     }
 
     pub(super) async fn received(&mut self) -> &'static str {
-        tokio::select! {
+        let name = tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+        };
+        self.last = Some(name);
+        name
+    }
+
+    /// When the result of a command is no longer waited for.
+    async fn ended(&mut self) -> &'static str {
+        match self.last {
+            Some(name) => {
+                tokio::time::sleep(LAST_WORDS).await;
+                name
+            }
+            None => self.received().await,
         }
     }
 
-    /// Writes the result of a command. As long as nobody takes it, the signals end the command all the same.
+    /// Writes the result of a command. As long as nobody takes it, the signals end the command all the same; one that came
+    /// before, while the work could no longer be given up, leaves the result [`LAST_WORDS`].
     pub(super) async fn print(&mut self, text: String) -> Result<(), CliError> {
         let write = move || console::print(|out| out.write_all(text.as_bytes()));
         tokio::select! {
             written = tokio::task::spawn_blocking(write) => {
                 written.unwrap_or_else(|cause| Err(format!("the result cannot be written: {cause}")))
             }
-            name = self.received() => Err(format!("{name} came before anybody took the result")),
+            name = self.ended() => Err(format!("{name} came before anybody took the result")),
         }
     }
 }
@@ -264,4 +284,20 @@ async fn banner(cli: &Cli, addresses: &[ServerAddress], parts: &ServiceParts) ->
             .to_owned(),
     ];
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test says what is wrong by panicking
+mod tests {
+    use super::*;
+    use rustix::process::{Signal as Number, getpid, kill_process};
+
+    /// Work that could no longer be given up has taken the only signal: what is left must not wait for another one.
+    #[tokio::test]
+    async fn a_signal_that_came_during_the_work_also_ends_the_wait_for_a_reader() {
+        let mut signals = StopSignals::new().unwrap();
+        kill_process(getpid(), Number::TERM).unwrap();
+        assert_eq!(signals.received().await, "SIGTERM");
+        assert_eq!(signals.ended().await, "SIGTERM");
+    }
 }
