@@ -160,7 +160,7 @@ macro_rules! contract {
                         is_synced_only_after_mark_synced,
                         what_is_synced_rides_on_a_batch,
                         what_is_synced_includes_everything_before_it,
-            an_outbox_entry_stands_until_everything_is_synced,
+                        an_outbox_entry_stands_until_everything_is_synced,
                         outbox_entries_come_page_by_page_in_order,
                         removals_come_first_and_count_for_the_limit,
                         list_rows_are_every_live_list_in_order,

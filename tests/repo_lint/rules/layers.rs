@@ -9,7 +9,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("core", &["kernel"]),
     ("kernel", &[]),
     ("failpoint", &[]),
-    ("storage", &["core", "failpoint"]),
+    ("storage", &["core"]),
     ("storage-contract", &["core", "storage"]),
     ("sqlite", &["core", "failpoint", "storage"]),
     ("postgres", &["core", "failpoint", "storage"]),
