@@ -7,6 +7,7 @@
 //! **Invariant:** all permits together are for no more bytes than the budget has.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -73,7 +74,13 @@ impl<H: Holder> MemoryBudget<H> {
             return Some(taken);
         }
         let evicting = async {
-            while self.evict(wanted as usize, cost) || H::AGES {
+            // What was evicted frees its memory a moment later. A cost that does not age is as high now as it will be: looking
+            // again would evict others for memory that is on its way.
+            if !H::AGES && self.evict(wanted as usize, cost) {
+                pending::<()>().await;
+            }
+            while H::AGES {
+                self.evict(wanted as usize, cost);
                 sleep(LOOK_AGAIN).await;
             }
         };
@@ -180,6 +187,46 @@ mod tests {
         drop((taken, small));
         let all = budget.take(1_000, 0, soon).await.expect("all there is");
         assert_eq!(all.num_permits(), 100);
+    }
+
+    /// Its memory is free a moment after it was evicted, as that of a body whose task has to notice first.
+    struct Late(Option<OwnedSemaphorePermit>);
+
+    impl Holder for Late {
+        const AGES: bool = false;
+
+        fn bytes(&self) -> usize {
+            self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        }
+
+        fn cost(&self) -> usize {
+            self.bytes()
+        }
+    }
+
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let room = self.0.take();
+            tokio::spawn(async move {
+                sleep(4 * LOOK_AGAIN).await;
+                drop(room);
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_are_evicted_than_it_takes_however_late_their_memory_is_free() {
+        let budget = MemoryBudget::new(100);
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            let room = budget.take(25, 0, Instant::now()).await.expect("room");
+            held.push(budget.register(Late(Some(room))));
+        }
+        let until = Instant::now() + Duration::from_secs(60);
+        let taken = budget.take(25, 0, until).await;
+        assert!(taken.is_some());
+        let left = held.iter().filter(|it| it.with(|_| ()).is_some()).count();
+        assert_eq!(left, 3);
     }
 
     #[tokio::test]
