@@ -57,10 +57,10 @@ impl Default for CacheVersions {
 impl CacheVersions {
     /// Taken before a read, which sees at least every commit counted by now.
     pub(super) fn at_read(&self) -> ReadVersion {
-        ReadVersion {
-            generation: self.0.generation.load(Ordering::SeqCst),
-            commit: self.0.commits.load(Ordering::SeqCst),
-        }
+        // In this order: `count_all` raises the generation first, so no read has its commit with the generation before.
+        let commit = self.0.commits.load(Ordering::SeqCst);
+        let generation = self.0.generation.load(Ordering::SeqCst);
+        ReadVersion { commit, generation }
     }
 
     /// Whether the row is unchanged since.
