@@ -11,12 +11,12 @@ use super::wire::{ConversationResponse, MessageResponse};
 use super::{App, Problem};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::header::IF_NONE_MATCH;
+use axum::http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Uri};
+use axum::http::{HeaderValue, StatusCode, Uri, Version};
 use axum::response::Response;
 use futures_util::Stream;
-use futures_util::stream::try_unfold;
+use futures_util::stream::{empty, try_unfold};
 use guestbook_core::error::{Error, ErrorKind, Result as StoreResult};
 use guestbook_core::{InvalidField, Message};
 use guestbook_service::HistoryPage;
@@ -28,8 +28,11 @@ use std::time::{Duration, Instant};
 const HISTORY_CAP: usize = 10_000;
 /// Above every sequence, and comparable in every database.
 const BEYOND_ALL: u64 = i64::MAX as u64;
-/// A long page's share of the response budget: a step as JSON, and the next one, which is read ahead.
-const STEP_ROOM: usize = 768 << 10;
+/// A step's share of the response budget, as a multiple of its contents: they are held as rows, as JSON, and as JSON of the step
+/// before until that is sent.
+const STEP_SHARE: usize = 3;
+/// The share of a whole page: one step as rows, all as JSON.
+const PAGE_SHARE: usize = 2;
 
 /// The JSON form of a page.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +83,12 @@ impl PageRequest {
             next: next(&self.path, self.page, &page),
         };
         let response = match page.is_long() {
-            true => self.stream(app, head, page, parts, deadline).await?,
             false => self.send(app, head, page, parts, deadline).await?,
+            // HTTP/1.0 has no chunks: a body that is cut off would look whole.
+            true if parts.version < Version::HTTP_11 => {
+                self.collect(app, head, page, parts, deadline).await?
+            }
+            true => self.stream(app, head, page, parts, deadline).await?,
         };
         Ok(Some(response))
     }
@@ -149,16 +156,59 @@ impl PageRequest {
         parts: &Parts,
         deadline: Deadline,
     ) -> Result<Response, Problem> {
-        let room = app.responses.take(STEP_ROOM, deadline).await?;
+        let bytes = STEP_SHARE * page.largest_step();
+        let room = app.responses.take(bytes, deadline).await?;
         let mut json = self.form.opening(&page)?;
-        let first = async { page.next().await.transpose() };
-        if let Some((messages, _permit)) = deadline.read(first).await? {
-            write(&messages, false, &mut json)?;
+        write_step(&mut page, false, &mut json, deadline).await?;
+        if page.is_read() {
+            json.extend_from_slice(self.form.closing());
         }
+        json.shrink_to_fit();
         let rest = rest(page, self.form, app.settings.request_timeout);
         let body = || app.responses.stream(room, json.into(), rest);
         Ok(head.respond(&parts.headers, body))
     }
+
+    /// Reads a long page to its end before it is sent.
+    async fn collect(
+        &self,
+        app: &App,
+        head: PageHead,
+        mut page: HistoryPage,
+        parts: &Parts,
+        deadline: Deadline,
+    ) -> Result<Response, Problem> {
+        let bytes = PAGE_SHARE * page.unread_bytes();
+        let room = app.responses.take(bytes, deadline).await?;
+        let mut json = self.form.opening(&page)?;
+        let mut has_some = false;
+        while !page.is_read() {
+            write_step(&mut page, has_some, &mut json, deadline).await?;
+            has_some = true;
+        }
+        json.extend_from_slice(self.form.closing());
+        let length = HeaderValue::from(json.len());
+        let body = || app.responses.stream(room, json.into(), empty());
+        let mut response = head.respond(&parts.headers, body);
+        if response.status() == StatusCode::OK {
+            response.headers_mut().insert(CONTENT_LENGTH, length);
+        }
+        Ok(response)
+    }
+}
+
+/// Appends the next step of a page.
+async fn write_step(
+    page: &mut HistoryPage,
+    has_some: bool,
+    json: &mut Vec<u8>,
+    deadline: Deadline,
+) -> Result<(), Problem> {
+    let reading = async { page.next().await.transpose() };
+    if let Some((messages, _permit)) = deadline.read(reading).await? {
+        write(&messages, has_some, json)?;
+    }
+    Ok(())
 }
 
 /// The steps of a page after its first.
@@ -168,7 +218,7 @@ fn rest(
     patience: Duration,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     try_unfold(Some(page), move |page| async move {
-        let Some(mut page) = page else {
+        let Some(mut page) = page.filter(|page| !page.is_read()) else {
             return Ok(None);
         };
         let mut json = Vec::new();
@@ -184,8 +234,8 @@ fn rest(
         }
         if page.is_read() {
             json.extend_from_slice(form.closing());
-            return Ok(Some((json.into(), None)));
         }
+        json.shrink_to_fit();
         Ok(Some((json.into(), Some(page))))
     })
 }

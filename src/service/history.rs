@@ -35,7 +35,7 @@ pub struct HistoryPage {
     version: Option<CacheVersion>,
     bounds: Option<(u64, u64)>,
     steps: VecDeque<Step>,
-    /// The permit of the first step.
+    /// The permit of what is read already.
     permit: Option<ReadPermit>,
 }
 
@@ -43,12 +43,17 @@ pub struct HistoryPage {
 #[derive(Debug)]
 enum Step {
     Read(Vec<Message>),
-    /// The number of sequences still to read.
-    Unread {
-        first: u64,
-        last: u64,
-        count: usize,
-    },
+    Unread(Unread),
+}
+
+/// Messages still to read.
+#[derive(Clone, Copy, Debug)]
+struct Unread {
+    first: u64,
+    last: u64,
+    count: usize,
+    /// Of contents and metadata.
+    bytes: usize,
 }
 
 impl Service {
@@ -114,33 +119,66 @@ impl Service {
         };
         let more = match is_whole {
             true => Vec::new(),
-            false => chats.message_sizes(read.conversation.id, rest).await?,
+            false => match self.sizes(&read.conversation, rest).await? {
+                Some(sizes) => sizes,
+                None => return Ok(None),
+            },
         };
         if bytes + more.iter().map(|size| size.bytes).sum::<usize>() > SHORT_BYTES {
-            return Ok(Some(HistoryPage::planned(
-                self, page.from, read, more, permit,
-            )));
+            drop(permit); // the page waits for memory before it reads its steps
+            return Ok(Some(HistoryPage::planned(self, page.from, read, more)));
         }
         let read = match more.len() {
-            0 => read,
+            0 => Some(read),
             limit => self.join(read, PageRange { limit, ..rest }).await?,
         };
-        Ok(Some(HistoryPage::of(self, read, permit)))
+        Ok(read.map(|read| HistoryPage::of(self, read, permit)))
     }
 
-    /// Joins the messages read so far with the rest of a short page.
-    async fn join(&self, mut read: History, rest: PageRange) -> Result<History> {
-        let chat = ChatKey::Conversation(read.conversation.id);
+    /// The sizes of the rest of a page; `None` if the chat was erased since its row was read. What was appended since is no part
+    /// of the page: its row, which its `ETag` is made of, does not count it.
+    async fn sizes(
+        &self,
+        conversation: &Conversation,
+        rest: PageRange,
+    ) -> Result<Option<Vec<MessageSize>>> {
         let chats = &self.stores().chats;
-        // `None`: the chat was deleted meanwhile; the messages read before stay valid.
-        if let Some(more) = chats.history(&chat, rest, self.now()).await? {
-            read.conversation = more.conversation; // but not its version: the first messages are older
+        let mut sizes = chats.message_sizes(conversation.id, rest).await?;
+        sizes.retain(|size| size.sequence < conversation.message_count);
+        let due = match rest.from {
+            PageStart::At(first) => conversation.message_count.saturating_sub(first),
+            PageStart::Below(end) => end,
+        };
+        let due = usize::try_from(due).unwrap_or(usize::MAX).min(rest.limit);
+        // A damaged chat may lack messages, too: what is left of it is served.
+        if sizes.len() < due && !self.is_there(conversation).await? {
+            return Ok(None);
+        }
+        Ok(Some(sizes))
+    }
+
+    async fn is_there(&self, conversation: &Conversation) -> Result<bool> {
+        let none = PageRange {
+            limit: 0,
+            from: PageStart::At(0),
+        };
+        let chat = ChatKey::Conversation(conversation.id);
+        let found = self.stores().chats.history(&chat, none, self.now()).await?;
+        Ok(found.is_some())
+    }
+
+    /// Joins the messages read so far with the rest of a short page; `None` if the chat was erased meanwhile. The row and the
+    /// version stay those of the first read: the page is what the row counts.
+    async fn join(&self, mut read: History, rest: PageRange) -> Result<Option<History>> {
+        let chat = ChatKey::Conversation(read.conversation.id);
+        let more = self.stores().chats.history(&chat, rest, self.now()).await?;
+        Ok(more.map(|more| {
             match rest.from {
                 PageStart::At(_) => read.messages.extend(more.messages),
                 PageStart::Below(_) => drop(read.messages.splice(0..0, more.messages)),
             }
-        }
-        Ok(read)
+            read
+        }))
     }
 }
 
@@ -164,40 +202,30 @@ impl HistoryPage {
         }
     }
 
-    /// A page too long to read at once. The messages read so far are kept if they fit into one step.
+    /// A page too long to read at once. What was read to see that is read again: until there is memory for a step, nothing is
+    /// held, neither rows nor a permit.
     fn planned(
         service: &Service,
         from: PageStart,
         read: History,
         mut more: Vec<MessageSize>,
-        permit: ReadPermit,
     ) -> Self {
-        let mut page = Self::of(service, read, permit);
-        let Some(Step::Read(messages)) = page.steps.pop_front() else {
-            return page;
-        };
-        let is_kept = bytes_of(&messages) <= STEP_BYTES;
-        let mut sizes: Vec<_> = messages.iter().map(MessageSize::from).collect();
+        let mut sizes: Vec<_> = read.messages.iter().map(MessageSize::from).collect();
         match from {
             PageStart::At(_) => sizes.append(&mut more),
             PageStart::Below(_) => drop(sizes.splice(0..0, more)),
         }
         shorten(from, &mut sizes);
-        page.bounds = sizes
-            .first()
-            .map(|it| it.sequence)
-            .zip(sizes.last().map(|it| it.sequence));
-        let kept = if is_kept { messages.len() } else { 0 };
-        match from {
-            PageStart::At(_) => page.steps = steps(&sizes[kept..]),
-            PageStart::Below(_) => page.steps = steps(&sizes[..sizes.len() - kept]),
+        let first = sizes.first().map(|it| it.sequence);
+        let last = sizes.last().map(|it| it.sequence);
+        Self {
+            service: service.clone(),
+            conversation: read.conversation,
+            version: read.version,
+            bounds: first.zip(last),
+            steps: steps(&sizes),
+            permit: None,
         }
-        match from {
-            PageStart::At(_) if is_kept => page.steps.push_front(Step::Read(messages)),
-            PageStart::Below(_) if is_kept => page.steps.push_back(Step::Read(messages)),
-            _ => {}
-        }
-        page
     }
 
     /// The conversation when the page was planned.
@@ -222,9 +250,26 @@ impl HistoryPage {
         Some(Freshness { version, ends })
     }
 
-    /// Whether more than one step remains.
+    /// Whether it is read in steps, of which none is read yet.
     pub fn is_long(&self) -> bool {
-        self.steps.len() > 1
+        self.unread().next().is_some()
+    }
+
+    /// Bytes of contents and metadata that its largest unread step holds.
+    pub fn largest_step(&self) -> usize {
+        self.unread().map(|step| step.bytes).max().unwrap_or(0)
+    }
+
+    /// Bytes of contents and metadata still to read.
+    pub fn unread_bytes(&self) -> usize {
+        self.unread().map(|step| step.bytes).sum()
+    }
+
+    fn unread(&self) -> impl Iterator<Item = &Unread> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Read(_) => None,
+            Step::Unread(step) => Some(step),
+        })
     }
 
     /// Whether no step remains.
@@ -232,7 +277,8 @@ impl HistoryPage {
         self.steps.is_empty()
     }
 
-    /// The messages of the next step in order of sequence, and the permit to hold them; `None` at the end.
+    /// The messages of the next step in order of sequence, and the permit to hold them; `None` at the end. Whoever waits for
+    /// memory with the permit in hand must not be asked for this meanwhile: steps are read by who has memory.
     ///
     /// # Errors
     /// Those of the database. `Conflict` if the page's messages were changed meanwhile; appends are no change.
@@ -240,16 +286,19 @@ impl HistoryPage {
         let step = self.steps.pop_front()?;
         let permit = match self.permit.take() {
             Some(permit) => permit,
-            None => self.service.long_read_permit().await,
+            None => self.service.step_permit().await,
         };
         let messages = match step {
             Step::Read(messages) => Ok(messages),
-            Step::Unread { first, last, count } => self.read(first, last, count).await,
+            Step::Unread(step) => self.read(step).await,
         };
         Some(messages.map(|messages| (messages, permit)))
     }
 
-    async fn read(&self, first: u64, last: u64, count: usize) -> Result<Vec<Message>> {
+    async fn read(&self, step: Unread) -> Result<Vec<Message>> {
+        let Unread {
+            first, last, count, ..
+        } = step;
         let page = PageRange {
             limit: count,
             from: PageStart::At(first),
@@ -285,22 +334,19 @@ impl HistoryPage {
 /// Splits the messages into steps of bounded size.
 fn steps(sizes: &[MessageSize]) -> VecDeque<Step> {
     let mut steps = VecDeque::new();
-    let mut bytes = STEP_BYTES; // the first message begins a step
     for size in sizes {
         match steps.back_mut() {
-            Some(Step::Unread { last, count, .. }) if bytes < STEP_BYTES && *count < STEP => {
-                (*last, *count) = (size.sequence, *count + 1);
-                bytes += size.bytes;
+            Some(Step::Unread(step)) if step.bytes < STEP_BYTES && step.count < STEP => {
+                step.last = size.sequence;
+                step.count += 1;
+                step.bytes += size.bytes;
             }
-            _ => {
-                let (first, last) = (size.sequence, size.sequence);
-                steps.push_back(Step::Unread {
-                    first,
-                    last,
-                    count: 1,
-                });
-                bytes = size.bytes;
-            }
+            _ => steps.push_back(Step::Unread(Unread {
+                first: size.sequence,
+                last: size.sequence,
+                count: 1,
+                bytes: size.bytes,
+            })),
         }
     }
     steps

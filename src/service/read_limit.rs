@@ -6,14 +6,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Concurrent short reads. More than a database has connections, so that this limit rarely blocks.
 const SHORT_AT_ONCE: usize = 32;
-/// Concurrent steps of long reads.
+/// Concurrent long reads, and concurrent steps of streamed ones.
 const LONG_AT_ONCE: usize = 2;
 
-/// The two read limits: long reads wait for each other, short ones never wait for a long one.
+/// The read limits: long reads wait for each other, short ones never wait for a long one.
+///
+/// A read in one piece keeps its permit until its response has memory; a step of a stream has memory and waits for a permit. So
+/// the two never share one: they would wait for each other.
 #[derive(Debug)]
 pub(super) struct ReadLimit {
     short: Arc<Semaphore>,
     long: Arc<Semaphore>,
+    steps: Arc<Semaphore>,
 }
 
 impl Default for ReadLimit {
@@ -21,6 +25,7 @@ impl Default for ReadLimit {
         Self {
             short: Arc::new(Semaphore::new(SHORT_AT_ONCE)),
             long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+            steps: Arc::new(Semaphore::new(LONG_AT_ONCE)),
         }
     }
 }
@@ -43,6 +48,11 @@ impl Service {
     /// Waits for a permit of a long read; the caller must not hold rows meanwhile.
     pub(super) async fn long_read_permit(&self) -> ReadPermit {
         permit(&self.0.read_limit.long).await
+    }
+
+    /// Waits for a permit of a step whose response has memory; it must be dropped before more memory is waited for.
+    pub(super) async fn step_permit(&self) -> ReadPermit {
+        permit(&self.0.read_limit.steps).await
     }
 }
 

@@ -181,6 +181,7 @@ macro_rules! contract {
                 }
                 streaming with guestbook_testkit::http_harness::server::Plan::default {
                     a_long_page_is_sent_in_chunks_and_a_short_one_in_one_piece,
+                    a_client_of_http_1_0_gets_a_long_page_whole_and_with_its_length,
                     a_long_conversation_has_its_row_and_all_of_its_messages,
                     a_page_whose_chat_is_erased_in_the_middle_is_cut_off,
                     a_page_is_sent_to_its_end_while_more_is_said,

@@ -77,6 +77,31 @@ pub(crate) async fn a_long_page_is_sent_in_chunks_and_a_short_one_in_one_piece(s
     assert_eq!(Answer::of(again).await.status, 304);
 }
 
+/// HTTP/1.0 has no chunks: a page that is cut off would look like a whole one.
+pub(crate) async fn a_client_of_http_1_0_gets_a_long_page_whole_and_with_its_length(site: &Site) {
+    fill(site, "long", 64).await;
+    let path = chat("long");
+    let page = site.client.get(&path).await;
+    let mut stream = TcpStream::connect(site.client.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("GET {path} HTTP/1.0\r\n\r\n");
+    let heard = tokio::task::spawn_blocking(move || {
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).unwrap();
+        heard
+    });
+    let heard = heard.await.unwrap();
+    let end = heard.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&heard[..end]).to_lowercase();
+    let length = format!("content-length: {}", page.body.len());
+    assert!(
+        head.starts_with("http/1.0 200 ") && head.contains(&length),
+        "{head}"
+    );
+    assert!(heard[end + 4..] == page.body[..], "another page");
+}
+
 pub(crate) async fn a_long_conversation_has_its_row_and_all_of_its_messages(site: &Site) {
     fill(site, "g1", 128).await;
     let saved = site.client.say("g1", "the last").await;

@@ -1,4 +1,4 @@
-//! A long page is read step by step, each message once, and only while what it is made of stays the same.
+//! A long page is read step by step, and only while what it is made of stays the same.
 
 use guestbook::core::error::ErrorKind;
 use guestbook::core::{Message, OwnerId};
@@ -7,6 +7,7 @@ use guestbook::storage::database::{ChatKey, PageRange, PageStart};
 use guestbook_testkit::service_harness::words::{guest, says, until};
 use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use rusqlite::Connection;
+use std::time::Duration;
 
 /// Messages of a chat whose page has some steps: 8 KiB each, 2.3 MiB together.
 const LONG: usize = 300;
@@ -48,7 +49,7 @@ fn calls(harness: &ServiceHarness, call: &str) -> usize {
         .count()
 }
 
-async fn each_message_is_read_once(plan: Plan) {
+async fn each_step_is_read_once(plan: Plan) {
     let harness = plan.start().ready().await;
     fill(&harness, LONG, 4 << 10).await;
     for from in [UP, DOWN] {
@@ -66,17 +67,17 @@ async fn each_message_is_read_once(plan: Plan) {
             read.extend(messages);
         }
         assert_eq!(sequences(&read), (0..LONG as u64).collect::<Vec<_>>());
-        // One step is what was read to see how long the page is.
-        assert_eq!(calls(&harness, "history"), reads + steps);
+        // And the first few once more, to see how long the page is.
+        assert_eq!(calls(&harness, "history"), reads + 1 + steps);
     }
     harness.stop().await;
 }
 
 #[tokio::test]
-async fn each_message_of_a_long_page_is_read_once() {
+async fn each_step_of_a_long_page_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
-    each_message_is_read_once(Plan::folder(&folder)).await;
-    each_message_is_read_once(Plan::memory()).await;
+    each_step_is_read_once(Plan::folder(&folder)).await;
+    each_step_is_read_once(Plan::memory()).await;
 }
 
 #[tokio::test]
@@ -114,6 +115,129 @@ async fn what_is_said_while_a_page_is_read_is_of_no_page_that_was_begun() {
     read.extend(messages_of(&mut page).await);
     assert_eq!(sequences(&read), (0..LONG as u64).collect::<Vec<_>>());
     assert_eq!(ask(&harness, UP).await.bounds(), Some((0, LONG as u64)));
+    harness.stop().await;
+}
+
+/// What happens between the reads of one page, before its sizes are known or after.
+async fn ask_while<T>(
+    harness: &ServiceHarness,
+    held: &'static [&'static str],
+    from: PageStart,
+    happens: impl AsyncFnOnce() -> T,
+) -> Option<HistoryPage> {
+    let page = PageRange {
+        limit: 10_000,
+        from,
+    };
+    let chat = ChatKey::Guest(guest("ada"));
+    harness.tables.hold(held);
+    let asked = harness.tables.count(held[0]);
+    let meanwhile = async {
+        until("the page is being read", async || {
+            harness.tables.count(held[0]) > asked
+        })
+        .await;
+        happens().await;
+        harness.tables.release();
+    };
+    let (read, ()) = tokio::join!(harness.service.history(&chat, page), meanwhile);
+    read.unwrap()
+}
+
+#[tokio::test]
+async fn a_page_has_no_more_messages_than_its_row_counts() {
+    let harness = Plan::memory().start().ready().await;
+    for (count, bytes) in [(100, 100), (LONG, 8 << 10)] {
+        fill(&harness, count, bytes).await;
+        for from in [UP, DOWN] {
+            let before = ask(&harness, UP).await.conversation().message_count;
+            let meanwhile = async || harness.say("ada", "meanwhile").await;
+            let mut page = ask_while(&harness, &["message_sizes"], from, meanwhile)
+                .await
+                .unwrap();
+            assert_eq!(page.conversation().message_count, before);
+            assert_eq!(page.bounds(), Some((0, before - 1)));
+            let read = messages_of(&mut page).await;
+            assert_eq!(sequences(&read), (0..before).collect::<Vec<_>>());
+            let next = ask(&harness, from).await;
+            assert_ne!(next.conversation(), page.conversation(), "of another tag");
+            assert_eq!(next.bounds(), Some((0, before)));
+        }
+        harness.service.delete(guest("ada")).await.unwrap();
+    }
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn a_chat_that_is_erased_before_its_sizes_are_read_is_no_chat() {
+    let harness = Plan::memory().start().ready().await;
+    for (count, bytes) in [(100, 100), (LONG, 8 << 10)] {
+        for from in [UP, DOWN] {
+            fill(&harness, count, bytes).await;
+            let meanwhile = async || harness.service.delete(guest("ada")).await.unwrap();
+            let page = ask_while(&harness, &["message_sizes"], from, meanwhile).await;
+            assert!(page.is_none(), "{:?}", page.unwrap().bounds());
+        }
+    }
+    harness.stop().await;
+}
+
+/// A file edited by hand: what is left is served, as `verify` reports what is missing.
+#[tokio::test]
+async fn a_chat_that_lacks_a_message_is_served_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let harness = Plan::folder(&folder).start().ready().await;
+    for (count, bytes) in [(100, 100), (LONG, 8 << 10)] {
+        fill(&harness, count, bytes).await;
+        let other = Connection::open(folder.path().join("guestbook.db")).unwrap();
+        let edit = "DELETE FROM message_cache WHERE sequence = 80";
+        assert_eq!(other.execute(edit, []).unwrap(), 1);
+        for from in [UP, DOWN] {
+            let mut page = ask(&harness, from).await;
+            let read = messages_of(&mut page).await;
+            assert_eq!(read.len(), count - 1);
+        }
+        harness.service.delete(guest("ada")).await.unwrap();
+    }
+    harness.stop().await;
+}
+
+/// Long before this a read that waits for nobody is done.
+async fn in_time<T>(read: impl Future<Output = T>) -> T {
+    let patience = Duration::from_secs(120);
+    let read = tokio::time::timeout(patience, read).await;
+    read.expect("nobody waits for who waits for memory")
+}
+
+/// A session keeps its permit until there is memory for its response, which the pages that are being sent may hold.
+#[tokio::test]
+async fn a_page_goes_on_while_long_sessions_wait_for_memory() {
+    let harness = Plan::memory().start().ready().await;
+    fill(&harness, LONG, 8 << 10).await;
+    harness.service.mark_synced().await.unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let session = harness.service.session(&guest("ada")).await.unwrap();
+        waiting.push(session.expect("a live list"));
+    }
+    let mut page = ask(&harness, UP).await;
+    let read = in_time(messages_of(&mut page)).await;
+    assert_eq!(read.len(), LONG);
+    drop(waiting);
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn short_pages_are_read_while_long_ones_wait_for_memory() {
+    let harness = Plan::memory().start().ready().await;
+    fill(&harness, LONG, 8 << 10).await;
+    harness.say("bob", "hello").await;
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        waiting.push(in_time(ask(&harness, UP)).await);
+    }
+    assert_eq!(in_time(harness.texts("bob")).await, ["hello"]);
+    drop(waiting);
     harness.stop().await;
 }
 
