@@ -74,14 +74,15 @@ impl<H: Holder> MemoryBudget<H> {
             return Some(taken);
         }
         let evicting = async {
-            // What was evicted frees its memory a moment later. A cost that does not age is as high now as it will be: looking
-            // again would evict others for memory that is on its way.
-            if !H::AGES && self.evict(wanted as usize, cost) {
-                pending::<()>().await;
-            }
-            while H::AGES {
-                self.evict(wanted as usize, cost);
-                sleep(LOOK_AGAIN).await;
+            loop {
+                let is_coming = self.evict(wanted as usize, cost);
+                match H::AGES {
+                    true => sleep(LOOK_AGAIN).await,
+                    // A cost that does not age is as high now as it will be: looking again, before the evicted have freed their
+                    // memory, would evict others for nothing.
+                    false if is_coming => pending().await,
+                    false => break,
+                }
             }
         };
         tokio::select! {

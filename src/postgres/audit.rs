@@ -155,7 +155,7 @@ impl PostgresDatabase {
         } else {
             [statement!(sql; key => TEXT)]
         };
-        let mut session = self.session().await?;
+        let mut session = self.long_session().await?;
         let rows = session
             .transact(BeginMode::LongRead, &statements, EndMode::Open)
             .await?

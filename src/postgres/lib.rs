@@ -52,6 +52,7 @@ use settings::{Held, Other};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -66,6 +67,8 @@ const WRITER_EVERY: Duration = Duration::from_millis(1);
 const PINGS: usize = 3;
 /// Parts of an hour's row in `cache_metrics_parts`: transactions that add to the same part wait for each other.
 const PARTS: u32 = 16;
+/// One in this many connections that do not write may be used for long reads: short ones wait for none of them.
+const LONG_SHARE: usize = 4;
 /// How often the database's size is queried, for which the server visits every file.
 const SIZE_EVERY: Duration = Duration::from_secs(60);
 
@@ -77,6 +80,10 @@ pub struct PostgresDatabase(Arc<PostgresInner>);
 struct PostgresInner {
     url: PostgresUrl,
     pool: Pool,
+    /// A connection for readiness, which waits for nobody's.
+    prober: Pool,
+    /// Connections that may be used for reads of unbounded length at once.
+    long_reads: Arc<Semaphore>,
     epoch: Uuid,
     settings: RwLock<Arc<Held>>,
     writers: usize,
@@ -166,10 +173,13 @@ impl PostgresDatabase {
             .saturating_add(further)
             .min(connections * 3 / 4)
             .max(1);
-        tracing::debug!(server = %url, away_ms = rounded_ms(away), writers, "connected");
+        let long_reads = ((connections - writers) / LONG_SHARE).max(1);
+        tracing::debug!(server = %url, away_ms = rounded_ms(away), writers, long_reads, "connected");
         Ok(Self(Arc::new(PostgresInner {
             url: url.clone(),
             pool,
+            prober: self::pool(url, 1)?,
+            long_reads: Arc::new(Semaphore::new(long_reads)),
             epoch,
             settings: RwLock::new(Arc::new(Held {
                 tables: settings,
@@ -204,6 +214,20 @@ impl PostgresDatabase {
         session(&self.0.pool).await
     }
 
+    /// A session for a read of unbounded length; waits for others of its kind, without a connection.
+    async fn long_session(&self) -> Attempt<PooledConnection> {
+        let share = Arc::clone(&self.0.long_reads).acquire_owned().await;
+        let share = share.map_err(|_| PostgresFault::Closed)?;
+        Ok(self.session().await?.with_share(share))
+    }
+
+    async fn session_for(&self, begin: BeginMode) -> Attempt<PooledConnection> {
+        match begin {
+            BeginMode::LongRead => self.long_session().await,
+            _ => self.session().await,
+        }
+    }
+
     /// Reads with pipelined statements in one snapshot; returns the rows of each. If the connection turns out to be lost, the read
     /// is retried once on another one.
     async fn read(
@@ -221,7 +245,7 @@ impl PostgresDatabase {
         statements: &[Statement<'_>],
     ) -> Result<Vec<Vec<Row>>> {
         let attempt = || async {
-            let mut session = self.session().await?;
+            let mut session = self.session_for(begin).await?;
             session.transact(begin, statements, EndMode::Commit).await
         };
         let answered = match attempt().await {
@@ -249,6 +273,21 @@ impl PostgresDatabase {
             other => other,
         };
         answered.map_err(|fault| fault.into_error(operation))
+    }
+
+    /// Asks whether the tables can be written.
+    async fn probe(&self) -> Attempt<Vec<Vec<Row>>> {
+        let attempt = || async {
+            let mut session = session(&self.0.prober).await?;
+            let statements = [statement!(sql::HEALTH)];
+            session
+                .transact(BeginMode::Write, &statements, EndMode::Commit)
+                .await
+        };
+        match attempt().await {
+            Err(fault) if fault.is_undone() => attempt().await,
+            other => other,
+        }
     }
 
     /// The part of the hour's row for the next transaction.
@@ -344,7 +383,8 @@ impl Storage for PostgresDatabase {
     }
 
     async fn health(&self) -> Result<()> {
-        let rows = self.write("health", &[statement!(sql::HEALTH)]).await?;
+        let rows = self.probe().await;
+        let rows = rows.map_err(|fault| fault.into_error("health"))?;
         let read = |row: &Row| Ok((rows::get::<bool>(row, 0)?, rows::get::<bool>(row, 1)?));
         let read_only = rows[0].first().map(read).transpose();
         let context = match read_only.map_err(|fault: PostgresFault| fault.into_error("health"))? {
@@ -389,6 +429,7 @@ impl Storage for PostgresDatabase {
     async fn close(&self) -> Result<()> {
         self.0.closed.store(true, Ordering::Relaxed);
         self.0.pool.close();
+        self.0.prober.close();
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use guestbook_storage::database::{
     Context, ContextMessage, ContextRequest, RELEVANT, Search, SearchQuery, SearchRequest,
     SearchScope, WordsRequest, no_text_index,
 };
-use guestbook_storage::scan::VectorScan;
+use guestbook_storage::scan::{SHORT_SCAN, VectorScan};
 use std::collections::HashMap;
 use tokio_postgres::Row;
 
@@ -57,9 +57,25 @@ impl Search for PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    async fn search_once(&self, request: &SearchRequest) -> Attempt<SearchResults> {
+    /// Begins the snapshot of a search through these conversations: among the long reads if they have many messages.
+    async fn scanning(
+        &self,
+        scope: &SearchScope,
+        now: Timestamp,
+    ) -> Attempt<(PooledConnection, Vec<SearchedChat>)> {
         let mut session = self.session().await?;
-        let chats = conversations(&mut session, &request.scope, request.now).await?;
+        let mut chats = conversations(&mut session, scope, now).await?;
+        if chats.iter().map(|chat| chat.messages).sum::<u64>() > SHORT_SCAN {
+            session.go_on(&[], EndMode::Commit).await?;
+            drop(session);
+            session = self.long_session().await?;
+            chats = conversations(&mut session, scope, now).await?;
+        }
+        Ok((session, chats))
+    }
+
+    async fn search_once(&self, request: &SearchRequest) -> Attempt<SearchResults> {
+        let (mut session, chats) = self.scanning(&request.scope, request.now).await?;
         match &request.sought {
             SearchQuery::Meaning { model, vector } => {
                 let mut scan = VectorScan::new(vector, request.k.get());
@@ -84,9 +100,16 @@ impl PostgresDatabase {
     }
 
     async fn context_once(&self, request: &ContextRequest) -> Attempt<Option<Context>> {
-        let mut session = self.session().await?;
         let scope = SearchScope::Guest(request.guest.clone());
-        let chats = conversations(&mut session, &scope, request.now).await?;
+        let (mut session, chats) = match request.about {
+            Some(_) => self.scanning(&scope, request.now).await?,
+            // Only the end of the chat is read, as far as the budget reaches.
+            None => {
+                let mut session = self.session().await?;
+                let chats = conversations(&mut session, &scope, request.now).await?;
+                (session, chats)
+            }
+        };
         let Some(chat) = chats.first() else {
             session.go_on(&[], EndMode::Commit).await?;
             return Ok(None);

@@ -10,6 +10,7 @@ use deadpool_postgres::Object;
 use futures_util::future::join_all;
 use guestbook_failpoint as failpoint;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -72,6 +73,8 @@ pub(super) struct PooledConnection {
     client: Option<Object>,
     ended: bool,
     patience: Duration,
+    /// Its share of the connections for long reads, if it is for one.
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 impl PooledConnection {
@@ -80,7 +83,13 @@ impl PooledConnection {
             client: Some(client),
             ended: false,
             patience: PATIENCE,
+            _share: None,
         }
+    }
+
+    pub(super) fn with_share(mut self, share: OwnedSemaphorePermit) -> Self {
+        self._share = Some(share);
+        self
     }
 
     fn client(&self) -> &Object {

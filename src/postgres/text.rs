@@ -115,7 +115,7 @@ impl PostgresDatabase {
         &self,
         request: &WordsRequest,
     ) -> Attempt<Result<SearchResults>> {
-        let mut session = self.session().await?;
+        let mut session = self.long_session().await?;
         let first = [statement!(sql::TEXT_STATE), statement!(sql::ENTRIES)];
         let rows = session
             .transact(BeginMode::Read, &first, EndMode::Open)

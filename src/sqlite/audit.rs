@@ -31,7 +31,7 @@ impl Audit for SqliteDatabase {
         scope: AuditScope,
         messages: usize,
     ) -> Result<ConversationAuditPage> {
-        self.read("dossiers", move |tx| {
+        self.read_long("dossiers", move |tx| {
             conversation_audits(tx, &scope, messages)
         })
         .await
@@ -39,7 +39,7 @@ impl Audit for SqliteDatabase {
 
     async fn usage_audits(&self, after: Option<&OwnerId>, limit: usize) -> Result<Vec<UsageAudit>> {
         let after = after.map_or_else(String::new, |owner| owner.as_str().to_owned());
-        self.read("usage_audits", move |tx| {
+        self.read_long("usage_audits", move |tx| {
             let mut select = tx.prepare_cached(sql::OWNERS_AFTER)?;
             let owners = select.query_map(params![after, limit], |row| {
                 Ok(OwnerId::from_stored(row.get_ref(0)?.as_str()?))
@@ -55,7 +55,7 @@ impl Audit for SqliteDatabase {
     }
 
     async fn orphans(&self, limit: usize) -> Result<Vec<Orphan>> {
-        self.read("orphans", move |tx| {
+        self.read_long("orphans", move |tx| {
             let mut orphans = Vec::new();
             for (table, statement) in ORPHANAGES {
                 let mut select = tx.prepare_cached(statement)?;
@@ -73,7 +73,7 @@ impl Audit for SqliteDatabase {
     }
 
     async fn metrics_audit(&self) -> Result<MetricsAudit> {
-        self.read("metrics_audit", |tx| {
+        self.read_long("metrics_audit", |tx| {
             let mut missing = tx.prepare_cached(sql::METRICS_MISSING)?;
             let missing = missing.query_map([], |row| Ok(row.get::<_, Time>(0)?.0))?;
             let missing = missing.collect::<rusqlite::Result<_>>()?;

@@ -40,7 +40,7 @@ impl VectorSource for SqliteDatabase {
     ) -> Result<IndexedVectorPage> {
         let model = model.clone();
         let after = after.map(|id| id.to_string()).unwrap_or_default();
-        self.read("indexable", move |tx| {
+        self.read_long("indexable", move |tx| {
             page_of(tx, &after, limit, model.as_str())
         })
         .await
@@ -66,7 +66,7 @@ impl VectorSource for SqliteDatabase {
 
     async fn searchable(&self, model: &ModelId) -> Result<u64> {
         let model = model.clone();
-        self.read("searchable", move |tx| {
+        self.read_long("searchable", move |tx| {
             let all: u64 = tx.query_row(sql::ENTRIES, [], |row| row.get(0))?;
             let nothing: u64 =
                 tx.query_row(sql::NOTES_OF_NOTHING, [model.as_str()], |row| row.get(0))?;

@@ -1,7 +1,7 @@
 //! The tables in one SQLite file: the default, with no service to install.
 //!
-//! One thread writes, a few read. A commit is on disk before it returns (WAL, synchronous=FULL, unless opened for less), so
-//! many messages share one commit. See `sql.rs` for every statement.
+//! One thread writes, a few read, two more read what takes long. A commit is on disk before it returns (WAL, synchronous=FULL,
+//! unless opened for less), so many messages share one commit. See `sql.rs` for every statement.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // the console of src/guestbook alone writes to either
 
@@ -18,6 +18,8 @@ mod corpus;
 mod data_version;
 mod error;
 mod file;
+#[cfg(test)]
+mod long_reads;
 mod lookups;
 mod open;
 mod outbox;
@@ -27,6 +29,7 @@ mod prompts;
 mod query;
 #[cfg(test)]
 mod query_plan_tests;
+mod readers;
 mod record;
 mod rows;
 mod search;
@@ -57,7 +60,8 @@ use guestbook_storage::worker::{Poison, Worker};
 use guestbook_storage::{Durability, DurabilityReport, Stats, Storage};
 use open::OpenedFile;
 use prompt_read_cache::PromptReadCache;
-use rusqlite::{Connection, Transaction};
+use readers::Readers;
+use rusqlite::Transaction;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -67,7 +71,6 @@ use writer::Writer;
 const NAME: &str = "sqlite";
 /// Capacity of the writer's queue in jobs. Each is a whole batch, so a longer queue would only hide a stall.
 const WRITER_QUEUE: usize = 64;
-const READER_QUEUE: usize = 1024;
 
 /// A SQLite file with the tables.
 #[derive(Debug)]
@@ -82,7 +85,7 @@ pub struct SqliteDatabase {
     durability: Durability,
     poison: Poison,
     writer: Arc<Worker<Writer>>,
-    readers: Worker<Connection>,
+    readers: Readers,
     /// Recently read prompt cache entries.
     prompt_cache: PromptReadCache,
     /// Prompt cache lookups that wait for a reading thread.
@@ -133,13 +136,8 @@ impl SqliteDatabase {
         let (file, mut connection) = (Arc::new(opened.file), opened.connection);
         let path = file.path().to_owned();
         let checkpoints = CheckpointErrors::of(&mut connection).map_err(convert("open"))?;
-        let threads = std::thread::available_parallelism()
-            .map_or(2, usize::from)
-            .clamp(2, 8);
-        let readers = (0..threads)
-            .map(|_| open::reader(&path))
-            .collect::<Result<_>>()?;
         let poison = Poison::default();
+        let readers = Readers::start(&path, &poison)?;
         let check = match opened.is_unchecked {
             true => Some(BackgroundCheck::start(&path, poison.clone())?),
             false => None,
@@ -183,7 +181,7 @@ impl SqliteDatabase {
             )?,
             file,
             writer,
-            readers: Worker::spawn(NAME, "reader", READER_QUEUE, poison, readers)?,
+            readers,
             prompt_cache,
             lookups: lookups::LookupBatcher::default(),
             versions,
@@ -192,23 +190,22 @@ impl SqliteDatabase {
         })
     }
 
-    /// Runs `work` in one read transaction: a snapshot.
+    /// Runs `work`, which reads a bounded number of rows, in one read transaction: a snapshot.
     async fn read<R: Send + 'static>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R> {
-        let run = move |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            let result = work(&transaction)?;
-            transaction.finish()?;
-            Ok(result)
-        };
-        self.readers
-            .call(operation, move |connection| {
-                run(connection).map_err(convert(operation))
-            })
-            .await
+        readers::read(&self.readers.short, operation, work).await
+    }
+
+    /// As [`Self::read`], for any number of rows: behind others of this kind only.
+    async fn read_long<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R> {
+        readers::read(&self.readers.long, operation, work).await
     }
 
     /// Runs `work` in one write transaction and commits it.
@@ -251,8 +248,8 @@ impl Storage for SqliteDatabase {
         if let Some(file) = self.file.upgrade() {
             file.require_unsuspected()?;
         }
-        self.read("health", |tx| tx.query_row(sql::SIZE, [], |_| Ok(())))
-            .await
+        let read = |tx: &Transaction<'_>| tx.query_row(sql::SIZE, [], |_| Ok(()));
+        readers::read(&self.readers.probe, "health", read).await
     }
 
     fn fatal(&self) -> Option<Error> {

@@ -164,11 +164,11 @@ impl Prompts for SqliteDatabase {
 impl SqliteDatabase {
     /// The entries at these keys, read together with concurrent lookups.
     async fn look_up(&self, keys: Vec<LookupKey>, now: Timestamp) -> LookupResults {
-        let place = self.readers.reserve(OPERATION).await?;
+        let place = self.readers.short.reserve(OPERATION).await?;
         let (results, job) = self.lookups.wait(keys, now); // must be followed by queueing the job
         let cache = self.prompt_cache.clone();
         place.run(move |connection| job.run(connection, &cache));
-        self.readers.answered(OPERATION, results).await
+        self.readers.short.answered(OPERATION, results).await
     }
 
     async fn prompts_delete(&self, operation: &'static str, ids: Vec<Id>) -> Result<usize> {

@@ -1,5 +1,6 @@
 //! Searches the messages of a guest or a user. Rows are compared on the reading thread.
 
+use super::readers::{ScanLimit, Scanned};
 use super::rows::{self, Id};
 use super::{NAME, SqliteDatabase, chats, sql, text};
 use async_trait::async_trait;
@@ -20,38 +21,55 @@ use std::sync::atomic::Ordering;
 #[async_trait]
 impl Search for SqliteDatabase {
     async fn search(&self, request: SearchRequest) -> Result<SearchResults> {
-        self.read("search", move |tx| {
-            let chats = conversations(tx, &request.scope, request.now)?;
-            match &request.sought {
-                SearchQuery::Meaning { model, vector } => {
-                    let mut scan = VectorScan::new(vector, request.k.get());
-                    for chat in &chats {
-                        let statement = sql::VECTORS_OF_CONVERSATION;
-                        compare(tx, statement, chat.id, model, &mut scan, |_| Ok(()))?;
-                    }
-                    by_meaning(tx, scan.end())
+        self.readers
+            .scan("search", move |tx, limit| {
+                let chats = conversations(tx, &request.scope, request.now)?;
+                if !limit.holds(&chats) {
+                    return Ok(Scanned::TooLong);
                 }
-                SearchQuery::Text(words) => by_words(tx, &chats, words, request.k.get()),
-            }
-        })
-        .await
+                match &request.sought {
+                    SearchQuery::Meaning { model, vector } => {
+                        let mut scan = VectorScan::new(vector, request.k.get());
+                        for chat in &chats {
+                            let statement = sql::VECTORS_OF_CONVERSATION;
+                            compare(tx, statement, chat.id, model, &mut scan, |_| Ok(()))?;
+                        }
+                        by_meaning(tx, scan.end())
+                    }
+                    SearchQuery::Text(words) => by_words(tx, &chats, words, request.k.get()),
+                }
+                .map(Scanned::Done)
+            })
+            .await
     }
 
     async fn search_words(&self, request: WordsRequest) -> Result<SearchResults> {
         if !self.text_index.load(Ordering::Relaxed) {
             return Err(no_text_index(NAME));
         }
-        self.read("search_words", move |tx| text::search(tx, &request))
+        self.read_long("search_words", move |tx| text::search(tx, &request))
             .await
     }
 
     async fn context(&self, request: ContextRequest) -> Result<Option<Context>> {
-        self.read("context", move |tx| {
-            let guest = ChatKey::Guest(request.guest.clone());
-            let chat = chats::find(tx, &guest, request.now)?;
-            chat.map(|chat| context(tx, chat.id, &request)).transpose()
-        })
-        .await
+        self.readers
+            .scan("context", move |tx, limit| {
+                let guest = ChatKey::Guest(request.guest.clone());
+                let chat = chats::find(tx, &guest, request.now)?;
+                // Without a question only the end of the chat is read, as far as the budget reaches.
+                if request.about.is_some() && !limit.holds(chat.as_slice()) {
+                    return Ok(Scanned::TooLong);
+                }
+                let context = chat.map(|chat| context(tx, chat.id, &request)).transpose();
+                context.map(Scanned::Done)
+            })
+            .await
+    }
+}
+
+impl ScanLimit {
+    fn holds(self, chats: &[Conversation]) -> bool {
+        chats.iter().map(|chat| chat.message_count).sum::<u64>() <= self.0
     }
 }
 

@@ -31,7 +31,7 @@ impl Vectors for SqliteDatabase {
         limit: usize,
     ) -> Result<Vec<Unembedded>> {
         let model = model.clone();
-        self.read("vectors_missing", move |tx| {
+        self.read_long("vectors_missing", move |tx| {
             let mut select = tx.prepare_cached(sql::VECTORS_MISSING)?;
             let found =
                 select.query_map(params![cursor(after), limit, model.as_str()], unembedded)?;
@@ -42,7 +42,7 @@ impl Vectors for SqliteDatabase {
 
     async fn vectors_missing_count(&self, model: &ModelId) -> Result<u64> {
         let model = model.clone();
-        self.read("vectors_missing_count", move |tx| {
+        self.read_long("vectors_missing_count", move |tx| {
             tx.query_row(sql::VECTORS_MISSING_COUNT, [model.as_str()], |row| {
                 row.get(0)
             })

@@ -2,6 +2,9 @@
 
 use guestbook_core::{MessagePosition, QuantizedQuery, Score, TopK, Vector, square};
 
+/// Messages that a search may go through beside short reads: some milliseconds. One through more waits for others of its kind.
+pub const SHORT_SCAN: u64 = 2048;
+
 /// A semantic search in progress.
 #[derive(Debug)]
 pub struct VectorScan {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail
 
+#[cfg(feature = "postgres")]
+mod long_reads;
 mod text_index;
 
 guestbook_storage_contract::contract!(memory, guestbook_testkit::fixture::open_memory);
