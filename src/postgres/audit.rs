@@ -1,8 +1,8 @@
 //! The reads of verify.
 
 use super::error::{Attempt, PostgresFault};
-use super::rows::{count, get, id, limit as rows_limit, moment, text, time};
-use super::session::{BeginMode, Statement, statement};
+use super::rows::{count, get, id, int, limit as rows_limit, moment, text, time};
+use super::session::{BeginMode, EndMode, PooledConnection, Statement, statement};
 use super::{PostgresDatabase, rows, sql};
 use async_trait::async_trait;
 use guestbook_core::error::Result;
@@ -28,6 +28,8 @@ const ORPHANAGES: [(&str, &str); 5] = [
 
 /// Conversations of a page at most, however few messages they have.
 const PAGE_CONVERSATIONS: usize = 1000;
+/// Messages of one conversation that are read at once: 32 MiB with the largest contents.
+const PAGE_OF_MESSAGES: u64 = 512;
 
 #[async_trait]
 impl Audit for PostgresDatabase {
@@ -140,7 +142,6 @@ impl PostgresDatabase {
         scope: &AuditScope,
         limit: usize,
     ) -> Attempt<ConversationAuditPage> {
-        use super::session::EndMode;
         let (sql, key, pages) = match scope {
             AuditScope::AllAfter(after) => {
                 let after = after.map(|id| id.to_string()).unwrap_or_default();
@@ -171,13 +172,7 @@ impl PostgresDatabase {
             } else {
                 rest.len()
             };
-            let ids: Vec<&str> = rest[..taken]
-                .iter()
-                .map(|row| text(row, 0))
-                .collect::<Attempt<_>>()?;
-            let statements = [statement!(sql::AUDITED_MESSAGES; ids => TEXT_ARRAY)];
-            let messages = session.go_on(&statements, EndMode::Open).await?.remove(0);
-            let mut messages = by_conversation(&messages)?;
+            let mut messages = audited_messages(&mut session, &rest[..taken]).await?;
             for row in &rest[..taken] {
                 let conversation_audit = conversation_audit(row, &mut messages)?;
                 read += conversation_audit.messages.len().max(1);
@@ -200,6 +195,42 @@ impl PostgresDatabase {
             next,
         })
     }
+}
+
+/// All messages of these conversations: those of short ones at once, those of long ones page by page. Their contents are not kept.
+async fn audited_messages(
+    session: &mut PooledConnection,
+    rows: &[Row],
+) -> Attempt<HashMap<ConversationId, Vec<AuditedMessage>>> {
+    let (mut short, mut long) = (Vec::new(), Vec::new());
+    for row in rows {
+        match count(row, 5)? > PAGE_OF_MESSAGES {
+            true => long.push(text(row, 0)?),
+            false => short.push(text(row, 0)?),
+        }
+    }
+    let statements = [statement!(sql::AUDITED_MESSAGES; short => TEXT_ARRAY)];
+    let found = session.go_on(&statements, EndMode::Open).await?.remove(0);
+    let mut all = by_conversation(&found)?;
+    for key in long {
+        let limit = int(PAGE_OF_MESSAGES);
+        let mut from = 0_i64;
+        loop {
+            let statements =
+                [statement!(sql::AUDITED_MESSAGES_UP; key => TEXT, from => INT8, limit => INT8)];
+            let found = session.go_on(&statements, EndMode::Open).await?.remove(0);
+            for (conversation, messages) in by_conversation(&found)? {
+                all.entry(conversation).or_default().extend(messages);
+            }
+            match found.last() {
+                Some(last) if found.len() as u64 == PAGE_OF_MESSAGES => {
+                    from = int(count(last, 1)?) + 1;
+                }
+                _ => break,
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// How many of these conversations hold `wanted` messages by their own count; at least one.

@@ -301,6 +301,13 @@ pub(super) const AUDITED_MESSAGES: &str = "SELECT m.id, m.sequence, m.role, m.me
         LEFT JOIN embedding_notes n ON n.message_id = m.id
         LEFT JOIN cache_content_mapping p ON p.id = m.id AND p.cache_id = m.id
     WHERE m.conversation_id = ANY ($1) ORDER BY m.conversation_id, m.sequence";
+pub(super) const AUDITED_MESSAGES_UP: &str = "SELECT m.id, m.sequence, m.role, m.message_hash, m.content, m.tokens, m.sent_at,
+        m.created_at, e.embedding_model, e.embedding_dim, length(e.embedding)::bigint, n.state, n.cause, p.user_id,
+        p.is_synced, m.conversation_id, m.external_id
+    FROM message_cache m LEFT JOIN cache_embeddings e ON e.id = m.id
+        LEFT JOIN embedding_notes n ON n.message_id = m.id
+        LEFT JOIN cache_content_mapping p ON p.id = m.id AND p.cache_id = m.id
+    WHERE m.conversation_id = $1 AND m.sequence >= $2 ORDER BY m.sequence LIMIT $3";
 pub(super) const OWNERS_AFTER: &str = "SELECT user_id FROM
         (SELECT user_id FROM usage_metrics WHERE user_id > $1
             UNION SELECT user_id FROM conversation_cache WHERE user_id > $1 AND platform = 'guest'
