@@ -11,6 +11,7 @@ use guestbook::core::ConversationId;
 use guestbook::sled::SledLists;
 use guestbook::storage::ListCache;
 use guestbook::storage::list_cache::{Append, Applied, Item, Origin};
+use guestbook_storage_contract::words::WHOLE;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +85,7 @@ fn range_of_50(bencher: Bencher<'_, '_>) {
     let guest = list.guest.clone();
     runtime.block_on(lists.replace(list)).expect("a new list");
     bencher.counter(ItemsCount::new(LENGTH)).bench_local(|| {
-        let list = runtime.block_on(lists.range(black_box(&guest), now()));
+        let list = runtime.block_on(lists.range(black_box(&guest), WHOLE, now()));
         assert_eq!(
             list.expect("a healthy store").map(|it| it.items.len()),
             Some(LENGTH)

@@ -1,13 +1,12 @@
-//! A guest's chat: its history, its session list, its deletion.
+//! A guest's chat: its history and its deletion.
 
 use super::deadline::Deadline;
 use super::extract::{GuestPath, QueryParameters};
 use super::history::{Form, PageRequest, page};
-use super::wire::{DeletedResponse, SessionResponse};
+use super::wire::DeletedResponse;
 use super::{App, Problem};
 use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use guestbook_storage::database::ChatKey;
 
@@ -30,26 +29,6 @@ pub(super) async fn history(State(app): State<App>, request: Request) -> Result<
     };
     let found = page.respond(&app, &parts, deadline).await?;
     Ok(found.unwrap_or_else(|| Json::<[(); 0]>([]).into_response()))
-}
-
-/// `GET /v1/guest/session/{guest_id}`
-pub(super) async fn session(
-    State(app): State<App>,
-    deadline: Deadline,
-    GuestPath(guest): GuestPath,
-) -> Result<Response, Problem> {
-    match deadline.read(app.service.session(&guest)).await? {
-        Some(session) => {
-            let response = Json(SessionResponse::new(&guest, &session)).into_response();
-            Ok(app.admit(response, session.permit, deadline).await)
-        }
-        None => {
-            let detail = format!(
-                "guest {guest} has no live list: nothing was said yet, or not within the list's TTL"
-            );
-            Err(Problem::new(StatusCode::NOT_FOUND, detail))
-        }
-    }
 }
 
 /// `DELETE /v1/guest/chat/{guest_id}`

@@ -7,33 +7,26 @@ use super::deadline::Deadline;
 use super::entity_tag::{EntityTag, Origin};
 use super::extract::QueryParameters;
 use super::response_cache::{CachedResponse, PageHead, question};
+use super::stepwise::{self, Stepwise};
 use super::wire::{ConversationResponse, MessageResponse};
 use super::{App, Problem};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
+use axum::http::header::IF_NONE_MATCH;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, Uri, Version};
+use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
-use futures_util::Stream;
-use futures_util::stream::{empty, try_unfold};
-use guestbook_core::error::{Error, ErrorKind, Result as StoreResult};
-use guestbook_core::{InvalidField, Message};
+use guestbook_core::InvalidField;
+use guestbook_core::error::Result as StoreResult;
 use guestbook_service::HistoryPage;
 use guestbook_storage::database::{ChatKey, PageRange, PageStart};
-use std::io;
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::Instant;
 
 /// Messages per page at most.
 const HISTORY_CAP: usize = 10_000;
 /// Above every sequence, and comparable in every database.
 const BEYOND_ALL: u64 = i64::MAX as u64;
-/// A step's share of the response budget, as a multiple of its contents: they are held as rows, as JSON, and as JSON of the step
-/// before until that is sent.
-const STEP_SHARE: usize = 3;
-/// The share of a whole page: one step as rows, all as JSON.
-const PAGE_SHARE: usize = 2;
-
 /// The JSON form of a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Form {
@@ -78,17 +71,20 @@ impl PageRequest {
         let Some(page) = deadline.read(asking).await? else {
             return Ok(None);
         };
+        let all = 0..page.conversation().message_count;
         let head = PageHead {
             tag: tag(app, &parts.uri, &page),
-            next: next(&self.path, self.page, &page),
+            next: next(&self.path, self.page, page.bounds(), all),
         };
         let response = match page.is_long() {
             false => self.send(app, head, page, parts, deadline).await?,
-            // HTTP/1.0 has no chunks: a body that is cut off would look whole.
-            true if parts.version < Version::HTTP_11 => {
-                self.collect(app, head, page, parts, deadline).await?
+            true => {
+                let (opening, form) = (self.form.opening(&page)?, self.form);
+                let steps = PageSteps { page, form };
+                let body = app.stepwise(parts.version, opening, steps, deadline);
+                body.await?
+                    .respond(|body| head.respond(&parts.headers, || body))
             }
-            true => self.stream(app, head, page, parts, deadline).await?,
         };
         Ok(Some(response))
     }
@@ -127,7 +123,7 @@ impl PageRequest {
         let mut permit = None;
         if let Some(step) = page.next().await {
             let (messages, its) = step?;
-            write(&messages, false, &mut json)?;
+            stepwise::write(messages.iter().map(MessageResponse::from), false, &mut json)?;
             permit = Some(its);
         }
         json.extend_from_slice(self.form.closing());
@@ -146,98 +142,39 @@ impl PageRequest {
         drop(permit); // held until here: permits bound the responses that wait for memory
         Ok(admitted)
     }
-
-    /// Streams a page with one step at a time in memory.
-    async fn stream(
-        &self,
-        app: &App,
-        head: PageHead,
-        mut page: HistoryPage,
-        parts: &Parts,
-        deadline: Deadline,
-    ) -> Result<Response, Problem> {
-        let bytes = STEP_SHARE * page.largest_step();
-        let room = app.responses.take(bytes, deadline).await?;
-        let mut json = self.form.opening(&page)?;
-        write_step(&mut page, false, &mut json, deadline).await?;
-        if page.is_read() {
-            json.extend_from_slice(self.form.closing());
-        }
-        json.shrink_to_fit();
-        let rest = rest(page, self.form, app.settings.request_timeout);
-        let body = || app.responses.stream(room, json.into(), rest);
-        Ok(head.respond(&parts.headers, body))
-    }
-
-    /// Reads a long page to its end before it is sent.
-    async fn collect(
-        &self,
-        app: &App,
-        head: PageHead,
-        mut page: HistoryPage,
-        parts: &Parts,
-        deadline: Deadline,
-    ) -> Result<Response, Problem> {
-        let bytes = PAGE_SHARE * page.unread_bytes();
-        let room = app.responses.take(bytes, deadline).await?;
-        let mut json = self.form.opening(&page)?;
-        let mut has_some = false;
-        while !page.is_read() {
-            write_step(&mut page, has_some, &mut json, deadline).await?;
-            has_some = true;
-        }
-        json.extend_from_slice(self.form.closing());
-        let length = HeaderValue::from(json.len());
-        let body = || app.responses.stream(room, json.into(), empty());
-        let mut response = head.respond(&parts.headers, body);
-        if response.status() == StatusCode::OK {
-            response.headers_mut().insert(CONTENT_LENGTH, length);
-        }
-        Ok(response)
-    }
 }
 
-/// Appends the next step of a page.
-async fn write_step(
-    page: &mut HistoryPage,
-    has_some: bool,
-    json: &mut Vec<u8>,
-    deadline: Deadline,
-) -> Result<(), Problem> {
-    let reading = async { page.next().await.transpose() };
-    if let Some((messages, _permit)) = deadline.read(reading).await? {
-        write(&messages, has_some, json)?;
-    }
-    Ok(())
-}
-
-/// The steps of a page after its first.
-fn rest(
+/// The messages of a long page.
+struct PageSteps {
     page: HistoryPage,
     form: Form,
-    patience: Duration,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    try_unfold(Some(page), move |page| async move {
-        let Some(mut page) = page.filter(|page| !page.is_read()) else {
-            return Ok(None);
-        };
-        let mut json = Vec::new();
-        let reading = async { page.next().await.transpose() };
-        // Each step has a deadline of its own: the client may have taken minutes for the steps before.
-        match Deadline::after(patience).bound(reading).await {
-            None => return Err(io::ErrorKind::TimedOut.into()),
-            Some(Err(cause)) => return Err(io::Error::other(cause)),
-            Some(Ok(None)) => return Ok(None),
-            Some(Ok(Some((messages, _permit)))) => {
-                write(&messages, true, &mut json).map_err(io::Error::other)?;
+}
+
+impl Stepwise for PageSteps {
+    fn is_read(&self) -> bool {
+        self.page.is_read()
+    }
+
+    fn largest_step(&self) -> usize {
+        self.page.largest_step()
+    }
+
+    fn all_bytes(&self) -> usize {
+        self.page.unread_bytes()
+    }
+
+    fn closing(&self) -> &'static [u8] {
+        self.form.closing()
+    }
+
+    async fn write_next(&mut self, has_some: bool, json: &mut Vec<u8>) -> StoreResult<()> {
+        match self.page.next().await.transpose()? {
+            Some((messages, _permit)) => {
+                stepwise::write(messages.iter().map(MessageResponse::from), has_some, json)
             }
+            None => Ok(()),
         }
-        if page.is_read() {
-            json.extend_from_slice(form.closing());
-        }
-        json.shrink_to_fit();
-        Ok(Some((json.into(), Some(page))))
-    })
+    }
 }
 
 impl Form {
@@ -246,7 +183,7 @@ impl Form {
             Self::Messages => Ok(b"[".to_vec()),
             Self::Conversation => {
                 let row = ConversationResponse::from(page.conversation());
-                let mut json = serde_json::to_vec(&row).map_err(unwritable)?;
+                let mut json = serde_json::to_vec(&row).map_err(stepwise::unwritable)?;
                 json.pop(); // the brace
                 json.extend_from_slice(br#","messages":["#);
                 Ok(json)
@@ -260,22 +197,6 @@ impl Form {
             Self::Conversation => b"]}",
         }
     }
-}
-
-/// Appends messages to an open JSON array.
-fn write(messages: &[Message], mut has_some: bool, json: &mut Vec<u8>) -> StoreResult<()> {
-    for message in messages {
-        if std::mem::replace(&mut has_some, true) {
-            json.push(b',');
-        }
-        serde_json::to_writer(&mut *json, &MessageResponse::from(message)).map_err(unwritable)?;
-    }
-    Ok(())
-}
-
-fn unwritable(cause: serde_json::Error) -> Error {
-    let context = "the messages could not be written as JSON";
-    Error::caused(ErrorKind::Internal, "http", "history", context, cause)
 }
 
 fn tag(app: &App, uri: &Uri, page: &HistoryPage) -> EntityTag {
@@ -312,15 +233,21 @@ pub(super) fn page(parameters: &QueryParameters) -> Result<PageRange, InvalidFie
     Ok(PageRange { limit, from })
 }
 
-/// `<…>; rel="next"` if there is more in the page's direction.
-fn next(path: &str, range: PageRange, page: &HistoryPage) -> Option<HeaderValue> {
+/// `<…>; rel="next"` if there is more in the page's direction; `all` are the sequences that there are, `bounds` the page's first and
+/// last.
+pub(super) fn next(
+    path: &str,
+    range: PageRange,
+    bounds: Option<(u64, u64)>,
+    all: Range<u64>,
+) -> Option<HeaderValue> {
     let limit = range.limit;
-    let (first, last) = page.bounds()?;
+    let (first, last) = bounds?;
     let next = match range.from {
-        PageStart::At(_) if last + 1 < page.conversation().message_count => {
+        PageStart::At(_) if last + 1 < all.end => {
             format!("<{path}?limit={limit}&after={last}>; rel=\"next\"")
         }
-        PageStart::Below(_) if first > 0 => {
+        PageStart::Below(_) if first > all.start => {
             format!("<{path}?limit={limit}&before={first}>; rel=\"next\"")
         }
         _ => return None,

@@ -29,6 +29,8 @@ mod response_cache;
 mod routes;
 mod search;
 mod server;
+mod session;
+mod stepwise;
 mod users;
 mod wire;
 mod write_timeout;

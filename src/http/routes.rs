@@ -2,7 +2,7 @@
 //! must state whether it is open.
 
 use super::{
-    App, auth, chats, global_search, messages, operations, problem, prompts, search, users,
+    App, auth, chats, global_search, messages, operations, problem, prompts, search, session, users,
 };
 use axum::Router;
 use axum::handler::Handler;
@@ -61,7 +61,11 @@ fn table() -> RouteTable {
             search::context,
         )
         .guarded(Method::GET, "/v1/user/{user_id}/search", search::user)
-        .guarded(Method::GET, "/v1/guest/session/{guest_id}", chats::session)
+        .guarded(
+            Method::GET,
+            "/v1/guest/session/{guest_id}",
+            session::session,
+        )
         .guarded(Method::POST, "/v1/guest/migrate/{guest_id}", users::migrate)
         .guarded(
             Method::GET,

@@ -13,7 +13,7 @@ pub(super) use global_search::{GlobalSearchRequest, GlobalSearchResponse};
 pub(super) use incoming::{BatchRequest, MessageRequest, MigrationRequest, read, read_object};
 pub(super) use outgoing::{
     BackendResponse, ConversationResponse, DeletedResponse, MessageResponse, MigratedResponse,
-    ReadyResponse, SavedResponse, SessionResponse,
+    ReadyResponse, SavedResponse, SessionItemResponse, SessionResponse,
 };
 pub use prompts::StatsResponse;
 pub(super) use prompts::{

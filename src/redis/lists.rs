@@ -5,14 +5,16 @@ use super::error::{convert, failed, is_unknown_script};
 use super::reconnecting_client::{Node, NodeCommand, Replies};
 use super::records::{decode_head, decode_item, keys};
 use super::scripts::{
-    ALREADY_THERE, APPLY, GAP, HEADS, RANGE, REPLACE, RETIME, STORED, Script, reading, retiming,
-    writing,
+    ALREADY_THERE, APPLY, GAP, HEADS, RANGE, REPLACE, RETIME, STORED, Script, ranging, reading,
+    retiming, writing,
 };
 use ::redis::{Cmd, RedisResult, Value, cmd};
 use async_trait::async_trait;
-use guestbook_core::error::{ErrorKind, Result};
+use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{GuestId, Timestamp};
-use guestbook_storage::list_cache::{Append, Applied, Head, Item, ListCache, LiveList, NewLife};
+use guestbook_storage::list_cache::{
+    Append, Applied, Head, Item, ListCache, ListPage, ListRange, NewLife,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -46,16 +48,23 @@ impl ListCache for RedisLists {
         self.run("retime", &RETIME, commands).await.map(drop)
     }
 
-    async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
-        let command = reading(&RANGE, guest);
+    async fn range(
+        &self,
+        guest: &GuestId,
+        range: ListRange,
+        now: Timestamp,
+    ) -> Result<Option<ListPage>> {
+        let command = ranging(&keys(guest), range);
         let mut replies = self.run("range", &RANGE, alone(command)).await?;
         let Some(reply) = replies.pop() else {
             return Ok(None);
         };
         match (head(&reply), reply) {
             (Some(head), Value::Array(mut fields)) if now < head.expires_at => {
-                let items = items(guest, head, fields.pop())?;
-                Ok(Some(LiveList { head, items }))
+                let items = fields.pop();
+                let first = first(guest, fields.pop())?;
+                let items = self::items(guest, first, items)?;
+                Ok(Some(ListPage { head, first, items }))
             }
             _ => Ok(None),
         }
@@ -164,24 +173,31 @@ fn applied(reply: &Value) -> Result<Applied> {
     }
 }
 
-fn items(guest: &GuestId, head: Head, list: Option<Value>) -> Result<Vec<Item>> {
-    let corrupt = |what: String| {
-        failed(
-            ErrorKind::Corrupt,
-            "range",
-            format!("list of {guest}: {what}"),
-        )
+fn corrupt(guest: &GuestId, what: &str) -> Error {
+    let context = format!("list of {guest}: {what}");
+    failed(ErrorKind::Corrupt, "range", context)
+}
+
+/// The sequence of the first item.
+fn first(guest: &GuestId, reply: Option<Value>) -> Result<u64> {
+    let text = match &reply {
+        Some(Value::BulkString(text)) => std::str::from_utf8(text).ok(),
+        _ => None,
     };
+    let first = text.and_then(|text| text.parse().ok());
+    first.ok_or_else(|| corrupt(guest, "it has no first item"))
+}
+
+fn items(guest: &GuestId, first: u64, list: Option<Value>) -> Result<Vec<Item>> {
+    let corrupt = |what: String| corrupt(guest, &what);
     let Some(Value::Array(items)) = list else {
         return Err(corrupt("it has no items".into()));
     };
-    let items = (head.from..)
-        .zip(&items)
-        .map(|(sequence, item)| match item {
-            Value::BulkString(json) => {
-                decode_item(json).map_err(|reason| corrupt(format!("item {sequence}: {reason}")))
-            }
-            _ => Err(corrupt(format!("item {sequence} is no text"))),
-        });
+    let items = (first..).zip(&items).map(|(sequence, item)| match item {
+        Value::BulkString(json) => {
+            decode_item(json).map_err(|reason| corrupt(format!("item {sequence}: {reason}")))
+        }
+        _ => Err(corrupt(format!("item {sequence} is no text"))),
+    });
     items.collect()
 }

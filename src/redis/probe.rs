@@ -5,11 +5,11 @@ use super::RedisLists;
 use super::error::{convert, failed};
 use super::reconnecting_client::{Node, NodeCommand};
 use super::records::{decode_head, encode_item};
-use super::scripts::{APPLY, RANGE, STORED};
+use super::scripts::{APPLY, RANGE, STORED, ranging};
 use ::redis::{Cmd, RedisResult, Value, cmd};
 use guestbook_core::error::{ErrorKind, Result};
 use guestbook_core::{Content, Role, Timestamp};
-use guestbook_storage::list_cache::Item;
+use guestbook_storage::list_cache::{Item, ListRange};
 use uuid::Uuid;
 
 /// How long a probe's keys live if they are not removed.
@@ -87,7 +87,7 @@ impl Probed {
     }
 
     fn read(&self) -> NodeCommand {
-        self.send(RANGE.on(&self.keys))
+        self.send(ranging(&self.keys, ListRange::step(0)))
     }
 
     fn remove(&self) -> NodeCommand {

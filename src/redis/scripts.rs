@@ -3,7 +3,7 @@
 use super::records::{encode_item, keys};
 use ::redis::{Cmd, cmd};
 use guestbook_core::GuestId;
-use guestbook_storage::list_cache::{Append, NewLife};
+use guestbook_storage::list_cache::{Append, ListRange, NewLife};
 use std::sync::LazyLock;
 
 /// A script and its SHA-1, by which a server knows it once it was loaded.
@@ -85,6 +85,14 @@ pub(super) const GAP: i64 = 2;
 /// Runs a script that reads.
 pub(super) fn reading(script: &Script, guest: &GuestId) -> Cmd {
     script.on(&keys(guest))
+}
+
+/// Reads part of a list.
+pub(super) fn ranging(keys: &[String; 2], range: ListRange) -> Cmd {
+    let ListRange { from, limit, bytes } = range;
+    let mut command = RANGE.on(keys);
+    command.arg(from).arg(limit).arg(bytes);
+    command
 }
 
 /// Runs a script that writes.

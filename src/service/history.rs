@@ -100,7 +100,12 @@ impl Service {
         Ok(read)
     }
 
-    async fn page(&self, chat: &ChatKey, page: PageRange) -> Result<Option<HistoryPage>> {
+    /// As [`Self::history`], not counted as a read.
+    pub(super) async fn page(
+        &self,
+        chat: &ChatKey,
+        page: PageRange,
+    ) -> Result<Option<HistoryPage>> {
         let permit = self.read_permit().await;
         let chats = &self.stores().chats;
         let limit = page.limit.min(ReadPermit::SHORT);

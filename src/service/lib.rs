@@ -18,13 +18,14 @@ mod metrics;
 mod prompts;
 mod read_limit;
 mod search;
+mod session;
 mod settings;
 mod supervisor;
 mod sweep;
 mod timeout_list_cache;
 pub mod verify;
 
-pub use chats::{Deleted, LiveSession};
+pub use chats::Deleted;
 pub use embedding::ReembedProgress;
 pub use history::{Freshness, HistoryPage};
 pub use index::{GlobalQuery, GlobalResults, IndexMode, IndexState, IndexStatus};
@@ -32,6 +33,7 @@ pub use ingest::{Fate, GroupOutcome, PendingGroups, SavedMessage};
 pub use prompts::{PromptHit, PromptLookup, PromptPut};
 pub use read_limit::ReadPermit;
 pub use search::QueryEmbeddingError;
+pub use session::SessionPage;
 pub use settings::carry_out;
 pub use supervisor::Essential;
 

@@ -6,17 +6,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Concurrent short reads. More than a database has connections, so that this limit rarely blocks.
 const SHORT_AT_ONCE: usize = 32;
-/// Concurrent long reads, and concurrent steps of streamed ones.
-const LONG_AT_ONCE: usize = 2;
+/// Concurrent steps of reads that are sent while they are read.
+const STEPS_AT_ONCE: usize = 2;
 
-/// The read limits: long reads wait for each other, short ones never wait for a long one.
+/// The read limits.
 ///
 /// A read in one piece keeps its permit until its response has memory; a step of a stream has memory and waits for a permit. So
 /// the two never share one: they would wait for each other.
 #[derive(Debug)]
 pub(super) struct ReadLimit {
     short: Arc<Semaphore>,
-    long: Arc<Semaphore>,
     steps: Arc<Semaphore>,
 }
 
@@ -24,8 +23,7 @@ impl Default for ReadLimit {
     fn default() -> Self {
         Self {
             short: Arc::new(Semaphore::new(SHORT_AT_ONCE)),
-            long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
-            steps: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+            steps: Arc::new(Semaphore::new(STEPS_AT_ONCE)),
         }
     }
 }
@@ -43,11 +41,6 @@ impl Service {
     /// Waits for a permit of a short read.
     pub async fn read_permit(&self) -> ReadPermit {
         permit(&self.0.read_limit.short).await
-    }
-
-    /// Waits for a permit of a long read; the caller must not hold rows meanwhile.
-    pub(super) async fn long_read_permit(&self) -> ReadPermit {
-        permit(&self.0.read_limit.long).await
     }
 
     /// Waits for a permit of a step whose response has memory; it must be dropped before more memory is waited for.

@@ -4,7 +4,7 @@ use super::lists::SledStore;
 use super::open;
 use super::testing::{append, open_lists, origin};
 use guestbook_core::{Content, GuestId, Timestamp};
-use guestbook_storage::list_cache::{Append, LiveList};
+use guestbook_storage::list_cache::{Append, ListPage};
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
@@ -54,9 +54,9 @@ fn changes() -> Vec<Change> {
     ]
 }
 
-fn lists_of(lists: &SledStore) -> Vec<Option<LiveList>> {
+fn lists_of(lists: &SledStore) -> Vec<Option<ListPage>> {
     let early = Timestamp::from_ms(0);
-    let read = |guest| lists.range(&guest, early).unwrap();
+    let read = |guest| lists.range(&guest, super::testing::WHOLE, early).unwrap();
     guests().map(read).to_vec()
 }
 

@@ -38,7 +38,7 @@ use fault::{NAME, SledFault, SledResult};
 use guard::SupervisedStore;
 use guestbook_core::error::{Error, ErrorKind, Result};
 use guestbook_core::{GuestId, Timestamp};
-use guestbook_storage::list_cache::{Append, Applied, Head, LiveList, NewLife};
+use guestbook_storage::list_cache::{Append, Applied, Head, ListPage, ListRange, NewLife};
 use guestbook_storage::private::{files_below, tighten};
 use guestbook_storage::worker::{Poison, Worker};
 use guestbook_storage::{Durability, DurabilityReport, ListCache, Stats, Storage};
@@ -223,9 +223,14 @@ impl ListCache for SledLists {
         self.call("retime", move |lists| lists.retime(&new)).await
     }
 
-    async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
+    async fn range(
+        &self,
+        guest: &GuestId,
+        range: ListRange,
+        now: Timestamp,
+    ) -> Result<Option<ListPage>> {
         let guest = guest.clone();
-        self.call("range", move |lists| lists.range(&guest, now))
+        self.call("range", move |lists| lists.range(&guest, range, now))
             .await
     }
 

@@ -6,7 +6,7 @@ use super::keys;
 use super::records::{StoredHead, decode_head, decode_item};
 use guestbook_core::{GuestId, Timestamp};
 use guestbook_storage::Stats;
-use guestbook_storage::list_cache::{Append, Applied, Head, Item, LiveList, NewLife};
+use guestbook_storage::list_cache::{Append, Applied, Head, Item, ListPage, ListRange, NewLife};
 use guestbook_storage::path::parent;
 use guestbook_storage::probe::LastProbe;
 use sled::{Db, Tree};
@@ -142,18 +142,24 @@ impl SledStore {
         self.change(|changes| lists.iter().try_for_each(|new| changes.retime(new)))
     }
 
-    /// The live list of a guest at `now`.
-    pub(super) fn range(&self, guest: &GuestId, now: Timestamp) -> SledResult<Option<LiveList>> {
+    /// Part of the live list of a guest at `now`.
+    pub(super) fn range(
+        &self,
+        guest: &GuestId,
+        range: ListRange,
+        now: Timestamp,
+    ) -> SledResult<Option<ListPage>> {
         let live = self.head(guest)?.map(|stored| stored.head);
         let Some(head) = live.filter(|head| head.expires_at > now) else {
             return Ok(None);
         };
-        let records = self.records(guest, head.from..head.next)?;
-        let items = (head.from..)
+        let first = range.from.clamp(head.from, head.next);
+        let records = self.records(guest, first..head.next, range)?;
+        let items = (first..)
             .zip(&records)
             .map(|(sequence, record)| read_item(guest, sequence, record))
             .collect::<SledResult<_>>()?;
-        Ok(Some(LiveList { head, items }))
+        Ok(Some(ListPage { head, first, items }))
     }
 
     /// Removes due lists, and re-arms those whose expiry was extended.
@@ -245,10 +251,16 @@ impl SledStore {
         Ok(record.and_then(|record| read_head(guest, &record)))
     }
 
-    /// The records of consecutive items, joined from their chunks. The checksum detects a missing last chunk.
-    fn records(&self, guest: &GuestId, sequences: Range<u64>) -> SledResult<Vec<Vec<u8>>> {
+    /// The records of consecutive items, joined from their chunks, to the end of `sequences` or of `range`. The checksum detects
+    /// a missing last chunk.
+    fn records(
+        &self,
+        guest: &GuestId,
+        sequences: Range<u64>,
+        range: ListRange,
+    ) -> SledResult<Vec<Vec<u8>>> {
         let mut records: Vec<Vec<u8>> = Vec::new();
-        let mut pieces = 0;
+        let (mut pieces, mut bytes) = (0, 0);
         let hole = |at: u64| SledFault::Record(format!("list of {guest}: item {at} is not whole"));
         for entry in self
             .trees
@@ -259,6 +271,9 @@ impl SledStore {
             let here = sequences.start + records.len() as u64;
             match (keys::place(&key), records.last_mut()) {
                 (Some((sequence, 0)), _) if sequence == here => {
+                    if records.len() == range.limit || bytes >= range.bytes {
+                        return Ok(records);
+                    }
                     records.push(piece.to_vec());
                     pieces = 1;
                 }
@@ -270,6 +285,7 @@ impl SledStore {
                 }
                 _ => return Err(hole(here)),
             }
+            bytes += piece.len();
         }
         let end = sequences.start + records.len() as u64;
         if end == sequences.end {

@@ -3,15 +3,15 @@
 use super::fault::SledFault;
 use super::keys;
 use super::lists::SledStore;
-use super::testing::{append, items, open_lists, origin};
+use super::testing::{WHOLE, append, items, open_lists, origin};
 use guestbook_core::{Content, GuestId, Role, Timestamp};
-use guestbook_storage::list_cache::{Append, Applied, Head, Item, LiveList};
+use guestbook_storage::list_cache::{Append, Applied, Head, Item, ListPage};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const GUESTS: [&str; 3] = ["a", "a-", "b"];
 
-type Model = BTreeMap<GuestId, LiveList>;
+type Model = BTreeMap<GuestId, ListPage>;
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -67,14 +67,15 @@ fn a_call() -> impl Strategy<Value = Call> {
     ]
 }
 
-fn whole(append: &Append) -> LiveList {
-    LiveList {
+fn whole(append: &Append) -> ListPage {
+    ListPage {
         head: Head {
             origin: append.origin,
             from: append.first,
             next: append.first + append.items.len() as u64,
             expires_at: append.expires_at,
         },
+        first: append.first,
         items: append.items.clone(),
     }
 }
@@ -108,6 +109,7 @@ fn apply(model: &mut Model, append: &Append) -> Applied {
     }
     while head.from < append.from.min(head.next) {
         list.items.remove(0);
+        list.first += 1;
         head.from += 1;
     }
     if head.next > before {
@@ -126,7 +128,7 @@ fn check_call(lists: &mut SledStore, model: &mut Model, call: &Call) {
         }
         Call::Replace(list) => {
             let new = whole(list);
-            let reaches_further = |old: &LiveList| {
+            let reaches_further = |old: &ListPage| {
                 (old.head.origin, old.head.from) == (new.head.origin, new.head.from)
                     && old.head.next > new.head.next
             };
@@ -159,7 +161,7 @@ fn check_state(lists: &SledStore, model: &Model) {
     for name in GUESTS {
         let guest = guest(name);
         assert_eq!(
-            lists.range(&guest, early()).unwrap().as_ref(),
+            lists.range(&guest, WHOLE, early()).unwrap().as_ref(),
             model.get(&guest)
         );
     }
@@ -201,11 +203,11 @@ fn a_damaged_head_counts_as_no_list_until_it_is_rebuilt() {
     lists.apply(&[append("g", 0..3)]).unwrap();
     lists.damage_head(&guest("g"));
     assert_eq!(lists.heads(&[guest("g")]).unwrap(), [None]);
-    assert_eq!(lists.range(&guest("g"), early()).unwrap(), None);
+    assert_eq!(lists.range(&guest("g"), WHOLE, early()).unwrap(), None);
     assert_eq!(lists.apply(&[append("g", 3..4)]).unwrap(), [Applied::Gap]);
     let again = lists.apply(&[append("g", 0..2)]).unwrap();
     assert_eq!(again, [Applied::Stored]);
-    let list = lists.range(&guest("g"), early()).unwrap().unwrap();
+    let list = lists.range(&guest("g"), WHOLE, early()).unwrap().unwrap();
     assert_eq!(list.items, items(0..2));
     assert_eq!(
         (lists.first_pieces(), lists.stats().unwrap().entries),
@@ -253,15 +255,15 @@ fn an_item_that_is_not_whole_is_corrupt_and_replace_mends_it() {
     for (sequence, chunk) in [(1, 0), (1, 1), (1, 2), (2, 0), (0, 0)] {
         lists.replace(&list).unwrap();
         lists.damage_item(&keys::item(&list.guest, sequence, chunk), None);
-        let error = lists.range(&list.guest, early()).unwrap_err();
+        let error = lists.range(&list.guest, WHOLE, early()).unwrap_err();
         assert!(matches!(error, SledFault::Record(_)), "{sequence} {chunk}");
         lists.replace(&list).unwrap();
         lists.damage_item(&keys::item(&list.guest, sequence, chunk), Some(b"torn"));
-        let error = lists.range(&list.guest, early()).unwrap_err();
+        let error = lists.range(&list.guest, WHOLE, early()).unwrap_err();
         assert!(matches!(error, SledFault::Record(_)), "{sequence} {chunk}");
     }
     lists.replace(&list).unwrap();
-    let read = lists.range(&list.guest, early()).unwrap().unwrap();
+    let read = lists.range(&list.guest, WHOLE, early()).unwrap().unwrap();
     assert_eq!(read.items, list.items);
 }
 

@@ -3,10 +3,17 @@
 use super::keys;
 use super::lists::SledStore;
 use guestbook_core::{Content, ConversationId, GuestId, Role, Timestamp};
-use guestbook_storage::list_cache::{Append, Item, Origin};
+use guestbook_storage::list_cache::{Append, Item, ListRange, Origin};
 use std::ops::Range;
 use tempfile::TempDir;
 use uuid::Uuid;
+
+/// All items of a list.
+pub(super) const WHOLE: ListRange = ListRange {
+    from: 0,
+    limit: usize::MAX,
+    bytes: usize::MAX,
+};
 
 pub(super) fn origin(number: u128) -> Origin {
     Origin {

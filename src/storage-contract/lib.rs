@@ -287,6 +287,8 @@ macro_rules! contract {
                     replace_makes_the_list_exactly_so,
                     a_replaced_list_goes_on,
                     items_are_returned_as_they_were_given,
+                    a_list_is_read_part_by_part,
+                    a_part_of_a_list_is_as_long_as_its_bytes_allow,
                     heads_come_in_the_order_asked_for,
                     a_removed_list_is_gone_and_no_other,
                     swept_lists_are_gone_and_live_ones_stay,

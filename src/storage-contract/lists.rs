@@ -3,7 +3,7 @@
 use crate::Fixture;
 use crate::words::*;
 use guestbook_core::{ConversationId, GuestId, Role, Timestamp};
-use guestbook_storage::list_cache::{Append, Applied, Head, Item, Origin};
+use guestbook_storage::list_cache::{Append, Applied, Head, Item, ListRange, Origin};
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -50,7 +50,7 @@ impl Fixture {
 
     /// The list of `g1` holds exactly these messages.
     async fn assert_holds(&self, sequences: Range<u64>) {
-        let list = self.lists.range(&guest("g1"), noon()).await.unwrap();
+        let list = self.lists.range(&guest("g1"), WHOLE, noon()).await.unwrap();
         let list = list.unwrap();
         let bounds = (list.head.from, list.head.next);
         assert_eq!(bounds, (sequences.start, sequences.end));
@@ -59,7 +59,7 @@ impl Fixture {
     }
 
     async fn assert_no_list(&self, name: &str, now: Timestamp) {
-        let list = self.lists.range(&guest(name), now).await.unwrap();
+        let list = self.lists.range(&guest(name), WHOLE, now).await.unwrap();
         assert_eq!(list, None);
     }
 }
@@ -182,7 +182,11 @@ pub async fn a_list_is_hidden_from_its_expiry_on(f: &Fixture) {
     f.apply(append("g1", 0, 0..2)).await;
     let expiry = at(2).plus(TTL);
     let just_before = Timestamp::from_ms(expiry.ms() - 1);
-    let live = f.lists.range(&guest("g1"), just_before).await.unwrap();
+    let live = f
+        .lists
+        .range(&guest("g1"), WHOLE, just_before)
+        .await
+        .unwrap();
     assert!(live.is_some());
     f.assert_no_list("g1", expiry).await;
 }
@@ -190,7 +194,11 @@ pub async fn a_list_is_hidden_from_its_expiry_on(f: &Fixture) {
 pub async fn an_append_prolongs_the_list(f: &Fixture) {
     f.apply(append("g1", 0, 0..2)).await;
     f.apply(append("g1", 0, 2..100)).await;
-    let list = f.lists.range(&guest("g1"), at(50).plus(TTL)).await.unwrap();
+    let list = f
+        .lists
+        .range(&guest("g1"), WHOLE, at(50).plus(TTL))
+        .await
+        .unwrap();
     assert_eq!(list.unwrap().head.expires_at, at(100).plus(TTL));
 }
 
@@ -227,8 +235,83 @@ pub async fn items_are_returned_as_they_were_given(f: &Fixture) {
         ..append("g1", 0, 0..1)
     };
     f.apply(append).await;
-    let list = f.lists.range(&guest("g1"), noon()).await.unwrap();
+    let list = f.lists.range(&guest("g1"), WHOLE, noon()).await.unwrap();
     assert_eq!(only(list.unwrap().items), odd);
+}
+
+pub async fn a_list_is_read_part_by_part(f: &Fixture) {
+    f.apply(append("g1", 0, 0..40)).await;
+    f.apply(append("g1", 3, 40..100)).await;
+    let read = async |from: u64, limit: usize| {
+        let range = ListRange {
+            from,
+            limit,
+            bytes: usize::MAX,
+        };
+        let page = f.lists.range(&guest("g1"), range, noon()).await.unwrap();
+        let page = page.expect("a live list");
+        assert_eq!((page.head.from, page.head.next), (3, 100));
+        assert_eq!(
+            page.items,
+            (page.first..page.next()).map(item).collect::<Vec<_>>()
+        );
+        page.first..page.next()
+    };
+    let parts = [
+        (read(0, 5).await, 3..8),
+        (read(3, 1).await, 3..4),
+        (read(50, 25).await, 50..75),
+        (read(90, 25).await, 90..100),
+        (read(99, 25).await, 99..100),
+        (read(100, 25).await, 100..100),
+        (read(2_000, 25).await, 100..100),
+        (read(50, 0).await, 50..50),
+        (read(0, 1_000).await, 3..100),
+    ];
+    for (read, expected) in parts {
+        assert_eq!(read, expected);
+    }
+}
+
+/// How an item is stored is the store's own, so the bytes are about right.
+pub async fn a_part_of_a_list_is_as_long_as_its_bytes_allow(f: &Fixture) {
+    let large = |sequence| Item {
+        content: content(&"x".repeat(10_000)),
+        ..item(sequence)
+    };
+    let append = Append {
+        items: (0..30).map(large).collect(),
+        ..append("g1", 0, 0..30)
+    };
+    f.apply(append).await;
+    for (bytes, expected) in [
+        (1, 1..2),
+        (25_000, 2..4),
+        (99_000, 9..11),
+        (1 << 20, 30..31),
+    ] {
+        let range = ListRange {
+            from: 0,
+            limit: 100,
+            bytes,
+        };
+        let page = f.lists.range(&guest("g1"), range, noon()).await.unwrap();
+        let items = page.expect("a live list").items;
+        assert!(
+            expected.contains(&items.len()),
+            "{} of {bytes}",
+            items.len()
+        );
+    }
+    // Whoever reads step by step reads everything.
+    let mut next = 0;
+    while next < 30 {
+        let step = ListRange::step(next);
+        let page = f.lists.range(&guest("g1"), step, noon()).await.unwrap();
+        let page = page.expect("a live list");
+        assert_eq!((page.first, page.items.is_empty()), (next, false));
+        next = page.next();
+    }
 }
 
 pub async fn heads_come_in_the_order_asked_for(f: &Fixture) {
@@ -270,7 +353,7 @@ pub async fn swept_lists_are_gone_and_live_ones_stay(f: &Fixture) {
     if !f.lists_expire_themselves {
         assert_eq!(f.head("g1").await, None);
     }
-    let live = f.lists.range(&guest("g4"), now).await.unwrap();
+    let live = f.lists.range(&guest("g4"), WHOLE, now).await.unwrap();
     assert_eq!(live.unwrap().items.len(), 90);
 }
 
@@ -311,7 +394,7 @@ pub async fn appends_of_32_writers_do_not_mix(f: &Fixture) {
     writers.join_all().await;
     for writer in 0..32 {
         let name = guest(&format!("w{writer}"));
-        let list = f.lists.range(&name, noon()).await.unwrap().unwrap();
+        let list = f.lists.range(&name, WHOLE, noon()).await.unwrap().unwrap();
         assert_eq!(list.items, (0..20).map(item).collect::<Vec<_>>());
     }
 }

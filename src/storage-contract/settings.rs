@@ -213,10 +213,22 @@ pub async fn a_list_gets_another_expiry_unless_it_has_gone_on(f: &Fixture) {
     }
     f.lists.retime(vec![life(origin, 1, later)]).await.unwrap();
     assert_eq!(f.head_goes("g1").await, Some(later));
-    assert!(f.lists.range(&guest("g1"), noon()).await.unwrap().is_some());
+    assert!(
+        f.lists
+            .range(&guest("g1"), WHOLE, noon())
+            .await
+            .unwrap()
+            .is_some()
+    );
     let past = Timestamp::from_ms(noon().ms() - 1);
     f.lists.retime(vec![life(origin, 1, past)]).await.unwrap();
-    assert!(f.lists.range(&guest("g1"), noon()).await.unwrap().is_none());
+    assert!(
+        f.lists
+            .range(&guest("g1"), WHOLE, noon())
+            .await
+            .unwrap()
+            .is_none()
+    );
     f.lists.sweep(noon(), ALL).await.unwrap();
     assert_eq!(f.head_goes("g1").await, None);
 }

@@ -85,7 +85,7 @@ pub async fn closed_lists_refuse_everything(f: &Fixture) {
     refused(lists.heads(vec![guest("g1")]).await);
     refused(lists.apply(Arc::new(vec![append.clone()])).await);
     refused(lists.replace(append).await);
-    refused(lists.range(&guest("g1"), noon()).await);
+    refused(lists.range(&guest("g1"), WHOLE, noon()).await);
     refused(lists.remove(vec![guest("g1")]).await);
     refused(lists.guests(None, 1).await);
 }

@@ -10,6 +10,7 @@ use guestbook_storage::database::{
     Erased, Group, History, Migrated, OutboxEntry, Outcome, PageRange, PageStart, Recorded,
     SyncedRange, TableSettings, UsageAudit,
 };
+use guestbook_storage::list_cache::ListRange;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -23,6 +24,12 @@ pub const TTL: Duration = Duration::from_secs(20 * 3600);
 pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// A page that holds everything.
 pub const ALL: usize = 100_000;
+/// The whole of a list.
+pub const WHOLE: ListRange = ListRange {
+    from: 0,
+    limit: usize::MAX,
+    bytes: usize::MAX,
+};
 
 /// The noon at which the laws begin. Far in the future, because a store that expires by its own clock must not do so here.
 pub fn noon() -> Timestamp {

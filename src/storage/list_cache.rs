@@ -91,13 +91,44 @@ pub struct Head {
     pub expires_at: Timestamp,
 }
 
-/// A list with its items.
+/// Consecutive items of a list, to be read at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ListRange {
+    /// The first sequence; the list's first if that is greater.
+    pub from: u64,
+    /// Items at most.
+    pub limit: usize,
+    /// Bytes of contents; the item that reaches them is the last.
+    pub bytes: usize,
+}
+
+impl ListRange {
+    /// From this sequence on, as much as one may hold of a list of any length: 320 KiB with the largest contents.
+    pub const fn step(from: u64) -> Self {
+        Self {
+            from,
+            limit: 512,
+            bytes: 256 << 10,
+        }
+    }
+}
+
+/// Part of a live list.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LiveList {
-    /// The metadata.
+pub struct ListPage {
+    /// The metadata of the whole list.
     pub head: Head,
+    /// The sequence of `items[0]`, or of what would be there.
+    pub first: u64,
     /// The items, in sequence order.
     pub items: Vec<Item>,
+}
+
+impl ListPage {
+    /// The sequence after its last item.
+    pub fn next(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
 }
 
 /// The store of the expiring lists. Object-safe; share one as `Arc<dyn ListCache>`.
@@ -121,8 +152,13 @@ pub trait ListCache: Storage {
     /// append has set a newer expiry.
     async fn retime(&self, lists: Vec<NewLife>) -> Result<()>;
 
-    /// The list of a guest, unless it has expired at `now`.
-    async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>>;
+    /// Part of a guest's list, unless the list has expired at `now`. At least one item, if there is one from `range.from` on.
+    async fn range(
+        &self,
+        guest: &GuestId,
+        range: ListRange,
+        now: Timestamp,
+    ) -> Result<Option<ListPage>>;
 
     /// Removes lists; a missing list is no error.
     async fn remove(&self, guests: Vec<GuestId>) -> Result<()>;

@@ -3,7 +3,7 @@
 use super::global_search::IndexResponse;
 use guestbook_core::error::Result as StoreResult;
 use guestbook_core::{Conversation, GuestId, ListState, Message, OwnerId};
-use guestbook_service::{Deleted, LiveSession, SavedMessage};
+use guestbook_service::{Deleted, SavedMessage, SessionPage};
 use guestbook_storage::database::Migrated;
 use guestbook_storage::list_cache::Item;
 use serde::Serialize;
@@ -119,36 +119,43 @@ impl<'a> From<&'a Message> for MessageResponse<'a> {
     }
 }
 
-/// A guest's session list.
+/// A guest's session list, before its `messages`.
 #[derive(Serialize)]
 pub(crate) struct SessionResponse<'a> {
     guest_id: &'a str,
     key: String,
     ttl: u64,
     source: &'static str,
-    messages: Vec<SessionItemResponse<'a>>,
+    /// The sequence of the first message of the page.
+    first: u64,
 }
 
+/// One item of it.
 #[derive(Serialize)]
-struct SessionItemResponse<'a> {
+pub(crate) struct SessionItemResponse<'a> {
     role: &'static str,
     content: &'a str,
     timestamp: String,
 }
 
 impl<'a> SessionResponse<'a> {
-    pub(crate) fn new(guest: &'a GuestId, session: &'a LiveSession) -> Self {
-        let item = |item: &'a Item| SessionItemResponse {
-            role: item.role.as_str(),
-            content: item.content.as_str(),
-            timestamp: item.timestamp.to_string(),
-        };
+    pub(crate) fn new(guest: &'a GuestId, session: &SessionPage) -> Self {
         Self {
             guest_id: guest.as_str(),
             key: format!("guest:{guest}"),
             ttl: session.ttl.as_secs(),
             source: session.source,
-            messages: session.items.iter().map(item).collect(),
+            first: session.bounds.start,
+        }
+    }
+}
+
+impl<'a> From<&'a Item> for SessionItemResponse<'a> {
+    fn from(item: &'a Item) -> Self {
+        Self {
+            role: item.role.as_str(),
+            content: item.content.as_str(),
+            timestamp: item.timestamp.to_string(),
         }
     }
 }

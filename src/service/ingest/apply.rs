@@ -8,7 +8,7 @@ use guestbook_core::error::{Error, Result};
 use guestbook_core::{ConversationId, GuestId, ListState, MessageId, Receipt};
 use guestbook_failpoint as failpoint;
 use guestbook_storage::database::{Entry, Erased, Migrated, Outcome, Recorded, SyncedRange};
-use guestbook_storage::list_cache::{Append, Applied, Head, Item, Origin};
+use guestbook_storage::list_cache::{Append, Applied, Head, Item, ListRange, Origin};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -123,15 +123,16 @@ async fn append(service: &Service, stored: &Stored) -> HashSet<ConversationId> {
 /// Whether a list that claims to have the new messages has exactly these; `None` if that cannot be determined. After an older
 /// copy of the tables was restored, the list may be of another history.
 async fn has_items(service: &Service, append: &Append) -> Option<bool> {
-    let asking = service.0.parts.lists.range(&append.guest, service.now());
-    let range = tokio::time::timeout(service.settings().list_budget, asking).await;
-    let list = range.ok()?.ok()??;
-    let place = append
-        .first
-        .checked_sub(list.head.from)
-        .and_then(|place| usize::try_from(place).ok());
-    let found = place.and_then(|place| list.items.get(place..place + append.items.len()));
-    Some(found == Some(append.items.as_slice()))
+    let range = ListRange {
+        from: append.first,
+        limit: append.items.len(),
+        bytes: usize::MAX, // no more than the batch has, which is in memory
+    };
+    let (guest, now) = (&append.guest, service.now());
+    let asking = service.0.parts.lists.range(guest, range, now);
+    let asked = tokio::time::timeout(service.settings().list_budget, asking).await;
+    let page = asked.ok()?.ok()??;
+    Some(page.first == append.first && page.items == append.items)
 }
 
 /// Replayed messages that are in their list but not marked as synced yet: the first receipt said so, and a repeated one must

@@ -6,7 +6,7 @@ use guestbook_core::{
     ConversationId, Digest, GuestId, MessageId, ModelId, Role, Timestamp, Ttl, content_hash,
 };
 use guestbook_storage::database::{AuditedMessage, ConversationAudit, Repair, StoredSettings};
-use guestbook_storage::list_cache::{LiveList, Origin};
+use guestbook_storage::list_cache::{ListPage, Origin};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -60,22 +60,14 @@ pub(super) struct AuditTotals {
     pub(super) hours: BTreeSet<Timestamp>,
 }
 
-impl AuditedList {
-    pub(super) fn from_list(list: &LiveList, is_ahead: bool) -> Self {
-        let items = list.items.iter().map(|item| {
-            (
-                item.role,
-                content_hash(item.content.as_str()),
-                item.timestamp,
-            )
-        });
-        Self::List {
-            origin: list.head.origin,
-            from: list.head.from,
-            is_ahead,
-            items: items.collect(),
-        }
-    }
+/// Items of a list, their contents as hashes.
+pub(super) fn hashed(page: &ListPage) -> Vec<(Role, Digest, Timestamp)> {
+    let items = page.items.iter();
+    let hashed = items.map(|item| {
+        let hash = content_hash(item.content.as_str());
+        (item.role, hash, item.timestamp)
+    });
+    hashed.collect()
 }
 
 impl AuditTotals {

@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use guestbook_core::error::Result;
 use guestbook_core::{ConversationId, GuestId, OwnerId, Timestamp};
 use guestbook_storage::database::{AuditScope, ConversationAudit, UsageAudit};
-use guestbook_storage::list_cache::Head;
+use guestbook_storage::list_cache::{Head, ListPage, ListRange};
 use std::collections::HashSet;
 
 /// Messages read at a time.
@@ -265,14 +265,34 @@ impl Service {
         if !windows::should_be_listed(conversation_audit, context) {
             return AuditedList::None;
         }
-        match self.parts().lists.range(&guest, context.now).await {
-            Ok(Some(list)) => match self.is_ahead(&guest, &list.head).await {
-                Ok(ahead) => AuditedList::from_list(&list, ahead),
-                Err(cause) => AuditedList::Unreadable(cause),
-            },
-            Ok(None) => AuditedList::None,
-            Err(cause) => AuditedList::Unreadable(cause),
+        let listed = self.audited_list(&guest, context.now).await;
+        listed.unwrap_or_else(AuditedList::Unreadable)
+    }
+
+    /// Reads a list step by step. One that is replaced meanwhile shows as wrong, and is looked at again.
+    async fn audited_list(&self, guest: &GuestId, now: Timestamp) -> Result<AuditedList> {
+        let lists = &self.parts().lists;
+        let Some(page) = lists.range(guest, ListRange::step(0), now).await? else {
+            return Ok(AuditedList::None);
+        };
+        let (head, mut next) = (page.head, page.next());
+        let mut items = check::hashed(&page);
+        while next < head.next {
+            let page = lists.range(guest, ListRange::step(next), now).await?;
+            let is_same = |page: &ListPage| page.head.origin == head.origin && page.first == next;
+            let Some(page) = page.filter(is_same).filter(|page| !page.items.is_empty()) else {
+                break;
+            };
+            items.extend(check::hashed(&page));
+            next = page.next();
         }
+        items.truncate((head.next - head.from) as usize);
+        Ok(AuditedList::List {
+            origin: head.origin,
+            from: head.from,
+            is_ahead: self.is_ahead(guest, &head).await?,
+            items,
+        })
     }
 
     async fn all_owners(&self, deltas: &mut AuditTotals, suspects: &mut Suspects) -> Result<()> {

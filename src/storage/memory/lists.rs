@@ -1,7 +1,7 @@
 //! The expiring lists in memory.
 
 use super::{LOCATION, NAME, closed};
-use crate::list_cache::{Append, Applied, Head, Item, ListCache, LiveList, NewLife};
+use crate::list_cache::{Append, Applied, Head, Item, ListCache, ListPage, ListRange, NewLife};
 use crate::{Durability, DurabilityReport, Stats, Storage};
 use async_trait::async_trait;
 use guestbook_core::error::{Error, Result};
@@ -20,6 +20,39 @@ pub struct MemoryLists {
 }
 
 type MemoryListMap = BTreeMap<GuestId, LiveList>;
+
+/// A list with all of its items.
+#[derive(Clone)]
+struct LiveList {
+    head: Head,
+    items: Vec<Item>,
+}
+
+impl LiveList {
+    fn page(&self, range: ListRange) -> ListPage {
+        let Head { from, next, .. } = self.head;
+        let first = range.from.clamp(from, next);
+        let mut page = ListPage {
+            head: self.head,
+            first,
+            items: Vec::new(),
+        };
+        let mut bytes = 0;
+        for item in self
+            .items
+            .iter()
+            .skip((first - from) as usize)
+            .take(range.limit)
+        {
+            if bytes >= range.bytes {
+                break;
+            }
+            bytes += item.content.as_str().len();
+            page.items.push(item.clone());
+        }
+        page
+    }
+}
 
 impl MemoryLists {
     /// An empty store with a new incarnation.
@@ -150,10 +183,16 @@ impl ListCache for MemoryLists {
         })
     }
 
-    async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>> {
+    async fn range(
+        &self,
+        guest: &GuestId,
+        range: ListRange,
+        now: Timestamp,
+    ) -> Result<Option<ListPage>> {
         self.run("range", |lists| {
             let list = lists.get(guest);
-            list.filter(|list| now < list.head.expires_at).cloned()
+            let live = list.filter(|list| now < list.head.expires_at);
+            live.map(|list| list.page(range))
         })
     }
 

@@ -5,6 +5,7 @@ use crate::unicode::words::kept;
 use guestbook::core::{GuestId, Timestamp};
 use guestbook::sled::SledLists;
 use guestbook::storage::{ListCache, QueryRows, Storage};
+use guestbook_storage_contract::words::WHOLE;
 use guestbook_testkit::client::Client;
 
 const SQL: &str = "SELECT hex(m.content) FROM message_cache m JOIN conversation_cache c ON c.id = m.conversation_id
@@ -50,7 +51,7 @@ pub(crate) async fn check(stand: Stand) -> String {
         let lists = SledLists::open(&stand.place.data().join("lists")).unwrap();
         let guest = GuestId::parse("batch").unwrap();
         let list = lists
-            .range(&guest, Timestamp::default())
+            .range(&guest, WHOLE, Timestamp::default())
             .await
             .unwrap()
             .unwrap();

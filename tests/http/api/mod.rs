@@ -188,6 +188,9 @@ macro_rules! contract {
                 }
                 session with guestbook_testkit::http_harness::server::Plan::default {
                     the_list_is_exactly_what_was_appended,
+                    a_long_list_is_sent_whole_and_in_chunks,
+                    a_list_is_read_page_by_page_in_both_directions,
+                    pages_of_a_list_begun_anew_have_nothing_older,
                     the_ttl_runs_with_the_clock,
                     every_message_prolongs_the_list,
                     reading_does_not_prolong_the_list,

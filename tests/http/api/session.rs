@@ -32,6 +32,92 @@ pub(crate) async fn the_list_is_exactly_what_was_appended(site: &Site) {
     assert_eq!(document["source"], site.stores()[0]);
 }
 
+/// More than are read at once.
+const LONG: usize = 1_200;
+
+async fn speak(site: &Site, guest: &str, count: usize) {
+    let path = format!("{}/batch", chat(guest));
+    let say = |n: usize| guestbook_testkit::http_harness::client::said("user", &n.to_string());
+    let said: Vec<_> = (0..count).map(say).collect();
+    for part in said.chunks(600) {
+        let body = json!({ "messages": part });
+        site.client.post(&path, &body).await.list();
+    }
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+pub(crate) async fn a_long_list_is_sent_whole_and_in_chunks(site: &Site) {
+    speak(site, "g1", LONG).await;
+    let answer = session(site, "g1").await;
+    assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+    assert_eq!(answer.header("link"), None);
+    let document = answer.ok();
+    assert_eq!(document["first"], 0);
+    let messages = document["messages"].as_array().unwrap();
+    assert_eq!(contents(messages), numbers(0..LONG));
+    site.service.parts().lists.close().await.unwrap();
+    site.expect_damage();
+    let document = session(site, "g1").await.ok();
+    assert_eq!(document["source"], site.stores()[1]);
+    let messages = document["messages"].as_array().unwrap();
+    assert_eq!(contents(messages), numbers(0..LONG));
+}
+
+pub(crate) async fn a_list_is_read_page_by_page_in_both_directions(site: &Site) {
+    speak(site, "g1", 25).await;
+    for (query, expected) in [
+        ("limit=10", [0..10, 10..20, 20..25]),
+        ("last=10", [15..25, 5..15, 0..5]),
+        ("limit=10&before=25", [15..25, 5..15, 0..5]),
+        ("limit=10&after=-1", [0..10, 10..20, 20..25]),
+    ] {
+        let mut path = format!("/v1/guest/session/g1?{query}");
+        if query.contains("-1") {
+            site.client.get(&path).await.problem(422);
+            continue;
+        }
+        for (at, expected) in expected.into_iter().enumerate() {
+            let answer = site.client.get(&path).await;
+            let next = answer.header("link").map(|link| {
+                let end = link.find('>').unwrap();
+                link[1..end].to_owned()
+            });
+            let document = answer.ok();
+            assert_eq!(document["first"], expected.start);
+            let messages = document["messages"].as_array().unwrap();
+            assert_eq!(contents(messages), numbers(expected));
+            assert_eq!(next.is_some(), at < 2, "{path}");
+            path = next.unwrap_or_default();
+        }
+    }
+    let past = "/v1/guest/session/g1?after=24";
+    let document = site.client.get(past).await.ok();
+    assert_eq!(
+        (&document["first"], &document["messages"]),
+        (&json!(25), &json!([]))
+    );
+}
+
+/// What came before the silence is no part of the list, whatever is asked for.
+pub(crate) async fn pages_of_a_list_begun_anew_have_nothing_older(site: &Site) {
+    speak(site, "g1", 5).await;
+    site.clock.advance(TTL);
+    site.client.say("g1", "5").await;
+    site.client.say("g1", "6").await;
+    for query in ["", "?limit=10&after=1", "?before=7", "?last=7"] {
+        let path = format!("/v1/guest/session/g1{query}");
+        let answer = site.client.get(&path).await;
+        assert_eq!(answer.header("link"), None, "{query}");
+        let document = answer.ok();
+        assert_eq!(document["first"], 5);
+        let messages = document["messages"].as_array().unwrap();
+        assert_eq!(contents(messages), numbers(5..7));
+    }
+}
+
 pub(crate) async fn the_ttl_runs_with_the_clock(site: &Site) {
     site.client.say("g1", "one").await;
     assert_eq!(session(site, "g1").await.ok()["ttl"], 86_400);

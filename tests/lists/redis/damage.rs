@@ -1,6 +1,7 @@
 //! Keys that were evicted, overwritten or never ours: never read as data, and healed.
 
 use crate::redis::*;
+use guestbook_storage_contract::words::WHOLE;
 use redis::{Commands, Connection};
 
 const LIST: &str = "guest:abc";
@@ -90,7 +91,7 @@ async fn an_item_that_is_not_ours_is_called_corrupt() {
     let lists = open(&server.url()).await;
     apply(&*lists, append("abc", 0..3)).await;
     let _: () = server.raw().lset(LIST, 1, "no JSON").unwrap();
-    let error = lists.range(&guest("abc"), at(0)).await.unwrap_err();
+    let error = lists.range(&guest("abc"), WHOLE, at(0)).await.unwrap_err();
     assert_eq!(error.kind(), guestbook::core::error::ErrorKind::Corrupt);
     assert!(error.to_string().contains("item 1"), "{error}");
     lists.replace(append("abc", 0..3)).await.unwrap();

@@ -18,7 +18,8 @@ mod server;
 use guestbook::core::{Content, ConversationId, GuestId, Role, Timestamp};
 use guestbook::open::{CacheUrl, lists};
 use guestbook::storage::ListCache;
-use guestbook::storage::list_cache::{Append, Applied, Item, LiveList, Origin};
+use guestbook::storage::list_cache::{Append, Applied, Item, ListPage, Origin};
+use guestbook_storage_contract::words::WHOLE;
 use server::{PATIENCE, Server};
 use std::ops::Range;
 use std::sync::Arc;
@@ -72,8 +73,8 @@ async fn apply(lists: &dyn ListCache, append: Append) -> Applied {
     lists.apply(Arc::new(vec![append])).await.unwrap()[0]
 }
 
-async fn read(lists: &dyn ListCache, name: &str) -> Option<LiveList> {
-    lists.range(&guest(name), at(0)).await.unwrap()
+async fn read(lists: &dyn ListCache, name: &str) -> Option<ListPage> {
+    lists.range(&guest(name), WHOLE, at(0)).await.unwrap()
 }
 
 /// The list of a guest is exactly these messages.

@@ -3,6 +3,7 @@
 use crate::sled::*;
 use guestbook::core::error::ErrorKind;
 use guestbook::storage::Storage;
+use guestbook_storage_contract::words::WHOLE;
 use std::fs;
 use std::path::Path;
 
@@ -68,7 +69,11 @@ async fn assert_set_aside(folder: &Path, path: &Path, before: Uuid) {
     lists.close().await.unwrap();
     let lists = SledLists::open(path).unwrap();
     assert_eq!(lists.set_aside(), None);
-    let list = lists.range(&guest("g"), at(0)).await.unwrap().unwrap();
+    let list = lists
+        .range(&guest("g"), WHOLE, at(0))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(list.items, items(0..3));
 }
 
@@ -81,7 +86,7 @@ async fn a_reopened_store_has_everything_and_the_same_incarnation() {
     assert_eq!(lists.stats().await.unwrap().entries, 200);
     for n in 0..200 {
         let name = guest(&format!("guest-{n}"));
-        let list = lists.range(&name, at(0)).await.unwrap().unwrap();
+        let list = lists.range(&name, WHOLE, at(0)).await.unwrap().unwrap();
         assert_eq!((list.head.from, list.items), (0, items(0..5)));
     }
 }
@@ -96,7 +101,11 @@ async fn what_was_flushed_is_in_the_files_without_a_close() {
     copy_store(&fixture.path(), &copy);
     let lists = SledLists::open(&copy).unwrap();
     assert_eq!(lists.set_aside(), None);
-    let list = lists.range(&guest("g"), at(0)).await.unwrap().unwrap();
+    let list = lists
+        .range(&guest("g"), WHOLE, at(0))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(list.items, items(0..5));
     assert_eq!(
         lists.incarnation().await.unwrap(),
@@ -250,7 +259,7 @@ async fn read_and_rewrite(lists: &SledLists) -> bool {
     let mut failed = false;
     for n in 0..200 {
         let expected = large(n, 0..5);
-        match lists.range(&expected.guest, at(0)).await {
+        match lists.range(&expected.guest, WHOLE, at(0)).await {
             Ok(Some(list)) => assert!(list.items == expected.items, "guest {n}"),
             Ok(None) => {}
             Err(error) => {
@@ -266,7 +275,7 @@ async fn read_and_rewrite(lists: &SledLists) -> bool {
             failed = true;
             lists.replace(list.clone()).await.unwrap();
         }
-        let read = lists.range(&list.guest, at(0)).await.unwrap();
+        let read = lists.range(&list.guest, WHOLE, at(0)).await.unwrap();
         assert!(read.unwrap().items == list.items, "guest {n}");
     }
     lists.close().await.unwrap();

@@ -3,6 +3,7 @@
 use crate::sled::*;
 use guestbook::core::error::ErrorKind;
 use guestbook::storage::Storage;
+use guestbook_storage_contract::words::WHOLE;
 
 #[tokio::test]
 async fn consecutive_appends_make_one_list() {
@@ -150,7 +151,7 @@ async fn a_list_ends_at_its_expiry_but_keeps_its_head_until_the_sweep() {
     let fixture = Fixture::new();
     fixture.apply(append("g", 0..1)).await;
     let name = guest("g");
-    let alive = |ms| fixture.lists.range(&name, at(ms));
+    let alive = |ms| fixture.lists.range(&name, WHOLE, at(ms));
     assert!(alive(END - 1).await.unwrap().is_some());
     assert!(alive(END).await.unwrap().is_none());
     let head = fixture.lists.heads(vec![guest("g")]).await.unwrap()[0];

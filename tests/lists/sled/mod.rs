@@ -11,6 +11,7 @@ mod measure;
 use guestbook::core::{Content, ConversationId, GuestId, Role, Timestamp};
 use guestbook::sled::SledLists;
 use guestbook::storage::list_cache::{Append, Applied, Item, ListCache, Origin};
+use guestbook_storage_contract::words::WHOLE;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,7 +87,11 @@ impl Fixture {
 
     /// The list's first sequence and items, before its end.
     async fn read(&self, name: &str) -> Option<(u64, Vec<Item>)> {
-        let list = self.lists.range(&guest(name), at(0)).await.unwrap()?;
+        let list = self
+            .lists
+            .range(&guest(name), WHOLE, at(0))
+            .await
+            .unwrap()?;
         assert_eq!(list.head.next - list.head.from, list.items.len() as u64);
         Some((list.head.from, list.items))
     }

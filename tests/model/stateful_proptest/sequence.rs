@@ -5,7 +5,7 @@ use crate::stateful_proptest::step::{Death, Failure, GUESTS, Step, Steps, USERS}
 use guestbook::core::{Message, MessageId, NewMessage};
 use guestbook::service::GroupOutcome;
 use guestbook_testkit::service_harness::words::{DAY, SECOND, guest, until, user};
-use guestbook_testkit::service_harness::{Plan, ServiceHarness, text_of};
+use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -247,20 +247,12 @@ impl Sequence<'_> {
 
     /// Whoever answers, the words are those of the tables.
     async fn look(&self, harness: &ServiceHarness, name: &str) {
-        let expected = self.reference.service.session(&guest(name)).await.unwrap();
-        let expected: Vec<_> = expected
-            .iter()
-            .flat_map(|session| &session.items)
-            .map(text_of)
-            .collect();
-        let Ok(session) = harness.service.session(&guest(name)).await else {
+        let texts = |session: Option<(Vec<String>, _)>| session.map(|(texts, _)| texts);
+        let expected = texts(self.reference.session(name).await);
+        let Ok(session) = harness.try_session(name).await else {
             return;
         };
-        let found: Vec<_> = session
-            .iter()
-            .flat_map(|session| &session.items)
-            .map(text_of)
-            .collect();
+        let found = texts(session);
         assert_eq!(
             found, expected,
             "the session of {name}; left: subject, right: reference"

@@ -76,13 +76,7 @@ fn a_crash_between_the_list_and_its_note_doubles_nothing() {
             harness.listed("ada").await.unwrap(),
             ["one", "two", "three"]
         );
-        let session = harness
-            .service
-            .session(&guest("ada"))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(session.items.len(), 3);
+        assert_eq!(harness.session("ada").await.unwrap().0.len(), 3);
         harness.assert_well().await;
         harness.stop().await;
     });

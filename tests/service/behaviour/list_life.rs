@@ -4,7 +4,7 @@
 use guestbook::core::{Timestamp, Ttl};
 use guestbook::service::verify::{VerifyMode, VerifyScope};
 use guestbook::service::{ServiceParts, carry_out};
-use guestbook_testkit::service_harness::words::{HOUR, SECOND, guest};
+use guestbook_testkit::service_harness::words::{HOUR, SECOND, WHOLE_CHAT, guest};
 use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +33,8 @@ async fn goes(harness: &ServiceHarness, name: &str) -> Option<Timestamp> {
 }
 
 async fn ttl(harness: &ServiceHarness, name: &str) -> Option<Duration> {
-    let session = harness.service.session(&guest(name)).await.unwrap();
-    session.map(|session| session.ttl)
+    let session = harness.service.session(&guest(name), WHOLE_CHAT).await;
+    session.unwrap().map(|session| session.ttl)
 }
 
 /// Nothing is wrong, and a repair finds nothing to do.

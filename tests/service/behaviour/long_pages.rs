@@ -4,7 +4,7 @@ use guestbook::core::error::ErrorKind;
 use guestbook::core::{Message, OwnerId};
 use guestbook::service::HistoryPage;
 use guestbook::storage::database::{ChatKey, PageRange, PageStart};
-use guestbook_testkit::service_harness::words::{guest, says, until};
+use guestbook_testkit::service_harness::words::{WHOLE_CHAT, guest, says, until};
 use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use rusqlite::Connection;
 use std::time::Duration;
@@ -217,8 +217,8 @@ async fn a_page_goes_on_while_long_sessions_wait_for_memory() {
     harness.service.mark_synced().await.unwrap();
     let mut waiting = Vec::new();
     for _ in 0..2 {
-        let session = harness.service.session(&guest("ada")).await.unwrap();
-        waiting.push(session.expect("a live list"));
+        let session = harness.service.session(&guest("ada"), WHOLE_CHAT).await;
+        waiting.push(session.unwrap().expect("a live list"));
     }
     let mut page = ask(&harness, UP).await;
     let read = in_time(messages_of(&mut page)).await;

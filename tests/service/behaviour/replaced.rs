@@ -3,6 +3,7 @@
 use guestbook::core::{Content, ConversationId, Role};
 use guestbook::storage::list_cache::{Append, Item, ListCache, Origin};
 use guestbook::storage::memory::MemoryLists;
+use guestbook_storage_contract::words::WHOLE;
 use guestbook_testkit::service_harness::words::{DAY, guest, noon, until};
 use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use std::path::Path;
@@ -142,7 +143,7 @@ async fn a_list_of_a_guest_that_the_tables_do_not_know_is_removed_from_an_unknow
 /// Cuts the list of `ada` to its first item.
 async fn shorten(cache: &dyn ListCache) {
     let name = guest("ada");
-    let list = cache.range(&name, noon()).await.unwrap().unwrap();
+    let list = cache.range(&name, WHOLE, noon()).await.unwrap().unwrap();
     cache.remove(vec![name.clone()]).await.unwrap();
     let shorter = Append {
         guest: name,

@@ -27,14 +27,7 @@ async fn assert_unreadable(
             assert!(history.is_none(), "{chat:?} {from:?}");
         }
     }
-    assert!(
-        harness
-            .service
-            .session(&guest(name))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert_eq!(harness.session(name).await, None);
     let owner = (&guest(name)).into();
     assert!(
         harness

@@ -2,14 +2,10 @@
 
 use guestbook::core::error::ErrorKind;
 use guestbook::storage::list_cache::Append;
+use guestbook_storage_contract::words::WHOLE;
+use guestbook_testkit::service_harness::Plan;
 use guestbook_testkit::service_harness::control::When;
-use guestbook_testkit::service_harness::words::{HOUR, SECOND, guest, noon};
-use guestbook_testkit::service_harness::{Plan, ServiceHarness, text_of};
-
-async fn session(harness: &ServiceHarness, name: &str) -> Option<(Vec<String>, &'static str)> {
-    let session = harness.service.session(&guest(name)).await.unwrap()?;
-    Some((session.items.iter().map(text_of).collect(), session.source))
-}
+use guestbook_testkit::service_harness::words::{HOUR, SECOND, WHOLE_CHAT, guest, noon};
 
 fn words(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
@@ -24,18 +20,18 @@ async fn it_comes_from_the_list_with_its_remaining_life() {
     harness.say("ada", "two").await;
     harness.clock.advance(SECOND);
     assert_eq!(
-        session(&harness, "ada").await,
+        harness.session("ada").await,
         Some((words(&["one", "two"]), "sled"))
     );
     let ttl = harness
         .service
-        .session(&guest("ada"))
+        .session(&guest("ada"), WHOLE_CHAT)
         .await
         .unwrap()
         .unwrap()
         .ttl;
     assert_eq!(ttl, harness.list_ttl - SECOND);
-    assert_eq!(session(&harness, "nobody").await, None);
+    assert_eq!(harness.session("nobody").await, None);
     harness.stop().await;
 }
 
@@ -48,7 +44,7 @@ async fn it_comes_from_the_tables_while_the_list_store_fails() {
         .lists
         .fail_methods(&["range"], ErrorKind::Unavailable, When::Before);
     assert_eq!(
-        session(&harness, "ada").await,
+        harness.session("ada").await,
         Some((words(&["one"]), "sqlite"))
     );
     harness.lists.lift();
@@ -64,7 +60,12 @@ async fn a_list_that_is_behind_is_mended_before_it_is_shown() {
     harness.service.mark_synced().await.unwrap();
     let name = guest("ada");
     // The store loses everything after the first item, as one does whose last second was never written.
-    let list = harness.cache.range(&name, noon()).await.unwrap().unwrap();
+    let list = harness
+        .cache
+        .range(&name, WHOLE, noon())
+        .await
+        .unwrap()
+        .unwrap();
     harness.cache.remove(vec![name.clone()]).await.unwrap();
     let shorter = Append {
         guest: name.clone(),
@@ -78,7 +79,7 @@ async fn a_list_that_is_behind_is_mended_before_it_is_shown() {
     harness.cache.replace(shorter).await.unwrap();
     assert_eq!(harness.listed("ada").await.unwrap(), ["one"]);
     assert_eq!(
-        session(&harness, "ada").await.unwrap().0,
+        harness.session("ada").await.unwrap().0,
         ["one", "two", "three"]
     );
     assert_eq!(
@@ -97,9 +98,9 @@ async fn an_expired_session_is_none_in_the_very_millisecond() {
     harness
         .clock
         .advance(ttl - std::time::Duration::from_millis(1));
-    assert!(session(&harness, "ada").await.is_some());
+    assert!(harness.session("ada").await.is_some());
     harness.clock.advance(std::time::Duration::from_millis(1));
-    assert_eq!(session(&harness, "ada").await, None);
+    assert_eq!(harness.session("ada").await, None);
     assert_eq!(harness.texts("ada").await, ["one"], "the tables keep it");
     harness.assert_well().await; // before the sweep …
     harness.service.sweep().await.unwrap();
@@ -122,7 +123,7 @@ async fn after_a_silence_the_list_begins_anew_and_the_history_goes_on() {
         }
         let third = harness.say("ada", "three").await;
         assert_eq!(third.recorded.sequence, 2);
-        assert_eq!(session(&harness, "ada").await.unwrap().0, ["three"]);
+        assert_eq!(harness.session("ada").await.unwrap().0, ["three"]);
         assert_eq!(harness.texts("ada").await, ["one", "two", "three"]);
         harness.mended().await;
         harness.assert_well().await;
@@ -138,7 +139,7 @@ async fn tables_that_say_that_they_are_damaged_cost_no_list() {
     harness.mended().await;
     // The row is read before the list, to know whether there should be one, and with it.
     harness.tables.fail_nth(1, ErrorKind::Corrupt, When::Before);
-    let shown = session(&harness, "ada").await;
+    let shown = harness.session("ada").await;
     assert_eq!(shown, Some((words(&["hello"]), "memory")));
     assert_eq!(harness.tables.lift(), 1);
     harness.service.sweep().await.unwrap(); // a doubted list would be removed and built anew by now

@@ -4,7 +4,7 @@ use guestbook::core::ListState;
 use guestbook::core::error::ErrorKind;
 use guestbook::http::{HttpSettings, router};
 use guestbook_testkit::service_harness::control::When;
-use guestbook_testkit::service_harness::words::{HOUR, guest, says};
+use guestbook_testkit::service_harness::words::{HOUR, WHOLE_CHAT, guest, says};
 use guestbook_testkit::service_harness::{Plan, ServiceHarness};
 use serde_json::{Value, json};
 
@@ -152,22 +152,13 @@ async fn a_session_comes_from_the_tables_and_says_so() {
         .lists
         .fail_from(0, ErrorKind::Unavailable, When::Before);
     harness.say("ada", "two").await;
-    let session = harness
-        .service
-        .session(&guest("ada"))
-        .await
-        .unwrap()
-        .unwrap();
-    let items: Vec<_> = session
-        .items
-        .iter()
-        .map(guestbook_testkit::service_harness::text_of)
-        .collect();
+    let (items, source) = harness.session("ada").await.unwrap();
     assert_eq!(
-        (items, session.source),
+        (items, source),
         (vec!["one".into(), "two".into()], "sqlite")
     );
-    assert_eq!(session.ttl, harness.list_ttl);
+    let page = harness.service.session(&guest("ada"), WHOLE_CHAT).await;
+    assert_eq!(page.unwrap().unwrap().ttl, harness.list_ttl);
     harness.stop().await;
 }
 

@@ -88,14 +88,10 @@ async fn store(harness: &ServiceHarness, oracle: &mut ExpectedState, messages: V
 
 /// Whoever answers, the list store or the tables: the words are those of the tables.
 async fn session(harness: &ServiceHarness, oracle: &mut ExpectedState, name: &str) {
-    match harness.service.session(&guest(name)).await {
+    match harness.try_session(name).await {
         Err(cause) => oracle.failures.push(format!("session: {cause}")),
         Ok(session) => {
-            let items = session.map(|session| session.items).unwrap_or_default();
-            let items: Vec<_> = items
-                .iter()
-                .map(guestbook_testkit::service_harness::text_of)
-                .collect();
+            let items = session.map(|(items, _)| items).unwrap_or_default();
             assert_eq!(items, harness.texts(name).await, "the session of {name}");
         }
     }

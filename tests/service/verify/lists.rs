@@ -4,6 +4,7 @@ use crate::verify::damage::{Expected, Ground, Then, judge};
 use guestbook::core::Content;
 use guestbook::service::verify::AuditedTable;
 use guestbook::storage::list_cache::{Append, Item};
+use guestbook_storage_contract::words::WHOLE;
 use guestbook_testkit::service_harness::ServiceHarness;
 use guestbook_testkit::service_harness::words::{guest, noon};
 
@@ -25,7 +26,7 @@ fn named(
 async fn relist(harness: &ServiceHarness, name: &str, change: impl FnOnce(Vec<Item>) -> Vec<Item>) {
     let list = harness
         .cache
-        .range(&guest("ada"), noon())
+        .range(&guest("ada"), WHOLE, noon())
         .await
         .unwrap()
         .unwrap();

@@ -3,7 +3,9 @@
 use super::control::Control;
 use guestbook::core::error::{Error, Result};
 use guestbook::core::{GuestId, Timestamp};
-use guestbook::storage::list_cache::{Append, Applied, Head, ListCache, LiveList, NewLife};
+use guestbook::storage::list_cache::{
+    Append, Applied, Head, ListCache, ListPage, ListRange, NewLife,
+};
 use guestbook::storage::{DurabilityReport, Stats, Storage, gated};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -55,7 +57,7 @@ gated! {
         async fn apply(&self, appends: Arc<Vec<Append>>) -> Result<Vec<Applied>>;
         async fn replace(&self, list: Append) -> Result<()>;
         async fn retime(&self, lists: Vec<NewLife>) -> Result<()>;
-        async fn range(&self, guest: &GuestId, now: Timestamp) -> Result<Option<LiveList>>;
+        async fn range(&self, guest: &GuestId, range: ListRange, now: Timestamp) -> Result<Option<ListPage>>;
         async fn remove(&self, guests: Vec<GuestId>) -> Result<()>;
         async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize>;
         async fn guests(&self, after: Option<&GuestId>, limit: usize) -> Result<Vec<GuestId>>;

@@ -10,6 +10,7 @@ pub mod words;
 use control::{Control, Log};
 use database::FaultyChats;
 use faulty::Faulty;
+use guestbook::core::error::Result;
 use guestbook::core::{Clock, ManualClock, Message, NewMessage, Ttl};
 use guestbook::embed::Embedder;
 use guestbook::service::verify::{VerifyMode, VerifyReport, VerifyScope};
@@ -20,10 +21,11 @@ use guestbook::storage::database::{ChatKey, PageRange, PageStart, TableSettings}
 use guestbook::storage::list_cache::Item;
 use guestbook::storage::memory::{MemoryDatabase, MemoryLists};
 use guestbook::storage::{ListCache, Stores};
+use guestbook_storage_contract::words::WHOLE;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use words::{HOUR, SECOND, alone, guest, noon, saved, until};
+use words::{HOUR, SECOND, WHOLE_CHAT, alone, guest, noon, saved, until};
 
 /// Which stores to play on.
 #[derive(Clone, Debug)]
@@ -228,10 +230,28 @@ impl ServiceHarness {
     pub async fn listed(&self, name: &str) -> Option<Vec<String>> {
         let list = self
             .cache
-            .range(&guest(name), self.clock.now())
+            .range(&guest(name), WHOLE, self.clock.now())
             .await
             .unwrap();
         list.map(|list| list.items.iter().map(text_of).collect())
+    }
+
+    /// The session of a guest, read to its end: its texts, and who answered.
+    pub async fn session(&self, name: &str) -> Option<(Vec<String>, &'static str)> {
+        self.try_session(name).await.unwrap()
+    }
+
+    /// As [`Self::session`], where it may fail.
+    pub async fn try_session(&self, name: &str) -> Result<Option<(Vec<String>, &'static str)>> {
+        let page = self.service.session(&guest(name), WHOLE_CHAT).await?;
+        let Some(mut page) = page else {
+            return Ok(None);
+        };
+        let mut texts = Vec::new();
+        while let Some(step) = page.next().await {
+            texts.extend(step?.0.iter().map(text_of));
+        }
+        Ok(Some((texts, page.source)))
     }
 
     /// Whether the tables owe the lists anything.

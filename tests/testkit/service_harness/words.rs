@@ -2,6 +2,7 @@
 
 use guestbook::core::{Content, GuestId, MessageId, NewMessage, OwnerId, Role, Timestamp};
 use guestbook::service::{GroupOutcome, SavedMessage};
+use guestbook::storage::database::{PageRange, PageStart};
 use std::future::Future;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -9,6 +10,11 @@ use uuid::Uuid;
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const HOUR: Duration = Duration::from_secs(3600);
 pub const DAY: Duration = Duration::from_secs(86_400);
+/// A page that holds everything.
+pub const WHOLE_CHAT: PageRange = PageRange {
+    limit: 1_000_000,
+    from: PageStart::At(0),
+};
 /// How long a law waits for what must happen by itself; long, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
