@@ -6,8 +6,10 @@ use guestbook_core::{MessageId, NewMessage, Vector, rounded_ms};
 use guestbook_embed::{EmbedError, Embedder};
 use guestbook_storage::database::{Embedding, Unembedded, VectorOutcome, VectorUpdate};
 use std::collections::HashMap;
+use std::future::pending;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 /// Texts per embedding request.
 const PAGE: usize = 64;
@@ -35,37 +37,82 @@ pub(super) async fn background_loop(service: Service) {
     let Some(embedder) = embedder.filter(|embedder| embedder.inline().is_none()) else {
         return service.stopped().await;
     };
-    let mut patience = RetryBackoff::default();
+    let mut backoff = RetryBackoff::default();
     loop {
-        let rest = match round(&service, embedder.as_ref(), &mut patience).await {
-            Ok(rest) => rest,
+        let due = match round(&service, embedder.as_ref(), &mut backoff).await {
+            Ok(()) => backoff.next_due(),
             Err(cause) => {
                 service.note_fatal();
                 tracing::error!(step = "embedding", %cause, "pending embeddings cannot be read or stored, retrying");
-                Some(DATABASE_WAIT)
+                Some(Instant::now() + DATABASE_WAIT)
             }
         };
-        // A new message wakes the loop, so the idle timeout is arbitrary.
-        let rest = rest.unwrap_or(Duration::from_secs(3600));
+        let woken = async {
+            service.pending_vectors_or(due).await;
+            backoff.queue_is_due().await;
+        };
         tokio::select! {
-            () = service.0.pending_vectors.notified() => {}
-            () = tokio::time::sleep(rest) => {}
+            () = woken => {}
             () = service.stopped() => return,
         }
     }
 }
 
-/// The earliest next attempt for each message that failed.
-type RetryBackoff = HashMap<MessageId, Instant>;
+/// What is not to be asked for yet.
+#[derive(Debug, Default)]
+struct RetryBackoff {
+    /// The earliest next attempt for each message that failed alone.
+    messages: HashMap<MessageId, Instant>,
+    /// Rounds in sequence in which a whole page failed: the model is down, and the queue waits as a whole. However many are
+    /// pending, one page asks whether it is back.
+    failures: u32,
+    /// Before this nothing is asked for.
+    queue: Option<Instant>,
+}
 
-/// One pass over all pending messages that are due; returns the time until the next one is.
+impl RetryBackoff {
+    fn is_due(&self, one: &Unembedded, now: Instant) -> bool {
+        self.messages.get(&one.id).is_none_or(|due| *due <= now)
+    }
+
+    /// When the next attempt is due, if one is to be made.
+    fn next_due(&self) -> Option<Instant> {
+        self.queue.or_else(|| self.messages.values().min().copied())
+    }
+
+    async fn queue_is_due(&self) {
+        if let Some(due) = self.queue {
+            sleep_until(due).await;
+        }
+    }
+
+    /// The model did not answer for a whole page.
+    fn hold(&mut self, wait: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        self.queue = Some(Instant::now() + wait);
+    }
+
+    fn go_on(&mut self) {
+        (self.failures, self.queue) = (0, None);
+    }
+}
+
+/// The wait after this many failures; up to a quarter longer, so that nodes that failed together do not come together.
+fn doubled(first: Duration, failures: u32) -> Duration {
+    let wait = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    let quarters = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+    wait.min(LONGEST_WAIT).mul_f64(1.0 + quarters / 4.0)
+}
+
+/// One pass over all pending messages that are due, unless the model turns out to be down.
 async fn round(
     service: &Service,
     embedder: &dyn Embedder,
-    patience: &mut RetryBackoff,
-) -> Result<Option<Duration>> {
+    backoff: &mut RetryBackoff,
+) -> Result<()> {
     let mut after = None;
-    while service.embedder_problem().is_none() {
+    backoff.queue = None;
+    while service.embedder_problem().is_none() && backoff.queue.is_none() {
         let page = service
             .stores()
             .vectors
@@ -74,39 +121,54 @@ async fn round(
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         let now = Instant::now();
-        let is_due = |one: &Unembedded| patience.get(&one.id).is_none_or(|due| *due <= now);
-        let due: Vec<_> = page.into_iter().filter(is_due).collect();
+        let due = page.into_iter().filter(|one| backoff.is_due(one, now));
+        let due: Vec<_> = due.collect();
         if !due.is_empty() {
             tokio::select! {
-                stored = ask_and_store(service, embedder, due, patience) => stored?,
-                () = service.stopped() => return Ok(None),
+                stored = ask_and_store(service, embedder, due, backoff) => stored?,
+                () = service.stopped() => return Ok(()),
             };
         }
     }
-    let soonest = patience.values().min().copied();
-    Ok(soonest.map(|due| due.saturating_duration_since(Instant::now())))
+    Ok(())
 }
 
 async fn ask_and_store(
     service: &Service,
     embedder: &dyn Embedder,
     due: Vec<Unembedded>,
-    patience: &mut RetryBackoff,
+    backoff: &mut RetryBackoff,
 ) -> Result<()> {
     let settings = service.settings();
     let is_last = |one: &Unembedded| one.attempts + 1 >= settings.embed_attempts;
     let results = ask(embedder, &due, is_last).await;
+    let is_down = results.iter().all(is_transient);
+    match is_down {
+        true => {
+            let asked_for = results.iter().filter_map(retry_after).max();
+            let wait = doubled(settings.embed_backoff, backoff.failures + 1);
+            backoff.hold(asked_for.unwrap_or(wait));
+            tracing::warn!(
+                step = "embedding",
+                failures = backoff.failures,
+                retry_in_ms = rounded_ms(asked_for.unwrap_or(wait)),
+                "the embedding model is down; all pending messages wait for it"
+            );
+        }
+        false => backoff.go_on(),
+    }
     let updates = due.iter().zip(results).map(|(one, result)| {
         let attempts = one.attempts + 1;
-        patience.remove(&one.id);
+        backoff.messages.remove(&one.id);
         let outcome = match result {
             Ok(Some(vector)) => VectorOutcome::Vector(vector),
             Ok(None) => VectorOutcome::Nothing,
             Err(EmbedError::Transient { cause, retry_after }) if attempts < settings.embed_attempts => {
-                let doubled = settings.embed_backoff.saturating_mul(1 << attempts.saturating_sub(1).min(16));
-                let wait = retry_after.unwrap_or(doubled.min(LONGEST_WAIT));
-                patience.insert(one.id, Instant::now() + wait);
-                tracing::warn!(step = "embedding", message = %one.id, attempts, retry_in_ms = rounded_ms(wait), cause, "embedding failed, retrying");
+                if !is_down {
+                    let wait = retry_after.unwrap_or_else(|| doubled(settings.embed_backoff, attempts));
+                    backoff.messages.insert(one.id, Instant::now() + wait);
+                    tracing::warn!(step = "embedding", message = %one.id, attempts, retry_in_ms = rounded_ms(wait), cause, "embedding failed, retrying");
+                }
                 VectorOutcome::Retry(cause)
             }
             Err(failure) => {
@@ -133,6 +195,19 @@ async fn ask_and_store(
     Ok(())
 }
 
+fn is_transient(result: &EmbedResult) -> bool {
+    result.as_ref().is_err_and(EmbedError::is_transient)
+}
+
+fn retry_after(result: &EmbedResult) -> Option<Duration> {
+    match result {
+        Err(EmbedError::Transient { retry_after, .. }) => *retry_after,
+        _ => None,
+    }
+}
+
+type EmbedResult = std::result::Result<Option<Vector>, EmbedError>;
+
 /// Embeds all texts in one request. If the request is refused as a whole, one text may be the cause, so each text is retried
 /// alone and its neighbours do not fail with it. Some servers answer 500 to a text they cannot process, so each text is also
 /// retried alone before a transient failure uses up its last attempt.
@@ -140,7 +215,7 @@ async fn ask(
     embedder: &dyn Embedder,
     due: &[Unembedded],
     is_last: impl Fn(&Unembedded) -> bool,
-) -> Vec<std::result::Result<Option<Vector>, EmbedError>> {
+) -> Vec<EmbedResult> {
     let texts: Vec<_> = due.iter().map(|one| one.content.as_str()).collect();
     let mut results = embedder.embed(&texts).await;
     if texts.len() > 1 {
@@ -175,6 +250,20 @@ pub struct ReembedProgress {
 }
 
 impl Service {
+    /// Waits for a new message, or until `due`.
+    async fn pending_vectors_or(&self, due: Option<Instant>) {
+        let retry = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.0.pending_vectors.notified() => {}
+            () = retry => {}
+        }
+    }
+
     /// Stores the model's vectors and notifies the index.
     async fn store_vectors(
         &self,

@@ -8,7 +8,7 @@ use guestbook::core::EmbeddingState;
 use guestbook::service::verify::AuditedTable;
 use guestbook_testkit::embedding_server::serve;
 use guestbook_testkit::service_harness::Plan;
-use guestbook_testkit::service_harness::words::{PATIENCE, until};
+use guestbook_testkit::service_harness::words::{PATIENCE, says, until};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -91,6 +91,65 @@ async fn a_500_is_tried_again_with_back_off_and_then_stored() {
         tries[2] - tries[1] >= Duration::from_millis(80),
         "the second wait is twice as long"
     );
+    harness.stop().await;
+}
+
+/// More than one page of messages.
+const MANY: usize = 300;
+
+/// A page asks whether the model is back; the others wait with it, and what is said meanwhile does not ask again.
+#[tokio::test]
+async fn a_model_that_is_down_is_asked_once_however_many_wait() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let (base, _) = serve(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        status(503)
+    })
+    .await;
+    let mut plan = impatient(Plan::memory(), &base);
+    plan.settings.embed_attempts = 1_000;
+    plan.settings.embed_backoff = Duration::from_secs(3600);
+    let harness = plan.start().ready().await;
+    let said = (0..MANY).map(|n| says("ada", &n.to_string()));
+    harness.store(vec![said.collect()]).await;
+    until("it was asked", || async {
+        asked.load(Ordering::SeqCst) > 0
+    })
+    .await;
+    for n in 0..20 {
+        harness.say("bob", &n.to_string()).await;
+    }
+    harness.stop().await;
+    // Each page, and each message that woke it, would have asked. Once more may be due on a machine that stood still.
+    let asked = asked.load(Ordering::SeqCst);
+    assert!(asked <= 2, "{asked} requests");
+}
+
+#[tokio::test]
+async fn all_that_wait_are_embedded_once_the_model_is_back() {
+    let open = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (gate, count) = (Arc::clone(&open), Arc::clone(&asked));
+    let (base, _) = serve(move |inputs| {
+        count.fetch_add(1, Ordering::SeqCst);
+        match gate.load(Ordering::SeqCst) {
+            true => good(inputs),
+            false => status(503),
+        }
+    })
+    .await;
+    let mut plan = impatient(Plan::memory(), &base);
+    plan.settings.embed_attempts = 1_000;
+    let harness = plan.start().ready().await;
+    let said = (0..MANY).map(|n| says("ada", &n.to_string()));
+    harness.store(vec![said.collect()]).await;
+    until("it was asked again", || async {
+        asked.load(Ordering::SeqCst) > 3
+    })
+    .await;
+    open.store(true, Ordering::SeqCst);
+    embedded(&harness, "ada", MANY).await;
     harness.stop().await;
 }
 
