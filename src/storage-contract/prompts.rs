@@ -285,11 +285,11 @@ pub async fn the_least_recently_used_are_evicted(f: &Fixture) {
     );
     f.deltas(given("tenant:t", "a", 1, at(9)), at(9)).await;
     let each = f.prompt_stats(at(9)).await.bytes / 4;
-    assert_eq!(each, 10);
+    assert_eq!(each, answer("tenant:t", "a").bytes());
     let evict = |bytes, limit| f.database.prompts.prompts_evict(bytes, limit);
-    assert_eq!(evict(40, ALL).await.unwrap(), 0);
+    assert_eq!(evict(4 * each, ALL).await.unwrap(), 0);
     assert_eq!(
-        evict(29, 1).await.unwrap(),
+        evict(3 * each - 1, 1).await.unwrap(),
         1,
         "at most what it is asked for"
     );
@@ -297,7 +297,7 @@ pub async fn the_least_recently_used_are_evicted(f: &Fixture) {
         !f.has("tenant:t", "b").await,
         "the longest unused goes first"
     );
-    assert_eq!(evict(29, ALL).await.unwrap(), 1);
+    assert_eq!(evict(3 * each - 1, ALL).await.unwrap(), 1);
     assert!(f.has("tenant:t", "a").await && f.has("tenant:t", "d").await);
     assert_eq!(evict(0, ALL).await.unwrap(), 2);
     assert_eq!(f.prompt_stats(at(9)).await.bytes, 0);
@@ -308,7 +308,9 @@ pub async fn a_use_noted_late_does_not_make_an_answer_older(f: &Fixture) {
         .await;
     f.deltas(given("tenant:t", "b", 1, at(8)), at(8)).await;
     f.deltas(given("tenant:t", "b", 1, at(1)), at(9)).await;
-    assert_eq!(f.database.prompts.prompts_evict(10, ALL).await.unwrap(), 1);
+    let each = answer("tenant:t", "a").bytes();
+    let evicted = f.database.prompts.prompts_evict(each, ALL).await;
+    assert_eq!(evicted.unwrap(), 1);
     let found = f.find(key("tenant:t", "b"), at(9)).await.unwrap();
     assert_eq!(found.hits, 2);
 }

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "postgres")]
 mod long_reads;
+mod prompt_size;
 mod text_index;
 
 guestbook_storage_contract::contract!(memory, guestbook_testkit::fixture::open_memory);

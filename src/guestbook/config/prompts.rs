@@ -11,7 +11,7 @@ pub struct PromptArgs {
     /// How long an answer to a prompt is good at most; a request may ask for less
     #[arg(long, global = true, env = "GUESTBOOK_PROMPT_CACHE_TTL", default_value = "24h", value_parser = duration, value_name = "TIME")]
     pub prompt_cache_ttl: Duration,
-    /// Bytes of all answers with their prompts at most, beyond which the least recently used go; up to a sixteenth more for a moment
+    /// Bytes that all answers take in the tables at most, rows and indexes included, beyond which the least recently used go; up to a sixteenth more for a moment
     #[arg(long, global = true, env = "GUESTBOOK_PROMPT_CACHE_SIZE", default_value_t = 256 << 20, value_name = "BYTES", value_parser = count::<usize>(BYTES))]
     pub prompt_cache_size: usize,
 }

@@ -1,5 +1,6 @@
 //! `/v1/cache`: an answer is given again where the prompt is the same, and nowhere else.
 
+use guestbook::storage::database::NewCacheEntry;
 use guestbook_testkit::http_harness::client::{Answer, chat, json_body};
 use guestbook_testkit::http_harness::server::Site;
 use serde_json::{Value, json};
@@ -242,8 +243,12 @@ pub(crate) async fn lookups_of_a_guest_are_counted_and_everything_still_agrees(s
     lookup(site, &of_guest("b")).await;
     lookup(site, &asked("a")).await;
     let stats = counted(site, 5).await;
+    let question = asked("a");
+    let named = |field: &str| question[field].as_str().unwrap().len();
+    // The prompt and its answer are a letter each.
+    let bytes = NewCacheEntry::OVERHEAD + 2 * named("scope") + named("model") + 2;
     let expected = json!({
-        "entries": 1, "expired": 0, "scopes": 1, "semantic": 0, "bytes": 2, "cache_hits": 4, "cache_misses": 1,
+        "entries": 1, "expired": 0, "scopes": 1, "semantic": 0, "bytes": bytes, "cache_hits": 4, "cache_misses": 1,
         "hit_rate": 0.8, "tokens_saved": 60, "generation_time_saved": 4800.0,
     });
     assert_eq!(stats, expected);
