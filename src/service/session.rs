@@ -169,8 +169,11 @@ impl Service {
             limit: usize::try_from(bounds.end - bounds.start).unwrap_or(usize::MAX),
             from: PageStart::At(bounds.start),
         };
-        let chat = ChatKey::Conversation(row.conversation);
-        let Some(read) = self.page(&chat, range).await? else {
+        let chat = ChatKey::Guest(row.guest.clone());
+        let read = self.page(&chat, range).await?;
+        // Erased and begun anew meanwhile, it is another list.
+        let is_same = |read: &HistoryPage| read.conversation().id == row.conversation;
+        let Some(read) = read.filter(is_same) else {
             return Ok(None);
         };
         let end = read.bounds().map_or(bounds.start, |(_, last)| last + 1);
