@@ -35,7 +35,7 @@ struct ListSteps {
     service: Service,
     guest: GuestId,
     origin: Origin,
-    /// The step that was read to see whether the list is current.
+    /// All of a short page, which was read to see whether the list is current.
     first: Option<(Vec<Item>, ReadPermit)>,
     unread: Range<u64>,
 }
@@ -212,6 +212,7 @@ impl SessionPage {
         permit: ReadPermit,
     ) -> Self {
         let bounds = bounds(row, page);
+        let is_whole = list.next() == bounds.end;
         Self {
             ttl: service.now().until(row.window.expires_at),
             source: service.0.parts.lists.name(),
@@ -220,14 +221,15 @@ impl SessionPage {
                 service: service.clone(),
                 guest: row.guest.clone(),
                 origin: list.head.origin,
-                unread: list.next()..bounds.end,
-                first: Some((list.items, permit)),
+                unread: if is_whole { 0..0 } else { bounds.clone() },
+                // A long page waits for memory before it reads its steps: until then it holds neither items nor a permit.
+                first: is_whole.then_some((list.items, permit)),
             }),
             bounds,
         }
     }
 
-    /// Whether more than what is read already remains.
+    /// Whether it is read in steps, of which none is read yet.
     pub fn is_long(&self) -> bool {
         match &self.steps {
             Steps::List(steps) => !steps.unread.is_empty(),

@@ -232,12 +232,17 @@ async fn short_pages_are_read_while_long_ones_wait_for_memory() {
     let harness = Plan::memory().start().ready().await;
     fill(&harness, LONG, 8 << 10).await;
     harness.say("bob", "hello").await;
-    let mut waiting = Vec::new();
+    harness.service.mark_synced().await.unwrap();
+    let (mut waiting, mut sessions) = (Vec::new(), Vec::new());
+    let ada = guest("ada");
     for _ in 0..100 {
         waiting.push(in_time(ask(&harness, UP)).await);
+        let session = harness.service.session(&ada, WHOLE_CHAT);
+        sessions.push(in_time(session).await.unwrap().unwrap());
     }
     assert_eq!(in_time(harness.texts("bob")).await, ["hello"]);
-    drop(waiting);
+    assert!(sessions.iter().all(|session| session.is_long()));
+    drop((waiting, sessions));
     harness.stop().await;
 }
 
